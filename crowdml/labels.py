@@ -1,0 +1,250 @@
+"""CrowdLabels: who gave which item which label.  The one data structure everything shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+Repeats = Literal["error", "first", "keep"]
+
+
+@dataclass(frozen=True, eq=False)
+class CrowdLabels:
+    """The annotations of a crowd, sparse: one entry for each label that a worker gave.
+
+    Args:
+        item: (n_annotations,) index of the item, in [0, n_items).
+        worker: (n_annotations,) index of the worker, in [0, n_workers).
+        label: (n_annotations,) index of the class given, in [0, n_classes).
+        n_items: number of items, also those that nobody labelled.
+        n_workers: number of workers, also those who labelled nothing.
+        n_classes: number of classes.
+        item_ids, worker_ids, class_names: the caller's own names, in index order; None means 0, 1, 2, ...
+        repeats: what to do where a worker labelled one item more than once: "error" (the default) refuses,
+            "first" keeps the first answer, "keep" keeps all of them, as real crowds have them.
+
+    Raises:
+        ValueError: no annotations, a length or index out of range, or a repeated (item, worker).
+    """
+
+    item: NDArray[np.int32]
+    worker: NDArray[np.int32]
+    label: NDArray[np.int32]
+    n_items: int
+    n_workers: int
+    n_classes: int
+    item_ids: NDArray[Any] | None = None
+    worker_ids: NDArray[Any] | None = None
+    class_names: NDArray[Any] | None = None
+    repeats: Repeats = field(default="error", repr=False)
+
+    def __post_init__(self) -> None:
+        columns = {name: _index_array(name, getattr(self, name)) for name in ("item", "worker", "label")}
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"item, worker and label must have one length, got {lengths}")
+        if lengths["item"] == 0:
+            raise ValueError("a crowd needs at least one annotation, got none")
+        for name, size_name in (("item", "n_items"), ("worker", "n_workers"), ("label", "n_classes")):
+            _check_range(name, columns[name], size_name, getattr(self, size_name))
+        for name, size in (("item_ids", self.n_items), ("worker_ids", self.n_workers), ("class_names", self.n_classes)):
+            names = getattr(self, name)
+            if names is not None and len(names) != size:
+                raise ValueError(f"{name} must have length {size}, got {len(names)}")
+        if self.repeats not in ("error", "first", "keep"):
+            raise ValueError(f'repeats must be "error", "first" or "keep", got {self.repeats!r}')
+        if self.repeats != "keep":
+            columns = self._without_repeats(columns)
+        for name, values in columns.items():
+            values.setflags(write=False)
+            object.__setattr__(self, name, values)
+
+    def _without_repeats(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
+        pair = columns["item"].astype(np.int64) * self.n_workers + columns["worker"]
+        _, first = np.unique(pair, return_index=True)
+        if len(first) == len(pair):
+            return columns
+        if self.repeats == "error":
+            repeated = np.ones(len(pair), bool)
+            repeated[first] = False
+            at = int(np.flatnonzero(repeated)[0])
+            item, worker = int(columns["item"][at]), int(columns["worker"][at])
+            raise ValueError(
+                f"worker {_name(self.worker_ids, worker)} labelled item {_name(self.item_ids, item)} more than once "
+                f'({int(repeated.sum())} repeated annotations in all); pass repeats="first" or repeats="keep"'
+            )
+        first.sort()
+        return {name: values[first] for name, values in columns.items()}
+
+    # ---------------------------------------------------------------- what everything is computed from
+
+    @property
+    def n_annotations(self) -> int:
+        """Number of labels given."""
+        return len(self.item)
+
+    @cached_property
+    def indicator(self) -> sp.csr_array:
+        """(n_items, n_workers * n_classes): how often worker w gave item i label l, at column w * n_classes + l."""
+        column = self.worker.astype(np.int64) * self.n_classes + self.label
+        shape = (self.n_items, self.n_workers * self.n_classes)
+        ones = np.ones(self.n_annotations)
+        return sp.csr_array((ones, (self.item, column)), shape=shape)
+
+    @cached_property
+    def indicator_transposed(self) -> sp.csr_array:
+        """(n_workers * n_classes, n_items): `indicator.T` in row order, which the M-step multiplies by."""
+        return self.indicator.T.tocsr()
+
+    @cached_property
+    def votes(self) -> NDArray[np.float64]:
+        """(n_items, n_classes): how many workers gave item i label l."""
+        cell = self.item.astype(np.int64) * self.n_classes + self.label
+        counts = np.bincount(cell, minlength=self.n_items * self.n_classes)
+        return counts.reshape(self.n_items, self.n_classes).astype(np.float64)
+
+    @cached_property
+    def labels_per_item(self) -> NDArray[np.int64]:
+        """(n_items,): number of annotations of each item."""
+        return np.bincount(self.item, minlength=self.n_items)
+
+    @cached_property
+    def labels_per_worker(self) -> NDArray[np.int64]:
+        """(n_workers,): number of annotations of each worker."""
+        return np.bincount(self.worker, minlength=self.n_workers)
+
+    # ---------------------------------------------------------------- doors in and out
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        task: str = "task",
+        worker: str = "worker",
+        label: str = "label",
+        class_names: Sequence[Any] | None = None,
+        repeats: Repeats = "error",
+    ) -> CrowdLabels:
+        """From one row an annotation; ids and labels of any type are kept and numbered in sorted order.
+
+        Args:
+            frame: columns `task`, `worker`, `label`, or the names given.
+            class_names: the classes in the order wanted; by default those that occur, sorted.
+            repeats: see the class.
+
+        Raises:
+            ValueError: a column is missing, has empty values, or a label is not in `class_names`.
+        """
+        for column in (task, worker, label):
+            if column not in frame:
+                raise ValueError(f"column {column!r} is missing; the frame has {list(frame.columns)}")
+            n_empty = int(frame[column].isna().sum())
+            if n_empty:
+                raise ValueError(f"column {column!r} has {n_empty} empty values; drop those rows")
+        if frame.empty:
+            raise ValueError("a crowd needs at least one annotation, got an empty frame")
+        item_index, item_ids = pd.factorize(frame[task], sort=True)
+        worker_index, worker_ids = pd.factorize(frame[worker], sort=True)
+        if class_names is None:
+            label_index, names = pd.factorize(frame[label], sort=True)
+        else:
+            names = pd.Index(class_names)
+            label_index = names.get_indexer(pd.Index(frame[label]))
+            unknown = frame[label][label_index < 0].unique()
+            if len(unknown):
+                raise ValueError(f"labels {list(unknown[:5])} are not among class_names {list(names)}")
+        return cls(
+            item=item_index,
+            worker=worker_index,
+            label=label_index,
+            n_items=len(item_ids),
+            n_workers=len(worker_ids),
+            n_classes=len(names),
+            item_ids=np.asarray(item_ids),
+            worker_ids=np.asarray(worker_ids),
+            class_names=np.asarray(names),
+            repeats=repeats,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns `task, worker, label` with the caller's own names, one row an annotation."""
+        return pd.DataFrame(
+            {
+                "task": _names(self.item_ids, self.item),
+                "worker": _names(self.worker_ids, self.worker),
+                "label": _names(self.class_names, self.label),
+            }
+        )
+
+    @classmethod
+    def from_dense(cls, labels: ArrayLike, *, n_classes: int | None = None) -> CrowdLabels:
+        """From an (n_items, n_workers) array of labels in which -1 means no label.
+
+        Args:
+            n_classes: number of classes; by default the largest label plus one.
+        """
+        dense = np.asarray(labels)
+        if dense.ndim != 2 or not np.issubdtype(dense.dtype, np.integer):
+            raise ValueError(f"labels must be an integer (n_items, n_workers) array, got {dense.dtype} {dense.shape}")
+        if dense.size and dense.min() < -1:
+            raise ValueError(f"labels must be at least 0, or -1 for no label, got {dense.min()}")
+        item, worker = np.nonzero(dense >= 0)
+        label = dense[item, worker]
+        if n_classes is None:
+            n_classes = int(label.max()) + 1 if len(label) else 1
+        return cls(
+            item=item,
+            worker=worker,
+            label=label,
+            n_items=dense.shape[0],
+            n_workers=dense.shape[1],
+            n_classes=n_classes,
+            repeats="keep",  # a dense array has no room for repeats, so looking for them would only cost time
+        )
+
+    def to_dense(self) -> NDArray[np.int32]:
+        """(n_items, n_workers) labels, -1 where a worker gave none; of repeated answers the first."""
+        dense = np.full((self.n_items, self.n_workers), -1, np.int32)
+        # Later assignments win, so the annotations go in backwards.
+        dense[self.item[::-1], self.worker[::-1]] = self.label[::-1]
+        return dense
+
+    def select(self, mask: NDArray[np.bool_]) -> CrowdLabels:
+        """The annotations where mask (n_annotations,) holds; items, workers and classes keep their numbers."""
+        return replace(self, item=self.item[mask], worker=self.worker[mask], label=self.label[mask], repeats="keep")
+
+
+def _index_array(name: str, values: ArrayLike) -> NDArray[np.int32]:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, got shape {array.shape}")
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must hold integers, got {array.dtype}")
+    if array.size and array.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"{name} must be below 2**31, got {array.max()}")
+    return np.array(array, dtype=np.int32)
+
+
+def _check_range(name: str, values: NDArray[np.int32], size_name: str, size: int) -> None:
+    if values.min() < 0:
+        raise ValueError(f"{name} must not be negative, got {values.min()} at position {int(values.argmin())}")
+    if values.max() >= size:
+        raise ValueError(
+            f"{name} must be below {size_name} = {size}, got {values.max()} at position {int(values.argmax())}"
+        )
+
+
+def _name(names: NDArray[Any] | None, index: int) -> Any:
+    return index if names is None else names[index]
+
+
+def _names(names: NDArray[Any] | None, index: NDArray[np.int32]) -> NDArray[Any]:
+    return index if names is None else names[index]

@@ -1,0 +1,153 @@
+"""The registry of methods: a name in a grid -> what aggregates the labels and what learns from them.
+
+A method is a label source and a learner.  `em` is Dawid-Skene followed by plain cross-entropy; `em+base` says the
+same in full; `labnet` alternates between network and aggregator and is a label source that trains networks itself.
+To add one: write its file and add its line to REGISTRY.  A class outside this package is named `package.module:Class`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import import_module
+from typing import Any, Literal
+
+from crowdml.names import UnknownNameError, check_name
+
+Kind = Literal["aggregator", "learner", "joint"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the registry.
+
+    Args:
+        kind: "aggregator" (fit(crowd) -> Aggregation), "learner" (a loss) or "joint" (fit(crowd, task, learner)).
+        target: "module:Class", imported when first used so that listing methods needs no torch.
+        summary: one line for the user.
+        paper: its source.
+        options: values that differ from the class's own defaults.
+        version: raised when results change, so that exactly this method's cells are computed anew.
+    """
+
+    kind: Kind
+    target: str
+    summary: str
+    paper: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+
+
+REGISTRY: dict[str, Entry] = {
+    "mv": Entry(
+        "aggregator", "crowdml.aggregation.majority:MajorityVote",
+        "majority vote, ties to the lowest class", "folklore",
+    ),
+    "em": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "Dawid-Skene EM, soft posteriors", "Dawid and Skene, Applied Statistics 1979",
+    ),
+    "em_hard": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "Dawid-Skene EM, hard labels", "Dawid and Skene, Applied Statistics 1979", {"hard": True},
+    ),
+    "minimax_entropy": Entry(
+        "aggregator", "crowdml.aggregation.minimax_entropy:MinimaxEntropy",
+        "regularised minimax entropy", "Zhou, Platt, Basu, Mao, NIPS 2012",
+    ),
+    "base": Entry(
+        "learner", "crowdml.learning.cross_entropy:CrossEntropy",
+        "plain cross-entropy on the labels it is given", "folklore",
+    ),
+    "labnet": Entry(
+        "joint", "crowdml.labnet:Labnet",
+        "alternates network and Dawid-Skene, class prior from the network", "Ghiassi, Birke, Chen, VISAPP 2022",
+    ),
+    "labnet_instance": Entry(
+        "joint", "crowdml.labnet:Labnet",
+        "LABNET with the network's out-of-fold prediction as each item's prior",
+        "this project, after Khetan, Lipton, Anandkumar, ICLR 2018", {"prior": "instance"},
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Method:
+    """A resolved method: `source` gives the labels, `learner` learns from them.
+
+    `source_is_joint` says that the source trains networks itself, as LABNET does.
+    """
+
+    source: Any
+    learner: Any
+    source_is_joint: bool
+
+
+def resolve(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Import and configure a method.
+
+    Args:
+        name: `source`, or `source+learner`; the learner of a source alone is `base`.
+        options: fields of the source or of the learner; each must belong to exactly one of the two.
+
+    Raises:
+        UnknownNameError: a name or an option that there is not.
+    """
+    source_entry, learner_entry = _entries(name)
+    source_class, learner_class = _load(source_entry.target), _load(learner_entry.target)
+    chosen: dict[type, dict[str, Any]] = {source_class: dict(source_entry.options), learner_class: dict(learner_entry.options)}
+    for option, value in (options or {}).items():
+        owners = [part for part in chosen if option in _option_names(part)]
+        if len(owners) != 1:
+            valid = [o for part in chosen for o in _option_names(part)]
+            check_name(f"option of method {name}", option, valid)
+            raise UnknownNameError(f"option {option!r} of method {name} belongs to both its parts")
+        chosen[owners[0]][option] = value
+    return Method(
+        source=source_class(**chosen[source_class]),
+        learner=learner_class(**chosen[learner_class]),
+        source_is_joint=source_entry.kind == "joint",
+    )
+
+
+def check_method(name: str) -> None:
+    """Raise UnknownNameError unless the name is a method; imports nothing of it."""
+    _entries(name)
+
+
+def trains_networks_itself(name: str) -> bool:
+    """Whether the method's label source needs a network, as LABNET does."""
+    return _entries(name)[0].kind == "joint"
+
+
+def version(name: str) -> str:
+    """The version of a method's parts, as it enters a cell's id."""
+    return "+".join(str(entry.version) for entry in _entries(name))
+
+
+def _entries(name: str) -> tuple[Entry, Entry]:
+    source_name, plus, learner_name = name.partition("+")
+    sources = [key for key, entry in REGISTRY.items() if entry.kind != "learner"]
+    learners = [key for key, entry in REGISTRY.items() if entry.kind == "learner"]
+    source = _foreign(source_name) if ":" in source_name else REGISTRY[check_name("method", source_name, sources)]
+    learner = REGISTRY[check_name("learner", learner_name, learners) if plus else "base"]
+    return source, learner
+
+
+def _foreign(target: str) -> Entry:
+    """The entry of a class that is not in the registry."""
+    kind: Kind = "joint" if "task" in inspect.signature(_load(target).fit).parameters else "aggregator"
+    return Entry(kind, target, "your own", "your own")
+
+
+def _load(target: str) -> type:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UnknownNameError(f"cannot load method class {target!r}: {error}") from error
+
+
+def _option_names(part: type) -> list[str]:
+    return [item.name for item in fields(part) if item.init]

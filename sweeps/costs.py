@@ -1,0 +1,75 @@
+"""How long a cell takes: from the timings of similar cells in the results, else from rough constants.
+
+The estimate sizes shards and feeds the dry run and the ETA; the ETA corrects itself by what cells really took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from crowdml.datasets import n_classes, n_train_items
+from crowdml.experiment import Cell
+from crowdml import methods
+
+# Seconds, on one core of a 2024 server processor.
+_SECONDS_FIXED = 0.01
+_SECONDS_SIMULATE = 6e-7  # an annotation
+_SECONDS_ITERATION = 4e-9  # an annotation and class, of one EM iteration
+_SECONDS_IMAGE = {"cnn_digits": 5e-5, "lenet": 4e-4, "cnn8": 1.2e-2, "resnet44": 2.5e-2}  # forward and backward
+_GPU_SPEEDUP = 200.0
+# Relative work of a method: EM iterations it does, and networks it trains.
+_ITERATIONS = {"mv": 1, "em": 10, "em_hard": 8, "minimax_entropy": 400, "labnet": 10, "labnet_instance": 10}
+_TRAININGS = {"labnet": 4, "labnet_instance": 8}
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Estimates seconds a cell.
+
+    Args:
+        measured: (data set, n_train, network, recipe, method, n_workers) -> median seconds of such cells.
+        gpu: whether networks are trained on a GPU.
+    """
+
+    measured: Mapping[tuple[object, ...], float] = field(default_factory=dict)
+    gpu: bool = False
+
+    def seconds(self, cell: Cell) -> float:
+        """Estimated wall seconds of the cell in one process."""
+        known = self.measured.get(_key_of_cell(cell))
+        return known if known is not None else self._guess(cell)
+
+    def _guess(self, cell: Cell) -> float:
+        n_items = cell.n_train or n_train_items(cell.dataset)
+        n_annotations = n_items * cell.n_workers
+        source = cell.method.partition("+")[0]
+        seconds = _SECONDS_FIXED + n_annotations * (
+            _SECONDS_SIMULATE + _SECONDS_ITERATION * n_classes(cell.dataset) * _ITERATIONS.get(source, 20)
+        )
+        if cell.network is not None and cell.recipe is not None:
+            per_image = _SECONDS_IMAGE.get(cell.network, 1e-2) / (_GPU_SPEEDUP if self.gpu else 1)
+            trainings = _TRAININGS.get(source, 4 if methods.trains_networks_itself(cell.method) else 1)
+            seconds += trainings * cell.recipe.epochs * n_items * per_image
+        return seconds
+
+
+def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
+    """A CostModel that knows the timings in a frame of `ResultStore.read_cells`."""
+    ok = results[results["status"] == "ok"]
+    keys = ["dataset", "n_train", "network", "recipe", "method", "n_workers"]
+    medians = ok.astype({"n_train": object}).groupby(keys, dropna=False)["seconds"].median()
+    measured = {
+        tuple(None if pd.isna(part) else part for part in key): float(value)
+        for key, value in medians.items()  # pyright: ignore[reportGeneralTypeIssues]
+    }
+    return CostModel(measured=measured, gpu=gpu)
+
+
+def _key_of_cell(cell: Cell) -> tuple[object, ...]:
+    from sweeps.schema import axis_values
+
+    values = axis_values(cell)
+    return tuple(values[name] for name in ("dataset", "n_train", "network", "recipe", "method", "n_workers"))
