@@ -213,8 +213,9 @@ class CrowdLabels:
     def to_dense(self) -> NDArray[np.int32]:
         """(n_items, n_workers) labels, -1 where a worker gave none; of repeated answers the first."""
         dense = np.full((self.n_items, self.n_workers), -1, np.int32)
-        # Later assignments win, so the annotations go in backwards.
-        dense[self.item[::-1], self.worker[::-1]] = self.label[::-1]
+        # Later assignments win, so the annotations go in backwards; copied, for numpy may turn a reversed view round.
+        item, worker, label = (column[::-1].copy() for column in (self.item, self.worker, self.label))
+        dense[item, worker] = label
         return dense
 
     def select(self, mask: NDArray[np.bool_]) -> CrowdLabels:

@@ -55,6 +55,11 @@ class ResultStore:
         """Whether the results lie on a file system of this machine."""
         return isinstance(self._filesystem, fs.LocalFileSystem)
 
+    @property
+    def absolute_location(self) -> str:
+        """The location as another process, with another working directory, has to name it."""
+        return self._root if self.is_local else self.location
+
     def exists(self) -> bool:
         """Whether the folder and its marker are there."""
         return self._read_marker() is not None

@@ -1,0 +1,126 @@
+"""The Ray cluster a sweep runs on: joined if there is one, else started here and stopped at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# Before ray is imported by anyone: no usage reports, no second progress output, quiet loggers of Tune and Train.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
+# Train takes reports once a health check; at the default of two seconds short trainings would wait for it.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+OBJECT_STORE_SPARE = 150_000_000
+
+
+class ClusterError(ValueError):
+    """A Ray cluster that cannot be joined or cannot run the cells."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is to run on.
+
+    Args:
+        cpus, gpus: of all nodes now; an autoscaled cluster can grow.
+        n_nodes: nodes alive.
+        dashboard: its URL, or None.
+        own: whether it was started for this run alone.
+    """
+
+    cpus: float
+    gpus: float
+    n_nodes: int
+    dashboard: str | None
+    own: bool
+
+
+@contextmanager
+def join(address: str | None) -> Iterator[Cluster | None]:
+    """Join a running cluster, or yield None if none was asked for and none runs here.
+
+    Args:
+        address: "host:port", "auto" or "ray://..."; None takes RAY_ADDRESS or the cluster this machine belongs to,
+            "local" none.
+
+    Raises:
+        ClusterError: there is no cluster at the address.
+    """
+    import ray
+
+    _quiet()
+    wanted = address or os.environ.get("RAY_ADDRESS")
+    if wanted == "local":
+        yield None
+        return
+    try:
+        ray.init(address=wanted or "auto", log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if wanted:
+            raise ClusterError(f"no Ray cluster at {wanted}: {error}") from error
+        yield None
+        return
+    try:
+        yield _describe(own=False)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def start_local(*, data_bytes: int) -> Iterator[Cluster]:
+    """Start a cluster of this machine alone, and stop it at the end.
+
+    Args:
+        data_bytes: size of the data sets that the object store must hold.
+    """
+    import ray
+
+    _quiet()
+    ray.init(
+        address="local",
+        num_cpus=os.cpu_count(),
+        include_dashboard=True,  # without it a Train run that Tune stops never frees its resources
+        object_store_memory=data_bytes + OBJECT_STORE_SPARE,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
+    try:
+        yield _describe(own=True)
+    finally:
+        ray.shutdown()
+
+
+def local_gpus() -> int:
+    """GPUs of this machine that torch can use."""
+    if not (Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists() or shutil.which("nvidia-smi")):
+        return 0  # spares a machine without one the import of torch
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _describe(*, own: bool) -> Cluster:
+    import ray
+
+    resources = ray.cluster_resources()
+    url = ray._private.worker.global_worker.node.webui_url  # pyright: ignore[reportAttributeAccessIssue]
+    return Cluster(
+        cpus=resources.get("CPU", 0),
+        gpus=resources.get("GPU", 0),
+        n_nodes=sum(node["Alive"] for node in ray.nodes()),
+        dashboard=f"http://{url}" if url else None,
+        own=own,
+    )
+
+
+def _quiet() -> None:
+    for name in ("ray", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,260 @@
+"""The main job: run a grid of cells on Ray, write Parquet, print the table.
+
+    python sweeps/full_grid.py                                      # the preset that fits this machine
+    python sweeps/full_grid.py --preset labels
+    python sweeps/full_grid.py --preset labnet-table1 --results s3://bucket/crowdml --gpus-per-trial 0.25
+
+Run again, it computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from crowdml import datasets
+from crowdml.experiment import Cell
+from sweeps import cluster as ray_cluster
+from sweeps import provenance
+from sweeps.costs import CostModel, learn_costs
+from sweeps.dry_run import print_dry_run
+from sweeps.grids import PRESETS, grid_cells
+from sweeps.runner import Placement, Run, run_inline, run_on_ray
+from sweeps.store import ResultStore
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The grid, and what of it is left.
+
+    Args:
+        cells: all cells of the grid.
+        todo: those to compute now.
+        n_ok, n_failed: those with a result from an earlier run, and those that failed in one.
+    """
+
+    cells: list[Cell]
+    todo: list[Cell]
+    n_ok: int
+    n_failed: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    console = Console()
+    try:
+        return _main(options, given, console)
+    except (ValueError, datasets.DatasetMissingError) as error:
+        # Bad input has one clear line; anything else is a bug and shows its traceback.
+        print(f"full_grid.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        return EXIT_INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    presets = "\n".join(f"  {name:15} {preset.description}" for name, preset in PRESETS.items())
+    command = argparse.ArgumentParser(
+        prog="full_grid.py",
+        description="Run a grid of label-noise experiments on Ray and write one Parquet row a cell.\n"
+        "Cells that the results folder holds already are not computed again.",
+        epilog=f"presets:\n{presets}\n\nexit code: 0 all cells ok, 2 bad input, 3 some cells failed",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
+    axes = command.add_argument_group("axes (each replaces that axis of the preset)")
+    axes.add_argument("--datasets", nargs="+", metavar="NAME", help=", ".join(datasets.names()))
+    axes.add_argument("--patterns", nargs="+", metavar="NAME", help="uniform, bimodal, flip")
+    axes.add_argument("--noise-rates", nargs="+", type=float, metavar="RATE", help="in [0, 1)")
+    axes.add_argument("--workers", nargs="+", type=int, metavar="N", help="number of workers, at least 1")
+    axes.add_argument("--missing-rates", nargs="+", type=float, metavar="RATE", help="share of labels missing, in [0, 1)")
+    axes.add_argument("--methods", nargs="+", metavar="NAME", help="mv, em, labnet, em+base, your.module:Class, ...")
+    axes.add_argument("--seeds", nargs="+", type=int, metavar="N")
+    training = command.add_argument_group("training (each replaces the data set's own)")
+    training.add_argument("--network", metavar="NAME", help="network for all data sets")
+    training.add_argument("--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it")
+    training.add_argument("--n-train", type=_positive, metavar="N", help="training items used")
+    command.add_argument(
+        "--results",
+        default=os.environ.get("CROWDML_RESULTS", "results"),
+        metavar="DIR|URI",
+        help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
+    )
+    place = command.add_argument_group("where")
+    place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one (default: see README)')
+    place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray")
+    place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
+    place.add_argument(
+        "--gpus-per-trial",
+        type=_not_negative,
+        metavar="X",
+        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP (default: 1 if there are GPUs)",
+    )
+    place.add_argument(
+        "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
+    )
+    what = command.add_argument_group("what")
+    what.add_argument("--dry-run", action="store_true", help="print cells, what is done, and an estimate of time; run nothing")
+    what.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
+    return command
+
+
+def _main(options: argparse.Namespace, given: list[str], console: Console) -> int:
+    with ExitStack() as stack:
+        cluster = None
+        if options.backend == "ray":
+            cluster = stack.enter_context(ray_cluster.join(options.address))
+        gpus = cluster.gpus if cluster else ray_cluster.local_gpus()
+        preset = _choose_preset(options.preset, gpus, cluster, console)
+        store = ResultStore(options.results)
+        known = store.read_cells()
+        costs = learn_costs(known, gpu=gpus > 0) if len(known) else CostModel(gpu=gpus > 0)
+        plan = _plan(grid_cells(preset, _overrides(options)), known, retry_failed=options.retry_failed)
+        cpus = cluster.cpus if cluster else os.cpu_count() or 1
+        placement = _placement(options, gpus)
+        n_slots = 1 if options.backend == "inline" else _slots(plan.cells, placement, cpus, gpus)
+        if options.dry_run:
+            print_dry_run(console, plan.cells, plan.todo, plan.n_ok, plan.n_failed, costs.seconds, n_slots)
+            return EXIT_OK
+        if plan.todo:
+            store.create()
+            data = {name: datasets.load_images(name) for name in dict.fromkeys(cell.dataset for cell in plan.todo)}
+            run = Run(
+                cells=plan.todo,
+                n_cells=len(plan.cells),
+                n_done=plan.n_ok,
+                data=data,
+                store=store,
+                provenance=provenance.collect({name: datasets.fingerprint(item) for name, item in data.items()}),
+                seconds=costs.seconds,
+                console=console,
+            )
+            console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+            if options.backend == "inline":
+                run_inline(run)
+            else:
+                if cluster is None:
+                    size = sum(item.nbytes for item in data.values())
+                    cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
+                console.print(_where(cluster), highlight=False)
+                run_on_ray(run, placement, n_slots=n_slots)
+        else:
+            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+    return _finish(plan, store, given, console)
+
+
+def _choose_preset(preset: str | None, gpus: float, cluster: Any, console: Console) -> str:
+    where = "this Ray cluster" if cluster else "this machine"
+    if preset is not None:
+        reason = "as asked for"
+    elif gpus:
+        preset, reason = "paper", f"{where} has {gpus:g} GPU{'s' if gpus > 1 else ''}; choose another with --preset"
+    else:
+        preset, reason = "laptop", f"{where} has no GPU; choose another with --preset"
+    console.print(f"preset [bold]{escape(preset)}[/]: {reason}", highlight=False)
+    return preset
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    axes = ("datasets", "patterns", "noise_rates", "workers", "missing_rates", "methods", "seeds")
+    chosen = {axis: tuple(getattr(options, axis)) for axis in axes if getattr(options, axis) is not None}
+    for name in ("network", "epochs", "n_train"):
+        if getattr(options, name) is not None:
+            chosen[name] = getattr(options, name)
+    return chosen
+
+
+def _plan(cells: list[Cell], known: Any, *, retry_failed: bool) -> Plan:
+    status = dict(zip(known["cell_id"], known["status"], strict=True))
+    failed = [cell for cell in cells if status.get(cell.id) == "failed"]
+    missing = [cell for cell in cells if cell.id not in status]
+    n_ok = len(cells) - len(failed) - len(missing)
+    return Plan(cells=cells, todo=failed if retry_failed else missing, n_ok=n_ok, n_failed=len(failed))
+
+
+def _placement(options: argparse.Namespace, gpus: float) -> Placement:
+    wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
+    if wanted > gpus:
+        raise ValueError(f"--gpus-per-trial {wanted:g} is more than the {gpus:g} GPUs there are")
+    if wanted > 1 and wanted != int(wanted):
+        raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {wanted:g}")
+    workers = options.train_workers or max(1, int(wanted))
+    if workers > 1 and options.backend == "inline":
+        raise ValueError("--backend inline trains on one device; leave out --train-workers")
+    return Placement(cpus=options.cpus_per_trial, gpus=wanted / workers if wanted else 0.0, n_train_workers=workers)
+
+
+def _slots(cells: list[Cell], placement: Placement, cpus: float, gpus: float) -> int:
+    trains = any(cell.network is not None for cell in cells)
+    workers = placement.n_train_workers if trains else 1
+    slots = cpus / (placement.cpus * workers)
+    if trains and placement.gpus:
+        slots = min(slots, gpus / (placement.gpus * workers))
+    if slots < 1:
+        raise ValueError(
+            f"a trial wants {placement.cpus * workers} CPUs and {placement.gpus * workers:g} GPUs, "
+            f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
+        )
+    return int(slots)
+
+
+def _where(cluster: ray_cluster.Cluster) -> str:
+    nodes = "a Ray of its own on this machine" if cluster.own else f"the Ray cluster, {cluster.n_nodes} nodes"
+    dashboard = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
+    return f"running on {nodes}: {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs{dashboard}"
+
+
+def _finish(plan: Plan, store: ResultStore, given: list[str], console: Console) -> int:
+    from analysis.report import summary, write_report
+
+    wanted = {cell.id for cell in plan.cells}
+    frame = store.read_cells()
+    frame = frame[frame["cell_id"].isin(wanted)]
+    n_failed = int((frame["status"] == "failed").sum())
+    n_missing = len(wanted) - len(frame)
+    console.print(summary(frame))
+    out = Path(store.location) / "report" if store.is_local else Path("report")
+    report = write_report(store.location, out)
+    console.print(f"results   {store.location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True)
+    console.print(f"report    {report.html}  (figures beside it)", highlight=False, soft_wrap=True)
+    console.print(f"look on   python -m analysis {shlex.quote(store.location)}", highlight=False, soft_wrap=True)
+    if n_missing:
+        console.print(f"{n_missing} cells have no result yet; the same command computes them")
+    if n_failed:
+        again = shlex.join(["python", "sweeps/full_grid.py", *(word for word in given if word != "--retry-failed"), "--retry-failed"])
+        console.print(f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(again)}", highlight=False, soft_wrap=True)
+    return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {value:g}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

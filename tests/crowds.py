@@ -1,0 +1,44 @@
+"""Small crowds for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+
+from crowdml.labels import CrowdLabels
+
+
+@st.composite
+def crowds(draw: st.DrawFn, *, max_items: int = 12, max_workers: int = 5, max_classes: int = 4) -> CrowdLabels:
+    """A crowd of any small size, some labels missing, at least one there."""
+    n_items = draw(st.integers(1, max_items))
+    n_workers = draw(st.integers(1, max_workers))
+    n_classes = draw(st.integers(2, max_classes))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(-1, n_classes, (n_items, n_workers))
+    dense[rng.integers(n_items), rng.integers(n_workers)] = rng.integers(n_classes)
+    return CrowdLabels.from_dense(dense, n_classes=n_classes)
+
+
+def simulated(n_items: int = 400, n_workers: int = 6, n_classes: int = 4, seed: int = 0) -> tuple[CrowdLabels, np.ndarray]:
+    """Workers of different quality on balanced items, and the truth."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n_items) % n_classes
+    quality = np.linspace(0.3, 0.9, n_workers)
+    right = rng.random((n_items, n_workers)) < quality
+    wrong = (truth[:, None] + rng.integers(1, n_classes, (n_items, n_workers))) % n_classes
+    return CrowdLabels.from_dense(np.where(right, truth[:, None], wrong), n_classes=n_classes), truth
+
+
+def real_crowd(root: Path, name: str) -> tuple[CrowdLabels, np.ndarray, np.ndarray]:
+    """A crowd of real workers, its gold labels, and which items have one."""
+    crowd = CrowdLabels.from_frame(pd.read_csv(root / "crowds" / f"{name}.csv"))
+    truth = pd.read_csv(root / "crowds" / f"{name}_truth.csv").set_index("task")["label"].reindex(crowd.item_ids)
+    known = truth.notna().to_numpy()
+    gold = np.zeros(crowd.n_items, int)
+    gold[known] = np.searchsorted(crowd.class_names, truth[known].to_numpy())
+    return crowd, gold, known
