@@ -215,7 +215,7 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
     clock.lap("simulate")
 
     curves: list[tuple[int, str, float]] = []
-    method = methods.resolve(cell.method, dict(cell.method_options))
+    method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
     task = None if cell.network is None else _task(cell, data, device, lambda *point: curves.append(point))
     model: nn.Module | None = None
     n_trainings, n_images, train_seconds = 0, 0, 0.0

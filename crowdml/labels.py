@@ -99,11 +99,6 @@ class CrowdLabels:
         return sp.csr_array((ones, (self.item, column)), shape=shape)
 
     @cached_property
-    def indicator_transposed(self) -> sp.csr_array:
-        """(n_workers * n_classes, n_items): `indicator.T` in row order, which the M-step multiplies by."""
-        return self.indicator.T.tocsr()
-
-    @cached_property
     def votes(self) -> NDArray[np.float64]:
         """(n_items, n_classes): how many workers gave item i label l."""
         cell = self.item.astype(np.int64) * self.n_classes + self.label

@@ -84,31 +84,29 @@ class Method:
     source_is_joint: bool
 
 
-def resolve(name: str, options: Mapping[str, Any] | None = None) -> Method:
+def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only: bool = False) -> Method:
     """Import and configure a method.
 
     Args:
         name: `source`, or `source+learner`; the learner of a source alone is `base`.
         options: fields of the source or of the learner; each must belong to exactly one of the two.
+        labels_only: leave the learner out (None), which spares the import of torch.
 
     Raises:
         UnknownNameError: a name or an option that there is not.
     """
     source_entry, learner_entry = _entries(name)
-    source_class, learner_class = _load(source_entry.target), _load(learner_entry.target)
-    chosen: dict[type, dict[str, Any]] = {source_class: dict(source_entry.options), learner_class: dict(learner_entry.options)}
+    entries = {_load(entry.target): entry for entry in ((source_entry,) if labels_only else (source_entry, learner_entry))}
+    chosen = {part: dict(entry.options) for part, entry in entries.items()}
     for option, value in (options or {}).items():
         owners = [part for part in chosen if option in _option_names(part)]
-        if len(owners) != 1:
-            valid = [o for part in chosen for o in _option_names(part)]
-            check_name(f"option of method {name}", option, valid)
+        if not owners:
+            check_name(f"option of method {name}", option, [o for part in chosen for o in _option_names(part)])
+        if len(owners) > 1:
             raise UnknownNameError(f"option {option!r} of method {name} belongs to both its parts")
         chosen[owners[0]][option] = value
-    return Method(
-        source=source_class(**chosen[source_class]),
-        learner=learner_class(**chosen[learner_class]),
-        source_is_joint=source_entry.kind == "joint",
-    )
+    source, *learner = (part(**values) for part, values in chosen.items())
+    return Method(source, learner[0] if learner else None, source_entry.kind == "joint")
 
 
 def check_method(name: str) -> None:

@@ -140,7 +140,7 @@ def _tune(
     """Run the shards as trials; returns the error of each trial that died, by the id of its first cell."""
     from ray import tune
 
-    from sweeps.trainables import ShardTrainable
+    from sweeps.trainables import ProgressCallback, ShardTrainable
 
     if not shards:
         return {}
@@ -153,7 +153,7 @@ def _tune(
             name=name,
             storage_path=storage,
             verbose=0,
-            callbacks=[_progress_callback(progress)],
+            callbacks=[ProgressCallback(progress)],
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=max_failures),
         ),
@@ -180,25 +180,3 @@ def _resources(shard: Shard, placement: Placement) -> Any:
 
 def _short_name(trial: Any) -> str:
     return f"shard-{trial.trial_id}"
-
-
-def _progress_callback(progress: Progress) -> Any:
-    from ray import tune
-
-    class ProgressCallback(tune.Callback):
-        """Feeds Tune's events, which arrive in this process, to the progress line."""
-
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            progress.n_running += 1
-
-        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-            counts = {name: result[name] for name in ("n_ok", "n_failed", "estimated", "actual")}
-            progress.add(**counts)
-
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            progress.n_running -= 1
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            progress.n_running -= 1
-
-    return ProgressCallback()

@@ -18,6 +18,7 @@ from ray.train.torch import TorchTrainer
 
 from crowdml.datasets.base import ImageData
 from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
+from sweeps.progress import Progress
 from sweeps.provenance import Provenance
 from sweeps.shards import Shard
 from sweeps.store import ResultStore
@@ -141,3 +142,30 @@ def _train_worker(config: dict[str, Any]) -> None:
     data = ray.get(config["data"][0])
     result = run_cell(config["cell"], data)
     train.report({"result": result})
+
+
+class ProgressCallback(tune.Callback):
+    """Feeds Tune's events, which arrive in the driver, to the progress line."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune saves its callbacks, but a run is never restored from Tune's state."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A shard starts."""
+        self._progress.n_running += 1
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """Some of a shard's cells are done and written."""
+        self._progress.add(**{name: result[name] for name in ("n_ok", "n_failed", "estimated", "actual")})
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A shard ends."""
+        self._progress.n_running -= 1
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The process of a shard died."""
+        self._progress.n_running -= 1

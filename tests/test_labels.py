@@ -47,7 +47,6 @@ def test_views_of_a_crowd_by_hand() -> None:
     crowd = make()
     # Columns are worker * n_classes + label.
     assert crowd.indicator.toarray().tolist() == [[0, 1, 1, 0], [0, 1, 0, 0]]
-    assert (crowd.indicator_transposed.toarray() == crowd.indicator.toarray().T).all()
     assert crowd.votes.tolist() == [[1, 1], [0, 1]]
     assert crowd.labels_per_item.tolist() == [2, 1]
     assert crowd.labels_per_worker.tolist() == [2, 1]

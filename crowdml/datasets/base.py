@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,9 @@ class ImageData:
         test_images: (n_test, channels, height, width) uint8.
         test_labels: (n_test,) int64.
         class_names: one a class, in index order.
+
+    Raises:
+        ValueError: images of another type or shape, not as many labels as images, or a label out of range.
     """
 
     name: str
@@ -28,10 +32,20 @@ class ImageData:
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_part("train", self.train_images, self.train_labels, self.n_classes)
+        _check_part("test", self.test_images, self.test_labels, self.n_classes)
+
     @property
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return sum(array.nbytes for array in arrays if array is not None)
 
     def take_train(self, n_train: int | None, seed: int) -> ImageData:
         """The first `n_train` items of a seeded, class-stratified order of the training items; None takes all.
@@ -59,3 +73,51 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     rank_in_class = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     position = (rank_in_class + 0.5) / np.repeat(counts, counts)
     return by_class[np.argsort(position, kind="stable")]
+
+
+def fingerprint(data: ImageData) -> str:
+    """16 hexadecimal digits: a hash of the images, the labels and the class names, not of the data set's name."""
+    digest = hashlib.sha256("\n".join(data.class_names).encode())
+    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+        digest.update(b"none" if array is None else f"{array.dtype} {array.shape}".encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel over all items and pixels.
+
+    Args:
+        images: (n_items, channels, height, width) uint8.
+
+    Returns:
+        (channels,) mean and (channels,) standard deviation, of pixels scaled to [0, 1].  The standard deviation of a
+        channel that never varies is 0.
+
+    Raises:
+        ValueError: images of another type or shape, or none.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+        raise ValueError(
+            f"images must be uint8 (n_items, channels, height, width), not empty; got {images.dtype} {images.shape}"
+        )
+    # Sums of integers are exact, and neither reduction makes a wider copy of the images.
+    n_pixels = images.size // images.shape[1]
+    total = images.sum(axis=(0, 2, 3), dtype=np.uint64).astype(np.float64)
+    total_square = np.einsum("nchw,nchw->c", images, images, dtype=np.uint64).astype(np.float64)
+    mean = total / n_pixels
+    variance = np.maximum(total_square / n_pixels - mean**2, 0)
+    return mean / 255, np.sqrt(variance) / 255
+
+
+def _check_part(part: str, images: NDArray[np.uint8] | None, labels: NDArray[np.int64], n_classes: int) -> None:
+    if images is not None:
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"{part}_images must be uint8 (n_items, channels, height, width), got {images.dtype} {images.shape}"
+            )
+        if len(images) != len(labels):
+            raise ValueError(f"{part}_images holds {len(images)} images, {part}_labels {len(labels)} labels")
+    if len(labels) and (labels.min() < 0 or labels.max() >= n_classes):
+        raise ValueError(f"{part}_labels must be in [0, {n_classes}), got {labels.min()} to {labels.max()}")

@@ -130,9 +130,8 @@ def test_folders_that_are_no_results_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    store = ResultStore(tmp_path / "file" / "below")
-    with pytest.raises(ResultsError, match="cannot write results"):
-        store.create()
+    with pytest.raises(ResultsError, match="cannot read results folder"):
+        ResultStore(tmp_path / "file" / "below")
 
 
 def test_an_empty_or_absent_folder_reads_as_no_cells(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_an_empty_or_absent_folder_reads_as_no_cells(tmp_path: Path) -> None:
 def test_an_object_store_gets_whole_objects(tmp_path: Path, monkeypatch) -> None:
     # A filesystem that is not LocalFileSystem takes the object-store path: one stream a file, no rename.
     remote = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
-    monkeypatch.setattr(fs.FileSystem, "from_uri", lambda uri: (remote, uri.removeprefix("s3://")))
+    monkeypatch.setattr(store_module, "_open", lambda uri: (remote, uri.removeprefix("s3://")))
     for folder in ("cells", "curves", "workers"):
         (tmp_path / "bucket" / "run" / folder).mkdir(parents=True)
     (tmp_path / "bucket" / "run" / "crowdml.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION}))

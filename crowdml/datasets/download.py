@@ -1,0 +1,114 @@
+"""Where torchvision's data sets lie, how absent ones are fetched, and what to say when they cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.datasets.torchvision_import import import_torchvision
+
+Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
+"""Images (n_items, channels, height, width) and their classes (n_items,)."""
+
+ROOT_VARIABLE = "CROWDML_DATA_ROOT"
+
+logger = logging.getLogger(__name__)
+
+
+class DatasetMissingError(FileNotFoundError):
+    """The files of a data set are neither there nor to be had, or damaged."""
+
+
+@dataclass(frozen=True)
+class TorchvisionFiles:
+    """Where a data set of torchvision lies.
+
+    Args:
+        class_name: of the data set in `torchvision.datasets`.
+        folder: relative to the root.
+        files: all that are read, relative to `folder`.
+    """
+
+    class_name: str
+    folder: str
+    files: tuple[str, ...]
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """The folder of the data sets: `root`, else the environment variable CROWDML_DATA_ROOT, else ~/.cache/crowdml."""
+    chosen = root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "crowdml"
+    return Path(chosen).expanduser()
+
+
+def read_torchvision(
+    source: TorchvisionFiles, root: str | Path | None = None, *, download: bool = True
+) -> tuple[Part, Part]:
+    """The training and the test part.
+
+    Raises:
+        DatasetMissingError: a file is absent and `download` is off or fails, or a file is damaged.
+    """
+    base = data_root(root)
+    if _absent(source, base):
+        if not download:
+            raise _missing(source, base, "download is off")
+        _fetch(source, base)
+    try:
+        return _read(source, base, train=True), _read(source, base, train=False)
+    except (RuntimeError, ValueError, AssertionError, EOFError, OSError) as error:
+        folder = base / source.folder
+        raise DatasetMissingError(
+            f"the files of {source.class_name} in {folder} are damaged ({error}); delete {folder} and load it again"
+        ) from error
+
+
+def _absent(source: TorchvisionFiles, base: Path) -> list[str]:
+    return [name for name in source.files if not (base / source.folder / name).is_file()]
+
+
+def _missing(source: TorchvisionFiles, base: Path, reason: str) -> DatasetMissingError:
+    absent = ", ".join(_absent(source, base))
+    return DatasetMissingError(
+        f"{source.class_name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set "
+        f"{ROOT_VARIABLE} to the folder that holds {source.folder}"
+    )
+
+
+def _fetch(source: TorchvisionFiles, base: Path) -> None:
+    """Download beside the final place and move there, so that no other process ever sees half a data set."""
+    # A warning, for a download takes minutes and a program that set up no logging would seem to hang.
+    logger.warning("downloading %s into %s", source.class_name, base)
+    top = source.folder.partition("/")[0]
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=base, prefix=".download-") as scratch:
+            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+                _dataset_class(source)(scratch, train=True, download=True)
+            # Another process may have been faster; its files are as good.
+            if _absent(source, base):
+                (Path(scratch) / top).rename(base / top)
+    except (OSError, RuntimeError) as error:
+        raise _missing(source, base, f"could not be downloaded ({error})") from error
+
+
+def _read(source: TorchvisionFiles, base: Path, *, train: bool) -> Part:
+    part = _dataset_class(source)(base, train=train)
+    images, labels = np.asarray(part.data), np.asarray(part.targets, dtype=np.int64)
+    if len(images) != len(labels):
+        raise ValueError(f"{len(images)} images but {len(labels)} labels")
+    # MNIST has no channel axis, CIFAR has it last.
+    channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(channels_first), labels
+
+
+def _dataset_class(source: TorchvisionFiles) -> Any:
+    return getattr(import_torchvision().datasets, source.class_name)

@@ -1,0 +1,161 @@
+"""The image data sets by name: embedded digits, torchvision's, and label-only twins of CIFAR for aggregation.
+
+Everything but `load_images` is answered without reading a file, so that a grid can be planned anywhere.  Importing
+this module imports neither torch nor torchvision nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crowdml.datasets.base import ImageData, stratified_order
+from crowdml.datasets.cifar100_classes import CIFAR100_FINE
+from crowdml.datasets.download import Part, TorchvisionFiles, read_torchvision
+from crowdml.names import check_name
+
+_SPLIT_SEED = 0
+"""Of the digits: fixed, for another split would be another data set."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is known of a data set before it is loaded; `shape` is None for labels only."""
+
+    class_names: tuple[str, ...]
+    n_train: int
+    n_test: int
+    shape: tuple[int, int, int] | None
+    files: TorchvisionFiles | None = None
+
+
+_TEN_DIGITS = tuple("0123456789")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+
+_SOURCES: dict[str, _Source] = {
+    # E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), as scikit-learn holds it.
+    "digits": _Source(_TEN_DIGITS, 1_297, 500, (1, 8, 8)),
+    # Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proceedings of the IEEE 86 (1998).
+    "mnist": _Source(_TEN_DIGITS, 60_000, 10_000, (1, 28, 28), TorchvisionFiles("MNIST", "MNIST/raw", _MNIST_FILES)),
+    # H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747.
+    "fashion_mnist": _Source(
+        _FASHION, 60_000, 10_000, (1, 28, 28), TorchvisionFiles("FashionMNIST", "FashionMNIST/raw", _MNIST_FILES)
+    ),
+    # A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009).
+    "cifar10": _Source(
+        _CIFAR10, 50_000, 10_000, (3, 32, 32), TorchvisionFiles("CIFAR10", "cifar-10-batches-py", _CIFAR10_FILES)
+    ),
+    "cifar100": _Source(
+        CIFAR100_FINE,
+        50_000,
+        10_000,
+        (3, 32, 32),
+        TorchvisionFiles("CIFAR100", "cifar-100-python", ("train", "test", "meta")),
+    ),
+    "cifar10_labels": _Source(_CIFAR10, 50_000, 0, None),
+    "cifar100_labels": _Source(CIFAR100_FINE, 50_000, 0, None),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load_images` takes."""
+    return tuple(_SOURCES)
+
+
+def class_names(name: str) -> tuple[str, ...]:
+    """The classes in index order."""
+    return _source(name).class_names
+
+
+def n_classes(name: str) -> int:
+    """Number of classes."""
+    return len(_source(name).class_names)
+
+
+def n_train_items(name: str) -> int:
+    """Number of training items."""
+    return _source(name).n_train
+
+
+def has_images(name: str) -> bool:
+    """Whether the data set has images, so that a network can be trained on it."""
+    return _source(name).shape is not None
+
+
+def image_shape(name: str) -> tuple[int, int, int]:
+    """(channels, height, width) of an image.
+
+    Raises:
+        ValueError: an unknown name, or a data set of labels only.
+    """
+    shape = _source(name).shape
+    if shape is None:
+        raise ValueError(f"{name} has labels only, no images; use {name.removesuffix('_labels')} to train a network")
+    return shape
+
+
+def load_images(name: str, root: str | Path | None = None, *, download: bool = True) -> ImageData:
+    """Load a data set into memory.
+
+    Args:
+        name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" hold as many
+            labels of each class as the training set has, class after class in turn (0, 1, 2, ...), and no images: all
+            that aggregation of simulated annotations needs.  The others are read with torchvision.
+        root: folder of torchvision's files; by default the environment variable CROWDML_DATA_ROOT, else
+            ~/.cache/crowdml.
+        download: fetch files that are not there.
+
+    Raises:
+        UnknownNameError: no such data set (a ValueError).
+        DatasetMissingError: its files are neither there nor to be had, or damaged; says which belong where.
+    """
+    source = _source(name)
+    if source.files is not None:
+        (train_images, train_labels), (test_images, test_labels) = read_torchvision(
+            source.files, root, download=download
+        )
+    elif source.shape is not None:
+        (train_images, train_labels), (test_images, test_labels) = _read_digits(source.n_test)
+    else:
+        train_images, test_images = None, None
+        train_labels, test_labels = np.arange(source.n_train) % len(source.class_names), np.empty(0, np.int64)
+    return ImageData(
+        name=name,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        class_names=source.class_names,
+    )
+
+
+def _source(name: str) -> _Source:
+    return _SOURCES[check_name("data set", name, _SOURCES)]
+
+
+def _read_digits(n_test: int) -> tuple[Part, Part]:
+    """scikit-learn's digits, grey levels 0..16 spread over 0..255; the test items are a stratified draw."""
+    from sklearn.datasets import load_digits
+
+    grey, labels = load_digits(return_X_y=True)
+    images = np.rint(np.asarray(grey) * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = np.asarray(labels, dtype=np.int64)
+    order = stratified_order(labels, _SPLIT_SEED)
+    test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
+    return (images[train], labels[train]), (images[test], labels[test])

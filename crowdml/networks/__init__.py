@@ -1,0 +1,48 @@
+"""Networks by name: images (n, channels, height, width) in, logits (n, n_classes) out.  Imports torch when used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from crowdml.names import check_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Name -> what builds it, as "module:function", and its options.
+_BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "cnn_digits": ("crowdml.networks.small:cnn_digits", {}),
+    "lenet": ("crowdml.networks.small:lenet", {}),
+    "cnn8": ("crowdml.networks.cnn8:cnn8", {}),
+    "resnet20": ("crowdml.networks.resnet:resnet", {"depth": 20}),
+    "resnet32": ("crowdml.networks.resnet:resnet", {"depth": 32}),
+    "resnet44": ("crowdml.networks.resnet:resnet", {"depth": 44}),
+    "resnet56": ("crowdml.networks.resnet:resnet", {"depth": 56}),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names that `build_network` takes."""
+    return tuple(_BUILDERS)
+
+
+def build_network(name: str, in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """A freshly initialised network; its random draws come from torch's global generator (`torch.manual_seed`).
+
+    Args:
+        name: one of `names()`.
+        in_shape: (channels, height, width) of the images, which are expected normalised.
+        n_classes: number of logits.
+
+    Raises:
+        UnknownNameError: no such network (a ValueError).
+        ValueError: images too small for the network, or fewer than two classes.
+    """
+    target, options = _BUILDERS[check_name("network", name, _BUILDERS)]
+    if len(in_shape) != 3 or min(in_shape) < 1:
+        raise ValueError(f"in_shape must be (channels, height, width), all at least 1, got {tuple(in_shape)}")
+    if n_classes < 2:
+        raise ValueError(f"n_classes must be at least 2, got {n_classes}")
+    module, _, function = target.partition(":")
+    return getattr(import_module(module), function)(tuple(in_shape), n_classes, **options)

@@ -1,0 +1,42 @@
+"""The 8-layer CNN for CIFAR-10: six convolutions and two fully connected layers."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from crowdml.networks.layers import check_size, conv_bn_relu, initialise
+
+_WIDTHS = (64, 128, 196)
+_HIDDEN = 256
+
+
+def cnn8(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """Three blocks of two 3x3 convolutions (64, 128, 196 channels) and 2x2 max pooling, then 256 hidden units.
+
+    Batch normalisation and ReLU follow every layer but the last.  LABNET (Ghiassi, Birke, Chen, VISAPP 2022) says
+    "8-layer CNN with 6 convolutional and 2 fully connected layers" and no sizes.  Those here are our reading: the
+    network of that description in the published code of its neighbours, dimensionality-driven learning (Ma et al.,
+    ICML 2018) and symmetric cross-entropy (Wang et al., ICCV 2019).  Unlike theirs it has no bias before a
+    normalisation, torch's constants of batch normalisation (Keras has momentum 0.01 and epsilon 1e-3), and no L2
+    penalty of its own on the hidden layer: the recipe's weight decay holds for all.
+
+    Raises:
+        ValueError: images smaller than 8x8.
+    """
+    check_size("cnn8", in_shape, 8)
+    channels, height, width = in_shape
+    blocks: list[nn.Module] = []
+    for before, after in pairwise((channels, *_WIDTHS)):
+        blocks += [*conv_bn_relu(before, after), *conv_bn_relu(after, after), nn.MaxPool2d(2)]
+    return initialise(
+        nn.Sequential(
+            *blocks,
+            nn.Flatten(),
+            nn.Linear(_WIDTHS[-1] * (height // 8) * (width // 8), _HIDDEN, bias=False),
+            nn.BatchNorm1d(_HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Linear(_HIDDEN, n_classes),
+        )
+    )

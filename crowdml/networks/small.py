@@ -1,0 +1,56 @@
+"""Small CNNs for digits: one of ours for 8x8 images, and LeNet."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from crowdml.networks.layers import check_size, conv_bn_relu, initialise
+
+
+def cnn_digits(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """Two convolutions of 16 and 32 channels, each with batch normalisation, ReLU and 2x2 max pooling, then one linear.
+
+    Ours, as small as 8x8 digits allow: 20 epochs of 1,297 images take about a second on one core.
+
+    Raises:
+        ValueError: images smaller than 4x4.
+    """
+    check_size("cnn_digits", in_shape, 4)
+    channels, height, width = in_shape
+    return initialise(
+        nn.Sequential(
+            *conv_bn_relu(channels, 16),
+            nn.MaxPool2d(2),
+            *conv_bn_relu(16, 32),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(32 * (height // 4) * (width // 4), n_classes),
+        )
+    )
+
+
+def lenet(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """LeNet in the 20-50-500 form of the Caffe and MatConvNet examples, after LeCun et al., Proc. IEEE 86 (1998).
+
+    5x5 convolutions of 20 and 50 channels without padding, each followed by 2x2 max pooling and by no other
+    nonlinearity; 500 hidden units with ReLU.  NNAQC (Jindal et al.) uses it for MNIST.  Their examples draw weights
+    from N(0, 0.01^2); here they are drawn as He et al., as everywhere.
+
+    Raises:
+        ValueError: images smaller than 16x16, of which the convolutions would leave nothing.
+    """
+    check_size("lenet", in_shape, 16)
+    channels, height, width = in_shape
+    rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))
+    return initialise(
+        nn.Sequential(
+            nn.Conv2d(channels, 20, 5),
+            nn.MaxPool2d(2),
+            nn.Conv2d(20, 50, 5),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(50 * rows * columns, 500),
+            nn.ReLU(inplace=True),
+            nn.Linear(500, n_classes),
+        )
+    )
