@@ -135,7 +135,10 @@ def _entries(name: str) -> tuple[Entry, Entry]:
 
 def _foreign(target: str) -> Entry:
     """The entry of a class that is not in the registry."""
-    kind: Kind = "joint" if "task" in inspect.signature(_load(target).fit).parameters else "aggregator"
+    fit = getattr(_load(target), "fit", None)
+    if fit is None:
+        raise UnknownNameError(f"method class {target!r} has no fit(crowd, prior=None)")
+    kind: Kind = "joint" if "task" in inspect.signature(fit).parameters else "aggregator"
     return Entry(kind, target, "your own", "your own")
 
 

@@ -122,5 +122,9 @@ def _describe(*, own: bool) -> Cluster:
 
 
 def _quiet() -> None:
+    """Keep Ray from writing over the progress line; what it would say of a dead process stands in the cell's row."""
+    import ray
+
+    ray._private.worker._worker_logs_enabled = False  # pyright: ignore[reportAttributeAccessIssue]
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -18,7 +18,7 @@ from crowdml import methods
 _SECONDS_FIXED = 0.01
 _SECONDS_SIMULATE = 6e-7  # an annotation
 _SECONDS_ITERATION = 4e-9  # an annotation and class, of one EM iteration
-_SECONDS_IMAGE = {"cnn_digits": 5e-5, "lenet": 4e-4, "cnn8": 1.2e-2, "resnet44": 2.5e-2}  # forward and backward
+_SECONDS_IMAGE = {"cnn_digits": 4e-5, "lenet": 4e-4, "cnn8": 1e-2, "resnet44": 1e-2}  # forward and backward
 _GPU_SPEEDUP = 200.0
 # Relative work of a method: EM iterations it does, and networks it trains.
 _ITERATIONS = {"mv": 1, "em": 10, "em_hard": 8, "minimax_entropy": 400, "labnet": 10, "labnet_instance": 10}

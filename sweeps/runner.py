@@ -124,6 +124,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
         recorded = run.store.status()
         dead = [cell for cell in lost if cell.id not in recorded]
         run.store.write([failed(cell, errors.get(cell.id, "the trial ended without a result")) for cell in dead], run.provenance)
+        progress.n_running = 0
         progress.add(n_ok=0, n_failed=len(dead), estimated=0.0, actual=0.0)
 
 

@@ -154,18 +154,10 @@ class ProgressCallback(tune.Callback):
         """Nothing: Tune saves its callbacks, but a run is never restored from Tune's state."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A shard starts."""
-        self._progress.n_running += 1
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune did something: count the trials that run now."""
+        self._progress.n_running = sum(trial.status == "RUNNING" for trial in trials)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
         """Some of a shard's cells are done and written."""
         self._progress.add(**{name: result[name] for name in ("n_ok", "n_failed", "estimated", "actual")})
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A shard ends."""
-        self._progress.n_running -= 1
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The process of a shard died."""
-        self._progress.n_running -= 1

@@ -31,7 +31,7 @@ def test_options_go_to_the_part_that_has_them() -> None:
         ("majority", {}, "unknown method 'majority'"),
         ("base", {}, "unknown method 'base'"),
         ("em", {"max_itr": 3}, "unknown option of method em 'max_itr'; did you mean max_iter"),
-        ("os:path", {}, "your own class"),
+        ("os:path", {}, "method class 'os:path' has no fit"),
     ],
 )
 def test_unknown_names_are_answered_with_the_nearest(name: str, options, message: str) -> None:
