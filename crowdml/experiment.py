@@ -291,7 +291,7 @@ def _crowd(cell: Cell, data: ImageData, pattern: NoisePattern) -> tuple[CrowdLab
 
 
 def _task(cell: Cell, data: ImageData, device: str, report: Any) -> Task:
-    from crowdml.learning.loop import make_task
+    from crowdml.learning.task import make_task
 
     assert cell.network is not None and cell.recipe is not None
     return make_task(data, network=cell.network, recipe=cell.recipe, seed=cell.seed, device=device, report=report)

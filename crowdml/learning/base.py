@@ -28,6 +28,7 @@ class Task:
 
     Args:
         images: (n_items, channels, height, width) uint8 training images.
+        mean, std: (channels,) of the training images, on the scale of [0, 1]; images are normalised with them.
         test_images: the same for the test items.
         test_labels: (n_test,) int64 true classes of the test items.
         n_classes: number of classes.
@@ -38,6 +39,8 @@ class Task:
     """
 
     images: Tensor
+    mean: Tensor
+    std: Tensor
     test_images: Tensor
     test_labels: Tensor
     n_classes: int

@@ -1,0 +1,219 @@
+"""LABNET: a network and an aggregator that take turns.
+
+Ghiassi, Birke, Chen, "LABNET: A Collaborative Method for DNN Training and Label Aggregation", VISAPP 2022,
+Algorithm 1, read as follows.  Labels start from the majority vote.  In each iteration the network is trained if its
+mean loss on the labels has grown (Eq. 7, with H_0 = 0, so the first two iterations always train); its mean prediction
+is the class prior (Eq. 2), or the share of each class among the labels where it was not trained; the workers'
+confusion matrices are counted from the labels and the labels inferred anew.  The paper calls counting the E-step and
+inferring the M-step; here both have their usual names.
+
+`prior="instance"` takes the network's prediction for each item as that item's prior, as MBEM does (Khetan, Lipton,
+Anandkumar, ICLR 2018).  A network predicts for the items it was trained on what it memorised, noise included, so the
+predictions come from networks trained on the other folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import nn
+
+from crowdml.aggregation.base import FLOOR, Aggregation, expected_accuracy, vote_shares
+from crowdml.aggregation.dawid_skene import estimate_confusion, infer_posterior, one_hot
+from crowdml.labels import CrowdLabels
+from crowdml.learning.base import Learner, Task, Trained
+from crowdml.learning.loop import predict_proba, train
+
+
+@dataclass(frozen=True, eq=False)
+class LabnetResult:
+    """What LABNET gives.
+
+    Attributes:
+        aggregation: the labels; `objective` holds -H_t, the network's mean log probability of the labels.
+        model: the network, as last trained.
+        n_trainings: network trainings, every fold counted.
+        n_images, seconds: training images seen and seconds spent, over all trainings.
+    """
+
+    aggregation: Aggregation
+    model: nn.Module
+    n_trainings: int
+    n_images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Labnet:
+    """LABNET's options.
+
+    Args:
+        prior: "class" (the paper) or "instance", see above.
+        hard: labels are certain (the paper), or posteriors.
+        refresh_counts: count the confusion matrices from the current labels in every iteration; False keeps those of
+            the majority vote, as the algorithm is printed.
+        max_iter: iterations at most.
+        smoothing: added to every cell of the workers' counts.
+        reinit: start every training from a fresh network; by default it goes on from the last one.
+        final_training: train once more if the labels have changed since the last training.
+        folds: for the instance prior: into how many parts the items are split.
+        calibrate: for the instance prior: sharpen or flatten the predictions by the temperature under which the
+            crowd's annotations are most likely.
+    """
+
+    prior: Literal["class", "instance"] = "class"
+    hard: bool = True
+    refresh_counts: bool = True
+    max_iter: int = 10
+    smoothing: float = 0.01
+    reinit: bool = False
+    final_training: bool = False
+    folds: int = 3
+    calibrate: bool = True
+
+    def __post_init__(self) -> None:
+        if self.prior not in ("class", "instance"):
+            raise ValueError(f'prior must be "class" or "instance", got {self.prior!r}')
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+        if not self.smoothing >= 0:
+            raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
+
+    def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> LabnetResult:
+        """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done."""
+        networks = _Networks(self, learner, task)
+        start = posterior = one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
+        probabilities = np.empty(0)
+        class_prior, confusion = np.empty(0), np.empty(0)
+        losses = [0.0]
+        due, converged = True, False
+        while len(losses) <= self.max_iter and not converged:
+            trained = due
+            if trained:
+                probabilities = networks.train_and_predict(posterior)
+            label_probability = (posterior * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1)
+            losses.append(-float(label_probability.mean()))
+            due = losses[-1] > losses[-2]
+            confusion = estimate_confusion(crowd, posterior if self.refresh_counts else start, self.smoothing)
+            if self.prior == "instance":
+                prior = self._instance_prior(crowd, confusion, probabilities)
+            else:
+                prior = probabilities.mean(axis=0) if trained else posterior.mean(axis=0)
+            updated, _ = infer_posterior(crowd, confusion, prior)
+            if self.hard:
+                updated = one_hot(updated.argmax(axis=1), crowd.n_classes)
+            settled = np.abs(updated - posterior).max() < 1e-5
+            converged = bool(settled and not due and not trained)
+            class_prior = prior if prior.ndim == 1 else prior.mean(axis=0)
+            posterior = updated
+        model = networks.finish(posterior)
+        aggregation = Aggregation(
+            posterior=posterior,
+            labels=posterior.argmax(axis=1),
+            class_prior=class_prior,
+            confusion=confusion,
+            worker_quality=expected_accuracy(confusion, class_prior, crowd),
+            n_unlabelled=int((crowd.labels_per_item == 0).sum()),
+            n_iter=len(losses) - 1,
+            converged=converged,
+            objective=tuple(-loss for loss in losses[1:]),
+        )
+        return LabnetResult(aggregation, model, networks.n_trainings, networks.n_images, networks.seconds)
+
+    def _instance_prior(
+        self, crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        if not self.calibrate:
+            return probabilities
+        return calibrated(crowd, confusion, probabilities)
+
+
+def calibrated(
+    crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n_items, n_classes) predictions at the temperature that makes the annotations most likely.
+
+    Maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw] over T with p(T) proportional to p ** (1 / T); needs no truth.
+    """
+    log_p = np.log(np.maximum(probabilities, FLOOR))
+
+    def at(log_temperature: float) -> NDArray[np.float64]:
+        scaled = log_p * np.exp(-log_temperature)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        np.exp(scaled, out=scaled)
+        return scaled / scaled.sum(axis=1, keepdims=True)
+
+    best = minimize_scalar(
+        lambda x: -infer_posterior(crowd, confusion, at(x))[1].sum(), bounds=(np.log(0.2), np.log(20)), method="bounded",
+        options={"xatol": 0.01},
+    )  # fmt: skip
+    return at(best.x)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Networks:
+    """Trains the networks of one LABNET run and counts what they cost."""
+
+    def __init__(self, options: Labnet, learner: Learner, task: Task) -> None:
+        self.n_trainings = self.n_images = 0
+        self.seconds = 0.0
+        self._options, self._learner, self._task = options, learner, task
+        self._model: nn.Module | None = None
+        self._trained_on: NDArray[np.float64] | None = None
+        self._n_epochs = 0
+
+    def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
+        if self._options.prior == "instance":
+            return self._out_of_fold(posterior)
+        start = None if self._options.reinit else self._model
+        self._model = self._train(posterior, model=start).model
+        self._trained_on = posterior
+        return self._predict(self._model)
+
+    def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
+        """The network to be tested."""
+        changed = self._trained_on is None or not np.array_equal(self._trained_on, posterior)
+        if self._model is None or (self._options.final_training and changed):
+            start = None if self._options.reinit else self._model
+            self._model = self._train(posterior, model=start).model
+        return self._model
+
+    def _out_of_fold(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        n_items = len(posterior)
+        fold = np.random.default_rng([self._task.seed, 1]).permutation(n_items) % self._options.folds
+        probabilities = np.empty_like(posterior)
+        for number in range(self._options.folds):
+            held_out = fold == number
+            model = self._train(posterior, items=np.flatnonzero(~held_out)).model
+            probabilities[held_out] = self._predict(model, np.flatnonzero(held_out))
+        return probabilities
+
+    def _train(
+        self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
+    ) -> Trained:
+        target = posterior.argmax(axis=1) if self._learner.target == "labels" else posterior
+        trained = train(
+            self._learner,
+            self._task,
+            target,
+            model=model,
+            items=None if items is None else torch.from_numpy(items),
+            stream=self.n_trainings,
+            first_epoch=self._n_epochs,
+        )
+        self.n_trainings += 1
+        self.n_images += trained.n_images
+        self.seconds += trained.seconds
+        self._n_epochs += self._task.recipe.epochs
+        return trained
+
+    def _predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        images = self._task.images if items is None else self._task.images[torch.from_numpy(items).to(self._task.device)]
+        return predict_proba(model, self._task, images).cpu().numpy().astype(np.float64)

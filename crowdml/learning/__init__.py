@@ -1,0 +1,1 @@
+"""Learning: one training loop, one short file for each noise-aware method."""
