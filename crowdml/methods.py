@@ -28,6 +28,7 @@ class Entry:
         summary: one line for the user.
         paper: its source.
         options: values that differ from the class's own defaults.
+        learner_options: the same for the learner of a source, where the learner has such an option.
         version: raised when results change, so that exactly this method's cells are computed anew.
     """
 
@@ -36,6 +37,7 @@ class Entry:
     summary: str
     paper: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    learner_options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
 
 
@@ -67,7 +69,8 @@ REGISTRY: dict[str, Entry] = {
     "labnet_instance": Entry(
         "joint", "crowdml.labnet:Labnet",
         "LABNET with the network's out-of-fold prediction as each item's prior",
-        "this project, after Khetan, Lipton, Anandkumar, ICLR 2018", {"prior": "instance"},
+        "this project, after Khetan, Lipton, Anandkumar, ICLR 2018",
+        {"prior": "instance", "hard": False, "final_training": True}, learner_options={"target": "posterior"},
     ),
 }  # fmt: skip
 
@@ -96,12 +99,17 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
         UnknownNameError: a name or an option that there is not.
     """
     source_entry, learner_entry = _entries(name)
-    entries = {_load(entry.target): entry for entry in ((source_entry,) if labels_only else (source_entry, learner_entry))}
-    chosen = {part: dict(entry.options) for part, entry in entries.items()}
+    source_class = _load(source_entry.target)
+    chosen = {source_class: dict(source_entry.options)}
+    if not labels_only:
+        learner_class = _load(learner_entry.target)
+        known = _option_names(learner_class)
+        suggested = {option: value for option, value in source_entry.learner_options.items() if option in known}
+        chosen[learner_class] = {**suggested, **learner_entry.options}
     for option, value in (options or {}).items():
         owners = [part for part in chosen if option in _option_names(part)]
         if not owners:
-            check_name(f"option of method {name}", option, [o for part in chosen for o in _option_names(part)])
+            check_name(f"option of method {name}", option, [known for part in chosen for known in _option_names(part)])
         if len(owners) > 1:
             raise UnknownNameError(f"option {option!r} of method {name} belongs to both its parts")
         chosen[owners[0]][option] = value

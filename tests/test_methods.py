@@ -15,6 +15,8 @@ def test_every_registered_class_can_be_made_with_its_options(name: str) -> None:
     assert resolved.source_is_joint == (entry.kind == "joint")
     for option, value in entry.options.items():
         assert getattr(part, option) == value
+    for option, value in entry.learner_options.items():
+        assert getattr(resolved.learner, option) == value
     assert entry.summary
     assert entry.paper
 
