@@ -8,13 +8,14 @@ gives item i of class c the label l with probability
 
 and the method is EM for the terms that maximise the log likelihood minus both penalties.  Without item terms it is
 Dawid-Skene with a penalty on logits.  Z of all items of a worker is the product exp(item_term) @ exp(worker_term).T,
-so the work is matrix products, walked in blocks that stay in cache; no array of n_annotations * n_classes is made.
+so the work is matrix products, walked in blocks that stay in cache; no array is larger than the posterior.
 A block's products are too small to gain from BLAS threads: run one thread a fit (OMP_NUM_THREADS=1) on a busy machine.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -96,10 +97,10 @@ class MinimaxEntropy:
         if self.init == "majority":
             posterior = one_hot(posterior.argmax(axis=1), crowd.n_classes)
         penalty = self.penalties(crowd)
-        blocks = split_by_worker(crowd)
         worker_term = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
         use_items = self.item_terms and item_terms_matter(crowd, penalty.item, self.tol)
         item_term = np.zeros((crowd.n_items, crowd.n_classes)) if use_items else None
+        blocks = split_by_worker(crowd) if use_items else []
         objective: list[float] = []
         converged = False
         while len(objective) < self.max_iter and not converged:
@@ -183,7 +184,7 @@ def split_by_worker(crowd: CrowdLabels, *, max_cells: int = 40_000) -> list[Bloc
     bounds = np.searchsorted(worker, np.arange(crowd.n_workers + 1))
     size = max(1, max_cells // crowd.n_classes)
     blocks = []
-    for index, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (first, last) in enumerate(pairwise(bounds.tolist())):
         for start in range(first, last, size):
             part = slice(start, min(start + size, last))
             items = item[part]

@@ -1,0 +1,140 @@
+"""LABNET's Figures 2-5: accuracy and aggregation error against the number of workers, one panel a pattern."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.load import PATTERN_ORDER, method_order, panels, summarise
+from analysis.tables import ACCURACY, ERROR, Measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; a method keeps its own in every figure.
+_STYLES = {
+    "mv": ("#999999", "s"),
+    "em": ("#0072B2", "o"),
+    "em_hard": ("#56B4E9", "v"),
+    "minimax_entropy": ("#CC79A7", "D"),
+    "labnet": ("#E69F00", "^"),
+    "labnet_instance": ("#009E73", "P"),
+}
+_SPARE = [("#D55E00", "X"), ("#F0E442", "<"), ("#000000", ">"), ("#7F3C8D", "h")]
+
+
+def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Figure]:
+    """All figures that the cells allow, by a name fit for a file.
+
+    Args:
+        cells: of `analysis.load.load`.
+        curves: of `analysis.load.load_curves`; adds learning curves.
+    """
+    made: dict[str, Figure] = {}
+    for number, (title, panel) in enumerate(panels(cells), 1):
+        for measure, short in ((ACCURACY, "accuracy"), (ERROR, "error")):
+            if panel[measure.column].notna().any():
+                made[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = against_workers(panel, measure, title)
+        if curves is not None:
+            mine = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
+            if len(mine):
+                made[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(mine, title)
+    return made
+
+
+def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
+    """A measure (%) against the number of workers; a column of axes a pattern, a row a missing rate.
+
+    Error bars are one standard deviation over seeds.
+    """
+    summary = 100 * summarise(panel, measure.column)[["mean", "std"]]
+    patterns, rates = _ordered(panel), sorted(panel["missing_rate"].unique())
+    methods = method_order(list(panel["method_name"].unique()))
+    styles = _styles(methods)
+    figure, axes = _grid(len(rates), len(patterns))
+    n_workers = sorted(panel["n_workers"].unique())
+    for row, rate in enumerate(rates):
+        for column, pattern in enumerate(patterns):
+            ax = axes[row][column]
+            for method in methods:
+                key = (pattern, slice(None), rate, method)
+                line = summary.sort_index().loc[key, :]
+                colour, marker = styles[method]
+                ax.errorbar(
+                    line.index.get_level_values("n_workers"), line["mean"], yerr=line["std"].fillna(0).to_numpy(),
+                    color=colour, marker=marker, markersize=5, linewidth=1.6, capsize=2.5, label=method,
+                )  # fmt: skip
+            affected = ", affected classes" if pattern.startswith("flip") else ""
+            ax.set_title(f"{pattern}{affected}" if row == 0 else "", fontsize=11)
+            ax.set_xticks(n_workers)
+            if row == len(rates) - 1:
+                ax.set_xlabel("workers an item")
+            if column == 0:
+                missing = f"\n{100 * rate:g} % missing" if len(rates) > 1 else ""
+                ax.set_ylabel(f"{measure.title} (%){missing}")
+    _finish(figure, axes[0][0], title)
+    return figure
+
+
+def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
+    """Test accuracy (%) against epochs, over all trainings of a cell, mean over seeds, at the most workers."""
+    most = curves[(curves["n_workers"] == curves["n_workers"].max()) & (curves["missing_rate"] == curves["missing_rate"].min())]
+    patterns = _ordered(most)
+    methods = method_order(list(most["method_name"].unique()))
+    styles = _styles(methods)
+    figure, axes = _grid(1, len(patterns))
+    for column, pattern in enumerate(patterns):
+        ax = axes[0][column]
+        for method in methods:
+            mine = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
+            # Seeds may have trained for different lengths; a mean over fewer of them would jump.
+            steps = mine.groupby("step")["value"].agg(["mean", "count"])
+            steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
+            ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)
+        ax.set_title(pattern, fontsize=11)
+        ax.set_xlabel("epochs, all trainings")
+    axes[0][0].set_ylabel("test accuracy (%)")
+    _finish(figure, axes[0][0], f"{title}, {most['n_workers'].max()} workers")
+    return figure
+
+
+def _ordered(panel: pd.DataFrame) -> list[str]:
+    names = list(panel["pattern_name"].unique())
+    return sorted(names, key=lambda name: (*[name.partition(" ")[0] != known for known in PATTERN_ORDER], name))
+
+
+def _styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    spare = iter(_SPARE * len(methods))
+    return {method: _STYLES[method] if method in _STYLES else next(spare) for method in methods}
+
+
+def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # figures go to files; no window, no display
+    from matplotlib import pyplot as plt
+
+    size = (3.1 * n_columns + 1.2, 2.6 * n_rows + 0.9)
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=size, sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat:
+        ax.grid(alpha=0.3, linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes.tolist()
+
+
+def _finish(figure: Figure, first: Axes, title: str) -> None:
+    from matplotlib import pyplot as plt
+
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False, fontsize=9.5)
+    figure.suptitle(title, fontsize=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.draw_without_rendering()
+    plt.close(figure)

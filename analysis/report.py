@@ -1,0 +1,188 @@
+"""Everything about a results folder in files: tables, figures, the comparison with the papers, one HTML page."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Group
+from rich.text import Text
+
+from analysis import published, statistics
+from analysis.load import load, load_curves, with_names
+from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_latex, to_markdown, to_rich
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Args:
+        html: the page that holds everything.
+        files: all files, the page included.
+    """
+
+    html: Path
+    files: tuple[Path, ...]
+
+
+def summary(cells: pd.DataFrame) -> Group:
+    """The LABNET-style tables of some cells (`ResultStore.read_cells`, or `load`), for the terminal."""
+    named = cells if "method_name" in cells else with_names(cells)
+    drawn = [to_rich(table) for table in tables(named)]
+    return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
+
+
+def write_report(results: str | Path, out: str | Path) -> Report:
+    """Write the report of a results folder.
+
+    Args:
+        results: the folder, local or a URI.
+        out: where to; made if it is not there, files of an earlier report replaced.
+
+    Raises:
+        sweeps.store.ResultsError: not a results folder, or it cannot be read.
+    """
+    from analysis.figures import figures
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    cells = load(results)
+    made = tables(cells)
+    drawn = figures(cells, load_curves(results))
+    comparison = published.compare(cells)
+    pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
+
+    files: list[Path] = []
+    for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
+        files.append(_write(folder / name, "\n".join(render(table) for table in made)))
+    for number, table in enumerate(made, 1):
+        short = "accuracy" if table.measure is ACCURACY else "error"
+        files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
+    for name, figure in drawn.items():
+        for kind in ("png", "svg"):
+            files.append(folder / f"{name}.{kind}")
+            figure.savefig(files[-1], dpi=150)
+    if len(comparison):
+        files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
+        parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
+        files.append(_write(folder / "published.md", "\n".join(parts)))
+    page = _write(folder / "report.html", _page(str(results), cells, made, drawn, comparison, pairs))
+    return Report(html=page, files=(page, *files))
+
+
+def _page(
+    results: str,
+    cells: pd.DataFrame,
+    made: list[Table],
+    drawn: dict[str, Figure],
+    comparison: pd.DataFrame,
+    pairs: dict[str, pd.DataFrame],
+) -> str:
+    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(_html_table, made)]
+    sections += ["<h2>Figures</h2>", *(_html_figure(name, figure) for name, figure in drawn.items())]
+    if len(comparison):
+        sections += ["<h2>Beside the published numbers</h2>", _html_comparison(comparison)]
+    sections.append("<h2>Methods in pairs, over the cells that both have</h2>")
+    sections += [f"<h3>{title}, points</h3>{_html_frame(frame)}" for title, frame in pairs.items() if len(frame)]
+    sections.append(_html_failures(cells))
+    return _TEMPLATE.format(title=html.escape(f"crowdml: {results}"), body="\n".join(sections))
+
+
+def _facts(cells: pd.DataFrame) -> str:
+    ok = cells[cells["status"] == "ok"]
+    versions = sorted({text for text in cells["versions"].dropna()})
+    facts = {
+        "cells": f"{len(cells)}, of them {len(cells) - len(ok)} failed",
+        "seeds": ", ".join(map(str, sorted(cells["seed"].unique()))),
+        "compute": f"{cells['seconds'].sum() / 3600:.2f} process hours",
+        "devices": ", ".join(sorted(set(cells["device"].dropna()))),
+        "commit": ", ".join(
+            f"{commit[:10]}{' and uncommitted changes' if dirty else ''}"
+            for commit, dirty in sorted(set(zip(cells["git_commit"].dropna(), cells["git_dirty"].dropna(), strict=True)))
+        ),
+        "versions": "; ".join(", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in versions),
+    }
+    rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items())
+    return f"<table class=facts>{rows}</table>"
+
+
+def _html_table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("pattern", "workers", "missing", *table.methods))
+    best = table.best
+    rows = []
+    for number, row in enumerate(table.rows):
+        names = (html.escape(row[0]), str(row[1]), f"{row[2]:g}")
+        entries = [
+            f"<td{' class=best' if best[number, column] else ''}>{table.cell(number, column)}</td>"
+            for column in range(len(table.methods))
+        ]
+        rows.append(f"<tr>{''.join(f'<td>{name}</td>' for name in names)}{''.join(entries)}</tr>")
+    return f"<h3>{html.escape(table.caption)}</h3><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _html_figure(name: str, figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    data = b64encode(buffer.getvalue()).decode()
+    return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _html_comparison(comparison: pd.DataFrame) -> str:
+    colour = [f"<span class={published.grade(value)}>{value:+.2f}</span>" for value in comparison["difference"]]
+    shown = comparison.assign(difference=colour, measure=comparison["measure"].str.replace("_", " "))
+    return shown.to_html(index=False, float_format="{:.2f}".format, escape=False, border=0, na_rep="-")
+
+
+def _html_frame(frame: pd.DataFrame) -> str:
+    return frame.to_html(index=False, float_format="{:.3g}".format, border=0)
+
+
+def _html_failures(cells: pd.DataFrame) -> str:
+    failed = cells[cells["status"] == "failed"]
+    if failed.empty:
+        return ""
+    details = "".join(_html_failure(row) for row in failed.to_dict("records"))
+    return f"<h2>{len(failed)} failed cells</h2>{details}"
+
+
+def _html_failure(row: dict) -> str:
+    axes = ("dataset", "pattern", "noise_rate", "n_workers", "missing_rate", "method", "seed")
+    name = ", ".join(f"{axis} {row[axis]}" for axis in axes)
+    return f"<details><summary>{html.escape(name)}</summary><pre>{html.escape(str(row['error']))}</pre></details>"
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def describe(files: Iterable[Path]) -> str:
+    """How many files of each kind, for a line of output."""
+    kinds = pd.Series([path.suffix.lstrip(".") for path in files]).value_counts()
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+
+
+_TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font: 15px/1.45 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #222; }}
+table {{ border-collapse: collapse; margin: .5em 0 1.5em; font-variant-numeric: tabular-nums; }}
+th, td {{ padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd; }}
+.facts td, .facts th {{ text-align: left; }}
+.best {{ font-weight: bold; color: #00674b; }}
+.green {{ color: #00802b; }} .yellow {{ color: #a06a00; }} .red {{ color: #c4001a; font-weight: bold; }}
+img {{ max-width: 100%; }} pre {{ overflow-x: auto; background: #f6f6f6; padding: 1em; }}
+</style></head><body>
+{body}
+</body></html>
+"""

@@ -1,0 +1,187 @@
+"""LABNET's Tables 1 and 2: one row a pattern, worker count and missing rate, one column a method."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from analysis.load import PATTERN_ORDER, ROW_AXES, method_order, panels, summarise
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of the results that a table shows in percent.
+
+    Args:
+        column: its name.
+        title: for people.
+        best: which value wins a row, "max" or "min".
+    """
+
+    column: str
+    title: str
+    best: str
+
+
+# Over the classes that the pattern can change: all of them but for flip, where the paper's numbers are over those.
+ACCURACY = Measure("test_accuracy_affected", "test accuracy", "max")
+ERROR = Measure("aggregation_error_affected", "aggregation error", "min")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table before it is drawn.
+
+    Args:
+        title: what its cells share.
+        measure: what it shows.
+        rows: (pattern, n_workers, missing_rate) of each row.
+        methods: its columns.
+        mean, std: (n_rows, n_methods) percent; NaN where there is no cell, or one seed.
+        n_seeds: fewest and most seeds behind a mean.
+    """
+
+    title: str
+    measure: Measure
+    rows: tuple[tuple[str, int, float], ...]
+    methods: tuple[str, ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    n_seeds: tuple[int, int]
+
+    @property
+    def best(self) -> NDArray[np.bool_]:
+        """(n_rows, n_methods) the winners of each row, ties at the printed precision included."""
+        if len(self.methods) < 2:
+            return np.zeros(self.mean.shape, bool)
+        shown = np.round(self.mean, 2)
+        extreme = np.nanmax if self.measure.best == "max" else np.nanmin
+        return np.stack([row == extreme(row) for row in shown])
+
+    @property
+    def caption(self) -> str:
+        """Title, measure, unit, seeds and, with flip, over which classes."""
+        low, high = self.n_seeds
+        seeds = f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
+        spread = "mean ± std over " if high > 1 else ""
+        flip = "; flip: affected classes" if any(pattern.startswith("flip") for pattern, _, _ in self.rows) else ""
+        return f"{self.title}: {self.measure.title} (%), {spread}{seeds}{flip}"
+
+    def cell(self, row: int, column: int) -> str:
+        """The text of one entry."""
+        mean, std = self.mean[row, column], self.std[row, column]
+        if np.isnan(mean):
+            return "-"
+        return f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def tables(cells: pd.DataFrame) -> list[Table]:
+    """Of each panel a table of each measure it has: accuracy, then aggregation error."""
+    made = []
+    for title, panel in panels(cells):
+        made += [_table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()]
+    return made
+
+
+def to_rich(table: Table) -> RichTable:
+    """For the terminal, the best of each row in bold green."""
+    drawn = RichTable(title=table.caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("pattern", "workers", "missing"):
+        drawn.add_column(name, justify="left" if name == "pattern" else "right")
+    for method in table.methods:
+        drawn.add_column(method, justify="right", overflow="fold")
+    best, last = table.best, None
+    for number, (pattern, n_workers, missing_rate) in enumerate(table.rows):
+        if last not in (None, pattern):
+            drawn.add_section()
+        entries = [
+            Text(table.cell(number, column), style="bold green" if best[number, column] else "")
+            for column in range(len(table.methods))
+        ]
+        drawn.add_row("" if pattern == last else pattern, str(n_workers), f"{missing_rate:g}", *entries)
+        last = pattern
+    return drawn
+
+
+def to_markdown(table: Table) -> str:
+    """A GitHub table, the best of each row in bold."""
+    header = ["pattern", "workers", "missing", *table.methods]
+    lines = [f"**{table.caption}**", "", _markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
+    for number, row in enumerate(table.rows):
+        lines.append(_markdown_row([row[0], str(row[1]), f"{row[2]:g}", *_marked(table, number, "**", "**")]))
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    r"""A LaTeX table that needs the booktabs package, the best of each row in \textbf."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{_latex(table.caption)}}}",
+        rf"\begin{{tabular}}{{lrr{'r' * len(table.methods)}}}",
+        r"\toprule",
+        " & ".join(["pattern", "workers", "missing", *map(_latex, table.methods)]) + r" \\",
+    ]
+    last = None
+    for number, row in enumerate(table.rows):
+        if row[0] != last:
+            lines.append(r"\midrule")
+        last = row[0]
+        entries = [text.replace("±", r"$\pm$") for text in _marked(table, number, r"\textbf{", "}")]
+        lines.append(" & ".join([_latex(row[0]), str(row[1]), f"{row[2]:g}", *entries]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """Numbers at full precision: a mean and a std column for each method."""
+    frame = pd.DataFrame(list(table.rows), columns=ROW_AXES)
+    for column, method in enumerate(table.methods):
+        frame[f"{method} mean"], frame[f"{method} std"] = table.mean[:, column], table.std[:, column]
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _table(title: str, panel: pd.DataFrame, measure: Measure) -> Table:
+    summary = summarise(panel, measure.column)
+    mean, std = (100 * summary[name].unstack("method_name") for name in ("mean", "std"))
+    rows = sorted(mean.index, key=lambda row: (_pattern_place(row[0]), *row))
+    methods = method_order(list(mean.columns))
+    seeds = summary["n_seeds"]
+    return Table(
+        title=title,
+        measure=measure,
+        rows=tuple((str(pattern), int(n_workers), float(missing)) for pattern, n_workers, missing in rows),
+        methods=tuple(methods),
+        mean=mean.loc[rows, methods].to_numpy(float),
+        std=std.loc[rows, methods].to_numpy(float),
+        n_seeds=(int(seeds.min()), int(seeds.max())),
+    )
+
+
+def _pattern_place(pattern: str) -> int:
+    name = pattern.partition(" ")[0]
+    return PATTERN_ORDER.index(name) if name in PATTERN_ORDER else len(PATTERN_ORDER)
+
+
+def _marked(table: Table, row: int, before: str, after: str) -> list[str]:
+    best = table.best[row]
+    texts = [table.cell(row, column) for column in range(len(table.methods))]
+    return [f"{before}{text}{after}" if win else text for text, win in zip(texts, best, strict=True)]
+
+
+def _markdown_row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex(text: str) -> str:
+    for sign in "%_&#":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("±", r"$\pm$")
