@@ -73,10 +73,10 @@ def grade(difference: float) -> str:
 
 
 def to_rich(comparison: pd.DataFrame, measure: str) -> RichTable:
-    """Ours, published and the coloured difference, a group of three columns a method."""
+    """Ours and, coloured, its difference from the published number."""
     wide, methods = _wide(comparison, measure)
     drawn = RichTable(
-        title=f"{measure.replace('_', ' ')} (%): ours, published, difference", title_justify="left",
+        title=f"{measure.replace('_', ' ')} (%) and its difference from the published number", title_justify="left",
         title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
     )  # fmt: skip
     for name in ("data set", "pattern", "workers", "missing", *methods):
@@ -111,10 +111,10 @@ def _wide(comparison: pd.DataFrame, measure: str) -> tuple[pd.DataFrame, list[st
 
 
 def _rich_entry(row: pd.Series, method: str) -> Text:
-    ours, theirs, difference = (row[(name, method)] for name in ("ours", "published", "difference"))
+    ours, difference = (row[(name, method)] for name in ("ours", "difference"))
     if np.isnan(ours):
         return Text("-")
-    return Text.assemble(f"{ours:.2f} {theirs:.2f} ", (f"{difference:+.2f}", grade(difference)))
+    return Text.assemble(f"{ours:.2f} ", (f"{difference:+.2f}", grade(difference)))
 
 
 def _markdown_entry(row: pd.Series, method: str) -> str:

@@ -24,7 +24,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 from crowdml.aggregation.base import FLOOR, Aggregation, expected_accuracy, vote_shares
-from crowdml.aggregation.dawid_skene import estimate_confusion, infer_posterior, one_hot
+from crowdml.aggregation.dawid_skene import DawidSkene, estimate_confusion, infer_posterior, one_hot
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task, Trained
 from crowdml.learning.loop import predict_proba, train
@@ -54,6 +54,7 @@ class Labnet:
 
     Args:
         prior: "class" (the paper) or "instance", see above.
+        init: the first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene.
         hard: labels are certain (the paper), or posteriors.
         refresh_counts: count the confusion matrices from the current labels in every iteration; False keeps those of
             the majority vote, as the algorithm is printed.
@@ -67,6 +68,7 @@ class Labnet:
     """
 
     prior: Literal["class", "instance"] = "class"
+    init: Literal["majority", "em"] = "majority"
     hard: bool = True
     refresh_counts: bool = True
     max_iter: int = 10
@@ -89,7 +91,7 @@ class Labnet:
     def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> LabnetResult:
         """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done."""
         networks = _Networks(self, learner, task)
-        start = posterior = one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
+        start = posterior = self._first_labels(crowd)
         probabilities = np.empty(0)
         class_prior, confusion = np.empty(0), np.empty(0)
         losses = [0.0]
@@ -126,6 +128,12 @@ class Labnet:
             objective=tuple(-loss for loss in losses[1:]),
         )
         return LabnetResult(aggregation, model, networks.n_trainings, networks.n_images, networks.seconds)
+
+    def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
+        if self.init == "em":
+            em = DawidSkene(init="majority", smoothing=self.smoothing, max_iter=self.max_iter).fit(crowd)
+            return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
+        return one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
 
     def _instance_prior(
         self, crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]

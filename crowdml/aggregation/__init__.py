@@ -3,5 +3,6 @@
 from crowdml.aggregation.base import Aggregation, Aggregator
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.majority import MajorityVote
+from crowdml.aggregation.minimax_entropy import MinimaxEntropy
 
-__all__ = ["Aggregation", "Aggregator", "DawidSkene", "MajorityVote"]
+__all__ = ["Aggregation", "Aggregator", "DawidSkene", "MajorityVote", "MinimaxEntropy"]

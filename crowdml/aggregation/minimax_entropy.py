@@ -162,8 +162,7 @@ def item_terms_matter(crowd: CrowdLabels, penalty: float, tol: float) -> bool:
 
     At the optimum penalty * item_term[i, l] = votes - expected votes, so no term of an item with k annotations exceeds
     k / penalty.  Each of its k normalisers then moves by at most that, so log odds by 2 k**2 / penalty, and a
-    probability by at most a quarter of what its log odds move.  In the simulated crowds of some workers who label
-    tens of thousands of items this is below 0.001, and each iteration saves n_annotations * n_classes**2 operations.
+    probability by at most a quarter of that: below 0.001 where some workers label tens of thousands of items each.
     """
     return float(crowd.labels_per_item.max()) ** 2 / (2 * penalty) > tol
 

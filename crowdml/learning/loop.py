@@ -33,9 +33,12 @@ def train(
     items: Tensor | None = None,
     stream: int = 0,
     first_epoch: int = 0,
+    evaluate: bool = True,
 ) -> Trained:
     """Train by SGD with momentum and a step schedule; deterministic from `task.seed` and `stream`.
 
+    Reports "train_loss" after every epoch, and "test_accuracy" after the last and as often before as lets the training
+    images outnumber the tested ones two to one, which is every epoch on the usual data sets.
     A last batch that would leave a process fewer than two items is left out, for batch normalisation needs two.
 
     Args:
@@ -46,32 +49,39 @@ def train(
         items: (n,) indices of the items to train on; by default all.
         stream: tells several trainings of one task apart, so that each has draws of its own.
         first_epoch: where the learning curves go on.
+        evaluate: report the test accuracy.
 
     Raises:
         TrainingDivergedError: the loss is not finite; says in which epoch.
+        ValueError: the target does not fit the images, or no batch has two items for each process.
     """
     recipe, device = task.recipe, task.device
-    seed = int(np.random.SeedSequence([task.seed, stream]).generate_state(1, np.uint64)[0] >> 1)
-    generator = torch.Generator(device).manual_seed(seed)
-    targets = _as_target(target, device)
+    targets = _as_target(target, task)
     indices = torch.arange(len(task.images), device=device) if items is None else items.to(device)
-    with _seeded(seed, device):
+    _check_batches(len(indices), recipe.batch_size)
+    # The processes must agree on the first weights and on the order of the items, and not on what they do to images.
+    shared, own = _seed(task.seed, stream), _seed(task.seed, stream, parallel.rank())
+    order = torch.Generator(device).manual_seed(shared)
+    draws = torch.Generator(device).manual_seed(own)
+    with _seeded(shared, device):
         model = learner.build(task) if model is None else model
         model = model.to(device, memory_format=_memory_format(device))
         wrapped = parallel.wrap(model)
+        torch.manual_seed(own)
         optimizer = torch.optim.SGD(
             model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(recipe.milestones), recipe.lr_decay)
         n_images, seconds = 0, 0.0
+        interval = math.ceil(2 * len(task.test_images) / len(indices))
         for epoch in range(recipe.epochs):
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=device)
             n_epoch = 0
-            for batch in _batches(indices, recipe.batch_size, generator):
+            for batch in _batches(indices, recipe.batch_size, order):
                 mine = parallel.share(batch)
-                images = augment(normalise(task.images[mine], task), recipe.augment, generator)
+                images = augment(normalise(task.images[mine], task), recipe.augment, draws)
                 with _autocast(recipe, device):
                     loss = learner.loss(wrapped, images, targets[mine])
                 # The processes' gradients are averaged; shares of unlike size must weigh as their items do.
@@ -82,7 +92,8 @@ def train(
                 total += loss.detach() * len(batch) / parallel.world_size()
                 n_epoch += len(batch)
             schedule.step()
-            mean_loss = float(parallel.sum_over_processes(total)) / max(n_epoch, 1)
+            mean_loss = float(parallel.sum_over_processes(total)) / n_epoch
+            parallel.agree(model)
             seconds += time.perf_counter() - start
             n_images += n_epoch
             if not math.isfinite(mean_loss):
@@ -91,7 +102,8 @@ def train(
                 )
             step = first_epoch + epoch + 1
             task.report(step, "train_loss", mean_loss)
-            task.report(step, "test_accuracy", accuracy(model, task, task.test_images, task.test_labels))
+            if evaluate and ((epoch + 1) % interval == 0 or epoch + 1 == recipe.epochs):
+                task.report(step, "test_accuracy", accuracy(model, task, task.test_images, task.test_labels))
     return Trained(model=model, n_images=n_images, seconds=seconds)
 
 
@@ -123,13 +135,31 @@ def normalise(images: Tensor, task: Task) -> Tensor:
 def _batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """The indices in random order, batch by batch."""
     order = indices[torch.randperm(len(indices), generator=generator, device=indices.device)]
-    smallest = 2 * parallel.world_size()
-    return (batch for batch in order.split(size) if len(batch) >= smallest)
+    return (batch for batch in order.split(size) if len(batch) >= _smallest_batch())
 
 
-def _as_target(target: NDArray | Tensor, device: torch.device) -> Tensor:
-    tensor = torch.as_tensor(target, device=device)
+def _check_batches(n_items: int, batch_size: int) -> None:
+    needed = _smallest_batch()
+    if min(n_items, batch_size) < needed:
+        raise ValueError(
+            f"training needs {needed} items a batch, two for each process: "
+            f"recipe.batch_size is {batch_size} and there are {n_items} items"
+        )
+
+
+def _smallest_batch() -> int:
+    return 2 * parallel.world_size()
+
+
+def _as_target(target: NDArray | Tensor, task: Task) -> Tensor:
+    tensor = torch.as_tensor(target, device=task.device)
+    if len(tensor) != len(task.images):
+        raise ValueError(f"target has {len(tensor)} rows for {len(task.images)} training images")
     return tensor.float() if tensor.is_floating_point() else tensor.long()
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

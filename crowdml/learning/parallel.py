@@ -34,6 +34,13 @@ def wrap(model: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model) if _active() and world_size() > 1 else model
 
 
+def agree(model: nn.Module) -> None:
+    """Give every process the running statistics of the first; each has its own, of its share of the batches."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)
+
+
 def share(batch: Tensor) -> Tensor:
     """This process's share of a batch of item indices."""
     return batch[rank() :: world_size()]

@@ -157,6 +157,22 @@ def test_a_newton_step_never_climbs(case, penalty: float) -> None:
     assert after - slack <= between <= before + slack
 
 
+def test_a_newton_step_solves_the_bounding_curvature_and_is_shortened() -> None:
+    term, given, penalty = np.array([[-10.0, 0.0, 1.0]]), np.array([[4.0, 1.0, 0.0]]), 0.05
+    expected = 5 * np.exp(log_softmax(term, axis=1))
+    curvature = np.diag(expected[0] + penalty) - np.outer(expected, expected) / 5
+    step = np.linalg.solve(curvature, given[0] - expected[0] - penalty * term[0])
+    spread = np.ptp(step)
+    moved = term.copy()
+    assert newton_step(moved, expected, given, penalty) == pytest.approx(spread)
+    assert moved[0] == pytest.approx(term[0] + step * np.log1p(spread) / spread)
+
+    def row_loss(logits: Array) -> float:
+        return float(-(given * log_softmax(logits, axis=1)).sum() + penalty / 2 * (logits**2).sum())
+
+    assert row_loss(moved) < row_loss(term) < row_loss(term + step)  # the whole step would have climbed
+
+
 def test_alternating_steps_reach_the_joint_minimum() -> None:
     crowd, _ = simulated(n_items=30, n_workers=5, n_classes=3)
     posterior = np.random.default_rng(2).dirichlet(np.ones(3), 30)
@@ -200,6 +216,24 @@ def test_the_answer_matches_the_marginals_up_to_the_penalty(item_terms: bool) ->
     assert result.objective[-1] == pytest.approx(log_evidence.sum() - cost)
 
 
+def test_the_first_iteration_starts_from_the_majority_where_asked() -> None:
+    crowd, _ = simulated(n_items=50, n_workers=3, n_classes=3)
+    majority = np.eye(3)[crowd.votes.argmax(axis=1)]
+    worker_term, given = np.zeros((3, 3, 3)), given_counts(crowd, majority)
+    for _ in range(20):
+        newton_step(worker_term, expected_by_worker([], majority, worker_term, None, given), given, 1.0)
+    posterior, _ = infer(crowd, [], worker_term, None, np.full(3, 1 / 3))
+    method = MinimaxEntropy(lambda_worker=1.0, item_terms=False, init="majority", max_iter=1, inner_iter=20)
+    assert method.fit(crowd).posterior == pytest.approx(posterior)
+
+
+def test_does_not_stop_while_the_terms_still_move() -> None:
+    crowd, _ = simulated(n_items=50, n_workers=3, n_classes=3)
+    result = MinimaxEntropy(tol=1.0, inner_iter=1).fit(crowd)  # no posterior can move by more than 1
+    assert result.converged
+    assert result.n_iter > 2
+
+
 @given(crowds(), st.booleans(), st.sampled_from([None, 1e-6, 0.1]), st.sampled_from(["votes", "majority"]))
 def test_the_objective_never_falls(crowd: CrowdLabels, item_terms: bool, penalty: float | None, init) -> None:
     method = MinimaxEntropy(
@@ -235,6 +269,7 @@ def test_items_and_workers_without_annotations() -> None:
     assert result.n_unlabelled == 1
     assert result.confusion is not None
     assert result.worker_quality is not None
+    assert (np.diagonal(result.confusion[0]) > 0.5).all()
     assert result.confusion[2].tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert np.isnan(result.worker_quality).tolist() == [False, False, True]
 
