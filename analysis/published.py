@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -72,19 +73,17 @@ def grade(difference: float) -> str:
     return "green" if abs(difference) <= CLOSE else "yellow" if abs(difference) <= NEAR else "red"
 
 
-def to_rich(comparison: pd.DataFrame, measure: str) -> RichTable:
+def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
     """Ours and, coloured, its difference from the published number."""
     wide, methods = _wide(comparison, measure)
-    drawn = RichTable(
-        title=f"{measure.replace('_', ' ')} (%) and its difference from the published number", title_justify="left",
-        title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False,
-    )  # fmt: skip
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("data set", "pattern", "workers", "missing", *methods):
         drawn.add_column(name, justify="left" if name in ("data set", "pattern") else "right")
     for (dataset, pattern, n_workers, missing), row in wide.iterrows():  # pyright: ignore[reportGeneralTypeIssues]
         entries = [_rich_entry(row, method) for method in methods]
         drawn.add_row(str(dataset), str(pattern), str(n_workers), f"{missing:g}", *entries)
-    return drawn
+    title = f"{measure.replace('_', ' ')} (%) and its difference from the published number"
+    return Group(Text(title, style="bold"), "", drawn, "")
 
 
 def to_markdown(comparison: pd.DataFrame, measure: str) -> str:

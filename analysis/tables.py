@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from rich import box
+from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -90,24 +91,27 @@ def tables(cells: pd.DataFrame) -> list[Table]:
     return made
 
 
-def to_rich(table: Table) -> RichTable:
-    """For the terminal, the best of each row in bold green."""
-    drawn = RichTable(title=table.caption, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+def to_rich(table: Table) -> Group:
+    """For the terminal, the best of each row in bold green; five methods fit 80 columns."""
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("pattern", "workers", "missing"):
-        drawn.add_column(name, justify="left" if name == "pattern" else "right")
+        drawn.add_column(name, justify="left" if name == "pattern" else "right", vertical="bottom", no_wrap=True)
     for method in table.methods:
-        drawn.add_column(method, justify="right", overflow="fold")
+        drawn.add_column(method.replace("_", "_\n"), justify="right", no_wrap=True)
     best, last = table.best, None
     for number, (pattern, n_workers, missing_rate) in enumerate(table.rows):
         if last not in (None, pattern):
             drawn.add_section()
-        entries = [
-            Text(table.cell(number, column), style="bold green" if best[number, column] else "")
-            for column in range(len(table.methods))
-        ]
+        entries = [_terminal_entry(table, number, column, bold=best[number, column]) for column in range(len(table.methods))]
         drawn.add_row("" if pattern == last else pattern, str(n_workers), f"{missing_rate:g}", *entries)
         last = pattern
-    return drawn
+    return Group(Text(table.caption, style="bold"), "", drawn, "")
+
+
+def _terminal_entry(table: Table, row: int, column: int, *, bold: bool) -> Text:
+    mean, std = table.mean[row, column], table.std[row, column]
+    text = "-" if np.isnan(mean) else f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f}±{std:.1f}"
+    return Text(text, style="bold green" if bold else "")
 
 
 def to_markdown(table: Table) -> str:

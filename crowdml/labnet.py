@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from crowdml.aggregation.base import FLOOR, Aggregation, expected_accuracy, vote_shares
+from crowdml.aggregation.base import FLOOR, Aggregation, expected_accuracy, normalise_log, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene, estimate_confusion, infer_posterior, one_hot
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task, Trained
@@ -54,7 +54,7 @@ class Labnet:
 
     Args:
         prior: "class" (the paper) or "instance", see above.
-        init: the first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene.
+        init: the first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene at convergence.
         hard: labels are certain (the paper), or posteriors.
         refresh_counts: count the confusion matrices from the current labels in every iteration; False keeps those of
             the majority vote, as the algorithm is printed.
@@ -131,7 +131,9 @@ class Labnet:
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
         if self.init == "em":
-            em = DawidSkene(init="majority", smoothing=self.smoothing, max_iter=self.max_iter).fit(crowd)
+            # From vote shares and to its end: stopped early, or started from certain labels, EM keeps the majority's
+            # systematic errors, and a network that learns them confirms them.
+            em = DawidSkene(smoothing=self.smoothing).fit(crowd)
             return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
         return one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
 
@@ -151,17 +153,16 @@ def calibrated(
     Maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw] over T with p(T) proportional to p ** (1 / T); needs no truth.
     """
     log_p = np.log(np.maximum(probabilities, FLOOR))
+    # Each item's likelihood, up to a factor that no temperature changes.
+    likelihood, _ = infer_posterior(crowd, confusion, np.ones(crowd.n_classes))
 
     def at(log_temperature: float) -> NDArray[np.float64]:
-        scaled = log_p * np.exp(-log_temperature)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        np.exp(scaled, out=scaled)
-        return scaled / scaled.sum(axis=1, keepdims=True)
+        return normalise_log(log_p * np.exp(-log_temperature))[0]
 
-    best = minimize_scalar(
-        lambda x: -infer_posterior(crowd, confusion, at(x))[1].sum(), bounds=(np.log(0.2), np.log(20)), method="bounded",
-        options={"xatol": 0.01},
-    )  # fmt: skip
+    def loss(log_temperature: float) -> float:
+        return -float(np.log((at(log_temperature) * likelihood).sum(axis=1)).sum())
+
+    best = minimize_scalar(loss, bounds=(np.log(0.2), np.log(20)), method="bounded", options={"xatol": 0.01})
     return at(best.x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -215,6 +216,7 @@ class _Networks:
             items=None if items is None else torch.from_numpy(items),
             stream=self.n_trainings,
             first_epoch=self._n_epochs,
+            evaluate=items is None,
         )
         self.n_trainings += 1
         self.n_images += trained.n_images

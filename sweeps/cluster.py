@@ -30,7 +30,7 @@ class Cluster:
     """What there is to run on.
 
     Args:
-        cpus, gpus: of all nodes now; an autoscaled cluster can grow.
+        cpus, gpus: of all nodes, those that an autoscaler may still start included.
         n_nodes: nodes alive.
         dashboard: its URL, or None.
         own: whether it was started for this run alone.
@@ -111,6 +111,10 @@ def _describe(*, own: bool) -> Cluster:
     import ray
 
     resources = ray.cluster_resources()
+    if not own:
+        # An autoscaled cluster starts with its head alone; what its configuration lets it grow to is what counts.
+        limits = ray._private.state.state.get_max_resources_from_cluster_config() or {}  # pyright: ignore[reportAttributeAccessIssue]
+        resources |= {name: max(limits.get(name, 0), resources.get(name, 0)) for name in ("CPU", "GPU")}
     url = ray._private.worker.global_worker.node.webui_url  # pyright: ignore[reportAttributeAccessIssue]
     return Cluster(
         cpus=resources.get("CPU", 0),

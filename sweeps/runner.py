@@ -18,6 +18,8 @@ from sweeps.shards import Shard, pack
 from sweeps.store import ResultStore
 
 INLINE_FLUSH_SECONDS = 2.0
+TRAIN_FOLDER = ".train"
+NO_RESULT = "the trial ended without a result"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
 
     from sweeps.trainables import Shared
 
+    before = run.store.attempts()
     with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, run.progress(n_slots) as progress:
         shared = Shared(
             data={name: ray.put(data) for name, data in run.data.items()},
@@ -111,21 +114,26 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
             cpus=placement.cpus,
             gpus=placement.gpus,
             n_train_workers=placement.n_train_workers,
-            storage=f"{run.store.absolute_location}/.train",
+            storage=f"{run.store.absolute_location}/{TRAIN_FOLDER}",
         )
-        shards = pack(run.cells, run.seconds, n_slots)
-        _tune(shards, shared, placement, progress, storage, "shards", max_failures=0)
-        recorded = run.store.status() if progress.n_ok + progress.n_failed < len(run.cells) else None
-        if recorded is None:
-            return
-        lost = [cell for cell in run.cells if cell.id not in recorded]
-        singles = [Shard(((cell, run.seconds(cell)),)) for cell in lost]
-        errors = _tune(singles, shared, placement, progress, storage, "singles", max_failures=1)
-        recorded = run.store.status()
-        dead = [cell for cell in lost if cell.id not in recorded]
-        run.store.write([failed(cell, errors.get(cell.id, "the trial ended without a result")) for cell in dead], run.provenance)
-        progress.n_running = 0
-        progress.add(n_ok=0, n_failed=len(dead), estimated=0.0, actual=0.0)
+        try:
+            _tune(pack(run.cells, run.seconds, n_slots), shared, placement, progress, storage, "shards", max_failures=0)
+            lost = _without_result(run, before)
+            if lost:
+                singles = [Shard(((cell, run.seconds(cell)),)) for cell in lost]
+                errors = _tune(singles, shared, placement, progress, storage, "singles", max_failures=1)
+                dead = [failed(cell, errors.get(cell.id, NO_RESULT)) for cell in _without_result(run, before)]
+                run.store.write(dead, run.provenance)
+                progress.add(n_ok=0, n_failed=len(dead), estimated=0.0, actual=0.0)
+        finally:
+            progress.n_running = 0
+            run.store.discard(TRAIN_FOLDER)
+
+
+def _without_result(run: Run, before: Mapping[str, str]) -> list[Cell]:
+    """The run's cells that have no attempt beside those before it; an old failure is no result of a run that retries."""
+    recorded = {cell_id for attempt, cell_id in run.store.attempts().items() if attempt not in before}
+    return [cell for cell in run.cells if cell.id not in recorded]
 
 
 def _tune(

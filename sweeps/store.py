@@ -16,6 +16,7 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -111,6 +112,11 @@ class ResultStore:
             removed += len(parts) - 1
         return removed
 
+    def discard(self, folder: str) -> None:
+        """Delete a folder in the results folder, if it is there."""
+        with suppress(FileNotFoundError):
+            self._filesystem.delete_dir(self._path(folder))
+
     # ------------------------------------------------------------------------------------------------- reading
 
     def status(self) -> dict[str, str]:
@@ -118,6 +124,11 @@ class ResultStore:
         cells = self._read_parts("cells", self._parts("cells"), ["cell_id", "attempt", "status", "finished_at"])
         best = _best_attempts(cells)
         return dict(zip(best["cell_id"].to_pylist(), best["status"].to_pylist(), strict=True))
+
+    def attempts(self) -> dict[str, str]:
+        """Attempt -> cell id, of every attempt recorded."""
+        rows = self._read_parts("cells", self._parts("cells"), ["cell_id", "attempt"])
+        return dict(zip(rows["attempt"].to_pylist(), rows["cell_id"].to_pylist(), strict=True))
 
     def read_cells(self) -> pd.DataFrame:
         """One row a cell, its best attempt: ok before failed, then the newest."""

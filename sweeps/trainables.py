@@ -37,7 +37,7 @@ class Shared:
         provenance: of the run.
         cpus, gpus: of one Ray Train worker.
         n_train_workers: Ray Train workers a training cell; one means local mode.
-        storage: where Ray Train keeps its own state.
+        storage: where Ray Train keeps its own state; every machine must see it.
     """
 
     data: Mapping[str, Any]
@@ -127,21 +127,17 @@ class ShardTrainable(tune.Trainable):
             run_config=train.RunConfig(name=f"{cell.id}-{time.time_ns()}", storage_path=shared.storage),
         )
         try:
-            metrics = trainer.fit().metrics
+            return trainer.fit().return_value
         except train.TrainingFailedError as error:
             return failed(cell, str(error), time.monotonic() - start)
-        assert metrics is not None
-        return metrics["result"]
 
 
-def _train_worker(config: dict[str, Any]) -> None:
-    """One of several Ray Train workers: all compute the cell, the first one's result counts.
+def _train_worker(config: dict[str, Any]) -> CellResult:
+    """One of several Ray Train workers: all compute the cell, and the first one's result is the run's.
 
     An exception must end the run: were it caught here, the other workers would wait for this one for ever.
     """
-    data = ray.get(config["data"][0])
-    result = run_cell(config["cell"], data)
-    train.report({"result": result})
+    return run_cell(config["cell"], ray.get(config["data"][0]))
 
 
 class ProgressCallback(tune.Callback):
