@@ -41,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     n_failed = int((cells["status"] == "failed").sum())
     failures = f", {n_failed} failed" if n_failed else ""
-    console.print(f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {out}; open {report.html}", soft_wrap=True)
+    console.print(
+        f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {out}; open {report.html}", soft_wrap=True
+    )
     return 0
 
 

@@ -82,7 +82,9 @@ def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure
 
 def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
     """Test accuracy (%) against epochs, over all trainings of a cell, mean over seeds, at the most workers."""
-    most = curves[(curves["n_workers"] == curves["n_workers"].max()) & (curves["missing_rate"] == curves["missing_rate"].min())]
+    most = curves[
+        (curves["n_workers"] == curves["n_workers"].max()) & (curves["missing_rate"] == curves["missing_rate"].min())
+    ]
     patterns = _ordered(most)
     methods = method_order(list(most["method_name"].unique()))
     styles = _styles(methods)
@@ -95,7 +97,7 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
             steps = mine.groupby("step")["value"].agg(["mean", "count"])
             steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
             ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)
-        ax.set_title(pattern, fontsize=11)
+        ax.set_title(f"{pattern}, all classes", fontsize=11)
         ax.set_xlabel("epochs, all trainings")
     axes[0][0].set_ylabel("test accuracy (%)")
     _finish(figure, axes[0][0], f"{title}, {most['n_workers'].max()} workers")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,9 +20,10 @@ PATTERN_ORDER = ("uniform", "bimodal", "flip")
 
 
 def load(results: str | Path) -> pd.DataFrame:
-    """One row a cell, ok and failed, every axis a column.
+    """One row a cell, ok and failed, every axis a column; options and recipe as JSON text.
 
     Adds `method_name` and `pattern_name`: the name alone where all its cells have the same options, else with them.
+    Where a method's version changed, so that a folder holds results of the same axes from both, the newest counts.
 
     Raises:
         sweeps.store.ResultsError: not a results folder, or it cannot be read.
@@ -40,38 +42,43 @@ def load_workers(results: str | Path) -> pd.DataFrame:
 
 
 def with_names(cells: pd.DataFrame) -> pd.DataFrame:
-    """The frame with `method_name` and `pattern_name`, see `load`."""
-    named = cells.copy()
+    """The cells of `ResultStore.read_cells` as `load` returns them."""
+    named = cells.sort_values("finished_at", kind="stable").drop_duplicates(list(AXES), keep="last").sort_index()
     for kind in ("method", "pattern"):
-        named[f"{kind}_name"] = _names(cells[kind], cells[f"{kind}_options"])
+        named[f"{kind}_name"] = _names(named[kind], named[f"{kind}_options"])
     return named
 
 
 def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """(title, its ok cells) for each combination of PANEL_AXES; the title says what tells it from the others."""
     ok = cells[cells["status"] == "ok"]
-    groups = list(ok.groupby(PANEL_AXES, dropna=False, sort=True))
-    varying = [axis for axis in PANEL_AXES if cells[axis].nunique(dropna=False) > 1 and axis not in ("dataset", "recipe")]
-    for key, group in groups:
-        values = dict(zip(PANEL_AXES, key, strict=True))  # pyright: ignore[reportArgumentType]
-        parts = [str(values["dataset"])]
-        if not pd.isna(values["network"]):
-            parts.append(str(values["network"]))
-        parts.append(f"{100 * values['noise_rate']:g} % noise")
-        parts += [f"{axis} {_show(values[axis])}" for axis in varying if axis not in ("network", "noise_rate")]
-        parts += _recipe_differences(values["recipe"], cells["recipe"])
-        yield ", ".join(parts), group
+    for _, group in ok.groupby(PANEL_AXES, dropna=False, sort=True):
+        first = group.iloc[0]
+        yield _title(first, cells[cells["dataset"] == first["dataset"]]), group
 
 
-def summarise(cells: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1; NaN of one seed) and number of seeds of a measure, for ok cells of one panel.
+def summarise(panel: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1; NaN of one seed) and number of seeds of a measure, over the ok cells of a panel.
 
     Returns:
-        A frame indexed by ROW_AXES and `method_name`, with columns `mean`, `std`, `n_seeds`.
+        A frame indexed by ROW_AXES (the pattern by its `pattern_name`) and `method_name`, with columns `mean`, `std`,
+        `n_seeds`; in the measure's own unit.
+
+    Raises:
+        ValueError: the cells belong to several panels, whose mean would mean nothing.
     """
-    named = cells.rename(columns={"pattern": "_pattern", "pattern_name": "pattern"})
-    groups = named[named["status"] == "ok"].groupby([*ROW_AXES, "method_name"], sort=False)[measure]
+    n_panels = len(panel[PANEL_AXES].drop_duplicates())
+    if n_panels > 1:
+        raise ValueError(f"only cells of one panel can be averaged, got {n_panels} panels; split them with panels()")
+    measured = panel[(panel["status"] == "ok") & panel[measure].notna()].assign(pattern=panel["pattern_name"])
+    groups = measured.groupby([*ROW_AXES, "method_name"], sort=False)[measure]
     return groups.agg(mean="mean", std="std", n_seeds="count")
+
+
+def row_order(row: tuple[str, int, float]) -> tuple[int, str, int, float]:
+    """Sort key of a row: patterns as in the paper, others after them by name, then workers and missing rate."""
+    name = row[0].partition(" ")[0]
+    return (PATTERN_ORDER.index(name) if name in PATTERN_ORDER else len(PATTERN_ORDER), *row)
 
 
 def method_order(names: list[str]) -> list[str]:
@@ -83,9 +90,8 @@ def method_order(names: list[str]) -> list[str]:
 
 
 def _with_axes(results: str | Path, table: str) -> pd.DataFrame:
-    store = ResultStore(results)
-    cells = with_names(store.read_cells())[["cell_id", *AXES, "method_name", "pattern_name"]]
-    return store.read(table).drop(columns="attempt").merge(cells, on="cell_id")
+    cells = load(results)[["cell_id", *AXES, "method_name", "pattern_name"]]
+    return ResultStore(results).read(table).drop(columns=["attempt"]).merge(cells, on="cell_id")
 
 
 def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:
@@ -99,13 +105,26 @@ def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:
     return pd.Series(texts, index=kinds.index, dtype=object)
 
 
-def _recipe_differences(recipe: str | None, recipes: pd.Series) -> list[str]:
-    known = [json.loads(text) for text in recipes.dropna().unique()]
-    if recipe is None or pd.isna(recipe) or len(known) < 2:
-        return []
-    mine = json.loads(recipe)
-    return [f"{key} {value}" for key, value in mine.items() if any(other[key] != value for other in known)]
+def _title(cell: pd.Series, same_dataset: pd.DataFrame) -> str:
+    """What the panel of a cell is, against the other cells of its data set."""
+    parts = [str(cell["dataset"])]
+    if pd.notna(cell["network"]):
+        parts.append(str(cell["network"]))
+    parts.append(f"{100 * cell['noise_rate']:g} % noise")
+    varies = {axis: same_dataset[axis].nunique(dropna=False) > 1 for axis in PANEL_AXES}
+    if pd.notna(cell["n_train"]):
+        parts.append(f"{cell['n_train']:.0f} training items")
+    elif varies["n_train"]:
+        parts.append("all training items")
+    if varies["worker_model"]:
+        parts.append(f"{cell['worker_model']} workers")
+    if varies["missing"]:
+        parts.append(f"missing rule {cell['missing']}")
+    if pd.notna(cell["recipe"]):
+        rivals = same_dataset.loc[same_dataset["network"] == cell["network"], "recipe"].dropna().unique()
+        parts += _recipe_differences(json.loads(cell["recipe"]), [json.loads(text) for text in rivals])
+    return ", ".join(parts)
 
 
-def _show(value: object) -> str:
-    return "all" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)  # pyright: ignore[reportGeneralTypeIssues,reportArgumentType]
+def _recipe_differences(recipe: dict[str, Any], rivals: list[dict[str, Any]]) -> list[str]:
+    return [f"{key} {value}" for key, value in recipe.items() if any(rival.get(key) != value for rival in rivals)]

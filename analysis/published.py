@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from rich import box
 from rich.console import Group
-from rich.table import Table as RichTable
 from rich.text import Text
+
+from analysis.load import ROW_AXES, method_order, panels, row_order, summarise
+from analysis.tables import ACCURACY, ERROR, markdown_table, terminal_table
 
 FOLDER = Path(__file__).parent / "published"
 LABNET_TABLES = ("labnet_table1", "labnet_table2")
-# The paper has one EM; ours, soft and hard, are both held against it.
+# The paper has one EM and one LABNET; each variant of ours is held against it.
 PUBLISHED_METHOD = {"em_hard": "em", "labnet_instance": "labnet"}
 CLOSE, NEAR = 0.6, 2.0
 """Differences in points up to which an entry is green, and yellow."""
 
+_MEASURES = {"aggregation_error": ERROR, "accuracy": ACCURACY}
+_COLUMNS = [
+    "panel", "dataset", "noise_rate", *ROW_AXES, "method", "measure", "ours", "ours_std", "n_seeds", "published",
+    "published_std", "difference",
+]  # fmt: skip
 
-@lru_cache(maxsize=None)
+
+@cache
 def published(name: str) -> pd.DataFrame:
     """A published table as data: labnet_table1, labnet_table2, nnaqc_table1, nnaqc_table2 or nnaqc_table5.
 
@@ -31,94 +40,144 @@ def published(name: str) -> pd.DataFrame:
 
 
 def compare(cells: pd.DataFrame) -> pd.DataFrame:
-    """Our means beside LABNET's Tables 1 and 2, one row a published cell, method and measure that we have.
+    """Our means beside LABNET's Tables 1 and 2, one row a published cell, measure and method of ours.
 
-    Label-only data sets (`cifar10_labels`) stand for their data set in the aggregation error.  Ours are over the
-    classes that the pattern can change, as the paper's are.
+    Only cells in the paper's setting count: the whole training set, workers who are all alike, a missing rate rounded
+    down to whole labels.  Label-only data sets (`cifar10_labels`) stand for their data set in the aggregation error.
+    Ours are over the classes that the pattern can change, as the paper's are.  Nothing but seeds is averaged: several
+    networks, recipes or options of a method give several rows.
 
     Args:
         cells: of `analysis.load.load`.
 
     Returns:
-        Columns dataset, pattern, n_workers, missing_rate, method, measure, ours, ours_std, n_seeds, published,
-        difference; in percent and points.
+        Columns panel (its title), dataset, noise_rate, pattern, n_workers, missing_rate, method, measure, ours,
+        ours_std, n_seeds, published, published_std, difference (ours minus published); in percent and points.
     """
     paper = pd.concat([published(name) for name in LABNET_TABLES])
-    ok = cells[(cells["status"] == "ok") & (cells["missing"] == "floor")].copy()
-    ok["dataset"] = ok["dataset"].str.removesuffix("_labels")
-    ok["published_method"] = ok["method"].replace(PUBLISHED_METHOD)
-    measures = {"aggregation_error": "aggregation_error_affected", "accuracy": "test_accuracy_affected"}
-    keys = ["dataset", "noise_rate", "pattern", "n_workers", "missing_rate"]
+    alike = cells["n_train"].isna() & (cells["worker_model"] == "homogeneous") & (cells["missing"] == "floor")
     made = []
-    for measure, column in measures.items():
-        # The labels of a cell are the same whatever network was trained; a method's options are not.
-        by = [*keys, "method_name", "published_method", *(["network", "recipe", "n_train"] if measure == "accuracy" else ["n_train"])]
-        ours = 100 * ok.dropna(subset=column).groupby(by, dropna=False)[column].agg(["mean", "std"])
-        ours["n_seeds"] = ok.dropna(subset=column).groupby(by, dropna=False)[column].count()
-        theirs = paper.rename(columns={"method": "published_method", f"{measure}_mean": "published"})
-        joined = ours.reset_index().merge(theirs[[*keys, "published_method", "published"]], on=[*keys, "published_method"])
-        made.append(joined.assign(measure=measure))
-    frame = pd.concat(made, ignore_index=True).rename(
-        columns={"mean": "ours", "std": "ours_std", "method_name": "method"}
-    )
-    frame["difference"] = frame["ours"] - frame["published"]
-    columns = [*keys, "method", "measure", "ours", "ours_std", "n_seeds", "published", "difference"]
-    order = ["measure", "dataset", "pattern", "n_workers", "missing_rate", "method"]
-    patterns = pd.Categorical(frame["pattern"], ["uniform", "bimodal", "flip"], ordered=True)
-    return frame.assign(pattern=patterns).sort_values(order, ignore_index=True)[columns]
+    for title, panel in panels(cells[alike]):
+        setting = {
+            "dataset": panel["dataset"].iloc[0].removesuffix("_labels"),
+            "noise_rate": panel["noise_rate"].iloc[0],
+        }
+        theirs = paper[(paper["dataset"] == setting["dataset"]) & (paper["noise_rate"] == setting["noise_rate"])]
+        names = panel[["method", "method_name", "pattern", "pattern_name"]].drop_duplicates()
+        for measure, shown in _MEASURES.items():
+            ours = (100 * summarise(panel, shown.column)[["mean", "std"]]).rename(
+                columns={"mean": "ours", "std": "ours_std"}
+            )
+            ours["n_seeds"] = summarise(panel, shown.column)["n_seeds"]
+            columns = {f"{measure}_mean": "published", f"{measure}_std": "published_std"}
+            joined = _join(
+                ours.reset_index(), names, theirs.rename(columns=columns)[[*ROW_AXES, "method", *columns.values()]]
+            )
+            made.append(joined.assign(panel=title, measure=measure, **setting))
+    frame = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=_COLUMNS)
+    return frame.assign(difference=frame["ours"] - frame["published"])[_COLUMNS]
 
 
 def grade(difference: float) -> str:
-    """green within CLOSE points, yellow within NEAR, else red."""
-    return "green" if abs(difference) <= CLOSE else "yellow" if abs(difference) <= NEAR else "red"
+    """green within CLOSE points, yellow within NEAR, else red; of the difference as it is printed."""
+    printed = abs(round(difference, 2))
+    return "green" if printed <= CLOSE else "yellow" if printed <= NEAR else "red"
 
 
 def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
-    """Ours and, coloured, its difference from the published number."""
-    wide, methods = _wide(comparison, measure)
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in ("data set", "pattern", "workers", "missing", *methods):
-        drawn.add_column(name, justify="left" if name in ("data set", "pattern") else "right")
-    for (dataset, pattern, n_workers, missing), row in wide.iterrows():  # pyright: ignore[reportGeneralTypeIssues]
-        entries = [_rich_entry(row, method) for method in methods]
-        drawn.add_row(str(dataset), str(pattern), str(n_workers), f"{missing:g}", *entries)
-    title = f"{measure.replace('_', ' ')} (%) and its difference from the published number"
-    return Group(Text(title, style="bold"), "", drawn, "")
+    """For the terminal: ours and, coloured, its difference from the published number."""
+    parts: list[Text | object] = []
+    for sheet in _sheets(comparison, measure):
+        drawn = terminal_table(sheet.methods)
+        for (pattern, n_workers, missing_rate), pairs in sheet.rows:
+            entries = [_terminal_entry(pair) for pair in pairs]
+            drawn.add_row(Text(pattern), str(n_workers), f"{missing_rate:g}", *entries)
+        parts += [Text(sheet.caption, style="bold"), "", drawn, ""]
+    return Group(*parts)  # pyright: ignore[reportArgumentType]
 
 
 def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
-    """A GitHub table; differences of more than CLOSE points are marked with their sign."""
-    wide, methods = _wide(comparison, measure)
-    header = ["data set", "pattern", "workers", "missing", *(f"{method}: ours / paper (diff.)" for method in methods)]
-    lines = [f"| {' | '.join(header)} |", f"|{'---|' * 2}{'---:|' * (len(header) - 2)}"]
-    for (dataset, pattern, n_workers, missing), row in wide.iterrows():  # pyright: ignore[reportGeneralTypeIssues]
-        entries = [_markdown_entry(row, method) for method in methods]
-        lines.append(f"| {dataset} | {pattern} | {n_workers} | {missing:g} | {' | '.join(entries)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _wide(comparison: pd.DataFrame, measure: str) -> tuple[pd.DataFrame, list[str]]:
-    from analysis.load import method_order
-
-    mine = comparison[comparison["measure"] == measure]
-    methods = method_order(list(mine["method"].unique()))
-    index = ["dataset", "pattern", "n_workers", "missing_rate"]
-    wide = mine.pivot_table(
-        index=index, columns="method", values=["ours", "published", "difference"], observed=True, aggfunc="mean"
+    """GitHub tables of ours, the paper's and the difference, which is bold where it is more than CLOSE points."""
+    return "\n".join(
+        markdown_table(
+            f"{sheet.caption}: ours / paper (difference)",
+            ["pattern", "workers", "missing", *sheet.methods],
+            [[row[0], str(row[1]), f"{row[2]:g}", *map(_markdown_entry, pairs)] for row, pairs in sheet.rows],
+        )
+        for sheet in _sheets(comparison, measure)
     )
-    return wide, methods
 
 
-def _rich_entry(row: pd.Series, method: str) -> Text:
-    ours, difference = (row[(name, method)] for name in ("ours", "difference"))
-    if np.isnan(ours):
+def to_html(comparison: pd.DataFrame, measure: str) -> str:
+    """HTML tables of ours and its difference, of class green, yellow or red; the paper's number is the tooltip."""
+    made = []
+    for sheet in _sheets(comparison, measure):
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("pattern", "workers", "missing", *sheet.methods))
+        rows = "".join(
+            f"<tr><td>{html.escape(row[0])}</td><td>{row[1]}</td><td>{row[2]:g}</td>{''.join(map(_html_entry, pairs))}</tr>"
+            for row, pairs in sheet.rows
+        )
+        made.append(f"<h3>{html.escape(sheet.caption)}</h3><table><tr>{head}</tr>{rows}</table>")
+    return "\n".join(made)
+
+
+Row = tuple[str, int, float]
+Pair = tuple[float, float] | None
+"""Ours and the paper's, in percent; None where we have no cell."""
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """The comparison of one panel, a row of pairs a row of the paper's table."""
+
+    caption: str
+    methods: list[str]
+    rows: list[tuple[Row, list[Pair]]]
+
+
+def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[_Sheet]:
+    mine = comparison[comparison["measure"] == measure]
+    for title, panel in mine.groupby("panel", sort=False):
+        methods = method_order(list(panel["method"].unique()))
+        keys = zip(panel["pattern"], panel["n_workers"], panel["missing_rate"], panel["method"], strict=True)
+        pairs = dict(zip(keys, zip(panel["ours"], panel["published"], strict=True), strict=True))
+        rows = sorted({key[:3] for key in pairs}, key=row_order)
+        yield _Sheet(
+            f"{title}: {_MEASURES[measure].title} (%) and its difference from the paper's",
+            methods,
+            [(row, [pairs.get((*row, method)) for method in methods]) for row in rows],
+        )
+
+
+def _join(ours: pd.DataFrame, names: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ours with the published number of their pattern and method, whatever the options of either."""
+    plain = names.assign(method=names["method"].replace(PUBLISHED_METHOD))
+    named = ours.rename(columns={"pattern": "pattern_name"}).merge(plain, on=["method_name", "pattern_name"])
+    joined = named.merge(theirs, on=[*ROW_AXES, "method"])
+    return joined.drop(columns=["pattern", "method"]).rename(
+        columns={"pattern_name": "pattern", "method_name": "method"}
+    )
+
+
+def _terminal_entry(pair: Pair) -> Text:
+    if pair is None:
         return Text("-")
-    return Text.assemble(f"{ours:.2f} ", (f"{difference:+.2f}", grade(difference)))
+    difference = pair[0] - pair[1]
+    return Text.assemble(f"{pair[0]:.2f} ", (f"{difference:+.2f}", grade(difference)))
 
 
-def _markdown_entry(row: pd.Series, method: str) -> str:
-    ours, theirs, difference = (row[(name, method)] for name in ("ours", "published", "difference"))
-    if np.isnan(ours):
+def _markdown_entry(pair: Pair) -> str:
+    if pair is None:
         return "-"
-    shown = f"{difference:+.2f}"
-    return f"{ours:.2f} / {theirs:.2f} ({shown if abs(difference) <= CLOSE else f'**{shown}**'})"
+    difference = pair[0] - pair[1]
+    mark = "" if grade(difference) == "green" else "**"
+    return f"{pair[0]:.2f} / {pair[1]:.2f} ({mark}{difference:+.2f}{mark})"
+
+
+def _html_entry(pair: Pair) -> str:
+    if pair is None:
+        return "<td>-</td>"
+    difference = pair[0] - pair[1]
+    return (
+        f'<td title="paper: {pair[1]:.2f}">{pair[0]:.2f} <span class={grade(difference)}>{difference:+.2f}</span></td>'
+    )

@@ -109,7 +109,9 @@ def _facts(cells: pd.DataFrame) -> str:
         "devices": ", ".join(sorted(set(cells["device"].dropna()))),
         "commit": ", ".join(
             f"{commit[:10]}{' and uncommitted changes' if dirty else ''}"
-            for commit, dirty in sorted(set(zip(cells["git_commit"].dropna(), cells["git_dirty"].dropna(), strict=True)))
+            for commit, dirty in sorted(
+                set(zip(cells["git_commit"].dropna(), cells["git_dirty"].dropna(), strict=True))
+            )
         ),
         "versions": "; ".join(", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in versions),
     }

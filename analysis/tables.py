@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from analysis.load import PATTERN_ORDER, ROW_AXES, method_order, panels, summarise
+from analysis.load import ROW_AXES, method_order, panels, row_order, summarise
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ class Table:
         """(n_rows, n_methods) the winners of each row, ties at the printed precision included."""
         if len(self.methods) < 2:
             return np.zeros(self.mean.shape, bool)
-        shown = np.round(self.mean, 2)
+        shown = np.array([[float(f"{mean:.2f}") for mean in row] for row in self.mean])
         extreme = np.nanmax if self.measure.best == "max" else np.nanmin
-        return np.stack([row == extreme(row) for row in shown])
+        return shown == extreme(shown, axis=1, keepdims=True)
 
     @property
     def caption(self) -> str:
@@ -93,34 +95,42 @@ def tables(cells: pd.DataFrame) -> list[Table]:
 
 def to_rich(table: Table) -> Group:
     """For the terminal, the best of each row in bold green; five methods fit 80 columns."""
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in ("pattern", "workers", "missing"):
-        drawn.add_column(name, justify="left" if name == "pattern" else "right", vertical="bottom", no_wrap=True)
-    for method in table.methods:
-        drawn.add_column(method.replace("_", "_\n"), justify="right", no_wrap=True)
+    drawn = terminal_table(table.methods)
     best, last = table.best, None
     for number, (pattern, n_workers, missing_rate) in enumerate(table.rows):
         if last not in (None, pattern):
             drawn.add_section()
-        entries = [_terminal_entry(table, number, column, bold=best[number, column]) for column in range(len(table.methods))]
-        drawn.add_row("" if pattern == last else pattern, str(n_workers), f"{missing_rate:g}", *entries)
+        entries = [_terminal_entry(table, number, column, bold=won) for column, won in enumerate(best[number])]
+        drawn.add_row(Text("" if pattern == last else pattern), str(n_workers), f"{missing_rate:g}", *entries)
         last = pattern
     return Group(Text(table.caption, style="bold"), "", drawn, "")
 
 
-def _terminal_entry(table: Table, row: int, column: int, *, bold: bool) -> Text:
-    mean, std = table.mean[row, column], table.std[row, column]
-    text = "-" if np.isnan(mean) else f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f}±{std:.1f}"
-    return Text(text, style="bold green" if bold else "")
+def terminal_table(methods: Sequence[str]) -> RichTable:
+    """A terminal table of ROW_AXES and methods, still without rows; long method names are broken over lines."""
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for name in ("pattern", "workers", "missing"):
+        drawn.add_column(name, justify="left" if name == "pattern" else "right", vertical="bottom", overflow="fold")
+    for method in methods:
+        header = Text(re.sub(r"(?<=[_+:,]) ?| (?=\()", "\n", method))
+        drawn.add_column(header, justify="right", vertical="bottom", overflow="fold")
+    return drawn
 
 
 def to_markdown(table: Table) -> str:
     """A GitHub table, the best of each row in bold."""
-    header = ["pattern", "workers", "missing", *table.methods]
-    lines = [f"**{table.caption}**", "", _markdown_row(header), _markdown_row(["---", *["---:"] * (len(header) - 1)])]
-    for number, row in enumerate(table.rows):
-        lines.append(_markdown_row([row[0], str(row[1]), f"{row[2]:g}", *_marked(table, number, "**", "**")]))
-    return "\n".join(lines) + "\n"
+    rows = [
+        [pattern, str(n_workers), f"{missing_rate:g}", *_marked(table, number, "**", "**")]
+        for number, (pattern, n_workers, missing_rate) in enumerate(table.rows)
+    ]
+    return markdown_table(table.caption, ["pattern", "workers", "missing", *table.methods], rows)
+
+
+def markdown_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub table under a bold caption; all columns but the first are right-aligned."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    text = "".join(f"| {' | '.join(map(_escape_markdown, line))} |\n" for line in lines)
+    return f"**{caption}**\n\n{text}"
 
 
 def to_latex(table: Table) -> str:
@@ -155,14 +165,14 @@ def to_csv(table: Table) -> str:
 
 def _table(title: str, panel: pd.DataFrame, measure: Measure) -> Table:
     summary = summarise(panel, measure.column)
-    mean, std = (100 * summary[name].unstack("method_name") for name in ("mean", "std"))
-    rows = sorted(mean.index, key=lambda row: (_pattern_place(row[0]), *row))
+    mean, std = ((100 * summary[name]).unstack("method_name") for name in ("mean", "std"))
+    rows = sorted(mean.index, key=row_order)
     methods = method_order(list(mean.columns))
-    seeds = summary["n_seeds"]
+    seeds = summary["n_seeds"].to_numpy(int)
     return Table(
         title=title,
         measure=measure,
-        rows=tuple((str(pattern), int(n_workers), float(missing)) for pattern, n_workers, missing in rows),
+        rows=tuple(rows),
         methods=tuple(methods),
         mean=mean.loc[rows, methods].to_numpy(float),
         std=std.loc[rows, methods].to_numpy(float),
@@ -170,22 +180,28 @@ def _table(title: str, panel: pd.DataFrame, measure: Measure) -> Table:
     )
 
 
-def _pattern_place(pattern: str) -> int:
-    name = pattern.partition(" ")[0]
-    return PATTERN_ORDER.index(name) if name in PATTERN_ORDER else len(PATTERN_ORDER)
+def _terminal_entry(table: Table, row: int, column: int, *, bold: bool) -> Text:
+    mean, std = table.mean[row, column], table.std[row, column]
+    text = "-" if np.isnan(mean) else f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f}±{std:.1f}"
+    return Text(text, style="bold green" if bold else "")
 
 
 def _marked(table: Table, row: int, before: str, after: str) -> list[str]:
-    best = table.best[row]
     texts = [table.cell(row, column) for column in range(len(table.methods))]
-    return [f"{before}{text}{after}" if win else text for text, win in zip(texts, best, strict=True)]
+    return [f"{before}{text}{after}" if won else text for text, won in zip(texts, table.best[row], strict=True)]
 
 
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _escape_markdown(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+_LATEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "%_&#${}"},
+        **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$"},
+    }
+)
 
 
 def _latex(text: str) -> str:
-    for sign in "%_&#":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("±", r"$\pm$")
+    return text.translate(_LATEX)

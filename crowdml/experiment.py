@@ -23,9 +23,9 @@ from crowdml.datasets.base import ImageData
 from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import Recipe
 from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
+from crowdml.names import check_name
 from crowdml.noise import MISSING_RULES, PATTERNS, WORKER_MODELS, make_pattern, simulate_crowd, worker_transitions
 from crowdml.noise.patterns import NoisePattern
-from crowdml.names import check_name
 
 if TYPE_CHECKING:
     from torch import nn

@@ -225,5 +225,7 @@ class _Networks:
         return trained
 
     def _predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        images = self._task.images if items is None else self._task.images[torch.from_numpy(items).to(self._task.device)]
+        images = (
+            self._task.images if items is None else self._task.images[torch.from_numpy(items).to(self._task.device)]
+        )
         return predict_proba(model, self._task, images).cpu().numpy().astype(np.float64)

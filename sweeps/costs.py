@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from crowdml import methods
 from crowdml.datasets import n_classes, n_train_items
 from crowdml.experiment import Cell
-from crowdml import methods
 
 # Seconds, on one core of a 2024 server processor.
 _SECONDS_FIXED = 0.01

@@ -83,12 +83,16 @@ def parser() -> argparse.ArgumentParser:
     axes.add_argument("--patterns", nargs="+", metavar="NAME", help="uniform, bimodal, flip")
     axes.add_argument("--noise-rates", nargs="+", type=float, metavar="RATE", help="in [0, 1)")
     axes.add_argument("--workers", nargs="+", type=int, metavar="N", help="number of workers, at least 1")
-    axes.add_argument("--missing-rates", nargs="+", type=float, metavar="RATE", help="share of labels missing, in [0, 1)")
+    axes.add_argument(
+        "--missing-rates", nargs="+", type=float, metavar="RATE", help="share of labels missing, in [0, 1)"
+    )
     axes.add_argument("--methods", nargs="+", metavar="NAME", help="mv, em, labnet, em+base, your.module:Class, ...")
     axes.add_argument("--seeds", nargs="+", type=int, metavar="N")
     training = command.add_argument_group("training (each replaces the data set's own)")
     training.add_argument("--network", metavar="NAME", help="network for all data sets")
-    training.add_argument("--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it")
+    training.add_argument(
+        "--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it"
+    )
     training.add_argument("--n-train", type=_positive, metavar="N", help="training items used")
     command.add_argument(
         "--results",
@@ -97,8 +101,12 @@ def parser() -> argparse.ArgumentParser:
         help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
     )
     place = command.add_argument_group("where")
-    place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one (default: see README)')
-    place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray")
+    place.add_argument(
+        "--address", help='Ray cluster: host:port, "auto", or "local" to start one (default: see README)'
+    )
+    place.add_argument(
+        "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
+    )
     place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
     place.add_argument(
         "--gpus-per-trial",
@@ -110,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
         "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
     )
     what = command.add_argument_group("what")
-    what.add_argument("--dry-run", action="store_true", help="print cells, what is done, and an estimate of time; run nothing")
+    what.add_argument(
+        "--dry-run", action="store_true", help="print cells, what is done, and an estimate of time; run nothing"
+    )
     what.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
     return command
 
@@ -145,7 +155,9 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
                 seconds=costs.seconds,
                 console=console,
             )
-            console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+            console.print(
+                f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False
+            )
             if options.backend == "inline":
                 run_inline(run)
             else:
@@ -237,8 +249,14 @@ def _finish(plan: Plan, store: ResultStore, given: list[str], console: Console) 
     if n_missing:
         console.print(f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:
-        again = shlex.join(["python", "sweeps/full_grid.py", *(word for word in given if word != "--retry-failed"), "--retry-failed"])
-        console.print(f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(again)}", highlight=False, soft_wrap=True)
+        again = shlex.join(
+            ["python", "sweeps/full_grid.py", *(word for word in given if word != "--retry-failed"), "--retry-failed"]
+        )
+        console.print(
+            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(again)}",
+            highlight=False,
+            soft_wrap=True,
+        )
     return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK
 
 

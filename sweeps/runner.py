@@ -157,7 +157,9 @@ def _tune(
     tuner = tune.Tuner(
         tune.with_resources(trainable, lambda config: _resources(config["shard"], placement)),
         param_space={"shard": tune.grid_search(list(shards))},
-        tune_config=tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_short_name, trial_name_creator=_short_name),
+        tune_config=tune.TuneConfig(
+            reuse_actors=True, trial_dirname_creator=_short_name, trial_name_creator=_short_name
+        ),
         run_config=tune.RunConfig(
             name=name,
             storage_path=storage,

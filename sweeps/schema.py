@@ -71,7 +71,9 @@ TABLES = {
 }
 
 
-def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: dict[str, Any]) -> dict[str, pa.Table]:
+def to_tables(
+    results: Sequence[CellResult], attempts: Sequence[str], provenance: dict[str, Any]
+) -> dict[str, pa.Table]:
     """The results as rows of the three tables.
 
     Args:

@@ -166,7 +166,9 @@ class ResultStore:
 
     def _read_part(self, part: str, schema: pa.Schema) -> pa.Table:
         try:
-            return pq.read_table(part, filesystem=self._filesystem, columns=schema.names, partitioning=None).cast(schema)
+            return pq.read_table(part, filesystem=self._filesystem, columns=schema.names, partitioning=None).cast(
+                schema
+            )
         except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
             raise ResultsError(
                 f"cannot read {part}: {error}; if it is damaged, delete it and run the sweep again"
@@ -259,7 +261,12 @@ def _best_attempts(cells: pa.Table) -> pa.Table:
         cells.select(["cell_id", "finished_at", "attempt"]).append_column(
             "failed", pc.cast(pc.not_equal(cells["status"], "ok"), pa.int8())
         ),
-        sort_keys=[("cell_id", "ascending"), ("failed", "ascending"), ("finished_at", "descending"), ("attempt", "ascending")],
+        sort_keys=[
+            ("cell_id", "ascending"),
+            ("failed", "ascending"),
+            ("finished_at", "descending"),
+            ("attempt", "ascending"),
+        ],
     )
     ordered = cells.take(order)
     ids = ordered["cell_id"].combine_chunks()

@@ -154,6 +154,8 @@ class ProgressCallback(tune.Callback):
         """Tune did something: count the trials that run now."""
         self._progress.n_running = sum(trial.status == "RUNNING" for trial in trials)
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         """Some of a shard's cells are done and written."""
         self._progress.add(**{name: result[name] for name in ("n_ok", "n_failed", "estimated", "actual")})

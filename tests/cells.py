@@ -21,9 +21,7 @@ PROVENANCE = Provenance(git_commit="abc", git_dirty=False, versions={"numpy": "2
 
 def cell(**changes: Any) -> Cell:
     """A label-only cell on the digits."""
-    base = Cell(
-        dataset="digits", pattern="uniform", noise_rate=0.6, n_workers=3, missing_rate=0.0, method="mv", seed=0
-    )
+    base = Cell(dataset="digits", pattern="uniform", noise_rate=0.6, n_workers=3, missing_rate=0.0, method="mv", seed=0)
     return replace(base, **changes)
 
 

@@ -24,7 +24,9 @@ def crowds(draw: st.DrawFn, *, max_items: int = 12, max_workers: int = 5, max_cl
     return CrowdLabels.from_dense(dense, n_classes=n_classes)
 
 
-def simulated(n_items: int = 400, n_workers: int = 6, n_classes: int = 4, seed: int = 0) -> tuple[CrowdLabels, np.ndarray]:
+def simulated(
+    n_items: int = 400, n_workers: int = 6, n_classes: int = 4, seed: int = 0
+) -> tuple[CrowdLabels, np.ndarray]:
     """Workers of different quality on balanced items, and the truth."""
     rng = np.random.default_rng(seed)
     truth = np.arange(n_items) % n_classes

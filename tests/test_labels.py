@@ -60,7 +60,11 @@ def test_frame_keeps_ids_names_and_column_names() -> None:
     crowd = CrowdLabels.from_frame(frame, task="q", worker="who", label="says", class_names=["yes", "no"])
     assert crowd.n_items == 2
     assert crowd.label.tolist() == [1, 0, 1]
-    assert crowd.to_frame().to_dict("list") == {"task": ["b", "a", "a"], "worker": [7, 7, 9], "label": ["no", "yes", "no"]}
+    assert crowd.to_frame().to_dict("list") == {
+        "task": ["b", "a", "a"],
+        "worker": [7, 7, 9],
+        "label": ["no", "yes", "no"],
+    }
 
 
 @pytest.mark.parametrize(

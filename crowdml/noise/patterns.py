@@ -167,7 +167,9 @@ def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any
             raise ValueError(f"pattern flip has no class pairs for {dataset!r}; give the pattern option pairs")
         given["pairs"] = FLIP_PAIRS[dataset]
     for option in given:
-        check_name(f"option of pattern {name}", option, [field for field in kind.__dataclass_fields__ if field != "rate"])
+        check_name(
+            f"option of pattern {name}", option, [field for field in kind.__dataclass_fields__ if field != "rate"]
+        )
     return kind(rate=rate, **given)
 
 

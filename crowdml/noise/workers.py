@@ -17,9 +17,7 @@ A model must draw worker by worker, so that fewer workers are the first of more 
 """
 
 
-def homogeneous(
-    pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def homogeneous(pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Every worker errs alike (the reading that fits the LABNET tables)."""
     matrix = pattern.transition(n_classes, rng)
     return np.broadcast_to(matrix, (n_workers, n_classes, n_classes))

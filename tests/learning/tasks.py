@@ -21,13 +21,16 @@ def blobs(n_items: int = 240, n_classes: int = 3, side: int = 8, seed: int = 0) 
     for place in range(n_classes):
         images[labels == place, :, 2 * place : 2 * place + 2, 2:6] += 150
     half = n_items // 2
-    return ImageData(
-        "blobs", images[:half], labels[:half], images[half:], labels[half:], tuple("abcdefgh"[:n_classes])
-    )
+    return ImageData("blobs", images[:half], labels[:half], images[half:], labels[half:], tuple("abcdefgh"[:n_classes]))
 
 
 def make(
-    data: ImageData, *, network: Callable[[], nn.Module] | None = None, seed: int = 0, report: Report = ignore_report, **recipe
+    data: ImageData,
+    *,
+    network: Callable[[], nn.Module] | None = None,
+    seed: int = 0,
+    report: Report = ignore_report,
+    **recipe,
 ) -> Task:
     """A task on the CPU with a linear network unless one is given."""
     assert data.train_images is not None

@@ -29,7 +29,7 @@ def test_bimodal_piles_up_on_classes_three_and_seven_of_any_number() -> None:
         drawn = transition("bimodal", n_classes)[0] - 0.4 * np.eye(n_classes)[0]
         assert set(np.argsort(drawn)[-2:]) == {3, 7}
         # Half the mass is N(7, .5): at 7 it has density .7979, at 6 and 8 each .1080.
-        assert drawn[7] / 0.6 == pytest.approx(0.5 * 0.7979 / (0.7979 + 2 * 0.1080) , abs=0.002)
+        assert drawn[7] / 0.6 == pytest.approx(0.5 * 0.7979 / (0.7979 + 2 * 0.1080), abs=0.002)
     excluded = transition("bimodal", include_true=False)
     assert np.diag(excluded) == pytest.approx(0.4)
 

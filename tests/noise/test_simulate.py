@@ -53,7 +53,14 @@ def test_the_same_seed_gives_the_same_crowd_and_another_another() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "rate", "n_workers", "left"),
-    [("floor", 0.1, 9, 9), ("floor", 0.3, 9, 7), ("floor", 0.3, 12, 9), ("floor", 0.3, 3, 3), ("round", 0.3, 9, 6), ("round", 0.3, 3, 2)],
+    [
+        ("floor", 0.1, 9, 9),
+        ("floor", 0.3, 9, 7),
+        ("floor", 0.3, 12, 9),
+        ("floor", 0.3, 3, 3),
+        ("round", 0.3, 9, 6),
+        ("round", 0.3, 3, 2),
+    ],
 )
 def test_missing_rules_remove_the_same_number_of_labels_an_item(rule, rate: float, n_workers: int, left: int) -> None:
     crowd = simulate_crowd(TRUTH, transitions(n_workers=n_workers), missing_rate=rate, missing=rule, seed=0)

@@ -40,7 +40,9 @@ def test_networks_and_recipes_of_the_paper() -> None:
 
 def test_an_axis_can_be_replaced() -> None:
     cells = grid_cells("labnet-table1", {"datasets": ("digits",), "workers": (5,), "seeds": (7,), "epochs": 3})
-    assert {(cell.dataset, cell.network, cell.n_workers, cell.seed) for cell in cells} == {("digits", "cnn_digits", 5, 7)}
+    assert {(cell.dataset, cell.network, cell.n_workers, cell.seed) for cell in cells} == {
+        ("digits", "cnn_digits", 5, 7)
+    }
     assert all(cell.recipe is not None and cell.recipe.epochs == 3 for cell in cells)
 
 

@@ -110,7 +110,9 @@ def test_a_damaged_file_is_named(store: ResultStore) -> None:
 
 def test_another_schema_version_is_refused(store: ResultStore) -> None:
     Path(store.location, "crowdml.json").write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1}))
-    with pytest.raises(ResultsError, match=f"has schema version {SCHEMA_VERSION + 1}, this crowdml writes {SCHEMA_VERSION}"):
+    with pytest.raises(
+        ResultsError, match=f"has schema version {SCHEMA_VERSION + 1}, this crowdml writes {SCHEMA_VERSION}"
+    ):
         ResultStore(store.location)
 
 

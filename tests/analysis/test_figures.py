@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis.figures import against_workers, figures
+from analysis.load import load, load_curves, panels
+from analysis.tables import ERROR
+from tests.analysis.frames import folder, ok, two_methods
+
+
+def lines(ax) -> dict[str, tuple[list[float], list[float], list[float]]]:
+    """Method -> (x, y, half lengths of the error bars)."""
+    found = {}
+    for container in ax.containers:
+        line, _, (bars,) = container
+        half = [(segment[1][1] - segment[0][1]) / 2 for segment in bars.get_segments()]
+        found[container.get_label()] = (list(line.get_xdata()), list(line.get_ydata()), half)
+    return found
+
+
+def test_what_is_drawn_is_the_mean_and_deviation(tmp_path: Path) -> None:
+    cells = load(two_methods(tmp_path / "r"))
+    ((title, panel),) = panels(cells)
+    (ax,) = against_workers(panel, ERROR, title).axes
+    drawn = lines(ax)
+    assert drawn["mv"] == (pytest.approx([3, 9]), pytest.approx([50, 20]), pytest.approx([1, 1]))
+    assert drawn["em"] == (pytest.approx([3, 9]), pytest.approx([55, 15]), pytest.approx([1, 1]))
+    assert ax.get_title() == "uniform"
+
+
+def test_a_column_a_pattern_and_a_row_a_missing_rate(tmp_path: Path) -> None:
+    results = [
+        ok(0.5, pattern=pattern, missing_rate=rate) for pattern in ("flip", "uniform", "bimodal") for rate in (0.0, 0.3)
+    ]
+    ((title, panel),) = panels(load(folder(tmp_path / "r", results)))
+    figure = against_workers(panel, ERROR, title)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["uniform", "bimodal", "flip, affected classes"]
+    assert len(figure.axes) == 6
+    assert figure.axes[3].get_ylabel() == "aggregation error (%)\n30 % missing"
+
+
+def test_each_panel_has_its_figures_and_curves(tmp_path: Path) -> None:
+    location = two_methods(tmp_path / "r")
+    made = figures(load(location), load_curves(location))
+    assert list(made) == ["01-digits-accuracy", "01-digits-error", "01-digits-curves"]
+    (ax,) = made["01-digits-curves"].axes
+    (line,) = ax.lines
+    assert line.get_xydata().tolist() == [[1, 50], [2, 80]]

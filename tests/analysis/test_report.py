@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from analysis.__main__ import main
+from analysis.report import write_report
+from tests.analysis.frames import broken, folder, ok, two_methods
+
+
+def test_a_report_holds_tables_figures_comparison_and_failures(tmp_path: Path) -> None:
+    results = [ok(0.08, dataset="cifar10_labels", pattern="bimodal", n_workers=9, method="em"), broken(seed=3)]
+    report = write_report(folder(tmp_path / "r", results), tmp_path / "out")
+    assert all(path.stat().st_size for path in report.files)
+    names = {path.name for path in report.files}
+    assert names == {
+        "report.html", "tables.md", "tables.tex", "table-01-error.csv", "01-cifar10_labels-error.png",
+        "01-cifar10_labels-error.svg", "published.csv", "published.md",
+    }  # fmt: skip
+    page = report.html.read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<span class=green>-0.51</span>" in page
+    assert "2, of them 1 failed" in page
+    assert "data:image/png;base64," in page
+    assert "abc" in page
+
+
+def test_the_command_prints_and_writes(tmp_path: Path, capsys) -> None:
+    location = two_methods(tmp_path / "r")
+    assert main([str(location)]) == 0
+    printed = capsys.readouterr().out
+    assert "aggregation error (%)" in printed
+    assert (location / "report" / "report.html").exists()
+    # The report lies in the results folder, which stays one.
+    assert main([str(location), "--out", str(tmp_path / "elsewhere")]) == 0
+
+
+def test_bad_folders_get_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    for location, message in ((tmp_path / "none", "holds no cells"), (tmp_path / "other", "no crowdml.json")):
+        assert main([str(location)]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_analysis_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
+    location = two_methods(tmp_path / "r")
+    code = (
+        f"import sys; from analysis.__main__ import main; main([{str(location)!r}]); "
+        "sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
