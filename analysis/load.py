@@ -72,7 +72,7 @@ def summarise(panel: pd.DataFrame, measure: str) -> pd.DataFrame:
         raise ValueError(f"only cells of one panel can be averaged, got {n_panels} panels; split them with panels()")
     measured = panel[(panel["status"] == "ok") & panel[measure].notna()].assign(pattern=panel["pattern_name"])
     groups = measured.groupby([*ROW_AXES, "method_name"], sort=False)[measure]
-    return groups.agg(mean="mean", std="std", n_seeds="count")
+    return pd.DataFrame({"mean": groups.mean(), "std": groups.std(), "n_seeds": groups.count()})
 
 
 def row_order(row: tuple[str, int, float]) -> tuple[int, str, int, float]:

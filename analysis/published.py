@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from analysis.load import ROW_AXES, method_order, panels, row_order, summarise
-from analysis.tables import ACCURACY, ERROR, markdown_table, terminal_table
+from analysis.tables import ACCURACY, ERROR, Row, html_table, markdown_table, row_texts, terminal_table
 
 FOLDER = Path(__file__).parent / "published"
 LABNET_TABLES = ("labnet_table1", "labnet_table2")
@@ -23,6 +22,7 @@ CLOSE, NEAR = 0.6, 2.0
 """Differences in points up to which an entry is green, and yellow."""
 
 _MEASURES = {"aggregation_error": ERROR, "accuracy": ACCURACY}
+_DIFFERENCE = "ours and its difference from the paper's"
 _COLUMNS = [
     "panel", "dataset", "noise_rate", *ROW_AXES, "method", "measure", "ours", "ours_std", "n_seeds", "published",
     "published_std", "difference",
@@ -65,15 +65,11 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
         theirs = paper[(paper["dataset"] == setting["dataset"]) & (paper["noise_rate"] == setting["noise_rate"])]
         names = panel[["method", "method_name", "pattern", "pattern_name"]].drop_duplicates()
         for measure, shown in _MEASURES.items():
-            ours = (100 * summarise(panel, shown.column)[["mean", "std"]]).rename(
-                columns={"mean": "ours", "std": "ours_std"}
-            )
-            ours["n_seeds"] = summarise(panel, shown.column)["n_seeds"]
+            ours = summarise(panel, shown.column) * [100, 100, 1]
+            ours.columns = ["ours", "ours_std", "n_seeds"]
             columns = {f"{measure}_mean": "published", f"{measure}_std": "published_std"}
-            joined = _join(
-                ours.reset_index(), names, theirs.rename(columns=columns)[[*ROW_AXES, "method", *columns.values()]]
-            )
-            made.append(joined.assign(panel=title, measure=measure, **setting))
+            wanted = theirs.rename(columns=columns)[[*ROW_AXES, "method", *columns.values()]]
+            made.append(_join(ours.reset_index(), names, wanted).assign(panel=title, measure=measure, **setting))
     frame = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=_COLUMNS)
     return frame.assign(difference=frame["ours"] - frame["published"])[_COLUMNS]
 
@@ -86,14 +82,13 @@ def grade(difference: float) -> str:
 
 def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
     """For the terminal: ours and, coloured, its difference from the published number."""
-    parts: list[Text | object] = []
+    parts: list[RenderableType] = []
     for sheet in _sheets(comparison, measure):
         drawn = terminal_table(sheet.methods)
-        for (pattern, n_workers, missing_rate), pairs in sheet.rows:
-            entries = [_terminal_entry(pair) for pair in pairs]
-            drawn.add_row(Text(pattern), str(n_workers), f"{missing_rate:g}", *entries)
-        parts += [Text(sheet.caption, style="bold"), "", drawn, ""]
-    return Group(*parts)  # pyright: ignore[reportArgumentType]
+        for row, pairs in sheet.rows:
+            drawn.add_row(*row_texts(row), *map(_terminal_entry, pairs))
+        parts += [Text(f"{sheet.caption}: {_DIFFERENCE}", style="bold"), "", drawn, ""]
+    return Group(*parts)
 
 
 def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
@@ -101,8 +96,8 @@ def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
     return "\n".join(
         markdown_table(
             f"{sheet.caption}: ours / paper (difference)",
-            ["pattern", "workers", "missing", *sheet.methods],
-            [[row[0], str(row[1]), f"{row[2]:g}", *map(_markdown_entry, pairs)] for row, pairs in sheet.rows],
+            sheet.methods,
+            [[*row_texts(row), *map(_markdown_entry, pairs)] for row, pairs in sheet.rows],
         )
         for sheet in _sheets(comparison, measure)
     )
@@ -112,16 +107,11 @@ def to_html(comparison: pd.DataFrame, measure: str) -> str:
     """HTML tables of ours and its difference, of class green, yellow or red; the paper's number is the tooltip."""
     made = []
     for sheet in _sheets(comparison, measure):
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("pattern", "workers", "missing", *sheet.methods))
-        rows = "".join(
-            f"<tr><td>{html.escape(row[0])}</td><td>{row[1]}</td><td>{row[2]:g}</td>{''.join(map(_html_entry, pairs))}</tr>"
-            for row, pairs in sheet.rows
-        )
-        made.append(f"<h3>{html.escape(sheet.caption)}</h3><table><tr>{head}</tr>{rows}</table>")
+        rows = [(row, [_html_entry(pair) for pair in pairs]) for row, pairs in sheet.rows]
+        made.append(html_table(f"{sheet.caption}: {_DIFFERENCE}", sheet.methods, rows))
     return "\n".join(made)
 
 
-Row = tuple[str, int, float]
 Pair = tuple[float, float] | None
 """Ours and the paper's, in percent; None where we have no cell."""
 
@@ -141,9 +131,9 @@ def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[_Sheet]:
         methods = method_order(list(panel["method"].unique()))
         keys = zip(panel["pattern"], panel["n_workers"], panel["missing_rate"], panel["method"], strict=True)
         pairs = dict(zip(keys, zip(panel["ours"], panel["published"], strict=True), strict=True))
-        rows = sorted({key[:3] for key in pairs}, key=row_order)
+        rows: list[Row] = sorted({(str(row[0]), int(row[1]), float(row[2])) for row in pairs}, key=row_order)
         yield _Sheet(
-            f"{title}: {_MEASURES[measure].title} (%) and its difference from the paper's",
+            f"{title}: {_MEASURES[measure].title} (%)",
             methods,
             [(row, [pairs.get((*row, method)) for method in methods]) for row in rows],
         )

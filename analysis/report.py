@@ -17,7 +17,7 @@ from rich.text import Text
 
 from analysis import published, statistics
 from analysis.load import load, load_curves, with_names
-from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_latex, to_markdown, to_rich
+from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,10 +89,11 @@ def _page(
     comparison: pd.DataFrame,
     pairs: dict[str, pd.DataFrame],
 ) -> str:
-    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(_html_table, made)]
+    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, made)]
     sections += ["<h2>Figures</h2>", *(_html_figure(name, figure) for name, figure in drawn.items())]
     if len(comparison):
-        sections += ["<h2>Beside the published numbers</h2>", _html_comparison(comparison)]
+        sections += ["<h2>Beside the published numbers</h2>"]
+        sections += [published.to_html(comparison, measure) for measure in comparison["measure"].unique()]
     sections.append("<h2>Methods in pairs, over the cells that both have</h2>")
     sections += [f"<h3>{title}, points</h3>{_html_frame(frame)}" for title, frame in pairs.items() if len(frame)]
     sections.append(_html_failures(cells))
@@ -101,7 +102,7 @@ def _page(
 
 def _facts(cells: pd.DataFrame) -> str:
     ok = cells[cells["status"] == "ok"]
-    versions = sorted({text for text in cells["versions"].dropna()})
+    versions = sorted(set(cells["versions"].dropna()))
     facts = {
         "cells": f"{len(cells)}, of them {len(cells) - len(ok)} failed",
         "seeds": ", ".join(map(str, sorted(cells["seed"].unique()))),
@@ -119,31 +120,11 @@ def _facts(cells: pd.DataFrame) -> str:
     return f"<table class=facts>{rows}</table>"
 
 
-def _html_table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("pattern", "workers", "missing", *table.methods))
-    best = table.best
-    rows = []
-    for number, row in enumerate(table.rows):
-        names = (html.escape(row[0]), str(row[1]), f"{row[2]:g}")
-        entries = [
-            f"<td{' class=best' if best[number, column] else ''}>{table.cell(number, column)}</td>"
-            for column in range(len(table.methods))
-        ]
-        rows.append(f"<tr>{''.join(f'<td>{name}</td>' for name in names)}{''.join(entries)}</tr>")
-    return f"<h3>{html.escape(table.caption)}</h3><table><tr>{head}</tr>{''.join(rows)}</table>"
-
-
 def _html_figure(name: str, figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = b64encode(buffer.getvalue()).decode()
     return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></p>'
-
-
-def _html_comparison(comparison: pd.DataFrame) -> str:
-    colour = [f"<span class={published.grade(value)}>{value:+.2f}</span>" for value in comparison["difference"]]
-    shown = comparison.assign(difference=colour, measure=comparison["measure"].str.replace("_", " "))
-    return shown.to_html(index=False, float_format="{:.2f}".format, escape=False, border=0, na_rep="-")
 
 
 def _html_frame(frame: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from analysis.load import ROW_AXES, method_order, panels, row_order, summarise
+
+Row = tuple[str, int, float]
+"""Pattern, n_workers, missing_rate."""
+
+ROW_HEAD = ("pattern", "workers", "missing")
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Table:
 
     title: str
     measure: Measure
-    rows: tuple[tuple[str, int, float], ...]
+    rows: tuple[Row, ...]
     methods: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -97,11 +103,12 @@ def to_rich(table: Table) -> Group:
     """For the terminal, the best of each row in bold green; five methods fit 80 columns."""
     drawn = terminal_table(table.methods)
     best, last = table.best, None
-    for number, (pattern, n_workers, missing_rate) in enumerate(table.rows):
+    for number, row in enumerate(table.rows):
+        pattern, *rest = row_texts(row)
         if last not in (None, pattern):
             drawn.add_section()
         entries = [_terminal_entry(table, number, column, bold=won) for column, won in enumerate(best[number])]
-        drawn.add_row(Text("" if pattern == last else pattern), str(n_workers), f"{missing_rate:g}", *entries)
+        drawn.add_row(Text("" if pattern == last else pattern), *rest, *entries)
         last = pattern
     return Group(Text(table.caption, style="bold"), "", drawn, "")
 
@@ -109,7 +116,7 @@ def to_rich(table: Table) -> Group:
 def terminal_table(methods: Sequence[str]) -> RichTable:
     """A terminal table of ROW_AXES and methods, still without rows; long method names are broken over lines."""
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in ("pattern", "workers", "missing"):
+    for name in ROW_HEAD:
         drawn.add_column(name, justify="left" if name == "pattern" else "right", vertical="bottom", overflow="fold")
     for method in methods:
         header = Text(re.sub(r"(?<=[_+:,]) ?| (?=\()", "\n", method))
@@ -119,18 +126,43 @@ def terminal_table(methods: Sequence[str]) -> RichTable:
 
 def to_markdown(table: Table) -> str:
     """A GitHub table, the best of each row in bold."""
-    rows = [
-        [pattern, str(n_workers), f"{missing_rate:g}", *_marked(table, number, "**", "**")]
-        for number, (pattern, n_workers, missing_rate) in enumerate(table.rows)
-    ]
-    return markdown_table(table.caption, ["pattern", "workers", "missing", *table.methods], rows)
+    rows = [(*row_texts(row), *_marked(table, number, "**", "**")) for number, row in enumerate(table.rows)]
+    return markdown_table(table.caption, table.methods, rows)
 
 
-def markdown_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A GitHub table under a bold caption; all columns but the first are right-aligned."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+def markdown_table(caption: str, methods: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A GitHub table of ROW_HEAD and methods under a bold caption; all columns but the first are right-aligned."""
+    header = (*ROW_HEAD, *methods)
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     text = "".join(f"| {' | '.join(map(_escape_markdown, line))} |\n" for line in lines)
     return f"**{caption}**\n\n{text}"
+
+
+def to_html(table: Table) -> str:
+    """An HTML table, the best of each row of class best."""
+    rows = []
+    for number, (row, best) in enumerate(zip(table.rows, table.best, strict=True)):
+        entries = [
+            f"<td{' class=best' if won else ''}>{table.cell(number, column)}</td>" for column, won in enumerate(best)
+        ]
+        rows.append((row, entries))
+    return html_table(table.caption, table.methods, rows)
+
+
+def html_table(caption: str, methods: Sequence[str], rows: Sequence[tuple[Row, Sequence[str]]]) -> str:
+    """An HTML table of ROW_HEAD and methods under a heading; a row's entries are `<td>` elements."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in (*ROW_HEAD, *methods))
+    lines = []
+    for row, entries in rows:
+        names = "".join(f"<td>{html.escape(text)}</td>" for text in row_texts(row))
+        lines.append(f"<tr>{names}{''.join(entries)}</tr>")
+    return f"<h3>{html.escape(caption)}</h3><table><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def row_texts(row: Row) -> tuple[str, str, str]:
+    """A row's name as its first entries."""
+    pattern, n_workers, missing_rate = row
+    return pattern, str(n_workers), f"{missing_rate:g}"
 
 
 def to_latex(table: Table) -> str:
@@ -140,15 +172,16 @@ def to_latex(table: Table) -> str:
         rf"\caption{{{_latex(table.caption)}}}",
         rf"\begin{{tabular}}{{lrr{'r' * len(table.methods)}}}",
         r"\toprule",
-        " & ".join(["pattern", "workers", "missing", *map(_latex, table.methods)]) + r" \\",
+        " & ".join([*ROW_HEAD, *map(_latex, table.methods)]) + r" \\",
     ]
     last = None
     for number, row in enumerate(table.rows):
-        if row[0] != last:
+        pattern, *rest = row_texts(row)
+        if pattern != last:
             lines.append(r"\midrule")
-        last = row[0]
+        last = pattern
         entries = [text.replace("±", r"$\pm$") for text in _marked(table, number, r"\textbf{", "}")]
-        lines.append(" & ".join([_latex(row[0]), str(row[1]), f"{row[2]:g}", *entries]) + r" \\")
+        lines.append(" & ".join([_latex(pattern), *rest, *entries]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 

@@ -233,13 +233,15 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
         trained = train(method.learner, task, _target(method.learner.target, aggregation))
         model, n_trainings, n_images, train_seconds = trained.model, 1, trained.n_images, trained.seconds
     affected = pattern.affected(data.n_classes)
+    wrong = aggregation.labels != data.train_labels
     accuracy = (None, None) if model is None or task is None else _accuracy(model, task, affected)
     clock.lap("learn")
 
     result = CellResult(
         cell=cell,
         status="ok",
-        **_errors(aggregation, data.train_labels, affected),
+        aggregation_error=float(wrong.mean()),
+        aggregation_error_affected=float(wrong[affected[data.train_labels]].mean()),
         test_accuracy=accuracy[0],
         test_accuracy_affected=accuracy[1],
         n_items=crowd.n_items,
@@ -251,7 +253,9 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
         n_trainings=n_trainings,
         images_per_second=n_images / train_seconds if train_seconds > 0 else None,
         seconds=clock.total(),
-        **clock.laps,
+        seconds_simulate=clock.laps["simulate"],
+        seconds_aggregate=clock.laps["aggregate"],
+        seconds_learn=clock.laps["learn"],
         peak_memory_mb=peak_memory_mb(),
         device=describe_device("cpu" if task is None else str(task.device)),
         curves=tuple(curves),
@@ -270,7 +274,7 @@ class _Clock:
 
     def lap(self, phase: str) -> None:
         now = time.perf_counter()
-        self.laps[f"seconds_{phase}"] = now - self._last
+        self.laps[phase] = now - self._last
         self._last = now
 
     def total(self) -> float:
@@ -293,7 +297,8 @@ def _crowd(cell: Cell, data: ImageData, pattern: NoisePattern) -> tuple[CrowdLab
 def _task(cell: Cell, data: ImageData, device: str, report: Any) -> Task:
     from crowdml.learning.task import make_task
 
-    assert cell.network is not None and cell.recipe is not None
+    assert cell.network is not None
+    assert cell.recipe is not None
     return make_task(data, network=cell.network, recipe=cell.recipe, seed=cell.seed, device=device, report=report)
 
 
@@ -308,14 +313,6 @@ def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float
     truth = task.test_labels.cpu().numpy()
     right = predicted == truth
     return float(right.mean()), float(right[affected[truth]].mean())
-
-
-def _errors(aggregation: Aggregation, truth: np.ndarray, affected: np.ndarray) -> dict[str, float]:
-    wrong = aggregation.labels != truth
-    return {
-        "aggregation_error": float(wrong.mean()),
-        "aggregation_error_affected": float(wrong[affected[truth]].mean()),
-    }
 
 
 def _worker_rows(

@@ -34,9 +34,9 @@ class CrowdLabels:
         ValueError: no annotations, a length or index out of range, or a repeated (item, worker).
     """
 
-    item: NDArray[np.int32]
-    worker: NDArray[np.int32]
-    label: NDArray[np.int32]
+    item: NDArray[np.integer]
+    worker: NDArray[np.integer]
+    label: NDArray[np.integer]
     n_items: int
     n_workers: int
     n_classes: int
@@ -242,5 +242,5 @@ def _name(names: NDArray[Any] | None, index: int) -> Any:
     return index if names is None else names[index]
 
 
-def _names(names: NDArray[Any] | None, index: NDArray[np.int32]) -> NDArray[Any]:
+def _names(names: NDArray[Any] | None, index: NDArray[np.integer]) -> NDArray[Any]:
     return index if names is None else names[index]

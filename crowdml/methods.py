@@ -70,7 +70,8 @@ REGISTRY: dict[str, Entry] = {
         "joint", "crowdml.labnet:Labnet",
         "LABNET with the network's out-of-fold prediction as each item's prior",
         "this project, after Khetan, Lipton, Anandkumar, ICLR 2018",
-        {"prior": "instance", "init": "em", "hard": False, "final_training": True}, learner_options={"target": "posterior"},
+        {"prior": "instance", "init": "em", "hard": False, "final_training": True},
+        learner_options={"target": "posterior"},
     ),
 }  # fmt: skip
 

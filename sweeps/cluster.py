@@ -113,9 +113,9 @@ def _describe(*, own: bool) -> Cluster:
     resources = ray.cluster_resources()
     if not own:
         # An autoscaled cluster starts with its head alone; what its configuration lets it grow to is what counts.
-        limits = ray._private.state.state.get_max_resources_from_cluster_config() or {}  # pyright: ignore[reportAttributeAccessIssue]
+        limits = ray._private.state.state.get_max_resources_from_cluster_config() or {}  # pyright: ignore
         resources |= {name: max(limits.get(name, 0), resources.get(name, 0)) for name in ("CPU", "GPU")}
-    url = ray._private.worker.global_worker.node.webui_url  # pyright: ignore[reportAttributeAccessIssue]
+    url = ray._private.worker.global_worker.node.webui_url  # pyright: ignore
     return Cluster(
         cpus=resources.get("CPU", 0),
         gpus=resources.get("GPU", 0),
@@ -129,6 +129,6 @@ def _quiet() -> None:
     """Keep Ray from writing over the progress line; what it would say of a dead process stands in the cell's row."""
     import ray
 
-    ray._private.worker._worker_logs_enabled = False  # pyright: ignore[reportAttributeAccessIssue]
+    ray._private.worker._worker_logs_enabled = False  # pyright: ignore
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

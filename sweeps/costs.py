@@ -61,9 +61,9 @@ def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
     ok = results[results["status"] == "ok"]
     keys = ["dataset", "n_train", "network", "recipe", "method", "n_workers"]
     medians = ok.astype({"n_train": object}).groupby(keys, dropna=False)["seconds"].median()
-    measured = {
-        tuple(None if pd.isna(part) else part for part in key): float(value)
-        for key, value in medians.items()  # pyright: ignore[reportGeneralTypeIssues]
+    measured: dict[tuple[object, ...], float] = {
+        tuple(None if pd.isna(part) else part for part in key): float(seconds)
+        for *key, seconds in medians.reset_index().itertuples(index=False)
     }
     return CostModel(measured=measured, gpu=gpu)
 

@@ -112,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
         "--gpus-per-trial",
         type=_not_negative,
         metavar="X",
-        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP (default: 1 if there are GPUs)",
+        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP "
+        "(default: 1 if there are GPUs)",
     )
     place.add_argument(
         "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"

@@ -50,10 +50,7 @@ class Block:
             ValueError: an unknown name or a value out of range.
         """
         axes = (self.datasets, self.patterns, self.noise_rates, self.workers, self.missing_rates)
-        return [
-            self._cell(*combination, seed, method)
-            for *combination, seed, method in product(*axes, self.seeds, self.methods)
-        ]
+        return [self._cell(*combination) for combination in product(*axes, self.seeds, self.methods)]
 
     def _cell(
         self,

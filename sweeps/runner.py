@@ -131,7 +131,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
 
 
 def _without_result(run: Run, before: Mapping[str, str]) -> list[Cell]:
-    """The run's cells that have no attempt beside those before it; an old failure is no result of a run that retries."""
+    """The run's cells that have no attempt of their own; an old failure is no result of a run that retries."""
     recorded = {cell_id for attempt, cell_id in run.store.attempts().items() if attempt not in before}
     return [cell for cell in run.cells if cell.id not in recorded]
 
@@ -169,11 +169,10 @@ def _tune(
             failure_config=tune.FailureConfig(max_failures=max_failures),
         ),
     )
-    results = tuner.fit()
     return {
-        results[index].config["shard"].cells[0][0].id: str(results[index].error)
-        for index in range(len(results))
-        if results[index].error is not None
+        result.config["shard"].cells[0][0].id: str(result.error)
+        for result in tuner.fit()
+        if result.error is not None and result.config is not None
     }
 
 

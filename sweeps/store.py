@@ -123,12 +123,12 @@ class ResultStore:
         """Cell id -> "ok" or "failed", the best attempt of each cell."""
         cells = self._read_parts("cells", self._parts("cells"), ["cell_id", "attempt", "status", "finished_at"])
         best = _best_attempts(cells)
-        return dict(zip(best["cell_id"].to_pylist(), best["status"].to_pylist(), strict=True))
+        return _as_dict(best["cell_id"], best["status"])
 
     def attempts(self) -> dict[str, str]:
         """Attempt -> cell id, of every attempt recorded."""
         rows = self._read_parts("cells", self._parts("cells"), ["cell_id", "attempt"])
-        return dict(zip(rows["attempt"].to_pylist(), rows["cell_id"].to_pylist(), strict=True))
+        return _as_dict(rows["attempt"], rows["cell_id"])
 
     def read_cells(self) -> pd.DataFrame:
         """One row a cell, its best attempt: ok before failed, then the newest."""
@@ -253,13 +253,17 @@ def _write_local(path: Path, content: bytes | pa.Buffer) -> None:
         os.close(folder)
 
 
+def _as_dict(keys: pa.ChunkedArray, values: pa.ChunkedArray) -> dict[str, str]:
+    return dict(zip(map(str, keys.to_pylist()), map(str, values.to_pylist()), strict=True))
+
+
 def _best_attempts(cells: pa.Table) -> pa.Table:
     """Of each cell one row: ok before failed, then the newest."""
     if not cells.num_rows:
         return cells
     order = pc.sort_indices(
         cells.select(["cell_id", "finished_at", "attempt"]).append_column(
-            "failed", pc.cast(pc.not_equal(cells["status"], "ok"), pa.int8())
+            "failed", pc.cast(pc.not_equal(cells["status"], pa.scalar("ok")), pa.int8())
         ),
         sort_keys=[
             ("cell_id", "ascending"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import train, tune
@@ -52,7 +52,7 @@ class Shared:
 class ShardTrainable(tune.Trainable):
     """Computes the cells of `config["shard"]`, a few a step."""
 
-    def setup(self, config: dict[str, Any], shared: Shared) -> None:
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called once a process."""
         self._shared = shared
         self._store = ResultStore(shared.location)
@@ -127,7 +127,7 @@ class ShardTrainable(tune.Trainable):
             run_config=train.RunConfig(name=f"{cell.id}-{time.time_ns()}", storage_path=shared.storage),
         )
         try:
-            return trainer.fit().return_value
+            return cast(CellResult, trainer.fit().return_value)
         except train.TrainingFailedError as error:
             return failed(cell, str(error), time.monotonic() - start)
 

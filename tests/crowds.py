@@ -42,5 +42,5 @@ def real_crowd(root: Path, name: str) -> tuple[CrowdLabels, np.ndarray, np.ndarr
     truth = pd.read_csv(root / "crowds" / f"{name}_truth.csv").set_index("task")["label"].reindex(crowd.item_ids)
     known = truth.notna().to_numpy()
     gold = np.zeros(crowd.n_items, int)
-    gold[known] = np.searchsorted(crowd.class_names, truth[known].to_numpy())
+    gold[known] = np.searchsorted(np.asarray(crowd.class_names), truth[known].to_numpy())
     return crowd, gold, known

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -56,7 +58,7 @@ def test_training_is_triggered_by_a_growing_loss_only(monkeypatch) -> None:
     monkeypatch.setattr(labnet_module, "train", count)
     result = Labnet().fit(crowd, task_for(60, 3, [1 / 3] * 3), CrossEntropy())
     losses = [0.0, *(-value for value in result.aggregation.objective)]
-    expected = 1 + sum(now > before for before, now in zip(losses[:-2], losses[1:-1], strict=True))
+    expected = 1 + sum(now > before for before, now in pairwise(losses[:-1]))
     assert result.n_trainings == len(trainings) == expected >= 2
 
 

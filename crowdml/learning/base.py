@@ -58,7 +58,10 @@ class Task:
 class Learner(Protocol):
     """A method that learns from one noisy label (or posterior) an item: one file, one loss."""
 
-    target: TargetForm
+    @property
+    def target(self) -> TargetForm:
+        """What it trains on."""
+        ...
 
     def build(self, task: Task) -> nn.Module:
         """The model to train; its forward maps normalised images to logits (n, n_classes) of the true class."""

@@ -64,8 +64,8 @@ def train(
     order = torch.Generator(device).manual_seed(shared)
     draws = torch.Generator(device).manual_seed(own)
     with _seeded(shared, device):
-        model = learner.build(task) if model is None else model
-        model = model.to(device, memory_format=_memory_format(device))
+        model = (model or learner.build(task)).to(device)
+        model.to(memory_format=_memory_format(device))  # pyright: ignore[reportCallIssue]
         wrapped = parallel.wrap(model)
         torch.manual_seed(own)
         optimizer = torch.optim.SGD(
@@ -98,7 +98,8 @@ def train(
             n_images += n_epoch
             if not math.isfinite(mean_loss):
                 raise TrainingDivergedError(
-                    f"the training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}; lower recipe.lr ({recipe.lr:g})"
+                    f"the training loss is {mean_loss} in epoch {epoch + 1} of {recipe.epochs}; "
+                    f"lower recipe.lr ({recipe.lr:g})"
                 )
             step = first_epoch + epoch + 1
             task.report(step, "train_loss", mean_loss)

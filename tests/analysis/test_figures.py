@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from analysis.figures import against_workers, figures
@@ -47,4 +48,4 @@ def test_each_panel_has_its_figures_and_curves(tmp_path: Path) -> None:
     assert list(made) == ["01-digits-accuracy", "01-digits-error", "01-digits-curves"]
     (ax,) = made["01-digits-curves"].axes
     (line,) = ax.lines
-    assert line.get_xydata().tolist() == [[1, 50], [2, 80]]
+    assert np.asarray(line.get_xydata()).tolist() == [[1, 50], [2, 80]]

@@ -55,10 +55,10 @@ def test_only_seeds_are_averaged(tmp_path: Path) -> None:
     assert sorted(float(table.mean[0, 0]) for table in made) == pytest.approx([10, 30, 50, 70])
     titles = sorted(table.title for table in made)
     assert titles == [
-        "digits, 30 % noise, n_train all",
-        "digits, 60 % noise, n_train 100",
-        "digits, 60 % noise, n_train all",
-        "mnist, 60 % noise, n_train all",
+        "digits, 30 % noise, all training items",
+        "digits, 60 % noise, 100 training items",
+        "digits, 60 % noise, all training items",
+        "mnist, 60 % noise",
     ]
 
 

@@ -54,6 +54,8 @@ def make(
 class Fixed(nn.Module):
     """A network that predicts the same probabilities for every image; its one weight changes nothing."""
 
+    logits: Tensor
+
     def __init__(self, probabilities: list[float]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))

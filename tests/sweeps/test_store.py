@@ -30,8 +30,8 @@ def test_what_is_written_is_read(store: ResultStore) -> None:
     assert list(cells.reset_index().columns.sort_values()) == sorted(TABLES["cells"].names)
     assert cells.loc[1, "aggregation_error"] == 0.25
     assert cells.loc[1, "cell_id"] == cell(seed=1).id
-    assert cells.loc[1, ["git_commit", "data_fingerprint"]].tolist() == ["abc", "f00d"]
-    assert json.loads(cells.loc[1, "versions"]) == {"numpy": "2"}
+    assert list(cells.loc[1, ["git_commit", "data_fingerprint"]]) == ["abc", "f00d"]
+    assert json.loads(str(cells.loc[1, "versions"])) == {"numpy": "2"}
     curves = store.read("curves")
     assert curves[curves.cell_id == cell(seed=2).id][["step", "value"]].to_numpy().tolist() == [[1, 0.5], [2, 0.75]]
     workers = store.read("workers")
