@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crowdml import methods
+from crowdml import methods, networks
 from crowdml.aggregation.base import Aggregation
 from crowdml.datasets.base import ImageData
 from crowdml.labels import CrowdLabels
@@ -92,6 +92,10 @@ class Cell:
         check_name("worker model", self.worker_model, WORKER_MODELS)
         check_name("missing rule", self.missing, MISSING_RULES)
         methods.check_method(self.method)
+        if self.network is not None:
+            check_name("network", self.network, networks.names())
+        if self.n_train is not None and self.n_train < 1:
+            raise ValueError(f"n_train must be at least 1, got {self.n_train}")
         if (self.network is None) != (self.recipe is None):
             raise ValueError(f"network and recipe go together, got network={self.network!r} recipe={self.recipe!r}")
         if self.network is None and methods.trains_networks_itself(self.method):

@@ -19,6 +19,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 OBJECT_STORE_SPARE = 150_000_000
+CONNECT_SECONDS = 5.0
 
 
 class ClusterError(ValueError):
@@ -48,26 +49,24 @@ def join(address: str | None) -> Iterator[Cluster | None]:
     """Join a running cluster, or yield None if none was asked for and none runs here.
 
     Args:
-        address: "host:port", "auto" or "ray://..."; None takes RAY_ADDRESS or the cluster this machine belongs to,
-            "local" none.
+        address: "host:port", or "auto" for the cluster that `ray start` made this machine a part of; None takes
+            RAY_ADDRESS, else such a cluster if there is one; "local" none.
 
     Raises:
         ClusterError: there is no cluster at the address.
     """
+    wanted = address or os.environ.get("RAY_ADDRESS") or None
+    found = None if wanted == "local" else _find(wanted)
+    if found is None:
+        yield None
+        return
     import ray
 
     _quiet()
-    wanted = address or os.environ.get("RAY_ADDRESS")
-    if wanted == "local":
-        yield None
-        return
     try:
-        ray.init(address=wanted or "auto", log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(address=found, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        if wanted:
-            raise ClusterError(f"no Ray cluster at {wanted}: {error}") from error
-        yield None
-        return
+        raise ClusterError(f"cannot join the Ray cluster at {found}: {error}") from error
     try:
         yield _describe(own=False)
     finally:
@@ -105,6 +104,41 @@ def local_gpus() -> int:
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _find(wanted: str | None) -> str | None:
+    """The address of a cluster that answers; None if none was asked for and there is none.
+
+    Left to itself, `ray.init` joins any Ray on this machine, even one that another run started for itself and takes
+    away with it, and waits for minutes where none answers.
+    """
+    import ray
+
+    if wanted is not None and "://" in wanted:
+        raise ClusterError(f"--address must be host:port, auto or local, got {wanted}; on the head node leave it out")
+    of_machine = ray._private.services.find_bootstrap_address(None)  # pyright: ignore
+    address = of_machine if wanted in (None, "auto") else wanted
+    if address is not None and _answers(address):
+        return address
+    if wanted is None:
+        return None
+    there = "that this machine is part of" if wanted == "auto" else f"at {wanted}"
+    raise ClusterError(f"no Ray cluster {there} answers; start one with ray up or ray start, or leave out --address")
+
+
+def _answers(address: str) -> bool:
+    import grpc
+
+    if os.environ.get("RAY_USE_TLS") in ("1", "true"):
+        return True
+    channel = grpc.insecure_channel(address)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+    except grpc.FutureTimeoutError:
+        return False
+    finally:
+        channel.close()
+    return True
 
 
 def _describe(*, own: bool) -> Cluster:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -67,10 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     presets = "\n".join(f"  {name:15} {preset.description}" for name, preset in PRESETS.items())
-    command = argparse.ArgumentParser(
+    command = _Parser(
         prog="full_grid.py",
         description="Run a grid of label-noise experiments on Ray and write one Parquet row a cell.\n"
         "Cells that the results folder holds already are not computed again.",
@@ -102,7 +109,9 @@ def parser() -> argparse.ArgumentParser:
     )
     place = command.add_argument_group("where")
     place.add_argument(
-        "--address", help='Ray cluster: host:port, "auto", or "local" to start one (default: see README)'
+        "--address",
+        help='Ray cluster: host:port, "auto" for the one this machine is part of, or "local" to start one for this run '
+        "(default: $RAY_ADDRESS, else auto if there is one, else local)",
     )
     place.add_argument(
         "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
@@ -138,8 +147,8 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
         costs = learn_costs(known, gpu=gpus > 0) if len(known) else CostModel(gpu=gpus > 0)
         plan = _plan(grid_cells(preset, _overrides(options)), known, retry_failed=options.retry_failed)
         cpus = cluster.cpus if cluster else os.cpu_count() or 1
-        placement = _placement(options, gpus)
-        n_slots = 1 if options.backend == "inline" else _slots(plan.cells, placement, cpus, gpus)
+        placement = placement_of(options, gpus)
+        n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
         if options.dry_run:
             print_dry_run(console, plan.cells, plan.todo, plan.n_ok, plan.n_failed, costs.seconds, n_slots)
             return EXIT_OK
@@ -201,7 +210,8 @@ def _plan(cells: list[Cell], known: Any, *, retry_failed: bool) -> Plan:
     return Plan(cells=cells, todo=failed if retry_failed else missing, n_ok=n_ok, n_failed=len(failed))
 
 
-def _placement(options: argparse.Namespace, gpus: float) -> Placement:
+def placement_of(options: argparse.Namespace, gpus: float) -> Placement:
+    """What the options give a trial on machines with that many GPUs."""
     wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
     if wanted > gpus:
         raise ValueError(f"--gpus-per-trial {wanted:g} is more than the {gpus:g} GPUs there are")
@@ -213,7 +223,8 @@ def _placement(options: argparse.Namespace, gpus: float) -> Placement:
     return Placement(cpus=options.cpus_per_trial, gpus=wanted / workers if wanted else 0.0, n_train_workers=workers)
 
 
-def _slots(cells: list[Cell], placement: Placement, cpus: float, gpus: float) -> int:
+def count_slots(cells: list[Cell], placement: Placement, cpus: float, gpus: float) -> int:
+    """How many trials run at a time; raises ValueError where not even one fits."""
     trains = any(cell.network is not None for cell in cells)
     workers = placement.n_train_workers if trains else 1
     slots = cpus / (placement.cpus * workers)

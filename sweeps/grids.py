@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from crowdml.datasets import has_images
+from crowdml.datasets import has_images, n_train_items
 from crowdml.experiment import Cell
 from crowdml.learning.recipe import Recipe
 from crowdml.names import check_name
@@ -64,6 +64,9 @@ class Block:
     ) -> Cell:
         trains = self.train and has_images(dataset)
         network, recipe = self._training(dataset) if trains else (None, None)
+        n_items = n_train_items(dataset)
+        if self.n_train is not None and self.n_train > n_items:
+            raise ValueError(f"n_train must be in [1, {n_items}] for {dataset}, got {self.n_train}")
         return Cell(
             dataset=dataset,
             pattern=pattern,

@@ -1,0 +1,223 @@
+"""The command as its user meets it, in one process; `test_on_ray.py` has the same on Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from crowdml.experiment import Cell
+from crowdml.learning.recipe import Recipe
+from sweeps import full_grid
+from sweeps.runner import Placement
+from sweeps.store import ResultStore
+from tests.cells import cell
+
+# The networks are trained on so little that it takes no time.
+QUICK = [
+    "--preset", "laptop", "--epochs", "1", "--n-train", "100", "--workers", "3", "--patterns", "uniform",
+    "--seeds", "0",
+]  # fmt: skip
+
+
+def run(*arguments: str, results: Path, backend: str = "inline") -> int:
+    return full_grid.main([*arguments, "--results", str(results), "--backend", backend, "--address", "local"])
+
+
+def marker(folder: Path, text: str) -> Path:
+    folder.mkdir()
+    (folder / "crowdml.json").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "labnet-tabel1"], "unknown preset 'labnet-tabel1'; did you mean labnet-table1"),
+        (["--methods", "mv", "minmax_entropy"], "unknown method 'minmax_entropy'; did you mean minimax_entropy"),
+        (["--methods", "em+bass"], "unknown learner 'bass'; did you mean base"),
+        (["--methods", "no.such.module:Thing"], "cannot load method class 'no.such.module:Thing'"),
+        (["--patterns", "unifrom"], "unknown noise pattern 'unifrom'; did you mean uniform"),
+        (["--datasets", "cifar01"], "unknown data set 'cifar01'; did you mean cifar10"),
+        (["--network", "cnn9"], "unknown network 'cnn9'; did you mean cnn8"),
+        (["--noise-rates", "1.2"], "noise_rate must be in [0, 1), got 1.2"),
+        (["--noise-rates", "-0.1"], "noise_rate must be in [0, 1), got -0.1"),
+        (["--missing-rates", "1"], "missing_rate must be in [0, 1), got 1"),
+        (["--workers", "0"], "n_workers must be at least 1, got 0"),
+        (["--seeds", "-1"], "seed must not be negative, got -1"),
+        (["--n-train", "100000"], "n_train"),
+        (["--gpus-per-trial", "64"], "--gpus-per-trial 64 is more than the"),
+        (["--train-workers", "2"], "--backend inline trains on one device"),
+        (["--epochs", "0"], "argument --epochs: must be at least 1, got 0"),
+        (["--workers", "three"], "argument --workers: invalid int value: 'three'"),
+        (["--wrokers", "3"], "unrecognized arguments: --wrokers"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = [] if "--preset" in arguments else ["--preset", "laptop"]
+    try:
+        code = run(*preset, *arguments, results=tmp_path / "r")
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith("full_grid.py: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_results_folders_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("x")
+    damaged = marker(tmp_path / "damaged", '{"schema_version": 1}')
+    (damaged / "cells").mkdir()
+    (damaged / "cells" / "part-1.parquet").write_text("half a fi")
+    cases = {
+        tmp_path / "file": "is a file; give a folder",
+        tmp_path / "file" / "below": "Not a directory",
+        tmp_path / "other": "holds other files and no crowdml.json",
+        marker(tmp_path / "newer", '{"schema_version": 99}'): "has schema version 99, this crowdml writes 1",
+        marker(tmp_path / "broken", "{"): "is not a marker of a results folder",
+        damaged: "if it is damaged, delete it and run the sweep again",
+    }
+    for folder, message in cases.items():
+        assert run(*QUICK, results=folder) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+
+def test_a_run_prints_the_tables_and_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*QUICK, "--methods", "mv", "em", results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("preset laptop: as asked for\n")
+    assert "test accuracy (%)" in printed
+    assert "aggregation error (%)" in printed
+    assert f"results   {tmp_path / 'r'}" in printed
+    assert f"python -m analysis {tmp_path / 'r'}" in printed
+    assert (tmp_path / "r" / "report" / "report.html").exists()
+    cells = ResultStore(tmp_path / "r").read_cells()
+    assert cells["test_accuracy"].between(0, 1).all()
+    assert json.loads(cells["recipe"][0])["epochs"] == 1
+
+
+def test_the_preset_fits_the_machine_unless_one_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for gpus, first_line in (
+        (0, "preset laptop: this machine has no GPU; choose another with --preset"),
+        (2, "preset paper: this machine has 2 GPUs; choose another with --preset"),
+    ):
+        monkeypatch.setattr(full_grid.ray_cluster, "local_gpus", lambda gpus=gpus: gpus)
+        assert run("--dry-run", results=tmp_path / "r") == 0
+        assert capsys.readouterr().out.splitlines()[0] == first_line
+
+
+def test_a_second_run_computes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    before = ResultStore(tmp_path / "r").attempts()
+    monkeypatch.setattr("sweeps.runner.attempt_cell", None)  # calling it would raise
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    assert "all 1 cells are done; nothing to compute" in capsys.readouterr().out
+    assert ResultStore(tmp_path / "r").attempts() == before
+
+
+def test_what_a_wider_grid_shares_with_an_earlier_one_is_not_computed_again(tmp_path: Path) -> None:
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    (old,) = ResultStore(tmp_path / "r").attempts().items()
+    assert run(*QUICK, "--methods", "mv", "em", results=tmp_path / "r") == 0
+    attempts = ResultStore(tmp_path / "r").attempts()
+    assert old in attempts.items()
+    assert len(attempts) == len(set(attempts.values())) == 2
+
+
+def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*QUICK, "--methods", "mv", "tests.cells:Raises", results=tmp_path / "r") == 3
+    before = sorted(path for path in (tmp_path / "r").rglob("*"))
+    capsys.readouterr()
+    assert run(*QUICK, "--methods", "mv", "tests.cells:Raises", "em", "--dry-run", results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert "3 cells: 1 done, 1 failed before, 1 to compute" in printed
+    assert "about" in printed
+    assert sorted(path for path in (tmp_path / "r").rglob("*")) == before
+
+
+def test_missing_images_say_what_to_put_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("CROWDML_DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr("urllib.request.urlretrieve", unreachable)
+    arguments = ["--preset", "labnet-table1", "--epochs", "1", "--methods", "mv", "--seeds", "0"]
+    assert run(*arguments, results=tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "CROWDML_DATA_ROOT" in error
+    assert error.count("\n") == 1
+
+
+def test_interrupted_runs_keep_what_they_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(full_grid, "run_inline", interrupt)
+    assert run(*QUICK, results=tmp_path / "r") == 130
+    assert "the same command goes on from here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gpus", "placement"),
+    [
+        ([], 0, Placement(cpus=1, gpus=0.0, n_train_workers=1)),
+        ([], 4, Placement(cpus=1, gpus=1.0, n_train_workers=1)),
+        (["--gpus-per-trial", "0.25", "--cpus-per-trial", "2"], 4, Placement(cpus=2, gpus=0.25, n_train_workers=1)),
+        (["--gpus-per-trial", "2"], 4, Placement(cpus=1, gpus=1.0, n_train_workers=2)),
+        (["--gpus-per-trial", "0"], 4, Placement(cpus=1, gpus=0.0, n_train_workers=1)),
+        (["--train-workers", "2"], 0, Placement(cpus=1, gpus=0.0, n_train_workers=2)),
+    ],
+)
+def test_what_a_trial_gets(arguments: list[str], gpus: float, placement: Placement) -> None:
+    assert full_grid.placement_of(full_grid.parser().parse_args(arguments), gpus) == placement
+
+
+def test_how_many_trials_run_at_a_time() -> None:
+    labels = [cell()]
+    trained = [trains()]
+    quarter = Placement(cpus=1, gpus=0.25)
+    assert full_grid.count_slots(labels, quarter, 16, 2) == 16
+    assert full_grid.count_slots(trained, quarter, 16, 2) == 8
+    assert full_grid.count_slots(trained, Placement(cpus=2, gpus=1, n_train_workers=4), 16, 8) == 2
+    with pytest.raises(ValueError, match="a trial wants 8 CPUs and 4 GPUs, but there are 4 and 8; lower --cpus-per"):
+        full_grid.count_slots(trained, Placement(cpus=2, gpus=1, n_train_workers=4), 4, 8)
+
+
+def trains() -> Cell:
+    return cell(network="cnn_digits", recipe=Recipe(epochs=1))
+
+
+def test_help_explains_presets_axes_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        full_grid.main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for text in (*full_grid.PRESETS, "--missing-rates", "--dry-run", "--retry-failed", "s3://", "exit code"):
+        assert text in printed
+
+
+def test_the_machine_is_left_as_it_was(tmp_path: Path) -> None:
+    """The command must not need a working directory or leave files in it."""
+    before = set(os.listdir())
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    assert set(os.listdir()) == before
