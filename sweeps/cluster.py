@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.autoscaler import autoscaler_limits
+
 # Before ray is imported by anyone: no usage reports, no second progress output, quiet loggers of Tune and Train.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -146,8 +148,8 @@ def _describe(*, own: bool) -> Cluster:
 
     resources = ray.cluster_resources()
     if not own:
-        # An autoscaled cluster starts with its head alone; what its configuration lets it grow to is what counts.
-        limits = ray._private.state.state.get_max_resources_from_cluster_config() or {}  # pyright: ignore
+        # An autoscaled cluster starts with its head alone; what it may grow to is what counts.
+        limits = autoscaler_limits()
         resources |= {name: max(limits.get(name, 0), resources.get(name, 0)) for name in ("CPU", "GPU")}
     url = ray._private.worker.global_worker.node.webui_url  # pyright: ignore
     return Cluster(

@@ -174,7 +174,7 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
                 if cluster is None:
                     size = sum(item.nbytes for item in data.values())
                     cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
-                console.print(_where(cluster), highlight=False)
+                console.print(_where(cluster), highlight=False, soft_wrap=True)
                 run_on_ray(run, placement, n_slots=n_slots)
         else:
             console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)

@@ -1,0 +1,61 @@
+"""What an autoscaled Ray cluster may grow to; Ray itself only tells what it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CONFIG_FLAG = "--autoscaling-config="
+
+
+def autoscaler_limits() -> dict[str, float]:
+    """CPUs and GPUs of a cluster at its largest, if its autoscaler runs on this machine, as it does on the head node.
+
+    Returns:
+        Amounts by resource; empty without an autoscaler.
+    """
+    config = _running_config()
+    if config is None:
+        return {}
+    return cluster_limits(yaml.safe_load(config.read_text()))
+
+
+def cluster_limits(config: Mapping[str, Any]) -> dict[str, float]:
+    """CPUs and GPUs of the cluster that a Ray cluster file describes, with all the workers it allows.
+
+    Args:
+        config: content of the file; node types without `resources` count for nothing.
+    """
+    types = config["available_node_types"]
+    head = types[config["head_node_type"]].get("resources", {})
+    return {name: head.get(name, 0) + _most_of_workers(config, name) for name in ("CPU", "GPU")}
+
+
+def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:
+    """The most of one resource that `max_workers` workers have; of several node types the richest come first."""
+    left = config.get("max_workers", 0)
+    amounts = [
+        (kind.get("resources", {}).get(resource, 0), kind.get("max_workers", left))
+        for kind in config["available_node_types"].values()
+    ]
+    total = 0.0
+    for amount, allowed in sorted(amounts, reverse=True):
+        taken = min(left, allowed)
+        total += amount * taken
+        left -= taken
+    return total
+
+
+def _running_config() -> Path | None:
+    """The cluster file of the autoscaler process on this machine."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # the process ended, or is not ours
+            for word in process.read_bytes().decode(errors="replace").split("\0"):
+                path = Path(word.removeprefix(CONFIG_FLAG)).expanduser()
+                if word.startswith(CONFIG_FLAG) and path.is_file():
+                    return path
+    return None
