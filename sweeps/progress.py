@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-PLAIN_LINE_SECONDS = 15.0
+PLAIN_LINE_SECONDS, IDLE_LINE_SECONDS = 15.0, 300.0
 
 
 class Progress:
@@ -34,6 +34,7 @@ class Progress:
         self._n_slots = max(n_slots, 1)
         self._start = self._updated = time.monotonic()
         self._printed = -PLAIN_LINE_SECONDS
+        self._changed = True
         self._live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Progress:
@@ -56,6 +57,13 @@ class Progress:
         self._estimated += estimated
         self._actual += actual
         self._updated = time.monotonic()
+        self._changed = True
+        self._plain_line()
+
+    def set_running(self, n_running: int) -> None:
+        """Say how many trials run now; to be called often, also while nothing ends."""
+        self._changed |= n_running != self.n_running
+        self.n_running = n_running
         self._plain_line()
 
     def seconds_left(self) -> float:
@@ -84,8 +92,9 @@ class Progress:
 
     def _plain_line(self) -> None:
         now = time.monotonic()
-        if not self._console.is_terminal and now - self._printed >= PLAIN_LINE_SECONDS:
-            self._printed = now
+        wait = PLAIN_LINE_SECONDS if self._changed else IDLE_LINE_SECONDS
+        if not self._console.is_terminal and now - self._printed >= wait:
+            self._printed, self._changed = now, False
             self._console.print(self.text(), highlight=False)
 
 

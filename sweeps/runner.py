@@ -114,7 +114,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
             cpus=placement.cpus,
             gpus=placement.gpus,
             n_train_workers=placement.n_train_workers,
-            storage=f"{run.store.absolute_location}/{TRAIN_FOLDER}",
+            storage=run.store.location_of(TRAIN_FOLDER),
         )
         try:
             _tune(pack(run.cells, run.seconds, n_slots), shared, placement, progress, storage, "shards", max_failures=0)

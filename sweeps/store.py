@@ -61,6 +61,11 @@ class ResultStore:
         """The location as another process, with another working directory, has to name it."""
         return self._root if self.is_local else self.location
 
+    def location_of(self, folder: str) -> str:
+        """A folder in the results folder, as another process has to name it."""
+        base, question, query = self.location.partition("?") if not self.is_local else (self._root, "", "")
+        return f"{base.rstrip('/')}/{folder}{question}{query}"
+
     def exists(self) -> bool:
         """Whether the folder and its marker are there."""
         return self._read_marker() is not None

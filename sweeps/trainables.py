@@ -152,7 +152,7 @@ class ProgressCallback(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune did something: count the trials that run now."""
-        self._progress.n_running = sum(trial.status == "RUNNING" for trial in trials)
+        self._progress.set_running(sum(trial.status == "RUNNING" for trial in trials))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -57,3 +57,14 @@ def test_without_a_terminal_there_is_a_plain_line_now_and_then(clock: Clock) -> 
             progress.add(n_ok=1, n_failed=0, estimated=1.0, actual=1.0)
     lines = output.getvalue().splitlines()
     assert [line.split()[0] for line in lines] == ["11/110", "26/110", "41/110", "50/110"]
+
+
+def test_long_cells_get_a_line_too(clock: Clock) -> None:
+    output = io.StringIO()
+    with make(clock, output) as progress:
+        for second in range(0, 1000, 5):
+            clock.now = float(second)
+            progress.set_running(2)
+    lines = output.getvalue().splitlines()
+    assert [line.split("·")[3].split()[0] for line in lines] == ["0:00", "5:00", "10:00", "15:00", "16:35"]
+    assert all("2 running" in line for line in lines)

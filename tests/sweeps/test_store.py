@@ -155,3 +155,10 @@ def test_an_object_store_gets_whole_objects(tmp_path: Path, monkeypatch) -> None
     (part,) = (tmp_path / "bucket" / "run" / "cells").iterdir()
     assert pq.read_table(part).num_rows == 1
     assert store.status() == {cell().id: "ok"}
+
+
+def test_folders_within_are_named_for_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ResultStore("r").location_of(".train") == str(tmp_path / "r" / ".train")
+    store = ResultStore((tmp_path / "r").as_uri())
+    assert store.location_of("x") == str(tmp_path / "r" / "x")

@@ -1,0 +1,45 @@
+"""What the README shows must work."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from crowdml.methods import REGISTRY
+from sweeps import full_grid
+from sweeps.grids import PRESETS
+from tests.analysis.frames import two_methods
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_methods(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_presets_and_methods_are_all_named() -> None:
+    for name, preset in PRESETS.items():
+        (n_cells,) = re.findall(rf"^\| `{name}` \| ([\d,]+) \|", README, re.MULTILINE)
+        assert int(n_cells.replace(",", "")) == len(preset.cells())
+    assert all(f"`{name}`" in README for name in REGISTRY)
+
+
+def test_commands_are_understood() -> None:
+    commands = re.findall(r"^    python sweeps/full_grid\.py(.*?)(?:#.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 4
+    for arguments in commands:
+        words = arguments.split()
+        if words != ["--help"]:
+            full_grid.parser().parse_args(words)
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert all((Path(__file__).parents[1] / link).exists() for link in links if "://" not in link), os.getcwd()
