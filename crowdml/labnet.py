@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from crowdml.aggregation.base import FLOOR, Aggregation, expected_accuracy, normalise_log, vote_shares
+from crowdml.aggregation.base import FLOOR, Aggregation, aggregation_of, normalise_log, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene, estimate_confusion, infer_posterior, one_hot
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task, Trained
@@ -93,7 +93,7 @@ class Labnet:
         networks = _Networks(self, learner, task)
         start = posterior = self._first_labels(crowd)
         probabilities = np.empty(0)
-        class_prior, confusion = np.empty(0), np.empty(0)
+        prior, confusion = np.empty(0), np.empty(0)
         losses = [0.0]
         due, converged = True, False
         while len(losses) <= self.max_iter and not converged:
@@ -113,20 +113,12 @@ class Labnet:
                 updated = one_hot(updated.argmax(axis=1), crowd.n_classes)
             settled = np.abs(updated - posterior).max() < 1e-5
             converged = bool(settled and not due and not trained)
-            class_prior = prior if prior.ndim == 1 else prior.mean(axis=0)
             posterior = updated
         model = networks.finish(posterior)
-        aggregation = Aggregation(
-            posterior=posterior,
-            labels=posterior.argmax(axis=1),
-            class_prior=class_prior,
-            confusion=confusion,
-            worker_quality=expected_accuracy(confusion, class_prior, crowd),
-            n_unlabelled=int((crowd.labels_per_item == 0).sum()),
-            n_iter=len(losses) - 1,
-            converged=converged,
-            objective=tuple(-loss for loss in losses[1:]),
-        )
+        aggregation = aggregation_of(
+            crowd, posterior, confusion, prior, n_iter=len(losses) - 1, converged=converged,
+            objective=[-loss for loss in losses[1:]],
+        )  # fmt: skip
         return LabnetResult(aggregation, model, networks.n_trainings, networks.n_images, networks.seconds)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import strategies as st
 
+from crowdml.aggregation import Aggregator
 from crowdml.labels import CrowdLabels
 
 
@@ -34,6 +36,20 @@ def simulated(
     right = rng.random((n_items, n_workers)) < quality
     wrong = (truth[:, None] + rng.integers(1, n_classes, (n_items, n_workers))) % n_classes
     return CrowdLabels.from_dense(np.where(right, truth[:, None], wrong), n_classes=n_classes), truth
+
+
+def check_permutations(method: Aggregator, crowd: CrowdLabels, seed: int) -> None:
+    """Items, workers and classes in another order must give the answer in that order."""
+    rng = np.random.default_rng(seed)
+    classes, workers, items = (rng.permutation(n) for n in (crowd.n_classes, crowd.n_workers, crowd.n_items))
+    dense = crowd.to_dense()
+    renamed = np.where(dense >= 0, classes[dense], -1)[items][:, workers]
+    ours = method.fit(crowd)
+    theirs = method.fit(CrowdLabels.from_dense(renamed, n_classes=crowd.n_classes))
+    assert theirs.posterior[:, classes] == pytest.approx(ours.posterior[items], abs=1e-6)
+    assert ours.worker_quality is not None
+    assert theirs.worker_quality is not None
+    assert theirs.worker_quality == pytest.approx(ours.worker_quality[workers], abs=1e-6, nan_ok=True)
 
 
 def real_crowd(root: Path, name: str) -> tuple[CrowdLabels, np.ndarray, np.ndarray]:

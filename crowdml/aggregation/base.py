@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,9 +104,34 @@ def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.
         return total / crowd.labels_per_worker
 
 
-def expected_accuracy(
-    confusion: NDArray[np.float64], class_prior: NDArray[np.float64], crowd: CrowdLabels
-) -> NDArray[np.float64]:
-    """(n_workers,) sum_c p(c) P(label c | true class c); NaN for a worker without annotations."""
-    diagonal = np.diagonal(confusion, axis1=1, axis2=2)
-    return np.where(crowd.labels_per_worker > 0, diagonal @ class_prior, np.nan)
+def aggregation_of(
+    crowd: CrowdLabels,
+    posterior: NDArray[np.float64],
+    confusion: NDArray[np.float64],
+    class_prior: NDArray[np.float64],
+    *,
+    n_iter: int,
+    converged: bool,
+    objective: Sequence[float],
+) -> Aggregation:
+    """The result of a method that estimates confusion matrices.
+
+    Each item gets its most probable class, the lowest of equal ones, and each worker the quality
+    sum_c p(c) P(label c | true class c), NaN without annotations.
+
+    Args:
+        class_prior: (n_classes,), or (n_items, n_classes), of which the mean is kept.
+    """
+    marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
+    quality = np.diagonal(confusion, axis1=1, axis2=2) @ marginal
+    return Aggregation(
+        posterior=posterior,
+        labels=posterior.argmax(axis=1),
+        class_prior=marginal,
+        confusion=confusion,
+        worker_quality=np.where(crowd.labels_per_worker > 0, quality, np.nan),
+        n_unlabelled=int((crowd.labels_per_item == 0).sum()),
+        n_iter=n_iter,
+        converged=converged,
+        objective=tuple(objective),
+    )

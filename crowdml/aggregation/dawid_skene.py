@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from crowdml.aggregation.base import (
     FLOOR,
     Aggregation,
+    aggregation_of,
     check_prior,
-    expected_accuracy,
     normalise_log,
     vote_shares,
 )
@@ -91,17 +91,8 @@ class DawidSkene:
             converged = bool(np.abs(updated - posterior).max() <= self.tol)
             posterior = updated
             n_iter += 1
-        marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
-        return Aggregation(
-            posterior=posterior,
-            labels=posterior.argmax(axis=1),
-            class_prior=marginal,
-            confusion=confusion,
-            worker_quality=expected_accuracy(confusion, marginal, crowd),
-            n_unlabelled=int((crowd.labels_per_item == 0).sum()),
-            n_iter=n_iter,
-            converged=converged,
-            objective=tuple(objective),
+        return aggregation_of(
+            crowd, posterior, confusion, class_prior, n_iter=n_iter, converged=converged, objective=objective
         )
 
     def _log_smoothing(self, confusion: NDArray[np.float64]) -> float:

@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from crowdml.aggregation.base import (
     FLOOR,
     Aggregation,
+    aggregation_of,
     check_prior,
-    expected_accuracy,
     normalise_log,
     vote_shares,
 )
@@ -119,17 +119,8 @@ class MinimaxEntropy:
             converged = moved <= SETTLED and bool(np.abs(updated - posterior).max() <= self.tol)
             posterior = updated
         confusion = _mean_confusion(crowd, blocks, posterior, worker_term, item_term)
-        marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
-        return Aggregation(
-            posterior=posterior,
-            labels=posterior.argmax(axis=1),
-            class_prior=marginal,
-            confusion=confusion,
-            worker_quality=expected_accuracy(confusion, marginal, crowd),
-            n_unlabelled=int((crowd.labels_per_item == 0).sum()),
-            n_iter=len(objective),
-            converged=converged,
-            objective=tuple(objective),
+        return aggregation_of(
+            crowd, posterior, confusion, class_prior, n_iter=len(objective), converged=converged, objective=objective
         )
 
     def penalties(self, crowd: CrowdLabels) -> Penalties:
