@@ -70,8 +70,10 @@ class Progress:
         """Estimated wall seconds until the end: what is left, corrected by how long cells really took."""
         # Ten seconds of belief in the estimates keep the first cells from swinging the figure.
         correction = (self._actual + 10) / (self._estimated + 10)
-        since = time.monotonic() - self._updated
-        return max(0.0, self._left * correction / self._n_slots - since)
+        seconds = self._left * correction / self._n_slots
+        # Before the first result processes are still starting, and a cell that takes long must not make the ETA zero.
+        since = time.monotonic() - self._updated if self._actual else 0.0
+        return max(seconds - since, seconds / 10)
 
     def text(self) -> str:
         """The line without its bar."""

@@ -68,3 +68,12 @@ def test_long_cells_get_a_line_too(clock: Clock) -> None:
     lines = output.getvalue().splitlines()
     assert [line.split("·")[3].split()[0] for line in lines] == ["0:00", "5:00", "10:00", "15:00", "16:35"]
     assert all("2 running" in line for line in lines)
+
+
+def test_the_eta_is_never_zero_while_there_is_work(clock: Clock) -> None:
+    progress = make(clock)
+    clock.now = 100.0  # nothing has ended yet: processes may still be starting
+    assert progress.seconds_left() == pytest.approx(500)
+    progress.add(n_ok=50, n_failed=0, estimated=500.0, actual=500.0)
+    clock.now = 100_000.0  # a cell takes much longer than thought
+    assert progress.seconds_left() == pytest.approx(25)
