@@ -158,7 +158,7 @@ _FIGURES = replace(_TABLE1, datasets=("cifar10", "cifar100"), workers=(3, 6, 9, 
 
 PRESETS: dict[str, Preset] = {
     "laptop": Preset(
-        "LABNET's comparison on 1,797 embedded real digits, minutes on 2 cores",
+        "LABNET's comparison on 1,797 embedded real digits; under 3 minutes on 2 cores",
         (
             Block(
                 datasets=("digits",),
@@ -170,7 +170,7 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "labels": Preset(
-        "aggregation error of LABNET Tables 1-2 at full size, 50,000 items, no network",
+        "aggregation error of LABNET Tables 1-2 at full size, 50,000 items, no network; 2 minutes on 2 cores",
         (
             Block(
                 datasets=_LABEL_SETS,
@@ -183,7 +183,7 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "labels-minimax": Preset(
-        "minimax entropy on the same 50,000-item crowds, 3 and 9 workers, one seed, no network",
+        "minimax entropy on the same 50,000-item crowds, 3 and 9 workers, one seed; a minute on 2 cores",
         (
             Block(
                 datasets=_LABEL_SETS,
