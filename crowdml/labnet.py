@@ -105,7 +105,7 @@ class Labnet:
             due = losses[-1] > losses[-2]
             confusion = estimate_confusion(crowd, posterior if self.refresh_counts else start, self.smoothing)
             if self.prior == "instance":
-                prior = self._instance_prior(crowd, confusion, probabilities)
+                prior = calibrated(crowd, confusion, probabilities) if self.calibrate else probabilities
             else:
                 prior = probabilities.mean(axis=0) if trained else posterior.mean(axis=0)
             updated, _ = infer_posterior(crowd, confusion, prior)
@@ -128,13 +128,6 @@ class Labnet:
             em = DawidSkene(smoothing=self.smoothing).fit(crowd)
             return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
         return one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
-
-    def _instance_prior(
-        self, crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        if not self.calibrate:
-            return probabilities
-        return calibrated(crowd, confusion, probabilities)
 
 
 def calibrated(
@@ -173,17 +166,20 @@ class _Networks:
         """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
         if self._options.prior == "instance":
             return self._out_of_fold(posterior)
-        start = None if self._options.reinit else self._model
-        self._model = self._train(posterior, model=start).model
-        self._trained_on = posterior
-        return self._predict(self._model)
+        return self._predict(self._train_on_all(posterior))
 
     def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
         """The network to be tested."""
         changed = self._trained_on is None or not np.array_equal(self._trained_on, posterior)
         if self._model is None or (self._options.final_training and changed):
-            start = None if self._options.reinit else self._model
-            self._model = self._train(posterior, model=start).model
+            return self._train_on_all(posterior)
+        return self._model
+
+    def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
+        """Train the network on all items, from where it is unless it starts anew every time."""
+        start = None if self._options.reinit else self._model
+        self._model = self._train(posterior, model=start).model
+        self._trained_on = posterior
         return self._model
 
     def _out_of_fold(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,8 +21,11 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # `ray start` asks for a token as soon as there is one, which any `ray.init` may have left behind, but a driver that
 # joins does not send it by itself; a cluster that wants none does not mind one.
-_TOKEN_PLACES = map(os.environ.get, ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-if any(_TOKEN_PLACES) or Path("~/.ray/auth_token").expanduser().exists():
+_HAS_TOKEN = (
+    bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
+    or Path("~/.ray/auth_token").expanduser().exists()
+)
+if _HAS_TOKEN:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 OBJECT_STORE_SPARE = 150_000_000

@@ -13,6 +13,7 @@ import pandas as pd
 from crowdml import methods
 from crowdml.datasets import n_classes, n_train_items
 from crowdml.experiment import Cell
+from sweeps.schema import axis_values
 
 # Seconds, on one core of a 2024 server processor.
 _SECONDS_FIXED = 0.01
@@ -69,7 +70,5 @@ def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
 
 
 def _key_of_cell(cell: Cell) -> tuple[object, ...]:
-    from sweeps.schema import axis_values
-
     values = axis_values(cell)
     return tuple(values[name] for name in ("dataset", "n_train", "network", "recipe", "method", "n_workers"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
-from crowdml.aggregation import Aggregator
+from crowdml.aggregation import Aggregation, Aggregator
 from crowdml.labels import CrowdLabels
 
 
@@ -36,6 +36,14 @@ def simulated(
     right = rng.random((n_items, n_workers)) < quality
     wrong = (truth[:, None] + rng.integers(1, n_classes, (n_items, n_workers))) % n_classes
     return CrowdLabels.from_dense(np.where(right, truth[:, None], wrong), n_classes=n_classes), truth
+
+
+def check_em(result: Aggregation) -> None:
+    """The objective never falls, and posteriors and confusion matrices are distributions."""
+    assert np.diff(result.objective).min(initial=0) > -1e-8
+    assert np.allclose(result.posterior.sum(axis=1), 1)
+    assert result.confusion is not None
+    assert np.allclose(result.confusion.sum(axis=2), 1)
 
 
 def check_permutations(method: Aggregator, crowd: CrowdLabels, seed: int) -> None:

@@ -106,16 +106,21 @@ def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
     return posterior
 
 
+def given_counts(crowd: CrowdLabels, posterior: Posterior) -> NDArray[np.float64]:
+    """(n_workers, n_classes, n_classes) with [w, c, l] the expected number of labels l that w gave to class c."""
+    shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
+    # The transposed view is walked item by item, so the large posterior is read in order and only the small counts are
+    # written at random: ten times faster than a transposed copy in row order.
+    given_by_true = (crowd.indicator.T @ posterior).reshape(shape)
+    return given_by_true.transpose(0, 2, 1)
+
+
 def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: float) -> NDArray[np.float64]:
     """M-step: (n_workers, n_classes, n_classes) with [w, c, l] = P(worker w gives label l | true class c).
 
     A row without any weight (a worker who saw nothing of that class, and no smoothing) becomes uniform.
     """
-    shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
-    # The transposed view is walked item by item, so the large posterior is read in order and only the small counts are
-    # written at random: ten times faster than a transposed copy in row order.
-    given_by_true = (crowd.indicator.T @ posterior).reshape(shape)
-    counts = given_by_true.transpose(0, 2, 1) + smoothing
+    counts = given_counts(crowd, posterior) + smoothing
     total = counts.sum(axis=2, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), 1 / crowd.n_classes)
 

@@ -29,7 +29,7 @@ from crowdml.aggregation.base import (
     normalise_log,
     vote_shares,
 )
-from crowdml.aggregation.dawid_skene import infer_posterior, one_hot
+from crowdml.aggregation.dawid_skene import given_counts, infer_posterior, one_hot
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]
@@ -104,7 +104,7 @@ class MinimaxEntropy:
         objective: list[float] = []
         converged = False
         while len(objective) < self.max_iter and not converged:
-            given = given_counts(crowd, posterior)
+            given = np.ascontiguousarray(given_counts(crowd, posterior))
             moved = np.inf
             for _ in range(self.inner_iter):
                 expected = expected_by_worker(blocks, posterior, worker_term, item_term, given)
@@ -185,12 +185,6 @@ def split_by_worker(crowd: CrowdLabels, *, max_cells: int = 40_000) -> list[Bloc
     return blocks
 
 
-def given_counts(crowd: CrowdLabels, posterior: Array) -> Array:
-    """(n_workers, n_classes, n_classes) with [w, c, l] the expected number of labels l that w gave to class c."""
-    shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
-    return np.ascontiguousarray((crowd.indicator.T @ posterior).reshape(shape).transpose(0, 2, 1))
-
-
 def expected_by_worker(
     blocks: list[Block], posterior: Array, worker_term: Array, item_term: Array | None, given: Array
 ) -> Array:
@@ -264,7 +258,7 @@ def infer(
 def _mean_confusion(
     crowd: CrowdLabels, blocks: list[Block], posterior: Array, worker_term: Array, item_term: Array | None
 ) -> Array:
-    given = given_counts(crowd, posterior)
+    given = np.ascontiguousarray(given_counts(crowd, posterior))
     expected = expected_by_worker(blocks, posterior, worker_term, item_term, given)
     total = expected.sum(axis=2, keepdims=True)
     return np.where(total > FLOOR, expected / np.maximum(total, FLOOR), 1 / crowd.n_classes)
