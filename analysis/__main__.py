@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -30,19 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = load(options.results)
         if cells.empty:
             raise ResultsError(f"{options.results} holds no cells; python sweeps/full_grid.py --results makes some")
-        out = Path(options.out or ("report" if "://" in options.results else Path(options.results) / "report"))
         console.print(summary(cells))
-        comparison = published.compare(cells)
-        for measure in comparison["measure"].unique():
-            console.print(published.to_rich(comparison, measure))
-        report = write_report(options.results, out)
+        report = write_report(options.results, options.out, cells=cells)
+        for measure in report.comparison["measure"].unique():
+            console.print(published.to_rich(report.comparison, measure))
     except (ResultsError, OSError) as error:
         print(f"analysis: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     n_failed = int((cells["status"] == "failed").sum())
     failures = f", {n_failed} failed" if n_failed else ""
     console.print(
-        f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {out}; open {report.html}", soft_wrap=True
+        f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {report.html.parent}; open {report.html}",
+        soft_wrap=True,
     )
     return 0
 

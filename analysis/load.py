@@ -31,14 +31,24 @@ def load(results: str | Path) -> pd.DataFrame:
     return with_names(ResultStore(results).read_cells())
 
 
-def load_curves(results: str | Path) -> pd.DataFrame:
-    """One row a point of a learning curve (`step, metric, value`), with the axes of its cell."""
-    return _with_axes(results, "curves")
+def load_curves(results: str | Path, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row a point of a learning curve (`step, metric, value`), with the axes of its cell.
+
+    Args:
+        results: the folder.
+        cells: what `load` gave, if it was called already.
+    """
+    return _with_axes(results, "curves", cells)
 
 
-def load_workers(results: str | Path) -> pd.DataFrame:
-    """One row a worker of a cell (`worker, true_quality, estimated_quality`), with the axes of its cell."""
-    return _with_axes(results, "workers")
+def load_workers(results: str | Path, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row a worker of a cell (`worker, true_quality, estimated_quality`), with the axes of its cell.
+
+    Args:
+        results: the folder.
+        cells: what `load` gave, if it was called already.
+    """
+    return _with_axes(results, "workers", cells)
 
 
 def with_names(cells: pd.DataFrame) -> pd.DataFrame:
@@ -89,9 +99,9 @@ def method_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: (order.get(name.partition(" ")[0], len(order)), name))
 
 
-def _with_axes(results: str | Path, table: str) -> pd.DataFrame:
-    cells = load(results)[["cell_id", *AXES, "method_name", "pattern_name"]]
-    return ResultStore(results).read(table).drop(columns=["attempt"]).merge(cells, on="cell_id")
+def _with_axes(results: str | Path, table: str, cells: pd.DataFrame | None) -> pd.DataFrame:
+    axes = (load(results) if cells is None else cells)[["cell_id", *AXES, "method_name", "pattern_name"]]
+    return ResultStore(results).read(table).drop(columns=["attempt"]).merge(axes, on="cell_id")
 
 
 def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:

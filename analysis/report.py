@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import html
-import io
 import json
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Group
@@ -19,9 +17,6 @@ from analysis import published, statistics
 from analysis.load import load, load_curves, with_names
 from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True)
 class Report:
@@ -30,10 +25,12 @@ class Report:
     Args:
         html: the page that holds everything.
         files: all files, the page included.
+        comparison: with the published numbers, of `analysis.published.compare`.
     """
 
     html: Path
     files: tuple[Path, ...]
+    comparison: pd.DataFrame
 
 
 def summary(cells: pd.DataFrame) -> Group:
@@ -43,23 +40,26 @@ def summary(cells: pd.DataFrame) -> Group:
     return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
 
 
-def write_report(results: str | Path, out: str | Path) -> Report:
+def write_report(results: str | Path, out: str | Path | None = None, *, cells: pd.DataFrame | None = None) -> Report:
     """Write the report of a results folder.
 
     Args:
         results: the folder, local or a URI.
-        out: where to; made if it is not there, files of an earlier report replaced.
+        out: where to; made if it is not there, files of an earlier report replaced.  By default `report` in the
+            results folder, or in the working directory if the results are a URI.
+        cells: what `load` gave, if it was called already.
 
     Raises:
         sweeps.store.ResultsError: not a results folder, or it cannot be read.
     """
     from analysis.figures import figures
 
-    folder = Path(out)
+    folder = Path(out or ("report" if "://" in str(results) else Path(results) / "report"))
     folder.mkdir(parents=True, exist_ok=True)
-    cells = load(results)
+    if cells is None:
+        cells = load(results)
     made = tables(cells)
-    drawn = figures(cells, load_curves(results))
+    drawn = figures(cells, load_curves(results, cells))
     comparison = published.compare(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
 
@@ -77,20 +77,21 @@ def write_report(results: str | Path, out: str | Path) -> Report:
         files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
         parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
         files.append(_write(folder / "published.md", "\n".join(parts)))
-    page = _write(folder / "report.html", _page(str(results), cells, made, drawn, comparison, pairs))
-    return Report(html=page, files=(page, *files))
+    images = {name: (folder / f"{name}.png").read_bytes() for name in drawn}
+    page = _write(folder / "report.html", _page(str(results), cells, made, images, comparison, pairs))
+    return Report(html=page, files=(page, *files), comparison=comparison)
 
 
 def _page(
     results: str,
     cells: pd.DataFrame,
     made: list[Table],
-    drawn: dict[str, Figure],
+    images: dict[str, bytes],
     comparison: pd.DataFrame,
     pairs: dict[str, pd.DataFrame],
 ) -> str:
     sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, made)]
-    sections += ["<h2>Figures</h2>", *(_html_figure(name, figure) for name, figure in drawn.items())]
+    sections += ["<h2>Figures</h2>", *(_html_image(name, png) for name, png in images.items())]
     if len(comparison):
         sections += ["<h2>Beside the published numbers</h2>"]
         sections += [published.to_html(comparison, measure) for measure in comparison["measure"].unique()]
@@ -120,11 +121,8 @@ def _facts(cells: pd.DataFrame) -> str:
     return f"<table class=facts>{rows}</table>"
 
 
-def _html_figure(name: str, figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = b64encode(buffer.getvalue()).decode()
-    return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{data}"></p>'
+def _html_image(name: str, png: bytes) -> str:
+    return f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}"></p>'
 
 
 def _html_frame(frame: pd.DataFrame) -> str:

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -245,16 +244,16 @@ def _where(cluster: ray_cluster.Cluster) -> str:
 
 
 def _finish(plan: Plan, store: ResultStore, given: list[str], console: Console) -> int:
+    from analysis.load import with_names
     from analysis.report import summary, write_report
 
     wanted = {cell.id for cell in plan.cells}
-    frame = store.read_cells()
-    frame = frame[frame["cell_id"].isin(wanted)]
+    every = store.read_cells()
+    frame = every[every["cell_id"].isin(wanted)]
     n_failed = int((frame["status"] == "failed").sum())
     n_missing = len(wanted) - len(frame)
     console.print(summary(frame))
-    out = Path(store.location) / "report" if store.is_local else Path("report")
-    report = write_report(store.location, out)
+    report = write_report(store.location, cells=with_names(every))
     console.print(f"results   {store.location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True)
     console.print(f"report    {report.html}  (figures beside it)", highlight=False, soft_wrap=True)
     console.print(f"look on   python -m analysis {shlex.quote(store.location)}", highlight=False, soft_wrap=True)
