@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -49,9 +49,10 @@ def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
 def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
     """A measure (%) against the number of workers; a column of axes a pattern, a row a missing rate.
 
-    Error bars are one standard deviation over seeds.
+    Error bars are one standard deviation over seeds.  What has no cell yet is left out.
     """
-    summary = 100 * summarise(panel, measure.column)[["mean", "std"]]
+    summary = (100 * summarise(panel, measure.column)[["mean", "std"]]).reset_index().sort_values("n_workers")
+    lines = dict(iter(summary.groupby(["pattern", "missing_rate", "method_name"])))
     patterns, rates = _ordered(panel), sorted(panel["missing_rate"].unique())
     methods = method_order(list(panel["method_name"].unique()))
     styles = _styles(methods)
@@ -61,11 +62,12 @@ def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure
         for column, pattern in enumerate(patterns):
             ax = axes[row][column]
             for method in methods:
-                key = (pattern, slice(None), rate, method)
-                line = summary.sort_index().loc[key, :]
+                line = lines.get((pattern, rate, method))
+                if line is None:
+                    continue
                 colour, marker = styles[method]
                 ax.errorbar(
-                    line.index.get_level_values("n_workers"), line["mean"], yerr=line["std"].fillna(0).to_numpy(),
+                    line["n_workers"], line["mean"], yerr=line["std"].fillna(0).to_numpy(),
                     color=colour, marker=marker, markersize=5, linewidth=1.6, capsize=2.5, label=method,
                 )  # fmt: skip
             affected = ", affected classes" if pattern.startswith("flip") else ""
@@ -76,7 +78,7 @@ def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure
             if column == 0:
                 missing = f"\n{100 * rate:g} % missing" if len(rates) > 1 else ""
                 ax.set_ylabel(f"{measure.title} (%){missing}")
-    _finish(figure, axes[0][0], title)
+    _finish(figure, methods, title)
     return figure
 
 
@@ -100,7 +102,7 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
         ax.set_title(f"{pattern}, all classes", fontsize=11)
         ax.set_xlabel("epochs, all trainings")
     axes[0][0].set_ylabel("test accuracy (%)")
-    _finish(figure, axes[0][0], f"{title}, {most['n_workers'].max()} workers")
+    _finish(figure, methods, f"{title}, {most['n_workers'].max()} workers")
     return figure
 
 
@@ -130,11 +132,18 @@ def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
     return figure, axes.tolist()
 
 
-def _finish(figure: Figure, first: Axes, title: str) -> None:
+def _finish(figure: Figure, methods: Sequence[str], title: str) -> None:
     from matplotlib import pyplot as plt
 
-    handles, labels = first.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False, fontsize=9.5)
+    drawn: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        drawn |= zip(labels, handles, strict=True)
+    names = [method for method in methods if method in drawn]
+    figure.legend(
+        [drawn[name] for name in names], names,
+        loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9.5,
+    )  # fmt: skip
     figure.suptitle(title, fontsize=12)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

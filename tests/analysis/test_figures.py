@@ -42,6 +42,19 @@ def test_a_column_a_pattern_and_a_row_a_missing_rate(tmp_path: Path) -> None:
     assert figure.axes[3].get_ylabel() == "aggregation error (%)\n30 % missing"
 
 
+def test_an_unfinished_grid_is_drawn_as_far_as_it_is(tmp_path: Path) -> None:
+    results = [
+        ok(0.5, pattern="uniform", n_workers=9, method="mv"), ok(0.6, pattern="uniform", n_workers=3, method="mv"),
+        ok(0.4, pattern="bimodal", method="em"), ok(0.3, pattern="bimodal", missing_rate=0.3, method="mv"),
+    ]  # fmt: skip
+    ((title, panel),) = panels(load(folder(tmp_path / "r", results)))
+    figure = against_workers(panel, ERROR, title)
+    assert [list(lines(ax)) for ax in figure.axes] == [["mv"], ["em"], [], ["mv"]]
+    assert lines(figure.axes[0])["mv"][:2] == (pytest.approx([3, 9]), pytest.approx([60, 50]))
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["mv", "em"]
+
+
 def test_each_panel_has_its_figures_and_curves(tmp_path: Path) -> None:
     location = two_methods(tmp_path / "r")
     made = figures(load(location), load_curves(location))

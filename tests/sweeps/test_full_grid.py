@@ -139,6 +139,12 @@ def test_what_a_wider_grid_shares_with_an_earlier_one_is_not_computed_again(tmp_
     assert len(attempts) == len(set(attempts.values())) == 2
 
 
+def test_a_folder_holds_grids_that_do_not_fill_a_rectangle(tmp_path: Path) -> None:
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    assert run(*QUICK, "--methods", "em", "--patterns", "flip", results=tmp_path / "r") == 0
+    assert (tmp_path / "r" / "report" / "report.html").exists()
+
+
 def test_a_dry_run_counts_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*QUICK, "--methods", "mv", "tests.cells:Raises", results=tmp_path / "r") == 3
     before = sorted(path for path in (tmp_path / "r").rglob("*"))
