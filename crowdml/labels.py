@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,20 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 Repeats = Literal["error", "first", "keep"]
+
+
+class ByItem(NamedTuple):
+    """The annotations in the order of their items: those of item i stand at start[i]:start[i + 1].
+
+    Attributes:
+        start: (n_items + 1,) int64.
+        worker: (n_annotations,) int32.
+        label: (n_annotations,) int32.
+    """
+
+    start: NDArray[np.int64]
+    worker: NDArray[np.int32]
+    label: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +43,13 @@ class CrowdLabels:
         item_ids, worker_ids, class_names: the caller's own names, in index order; None means 0, 1, 2, ...
         repeats: what to do where a worker labelled one item more than once: "error" (the default) refuses,
             "first" keeps the first answer, "keep" keeps all of them, as real crowds have them.
+        gold: (n_items,) the known class of an item, -1 where it is not known; None where none is.
+        history: (n_workers, n_classes, n_classes) how often each worker answered l where the truth was c, at [w, c, l],
+            before this crowd, as counts or pseudo-counts; None where there is none.
 
     Raises:
-        ValueError: no annotations, a length or index out of range, or a repeated (item, worker).
+        ValueError: no annotations, a length or index out of range, a repeated (item, worker), or gold labels or
+            a history of another shape or range.
     """
 
     item: NDArray[np.integer]
@@ -44,6 +62,8 @@ class CrowdLabels:
     worker_ids: NDArray[Any] | None = None
     class_names: NDArray[Any] | None = None
     repeats: Repeats = field(default="error", repr=False)
+    gold: NDArray[np.integer] | None = field(default=None, kw_only=True)
+    history: NDArray[np.float64] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         columns = {name: _index_array(name, getattr(self, name)) for name in ("item", "worker", "label")}
@@ -65,6 +85,23 @@ class CrowdLabels:
         for name, values in columns.items():
             values.setflags(write=False)
             object.__setattr__(self, name, values)
+        self._check_known()
+
+    def _check_known(self) -> None:
+        if self.gold is not None:
+            gold = np.asarray(self.gold)
+            if gold.shape != (self.n_items,) or not np.issubdtype(gold.dtype, np.integer):
+                raise ValueError(f"gold must be integers of shape ({self.n_items},), got {gold.dtype} {gold.shape}")
+            if gold.min() < -1 or gold.max() >= self.n_classes:
+                raise ValueError(
+                    f"gold must be in [0, {self.n_classes}), or -1 for not known, got {gold.min()} to {gold.max()}"
+                )
+        if self.history is not None:
+            shape = (self.n_workers, self.n_classes, self.n_classes)
+            history = np.asarray(self.history, dtype=np.float64)
+            if history.shape != shape or not (np.isfinite(history) & (history >= 0)).all():
+                raise ValueError(f"history must hold finite counts of at least 0 in shape {shape}, got {history.shape}")
+            object.__setattr__(self, "history", history)
 
     def _without_repeats(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
         pair = columns["item"].astype(np.int64) * self.n_workers + columns["worker"]
@@ -89,6 +126,16 @@ class CrowdLabels:
     def n_annotations(self) -> int:
         """Number of labels given."""
         return len(self.item)
+
+    @cached_property
+    def by_item(self) -> ByItem:
+        """The annotations in the order of their items; those of one item keep their order."""
+        start = np.zeros(self.n_items + 1, np.int64)
+        np.cumsum(self.labels_per_item, out=start[1:])
+        if (self.item[1:] >= self.item[:-1]).all():
+            return ByItem(start, self.worker, self.label)
+        order = np.argsort(self.item, kind="stable")
+        return ByItem(start, self.worker[order], self.label[order])
 
     @cached_property
     def indicator(self) -> sp.csr_array:

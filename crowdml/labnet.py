@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from crowdml.aggregation.base import FLOOR, Aggregation, aggregation_of, normalise_log, vote_shares
-from crowdml.aggregation.dawid_skene import DawidSkene, estimate_confusion, infer_posterior, one_hot
+from crowdml.aggregation.base import Aggregation, TieRule, vote_shares
+from crowdml.aggregation.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
+from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task, Trained
 from crowdml.learning.loop import predict_proba, train
@@ -49,7 +50,7 @@ class LabnetResult:
 
 
 @dataclass(frozen=True)
-class Labnet:
+class Labnet(TieRule):
     """LABNET's options.
 
     Args:
@@ -79,6 +80,7 @@ class Labnet:
     calibrate: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.prior not in ("class", "instance"):
             raise ValueError(f'prior must be "class" or "instance", got {self.prior!r}')
         if self.max_iter < 1:
@@ -115,10 +117,15 @@ class Labnet:
             converged = bool(settled and not due and not trained)
             posterior = updated
         model = networks.finish(posterior)
-        aggregation = aggregation_of(
-            crowd, posterior, confusion, prior, n_iter=len(losses) - 1, converged=converged,
+        aggregation = self.conclude(
+            crowd,
+            posterior,
+            prior,
+            confusion=confusion,
+            n_iter=len(losses) - 1,
+            converged=converged,
             objective=[-loss for loss in losses[1:]],
-        )  # fmt: skip
+        )
         return LabnetResult(aggregation, model, networks.n_trainings, networks.n_images, networks.seconds)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:

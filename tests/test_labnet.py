@@ -9,7 +9,7 @@ from torch import nn
 
 from crowdml import labnet as labnet_module
 from crowdml.aggregation import DawidSkene
-from crowdml.aggregation.dawid_skene import estimate_confusion, infer_posterior
+from crowdml.aggregation.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 from crowdml.labnet import Labnet, calibrated
 from crowdml.learning.base import Task, Trained

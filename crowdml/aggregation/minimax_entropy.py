@@ -21,15 +21,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import (
-    FLOOR,
-    Aggregation,
-    aggregation_of,
-    check_prior,
-    normalise_log,
-    vote_shares,
-)
-from crowdml.aggregation.dawid_skene import given_counts, infer_posterior, one_hot
+from crowdml.aggregation.base import Aggregation, TieRule, check_prior, vote_shares
+from crowdml.aggregation.confusion import FLOOR, given_counts, infer_posterior, known_only, normalise_log, one_hot
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]
@@ -42,7 +35,7 @@ MAX_PENALTY_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
-class MinimaxEntropy:
+class MinimaxEntropy(TieRule):
     """Minimax entropy with quadratic penalties on worker and item terms.
 
     Args:
@@ -69,6 +62,7 @@ class MinimaxEntropy:
     inner_iter: int = 4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.init not in ("votes", "majority"):
             raise ValueError(f'init must be "votes" or "majority", got {self.init!r}')
         for name in ("lambda_worker", "lambda_item"):
@@ -119,8 +113,14 @@ class MinimaxEntropy:
             converged = moved <= SETTLED and bool(np.abs(updated - posterior).max() <= self.tol)
             posterior = updated
         confusion = _mean_confusion(crowd, blocks, posterior, worker_term, item_term)
-        return aggregation_of(
-            crowd, posterior, confusion, class_prior, n_iter=len(objective), converged=converged, objective=objective
+        return self.conclude(
+            crowd,
+            posterior,
+            class_prior,
+            confusion=confusion,
+            n_iter=len(objective),
+            converged=converged,
+            objective=objective,
         )
 
     def penalties(self, crowd: CrowdLabels) -> Penalties:
@@ -252,7 +252,7 @@ def infer(
     for block in blocks:
         log_normaliser = np.log(item_weight[block.items] @ weight[block.worker].T)
         log_posterior[block.items] -= log_normaliser if block.times is None else log_normaliser * block.times
-    return normalise_log(log_posterior)
+    return normalise_log(known_only(crowd, log_posterior))
 
 
 def _mean_confusion(

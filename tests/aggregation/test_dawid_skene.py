@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdml.aggregation import DawidSkene, MajorityVote
-from crowdml.aggregation.dawid_skene import estimate_confusion, infer_posterior
+from crowdml.aggregation.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 from tests.crowds import check_em, check_permutations, crowds, real_crowd, simulated
 

@@ -1,0 +1,97 @@
+"""The two steps that methods with confusion matrices share: expected counts and posterior.
+
+Both are products with the crowd's sparse indicator, so that a step costs n_annotations * n_classes multiplications and
+no array larger than the posterior is made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.labels import CrowdLabels
+
+FLOOR = 1e-12
+"""Probabilities are floored here before a logarithm is taken."""
+
+Posterior = NDArray[np.float64]
+
+
+def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
+    """(n_items, n_classes) with a one at each label."""
+    posterior = np.zeros((len(labels), n_classes))
+    posterior[np.arange(len(labels)), labels] = 1.0
+    return posterior
+
+
+def given_counts(crowd: CrowdLabels, posterior: Posterior) -> NDArray[np.float64]:
+    """(n_workers, n_classes, n_classes) with [w, c, l] the expected number of labels l that w gave to class c.
+
+    A worker's history is counted in.
+    """
+    shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
+    # The transposed view is walked item by item, so the large posterior is read in order and only the small counts are
+    # written at random: ten times faster than a transposed copy in row order.
+    given_by_true = (crowd.indicator.T @ posterior).reshape(shape)
+    counts = given_by_true.transpose(0, 2, 1)
+    return counts if crowd.history is None else counts + crowd.history
+
+
+def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: float) -> NDArray[np.float64]:
+    """M-step: (n_workers, n_classes, n_classes) with [w, c, l] = P(worker w gives label l | true class c).
+
+    A row without any weight (a worker who saw nothing of that class, and no smoothing) becomes uniform.
+    """
+    return normalise_rows(given_counts(crowd, posterior) + smoothing)
+
+
+def normalise_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The counts divided by their sums over the last axis; a row without any weight becomes uniform."""
+    total = counts.sum(axis=-1, keepdims=True)
+    return np.where(total > 0, counts / np.where(total > 0, total, 1), 1 / counts.shape[-1])
+
+
+def infer_posterior(
+    crowd: CrowdLabels, confusion: NDArray[np.float64], prior: NDArray[np.float64]
+) -> tuple[Posterior, NDArray[np.float64]]:
+    """E-step, in the log domain; an item whose class is known keeps it.
+
+    Args:
+        confusion: (n_workers, n_classes, n_classes) as `estimate_confusion` gives.
+        prior: (n_classes,) or (n_items, n_classes).
+
+    Returns:
+        The posterior (n_items, n_classes) and the log likelihood of each item's annotations (n_items,), for a gold
+        item jointly with its class.
+    """
+    return infer_from_logs(crowd, np.log(np.maximum(confusion, FLOOR)), np.log(np.maximum(prior, FLOOR)))
+
+
+def infer_from_logs(
+    crowd: CrowdLabels, log_confusion: NDArray[np.float64], log_prior: NDArray[np.float64]
+) -> tuple[Posterior, NDArray[np.float64]]:
+    """`infer_posterior` from logarithms, which need not belong to normalised rows (variational methods)."""
+    by_label = log_confusion.transpose(0, 2, 1).reshape(-1, crowd.n_classes)
+    log_posterior = crowd.indicator @ by_label
+    log_posterior += log_prior
+    return normalise_log(known_only(crowd, log_posterior))
+
+
+def known_only(crowd: CrowdLabels, log_posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The unnormalised log posterior with minus infinity for what a gold item is not, in place."""
+    if crowd.gold is not None:
+        known = np.flatnonzero(crowd.gold >= 0)
+        kept = log_posterior[known, crowd.gold[known]]
+        log_posterior[known] = -np.inf
+        log_posterior[known, crowd.gold[known]] = kept
+    return log_posterior
+
+
+def normalise_log(log_posterior: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Softmax of each row, in place, and the logarithm of each row's normaliser (n_items,)."""
+    top = log_posterior.max(axis=1, keepdims=True)
+    log_posterior -= top
+    np.exp(log_posterior, out=log_posterior)
+    total = log_posterior.sum(axis=1, keepdims=True)
+    log_posterior /= total
+    return log_posterior, (np.log(total) + top)[:, 0]
