@@ -134,16 +134,30 @@ class CrowdLabels:
         np.cumsum(self.labels_per_item, out=start[1:])
         if (self.item[1:] >= self.item[:-1]).all():
             return ByItem(start, self.worker, self.label)
-        order = np.argsort(self.item, kind="stable")
-        return ByItem(start, self.worker[order], self.label[order])
+        by_item = sp.coo_array((self.label, (self.item, self.worker)), shape=(self.n_items, self.n_workers))
+        by_item.has_canonical_format = True  # so that repeats are kept and nothing is sorted within an item
+        rows = by_item.tocsr()
+        return ByItem(start, rows.indices.astype(np.int32, copy=False), rows.data)
+
+    @cached_property
+    def answers(self) -> NDArray[np.integer]:
+        """(n_annotations,): worker * n_classes + label of each annotation, in the order of `by_item`."""
+        wide = np.int32 if self.n_workers * self.n_classes <= np.iinfo(np.int32).max else np.int64
+        answers = np.multiply(self.by_item.worker, self.n_classes, dtype=wide)
+        answers += self.by_item.label
+        return answers
+
+    @cached_property
+    def labels_given(self) -> NDArray[np.int64]:
+        """(n_workers, n_classes): how often each worker gave each label."""
+        counts = np.bincount(self.answers, minlength=self.n_workers * self.n_classes)
+        return counts.reshape(self.n_workers, self.n_classes)
 
     @cached_property
     def indicator(self) -> sp.csr_array:
         """(n_items, n_workers * n_classes): how often worker w gave item i label l, at column w * n_classes + l."""
-        column = self.worker.astype(np.int64) * self.n_classes + self.label
         shape = (self.n_items, self.n_workers * self.n_classes)
-        ones = np.ones(self.n_annotations)
-        return sp.csr_array((ones, (self.item, column)), shape=shape)
+        return sp.csr_array((np.ones(self.n_annotations), self.answers, self.by_item.start), shape=shape)
 
     @cached_property
     def votes(self) -> NDArray[np.float64]:

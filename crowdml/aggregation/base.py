@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from crowdml.aggregation.confusion import estimate_confusion, given_counts
+from crowdml.aggregation.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
 from crowdml.labels import CrowdLabels
 
 Ties = Literal["lowest", "first", "random"]
@@ -206,6 +206,20 @@ def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) ->
     return keep_gold(crowd, shares)
 
 
+def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(n_items, n_classes) where EM starts: the vote shares, corrected by gold labels and histories where there are any.
+
+    The few known items would be outvoted in the first M-step, and EM stay near the majority's mistakes.  So the workers
+    are judged by what is known of them first; their agreement with the vote counts as one answer a class.
+    """
+    shares = vote_shares(crowd, prior)
+    if crowd.gold is None and crowd.history is None:
+        return shares
+    known = np.zeros_like(shares) if crowd.gold is None else shares * (crowd.gold >= 0)[:, None]
+    confusion = normalise_rows(given_counts(crowd, known) + estimate_confusion(crowd, shares, 0.01))
+    return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
+
+
 def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
     """The posterior with certainty for the items whose class is known, in place."""
     if crowd.gold is not None:
@@ -246,7 +260,9 @@ def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> N
     return np.stack([stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)], axis=-1)
 
 
-def refuse(crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True) -> None:
+def refuse(
+    crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True
+) -> None:
     """Raise ValueError for what a method cannot take: more than two classes, gold labels, worker histories."""
     if binary_only and crowd.n_classes != 2:
         raise ValueError(f"{method} is defined for 2 classes only, the crowd has {crowd.n_classes}")

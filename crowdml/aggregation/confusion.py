@@ -1,14 +1,11 @@
-"""The two steps that methods with confusion matrices share: expected counts and posterior.
-
-Both are products with the crowd's sparse indicator, so that a step costs n_annotations * n_classes multiplications and
-no array larger than the posterior is made.
-"""
+"""The two steps that methods with confusion matrices share: expected counts and posterior."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.aggregation.passes import expected_counts, log_joint
 from crowdml.labels import CrowdLabels
 
 FLOOR = 1e-12
@@ -24,17 +21,13 @@ def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
     return posterior
 
 
-def given_counts(crowd: CrowdLabels, posterior: Posterior) -> NDArray[np.float64]:
+def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = True) -> NDArray[np.float64]:
     """(n_workers, n_classes, n_classes) with [w, c, l] the expected number of labels l that w gave to class c.
 
-    A worker's history is counted in.
+    A worker's history is counted in unless `history` is False.
     """
-    shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
-    # The transposed view is walked item by item, so the large posterior is read in order and only the small counts are
-    # written at random: ten times faster than a transposed copy in row order.
-    given_by_true = (crowd.indicator.T @ posterior).reshape(shape)
-    counts = given_by_true.transpose(0, 2, 1)
-    return counts if crowd.history is None else counts + crowd.history
+    counts = expected_counts(crowd, posterior)
+    return counts + crowd.history if history and crowd.history is not None else counts
 
 
 def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: float) -> NDArray[np.float64]:
@@ -71,8 +64,7 @@ def infer_from_logs(
     crowd: CrowdLabels, log_confusion: NDArray[np.float64], log_prior: NDArray[np.float64]
 ) -> tuple[Posterior, NDArray[np.float64]]:
     """`infer_posterior` from logarithms, which need not belong to normalised rows (variational methods)."""
-    by_label = log_confusion.transpose(0, 2, 1).reshape(-1, crowd.n_classes)
-    log_posterior = crowd.indicator @ by_label
+    log_posterior = log_joint(crowd, log_confusion)
     log_posterior += log_prior
     return normalise_log(known_only(crowd, log_posterior))
 

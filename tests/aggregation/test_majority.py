@@ -35,6 +35,14 @@ def test_random_ties_are_seeded_and_fair() -> None:
     assert (labels == MajorityVote(ties="random", seed=3).fit(crowd).labels).all()
 
 
+def test_a_tie_can_go_to_the_class_given_first() -> None:
+    item, worker, label = np.array([[0, 0, 2], [0, 1, 1], [1, 1, 2], [1, 0, 0], [2, 0, 1], [2, 1, 1], [2, 2, 0]]).T
+    crowd = CrowdLabels(item, worker, label, 4, 3, 3)
+    assert MajorityVote(ties="first").fit(crowd).labels.tolist() == [2, 2, 1, 0]
+    assert MajorityVote(ties="lowest").fit(crowd).labels.tolist() == [1, 0, 1, 0]
+    assert MajorityVote().fit(crowd).with_ties(crowd, "first").labels.tolist() == [2, 2, 1, 0]
+
+
 def test_fractional_error_counts_a_tie_of_two_as_half() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 1], [1, 1]]), n_classes=2)
     assert vote_error(crowd, np.array([0, 1])) == 0.25
