@@ -25,8 +25,8 @@ class ByItem(NamedTuple):
     """
 
     start: NDArray[np.int64]
-    worker: NDArray[np.int32]
-    label: NDArray[np.int32]
+    worker: NDArray[np.integer]
+    label: NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)

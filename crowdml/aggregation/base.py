@@ -109,6 +109,7 @@ class TieRule:
         class_prior: NDArray[np.float64] | None = None,
         *,
         confusion: NDArray[np.float64] | None = None,
+        counts: NDArray[np.float64] | None = None,
         quality: NDArray[np.float64] | None = None,
         quality_se: NDArray[np.float64] | None = None,
         quality_interval: NDArray[np.float64] | None = None,
@@ -124,6 +125,7 @@ class TieRule:
             class_prior: (n_classes,), or (n_items, n_classes), of which the mean is kept; by default the mean
                 posterior.
             confusion: (n_workers, n_classes, n_classes); by default the M-step of Dawid-Skene on the posterior.
+            counts: (n_workers, n_classes, n_classes) what `given_counts` gives for the posterior, if at hand.
             quality: (n_workers,); by default sum_c p(c) P(label c | true class c).
             quality_se: (n_workers,); by default that of `quality_error`.
             quality_interval: (n_workers, 2) or None.
@@ -132,12 +134,12 @@ class TieRule:
         if class_prior is None:
             class_prior = posterior
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
+        counts = given_counts(crowd, posterior) if counts is None else counts
         if confusion is None:
-            confusion = estimate_confusion(crowd, posterior, 0.01)
+            confusion = normalise_rows(counts + 0.01)
         if quality is None:
             quality = np.diagonal(confusion, axis1=1, axis2=2) @ marginal
-        if quality_se is None:
-            quality_se = quality_error(given_counts(crowd, posterior), marginal)
+        spread = quality_error(counts, marginal) if quality_se is None else quality_se
         seen = crowd.labels_per_worker > 0
         return Aggregation(
             posterior=posterior,
@@ -145,7 +147,7 @@ class TieRule:
             class_prior=marginal,
             confusion=confusion,
             worker_quality=np.where(seen, quality, np.nan),
-            worker_quality_se=np.where(seen, quality_se, np.nan),
+            worker_quality_se=np.where(seen, spread, np.nan),
             worker_quality_interval=(
                 None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
             ),
@@ -207,7 +209,7 @@ def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) ->
 
 
 def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """(n_items, n_classes) where EM starts: the vote shares, corrected by gold labels and histories where there are any.
+    """(n_items, n_classes) where EM starts: the vote shares, corrected by gold labels and histories if any.
 
     The few known items would be outvoted in the first M-step, and EM stay near the majority's mistakes.  So the workers
     are judged by what is known of them first; their agreement with the vote counts as one answer a class.

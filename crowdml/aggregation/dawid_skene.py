@@ -29,6 +29,9 @@ WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 class DawidSkene(TieRule):
     """Dawid-Skene EM, soft or hard, maximum likelihood or maximum a posteriori.
 
+    Workers are known by the items they share: where no item has two labels, every confusion matrix explains them
+    equally well, and only the pseudo-counts decide (with `diagonal`, for the labels given).
+
     Args:
         worker_model: what a worker is: "confusion", a matrix of its own; "class_one_coin", one accuracy a class, wrong
             labels spread evenly; "one_coin", one accuracy (ZenCrowd; G. Demartini et al., WWW 2012); "homogeneous",
@@ -89,6 +92,7 @@ class DawidSkene(TieRule):
         pseudo_counts = self.pseudo_counts(crowd)
         counts = given_counts(crowd, posterior, history=False)
         class_counts = posterior.sum(axis=0)
+        confusion = class_prior = np.empty(0)
         on_device = self._on_device(crowd, posterior)
         objective: list[float] = []
         converged = False
@@ -109,6 +113,7 @@ class DawidSkene(TieRule):
             posterior if on_device is None else on_device.posterior(),
             class_prior,
             confusion=confusion,
+            counts=counts if crowd.history is None else counts + crowd.history,
             n_iter=len(objective),
             converged=converged,
             objective=objective,

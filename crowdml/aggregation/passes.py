@@ -220,10 +220,7 @@ def _normalise(block, posterior, classes, first, hard):
             evidence += np.log(product)
             product = 1.0
         for c in range(n_classes):
-            if hard:
-                value = 1.0 if c == best else 0.0
-            else:
-                value = row[c] / total
+            value = (1.0 if c == best else 0.0) if hard else row[c] / total
             moved = max(moved, abs(value - target[c]))
             target[c] = value
             classes[c] += value
