@@ -91,7 +91,7 @@ class Cell:
         check_name("noise pattern", self.pattern, PATTERNS)
         check_name("worker model", self.worker_model, WORKER_MODELS)
         check_name("missing rule", self.missing, MISSING_RULES)
-        methods.check_method(self.method)
+        object.__setattr__(self, "method", methods.canonical(self.method))
         if self.network is not None:
             check_name("network", self.network, networks.names())
         if self.n_train is not None and self.n_train < 1:

@@ -41,6 +41,8 @@ class Entry:
     version: int = 1
 
 
+_DAWID_SKENE = "Dawid and Skene, Applied Statistics 1979"
+
 REGISTRY: dict[str, Entry] = {
     "mv": Entry(
         "aggregator", "crowdml.aggregation.majority:MajorityVote",
@@ -48,11 +50,30 @@ REGISTRY: dict[str, Entry] = {
     ),
     "em": Entry(
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
-        "Dawid-Skene EM, soft posteriors", "Dawid and Skene, Applied Statistics 1979",
+        "Dawid-Skene EM, soft posteriors", _DAWID_SKENE,
     ),
     "em_hard": Entry(
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
-        "Dawid-Skene EM, hard labels", "Dawid and Skene, Applied Statistics 1979", {"hard": True},
+        "Dawid-Skene EM, hard labels", _DAWID_SKENE, {"hard": True},
+    ),
+    "em_map": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "Dawid-Skene EM under a Dirichlet prior that expects right answers", _DAWID_SKENE,
+        {"smoothing": 0.1, "diagonal": 1.0},
+    ),
+    "class_one_coin": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "Dawid-Skene EM, one accuracy a worker and class", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
+        {"worker_model": "class_one_coin"},
+    ),
+    "one_coin": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "ZenCrowd: EM with one accuracy a worker", "Demartini, Difallah, Cudre-Mauroux, WWW 2012",
+        {"worker_model": "one_coin"},
+    ),
+    "homogeneous": Entry(
+        "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
+        "Dawid-Skene EM, one confusion matrix for all workers", _DAWID_SKENE, {"worker_model": "homogeneous"},
     ),
     "minimax_entropy": Entry(
         "aggregator", "crowdml.aggregation.minimax_entropy:MinimaxEntropy",
@@ -74,6 +95,9 @@ REGISTRY: dict[str, Entry] = {
         learner_options={"target": "posterior"},
     ),
 }  # fmt: skip
+
+ALIASES = {"dawid_skene": "em", "majority_vote": "mv", "zencrowd": "one_coin"}
+"""Other names that users know a method by."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +142,15 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
     return Method(source, learner[0] if learner else None, source_entry.kind == "joint")
 
 
-def check_method(name: str) -> None:
-    """Raise UnknownNameError unless the name is a method; imports nothing of it."""
+def canonical(name: str) -> str:
+    """The method's name in the registry, from that or an alias; imports nothing of it.
+
+    Raises:
+        UnknownNameError: neither.
+    """
     _entries(name)
+    source, plus, learner = name.partition("+")
+    return ALIASES.get(source, source) + plus + learner
 
 
 def trains_networks_itself(name: str) -> bool:
@@ -135,6 +165,7 @@ def version(name: str) -> str:
 
 def _entries(name: str) -> tuple[Entry, Entry]:
     source_name, plus, learner_name = name.partition("+")
+    source_name = ALIASES.get(source_name, source_name)
     sources = [key for key, entry in REGISTRY.items() if entry.kind != "learner"]
     learners = [key for key, entry in REGISTRY.items() if entry.kind == "learner"]
     source = _foreign(source_name) if ":" in source_name else REGISTRY[check_name("method", source_name, sources)]

@@ -4,6 +4,7 @@ import pytest
 
 from crowdml import methods
 from crowdml.aggregation import DawidSkene, MajorityVote
+from crowdml.experiment import Cell
 
 
 @pytest.mark.parametrize("name", methods.REGISTRY)
@@ -25,6 +26,13 @@ def test_options_go_to_the_part_that_has_them() -> None:
     assert methods.resolve("em", {"max_iter": 7}).source == DawidSkene(max_iter=7)
     assert methods.resolve("em_hard").source == DawidSkene(hard=True)
     assert methods.resolve("mv+base", {"ties": "random"}).source == MajorityVote(ties="random")
+
+
+def test_an_alias_is_the_method_it_stands_for() -> None:
+    assert methods.resolve("dawid_skene").source == DawidSkene()
+    assert methods.canonical("dawid_skene+base") == "em+base"
+    cell = {"dataset": "digits", "pattern": "uniform", "noise_rate": 0.5, "n_workers": 3, "missing_rate": 0, "seed": 0}
+    assert Cell(**cell, method="dawid_skene").id == Cell(**cell, method="em").id
 
 
 @pytest.mark.parametrize(

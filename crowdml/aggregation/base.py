@@ -137,8 +137,7 @@ class TieRule:
         counts = given_counts(crowd, posterior) if counts is None else counts
         if confusion is None:
             confusion = normalise_rows(counts + 0.01)
-        if quality is None:
-            quality = np.diagonal(confusion, axis1=1, axis2=2) @ marginal
+        right = np.diagonal(confusion, axis1=1, axis2=2) @ marginal if quality is None else quality
         spread = quality_error(counts, marginal) if quality_se is None else quality_se
         seen = crowd.labels_per_worker > 0
         return Aggregation(
@@ -146,7 +145,7 @@ class TieRule:
             labels=break_ties(posterior, crowd, self.ties, self.seed),
             class_prior=marginal,
             confusion=confusion,
-            worker_quality=np.where(seen, quality, np.nan),
+            worker_quality=np.where(seen, right, np.nan),
             worker_quality_se=np.where(seen, spread, np.nan),
             worker_quality_interval=(
                 None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
