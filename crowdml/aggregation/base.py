@@ -170,6 +170,22 @@ def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed
     return np.where(best, given_at, crowd.n_annotations + 1).argmin(axis=1)
 
 
+def fractional_error(
+    scores: NDArray[np.float64], truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None
+) -> float:
+    """Share of wrong answers when the right class in a tie of k counts 1/k, whatever rule broke the tie.
+
+    Args:
+        scores: (n_items, n_classes) a posterior, or votes.
+        truth: (n_items,) true classes; -1 where it is not known, and the item does not count.
+        items: (n_items,) which items count besides; by default all.
+    """
+    counted = truth >= 0 if items is None else items & (truth >= 0)
+    best = scores[counted] >= scores[counted].max(axis=1, keepdims=True) - TIED
+    credit = best[np.arange(len(best)), truth[counted]] / best.sum(axis=1)
+    return float(1 - credit.mean())
+
+
 def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
     """The prior as a normalised float array (n_classes,) or (n_items, n_classes); None stays None.
 

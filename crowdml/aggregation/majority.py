@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.base import Aggregation, TieRule, agreement, break_ties, check_prior, vote_shares
 from crowdml.aggregation.confusion import one_hot
@@ -25,15 +24,3 @@ class MajorityVote(TieRule):
         shares = vote_shares(crowd, check_prior(prior, crowd))
         labels = break_ties(shares, crowd, self.ties, self.seed)
         return self.conclude(crowd, shares, quality=agreement(crowd, one_hot(labels, crowd.n_classes)))
-
-
-def vote_error(crowd: CrowdLabels, truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None) -> float:
-    """Share of wrong majority labels when a tie of k classes counts 1/k (the fractional convention).
-
-    Args:
-        truth: (n_items,) true classes.
-        items: (n_items,) which items count; by default all.
-    """
-    best = crowd.votes == crowd.votes.max(axis=1, keepdims=True)
-    credit = best[np.arange(crowd.n_items), truth] / best.sum(axis=1)
-    return float(1 - credit[items if items is not None else slice(None)].mean())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from crowdml.aggregation import MajorityVote
-from crowdml.aggregation.majority import vote_error
+from crowdml.aggregation.base import fractional_error
 from crowdml.labels import CrowdLabels
 from tests.crowds import crowds, real_crowd
 
@@ -45,7 +45,8 @@ def test_a_tie_can_go_to_the_class_given_first() -> None:
 
 def test_fractional_error_counts_a_tie_of_two_as_half() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 1], [1, 1]]), n_classes=2)
-    assert vote_error(crowd, np.array([0, 1])) == 0.25
+    assert fractional_error(crowd.votes, np.array([0, 1])) == 0.25
+    assert fractional_error(crowd.votes, np.array([0, -1])) == 0.5
 
 
 def test_bad_options_and_priors_are_refused() -> None:
@@ -73,4 +74,4 @@ def test_rows_sum_to_one_and_classes_permute(crowd: CrowdLabels) -> None:
 @pytest.mark.parametrize(("name", "percent"), [("bluebird", 24.07), ("rte", 10.31), ("web", 26.93)])
 def test_known_error_on_real_crowds(data_root, name: str, percent: float) -> None:
     crowd, gold, known = real_crowd(data_root, name)
-    assert 100 * vote_error(crowd, gold, known) == pytest.approx(percent, abs=0.01)
+    assert 100 * fractional_error(crowd.votes, gold, known) == pytest.approx(percent, abs=0.01)

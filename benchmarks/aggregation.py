@@ -1,0 +1,252 @@
+"""Speed, memory and accuracy of our aggregators beside crowd-kit 1.4.2, and of ours alone on very large crowds.
+
+    pip install -e ".[benchmarks]"
+    python benchmarks/aggregation.py                       # every case; half an hour on 2 cores, mostly the peer's
+    python benchmarks/aggregation.py --cases binary-500k --methods em glad
+
+Each fit runs in a process of its own, after one on a tiny crowd (imports and compiled kernels are loaded then).  Wall
+and CPU seconds are those of the fit alone; memory is the peak of the process during it, its input included.  Both
+sides get the same annotations.  Dawid-Skene and one-coin stop after the same number of iterations, the one at which
+crowd-kit's rule stops it; other methods have crowd-kit's rule and defaults on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.peers import PAIRS, run_ours, run_peer
+from crowdml.aggregation import DawidSkene
+from crowdml.aggregation.passes import expectation
+from crowdml.aggregation.threads import cut, n_threads, run_parts
+from crowdml.labels import CrowdLabels
+from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
+from crowdml.noise import make_pattern, simulate_crowd, worker_transitions
+
+OUT = Path(__file__).parent / "results" / "aggregation.csv"
+
+Made = tuple[CrowdLabels, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A simulated crowd, and who runs on it."""
+
+    description: str
+    make: Callable[[], Made]
+    methods: tuple[str, ...]
+    peer: bool = True
+
+
+def paper_crowd(n_classes: int) -> Made:
+    """50,000 items x 9 workers, 60 % uniform noise, 30 % missing."""
+    truth = np.arange(50_000) % n_classes
+    pattern = make_pattern("uniform", 0.6, "benchmark")
+    transitions = worker_transitions("homogeneous", pattern, 9, n_classes, np.random.default_rng(0))
+    return simulate_crowd(truth, transitions, missing_rate=0.3, seed=0), truth
+
+
+CASES: dict[str, Case] = {}
+
+MEMORY_LIMIT_GIB = 16
+HEADINGS = (
+    "method", "s", "CPU s", "GiB", "crowd-kit s", "CPU s", "GiB", "times faster", "same labels", "error % (its)",
+)  # fmt: skip
+ALL = tuple(PAIRS)
+MANY_CLASSES = tuple(name for name, pair in PAIRS.items() if not pair.binary_only)
+
+
+def main() -> None:
+    """Run the cases and write the table."""
+    arguments = _arguments()
+    if arguments.one:
+        print(json.dumps(_measure_here(**json.loads(arguments.one))))
+        return
+    rows = []
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory() as folder, _progress(console) as progress:
+        for name in arguments.cases:
+            case = CASES[name]
+            task = progress.add_task(f"{name}: simulating", total=None)
+            crowd = Path(folder) / f"{name}.npz"
+            _save(crowd, *case.make())
+            chosen = [method for method in case.methods if method in arguments.methods]
+            progress.update(task, total=len(chosen), completed=0)
+            for method in chosen:
+                progress.update(task, description=f"{name}: {method}")
+                rows += _compare(crowd, name, method, arguments, peer=case.peer and not arguments.no_peer)
+                progress.advance(task)
+            if not arguments.no_floor:
+                rows.append({"case": name, **_in_process({"what": "floor", "crowd": str(crowd)}, arguments.timeout)})
+            crowd.unlink()
+    table = pd.DataFrame(rows)
+    OUT.parent.mkdir(exist_ok=True)
+    table.to_csv(OUT, index=False, float_format="%.6g")
+    console.print(f"{describe_device('cpu')}, {n_threads()} threads; written to {OUT}")
+    print(as_text(table))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The table as Markdown, both sides of a method in one row."""
+    lines = []
+    for case, rows in table.groupby("case", sort=False):
+        lines += ["", f"**{case}**: {CASES[str(case)].description}", ""]
+        lines += ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
+        for method, pair in rows[rows.side.isin(["ours", "crowd-kit"])].groupby("method", sort=False):
+            lines.append(_row(str(method), *(pair[pair.side == side] for side in ("ours", "crowd-kit"))))
+        for floor in rows[rows.side == "floor"].itertuples():
+            times = f"{1e3 * floor.iteration:.1f} ms; streaming its arrays {1e3 * floor.stream:.1f} ms"
+            lines += ["", f"One Dawid-Skene iteration {times}: {floor.iteration / floor.stream:.1f} times the floor."]
+    return "\n".join(lines)
+
+
+def _row(method: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
+    us = ours.iloc[0]
+    if us.failure:
+        return f"| {method} | {us.failure}" + " |" * (len(HEADINGS) - 1)
+    cells = [method, f"{us.wall:.3g}", f"{us.cpu:.3g}", f"{us.memory:.2f}"]
+    if theirs.empty:
+        return "| " + " | ".join([*cells, "", "", "", "", "", f"{100 * us.error:.2f}"]) + " |"
+    them = theirs.iloc[0]
+    if them.failure:
+        return "| " + " | ".join([*cells, them.failure, "", "", "", "", f"{100 * us.error:.2f}"]) + " |"
+    cells += [
+        f"{them.wall:.3g}",
+        f"{them.cpu:.3g}",
+        f"{them.memory:.2f}",
+        f"{them.wall / us.wall:.0f}",
+        f"{100 * us.same:.2f} %",
+    ]
+    return "| " + " | ".join([*cells, f"{100 * us.error:.2f} ({100 * them.error:.2f})"]) + " |"
+
+
+def _compare(crowd: Path, case: str, method: str, arguments: argparse.Namespace, *, peer: bool) -> list[dict[str, Any]]:
+    theirs = crowd.with_name("theirs.npy")
+    theirs.unlink(missing_ok=True)
+    rows, n_iter = [], None
+    if peer:
+        job = {"what": "fit", "side": "crowd-kit", "crowd": str(crowd), "method": method, "answer": str(theirs)}
+        rows.append(_in_process(job, arguments.timeout))
+        n_iter = rows[0].get("n_iter")
+    job = {
+        "what": "fit",
+        "side": "ours",
+        "crowd": str(crowd),
+        "method": method,
+        "answer": str(theirs),
+        "n_iter": n_iter,
+    }
+    rows.append(_in_process(job, arguments.timeout))
+    return [{"case": case, "method": method, **row} for row in rows]
+
+
+def _in_process(job: dict[str, Any], timeout: float) -> dict[str, Any]:
+    """The measurement of a job in a process of its own, or why there is none."""
+    command = [sys.executable, __file__, "--one", json.dumps(job)]
+    side = {"side": job.get("side", "floor")}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return {**side, "failure": f"over {timeout:.0f} s"}
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["killed: out of memory?"])[-1]
+        return {**side, "failure": last[:120]}
+    return {**side, "failure": "", **json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def _measure_here(what: str, crowd: str, **job: Any) -> dict[str, Any]:
+    annotations, truth = _load(Path(crowd))
+    return _floor(annotations) if what == "floor" else _fit(annotations, truth, **job)
+
+
+def _fit(
+    crowd: CrowdLabels, truth: np.ndarray, *, side: str, method: str, answer: str, n_iter: int | None = None
+) -> dict[str, Any]:
+    tiny = CrowdLabels.from_dense(np.arange(24).reshape(8, 3) % crowd.n_classes, n_classes=crowd.n_classes)
+    call, warm = (
+        run_peer(method, each) if side == "crowd-kit" else run_ours(method, each, n_iter) for each in (crowd, tiny)
+    )
+    try:
+        warm()
+    except Exception as error:  # a peer may fail on the tiny crowd and not on the real one, or the other way round
+        print(f"warm-up: {error!r}", file=sys.stderr)
+    reset_peak_memory()
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    row = {**seconds, "memory": peak_memory_mb() * 1e6 / 2**30, "error": float((result.labels != truth).mean())}
+    if side == "crowd-kit":
+        np.save(answer, result.labels)
+    elif Path(answer).exists():
+        row["same"] = float((result.labels == np.load(answer)).mean())
+    return {**row, "n_iter": int(result.n_iter)}
+
+
+def _floor(crowd: CrowdLabels) -> dict[str, Any]:
+    """Seconds of a Dawid-Skene iteration, and of reading its annotations and reading and writing its posterior once."""
+    fitted = DawidSkene(max_iter=2).fit(crowd)
+    posterior, log_confusion = fitted.posterior.copy(), np.log(np.maximum(fitted.confusion, 1e-12))
+    log_prior = np.log(np.maximum(fitted.class_prior, 1e-12))
+    start, answers = crowd.by_item.start, crowd.answers
+
+    def stream(first: int, last: int) -> None:
+        np.bitwise_xor.reduce(start[first:last])
+        np.bitwise_xor.reduce(answers[start[first] : start[last]])
+        np.multiply(posterior[first:last], 1.0, out=posterior[first:last])
+
+    parts = cut(start, crowd.n_classes, log_confusion.size)
+    streamed = _fastest(lambda: run_parts(stream, parts))
+    return {"iteration": _fastest(lambda: expectation(crowd, log_confusion, log_prior, posterior)), "stream": streamed}
+
+
+def _fastest(call: Callable[[], object], repeats: int = 7) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _save(path: Path, crowd: CrowdLabels, truth: np.ndarray) -> None:
+    sizes = np.array([crowd.n_items, crowd.n_workers, crowd.n_classes])
+    np.savez(path, item=crowd.item, worker=crowd.worker, label=crowd.label, sizes=sizes, truth=truth)
+
+
+def _load(path: Path) -> Made:
+    with np.load(path) as stored:
+        columns = (stored[name] for name in ("item", "worker", "label"))
+        return CrowdLabels(*columns, *stored["sizes"].tolist(), repeats="keep"), stored["truth"]
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="which crowds (default: all)")
+    parser.add_argument("--methods", nargs="+", choices=PAIRS, default=list(PAIRS), help="which methods (default: all)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds after which a fit is given up (900)")
+    parser.add_argument("--no-peer", action="store_true", help="ours alone")
+    parser.add_argument("--no-floor", action="store_true", help="leave the memory-streaming floor out")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
