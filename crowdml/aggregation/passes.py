@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
@@ -26,6 +25,9 @@ BLOCK_CELLS = 16_384
 
 LARGEST_PRODUCT = 1e200
 """A product of normalisers is turned into a logarithm when it passes this."""
+
+REORDER = {"reassoc", "nnan", "nsz"}
+"""Lets sums and maxima over the classes run in vector registers."""
 
 
 class Expectation(NamedTuple):
@@ -129,7 +131,7 @@ def _walk(start, answer, table, log_prior, gold, posterior, hard, first, last) -
         _keep_known(gold, at, block)
         evidence += _shift_to_top(block)
         np.exp(block, out=block)
-        log_total, change = _normalise(block, posterior, classes, at, hard)
+        log_total, change = (_decide if hard else _normalise)(block, posterior, classes, at)
         evidence += log_total
         moved = max(moved, change)
         _add_counts(start, answer, at, end, posterior, counts)
@@ -141,15 +143,15 @@ def _walk_binary(start, answer, table, log_prior, posterior, first, last) -> _Su
     odds = table[:, 1] - table[:, 0]
     shift = log_prior[1] - log_prior[0]
     counts = np.zeros(len(table))
-    log_odds, share = np.empty(BLOCK_CELLS), np.empty(BLOCK_CELLS)
+    log_odds, small = np.empty(BLOCK_CELLS), np.empty(BLOCK_CELLS)
     entropy = moved = ones = 0.0
     for at in range(first, last, BLOCK_CELLS):
         end = min(at + BLOCK_CELLS, last)
-        _add_odds(start, answer, odds, shift, at, end, log_odds)
-        expit(log_odds[: end - at], out=share[: end - at])
-        ones += float(share[: end - at].sum())
-        added, change = _add_binary_counts(start, answer, log_odds, share, posterior, counts, at, end)
+        _add_odds(start, answer, odds, shift, at, end, log_odds, small)
+        np.exp(small[: end - at], out=small[: end - at])
+        added, weight, change = _add_binary_counts(start, answer, log_odds, small, posterior, counts, at, end)
         entropy += added
+        ones += weight
         moved = max(moved, change)
     return _Sums(counts, np.array([last - first - ones, ones]), entropy, moved)
 
@@ -185,7 +187,7 @@ def _keep_known(gold, first, block):
             block[position, known] = kept
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=REORDER)
 def _shift_to_top(block):
     """Subtract each row's largest entry; returns the sum of what was subtracted."""
     total = 0.0
@@ -200,8 +202,8 @@ def _shift_to_top(block):
     return total
 
 
-@njit(cache=True, nogil=True)
-def _normalise(block, posterior, classes, first, hard):
+@njit(cache=True, nogil=True, fastmath=REORDER)
+def _normalise(block, posterior, classes, first):
     """Write the normalised rows, add them to classes; returns the sum of their sums' logarithms, the largest change."""
     n_classes = np.uintp(block.shape[1])
     evidence, product, moved = 0.0, 1.0, 0.0
@@ -209,22 +211,34 @@ def _normalise(block, posterior, classes, first, hard):
         row = block[position]
         target = posterior[first + position]
         total = 0.0
-        best = np.uintp(0)
         for c in range(n_classes):
             total += row[c]
-            if row[c] > row[best]:
-                best = c
         # One logarithm for many items: normalisers lie in [1, n_classes].
         product *= total
         if product > LARGEST_PRODUCT:
             evidence += np.log(product)
             product = 1.0
+        scale = 1 / total
         for c in range(n_classes):
-            value = (1.0 if c == best else 0.0) if hard else row[c] / total
+            value = row[c] * scale
             moved = max(moved, abs(value - target[c]))
             target[c] = value
             classes[c] += value
     return evidence + np.log(product), moved
+
+
+@njit(cache=True, nogil=True)
+def _decide(block, posterior, classes, first):
+    """As _normalise, with each row's whole weight on its largest entry."""
+    evidence, moved = 0.0, 0.0
+    for position in range(len(block)):
+        best = block[position].argmax()
+        evidence += np.log(block[position].sum())
+        moved = max(moved, 1 - posterior[first + position, best])
+        posterior[first + position] = 0.0
+        posterior[first + position, best] = 1.0
+        classes[best] += 1
+    return evidence, moved
 
 
 @njit(cache=True, nogil=True)
@@ -239,29 +253,44 @@ def _add_counts(start, answer, first, last, posterior, counts):
 
 
 @njit(cache=True, nogil=True)
-def _add_odds(start, answer, odds, shift, first, last, log_odds):
-    for item in range(first, last):
-        total = shift
-        for at in range(np.uintp(start[item]), np.uintp(start[item + 1])):
+def _add_odds(start, answer, odds, shift, first, last, log_odds, negated):
+    """Each item's log odds, and minus their absolute value."""
+    for item in range(np.uintp(first), np.uintp(last)):
+        at, end = np.uintp(start[item]), np.uintp(start[item + np.uintp(1)])
+        # Two sums, for each addition has to wait for the one before it.
+        total, other = shift, 0.0
+        while at + np.uintp(1) < end:
             total += odds[np.uintp(answer[at])]
-        log_odds[item - first] = total
+            other += odds[np.uintp(answer[at + np.uintp(1)])]
+            at += np.uintp(2)
+        if at < end:
+            total += odds[np.uintp(answer[at])]
+        total += other
+        log_odds[item - np.uintp(first)] = total
+        negated[item - np.uintp(first)] = -abs(total)
 
 
 @njit(cache=True, nogil=True)
-def _add_binary_counts(start, answer, log_odds, share, posterior, counts, first, last):
-    """Write the posterior and add up class 1's counts; returns the sum of the entropies, and the largest change."""
-    entropy, product, moved = 0.0, 1.0, 0.0
-    for item in range(first, last):
-        one, odds = share[item - first], log_odds[item - first]
-        # H(q) = log(1 + e^odds) - q odds, and 1 + e^odds = e^max(odds, 0) / max(q, 1 - q).
+def _add_binary_counts(start, answer, log_odds, small, posterior, counts, first, last):
+    """Write the posterior and add up class 1's counts, from e^-|log odds|.
+
+    Returns the sum of the entropies, the weight of class 1, and the largest change.
+    """
+    entropy, product, weight, moved = 0.0, 1.0, 0.0, 0.0
+    for item in range(np.uintp(first), np.uintp(last)):
+        odds, less = log_odds[item - np.uintp(first)], small[item - np.uintp(first)]
+        likely = 1 / (1 + less)
+        one = likely if odds > 0 else less * likely
+        # H(q) = log(1 + e^odds) - q odds, and one logarithm for many items: 1 + e^-|odds| lies in (1, 2].
         entropy += max(odds, 0.0) - one * odds
-        product *= max(one, 1 - one)
-        if product < 1 / LARGEST_PRODUCT:
-            entropy -= np.log(product)
+        product *= 1 + less
+        if product > LARGEST_PRODUCT:
+            entropy += np.log(product)
             product = 1.0
-        moved = max(moved, abs(one - posterior[item, 1]))
-        posterior[item, 0] = 1 - one
-        posterior[item, 1] = one
-        for at in range(np.uintp(start[item]), np.uintp(start[item + 1])):
+        weight += one
+        moved = max(moved, abs(one - posterior[item, np.uintp(1)]))
+        posterior[item, np.uintp(0)] = 1 - one
+        posterior[item, np.uintp(1)] = one
+        for at in range(np.uintp(start[item]), np.uintp(start[item + np.uintp(1)])):
             counts[np.uintp(answer[at])] += one
-    return entropy - np.log(product), moved
+    return entropy + np.log(product), weight, moved
