@@ -137,7 +137,10 @@ class CrowdLabels:
         by_item = sp.coo_array((self.label, (self.item, self.worker)), shape=(self.n_items, self.n_workers))
         by_item.has_canonical_format = True  # so that repeats are kept and nothing is sorted within an item
         rows = by_item.tocsr()
-        return ByItem(start, rows.indices.astype(np.int32, copy=False), rows.data)
+        worker, label = rows.indices.astype(np.int32, copy=False), rows.data
+        worker.setflags(write=False)  # as the columns are, so that one compiled kernel serves both cases
+        label.setflags(write=False)
+        return ByItem(start, worker, label)
 
     @cached_property
     def answers(self) -> NDArray[np.integer]:

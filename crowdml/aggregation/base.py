@@ -272,9 +272,11 @@ def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64])
 
 
 def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 2) central 95 % interval of the Beta distributions of that mean and variance."""
-    size = mean * (1 - mean) / variance - 1
-    return np.stack([stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)], axis=-1)
+    """(..., 2) central 95 % interval of the Beta distributions of that mean and variance; a point without variance."""
+    sure = variance <= 0
+    size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
+    levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]
+    return np.stack([np.where(sure, mean, level) for level in levels], axis=-1)
 
 
 def refuse(

@@ -44,6 +44,19 @@ def normalise_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(total > 0, counts / np.where(total > 0, total, 1), 1 / counts.shape[-1])
 
 
+def even_errors(accuracy: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
+    """(n_workers, n_classes, n_classes) confusion matrices of workers whose wrong labels spread evenly.
+
+    Args:
+        accuracy: (n_workers,), or (n_workers, n_classes) one for each true class.
+        n_classes: number of classes; with a single one every label is right.
+    """
+    by_class = accuracy if accuracy.ndim == 2 else np.repeat(accuracy[:, None], n_classes, axis=1)
+    right = by_class if n_classes > 1 else np.ones_like(by_class)
+    wrong = (1 - right) / max(n_classes - 1, 1)
+    return np.where(np.eye(n_classes, dtype=bool), right[:, :, None], wrong[:, :, None])
+
+
 def infer_posterior(
     crowd: CrowdLabels, confusion: NDArray[np.float64], prior: NDArray[np.float64]
 ) -> tuple[Posterior, NDArray[np.float64]]:

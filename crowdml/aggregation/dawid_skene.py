@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior
-from crowdml.aggregation.confusion import FLOOR, given_counts, normalise_rows, one_hot
+from crowdml.aggregation.confusion import FLOOR, even_errors, given_counts, normalise_rows, one_hot
 from crowdml.aggregation.passes import expectation
 from crowdml.labels import CrowdLabels
 
@@ -148,8 +148,7 @@ class DawidSkene(TieRule):
             right, total = (np.broadcast_to(part.sum(axis=1, keepdims=True), total.shape) for part in (right, total))
         n_classes = counts.shape[-1]
         accuracy = np.where(total > 0, right / np.where(total > 0, total, 1), 1 / n_classes)
-        spread = (1 - accuracy) / max(n_classes - 1, 1)
-        return np.where(np.eye(n_classes, dtype=bool), accuracy[:, :, None], spread[:, :, None])
+        return even_errors(accuracy, n_classes)
 
     def class_prior_from(self, class_counts: Array) -> Array:
         """M-step: (n_classes,) class probabilities from the expected number of items of each class."""

@@ -1,0 +1,284 @@
+"""GLAD: workers have an ability, items a difficulty.
+
+J. Whitehill, P. Ruvolo, T. Wu, J. Bergsma and J. Movellan, "Whose Vote Should Count More: Optimal Integration of Labels
+from Labelers of Unknown Expertise", NIPS 2009; any number of classes as in their supplement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_expit
+
+from crowdml.aggregation.base import Aggregation, TieRule, check_prior, keep_gold
+from crowdml.aggregation.confusion import FLOOR, given_counts
+from crowdml.aggregation.threads import cut, run_parts
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+LONGEST_STEP = 2.0
+"""A Newton step is cut to this length: twice the standard deviation of the prior."""
+
+HALVINGS = 30
+"""A step that still lowers the objective after this many halvings is rounding, and is not taken."""
+
+FIRST_STEPS = 8
+"""Newton steps from ability 1, which are plenty for a concave function of one variable."""
+
+LARGEST_PRODUCT = 1e200
+"""A product of terms is turned into a logarithm when it passes this."""
+
+
+@dataclass(frozen=True)
+class Glad(TieRule):
+    """GLAD: worker w is right on item i with probability 1 / (1 + exp(-a_w e^b_i)), and errs evenly.
+
+    Ability a_w and log easiness b_i have the prior N(1, 1).  EM in which the M-step moves all abilities and then all
+    log easinesses by a Newton step each; every one of these is a problem in one variable, and a step that would lower
+    the objective is halved, so that the log posterior never falls.
+
+    Args:
+        max_iter: number of EM iterations at most.
+        tol: stop when the log posterior rises by no more than this for each annotation.
+    """
+
+    max_iter: int = 100
+    tol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if not self.tol >= 0:
+            raise ValueError(f"tol must not be negative, got {self.tol}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run EM.
+
+        Args:
+            crowd: the annotations; a worker's history counts as answers to items of mean difficulty (b = 1).
+            prior: (n_classes,) or (n_items, n_classes); uniform by default, and not estimated.
+
+        Returns:
+            The Aggregation; `objective` is the log likelihood of the annotations plus the log density of abilities
+            and difficulties.  A worker's quality is the mean probability of being right on the items answered.
+        """
+        fixed_prior = check_prior(prior, crowd)
+        class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
+        log_prior = np.atleast_2d(np.log(np.maximum(class_prior, FLOOR)))
+        workers, items = _sides(crowd)
+        ability, log_ease = _first_ability(crowd, workers), np.ones(crowd.n_items)
+        posterior = np.empty((crowd.n_items, crowd.n_classes))
+        belief = np.empty(crowd.n_annotations)
+        _infer(crowd, ability, log_ease, log_prior, posterior, belief)
+        objective: list[float] = []
+        converged = False
+        while len(objective) < self.max_iter and not converged:
+            _climb(workers, np.exp(log_ease)[workers.other], belief[workers.place], ability, log_scale=False)
+            _climb(items, ability[items.other], belief, log_ease, log_scale=True)
+            evidence = _infer(crowd, ability, log_ease, log_prior, posterior, belief)
+            objective.append(evidence + _log_density(workers, ability, log_ease, crowd.n_classes))
+            rise = objective[-1] - objective[-2] if len(objective) > 1 else np.inf
+            converged = rise <= self.tol * crowd.n_annotations
+        accuracy = _accuracy(crowd, ability, log_ease)
+        return self.conclude(
+            crowd,
+            posterior,
+            class_prior,
+            confusion=even_errors(accuracy, crowd.n_classes),
+            quality=accuracy,
+            n_iter=len(objective),
+            converged=converged,
+            objective=objective,
+        )
+
+
+class _Side(NamedTuple):
+    """The annotations grouped by worker, or by item: those of row r stand at start[r]:start[r + 1].
+
+    Attributes:
+        start: (n_rows + 1,).
+        other: (n_annotations,) the index on the other side.
+        place: (n_annotations,) where the annotation stands in the order of items.
+        before: (n_rows, 2) right answers and all answers of the row before this crowd.
+    """
+
+    start: NDArray[np.int64]
+    other: NDArray[np.integer]
+    place: NDArray[np.integer]
+    before: Array
+
+
+def _sides(crowd: CrowdLabels) -> tuple[_Side, _Side]:
+    """The annotations by worker and by item."""
+    start, worker, _ = crowd.by_item
+    place = np.argsort(worker, kind="stable")
+    item = np.repeat(np.arange(crowd.n_items), np.diff(start))
+    before = np.zeros((crowd.n_workers, 2)) if crowd.history is None else _right_and_all(crowd.history)
+    worker_start = np.concatenate([[0], np.cumsum(crowd.labels_per_worker)])
+    return (
+        _Side(worker_start, item[place], place, before),
+        _Side(start, worker, np.arange(len(worker)), np.zeros((crowd.n_items, 2))),
+    )
+
+
+def _right_and_all(counts: Array) -> Array:
+    """(n_workers, 2) right answers and all answers, from counts (n_workers, n_classes, n_classes)."""
+    return np.stack([counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))], axis=1)
+
+
+def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
+    """(n_workers,) the abilities by gold labels and histories alone, items of mean difficulty; 1 without either.
+
+    The few known answers would be outvoted in the first M-step, and EM stay near the majority's mistakes.
+    """
+    known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
+    nothing_else = workers._replace(start=np.zeros_like(workers.start), before=_right_and_all(known))
+    ability = np.ones(crowd.n_workers)
+    for _ in range(FIRST_STEPS):
+        _climb(nothing_else, np.empty(0), np.empty(0), ability, log_scale=False)
+    return ability
+
+
+def _climb(side: _Side, factor: Array, belief: Array, parameter: Array, *, log_scale: bool) -> None:
+    """One safeguarded Newton step of every row's parameter, in place.
+
+    Args:
+        side: the rows.
+        factor: (n_annotations,) what the row's ability or easiness is multiplied with.
+        belief: (n_annotations,) probability that the annotation is right.
+        parameter: (n_rows,).
+        log_scale: the parameter is the logarithm of what is multiplied.
+    """
+    run_parts(
+        lambda first, last: _climb_rows(side.start, factor, belief, side.before, parameter, log_scale, first, last),
+        cut(side.start, 8, 0),
+    )
+
+
+def _infer(
+    crowd: CrowdLabels, ability: Array, log_ease: Array, log_prior: Array, posterior: Array, belief: Array
+) -> float:
+    """E-step: writes the posterior and the belief in each annotation; returns the log likelihood."""
+    start, worker, label = crowd.by_item
+    gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
+    ease = np.exp(log_ease)
+    parts = run_parts(
+        lambda first, last: _infer_rows(
+            start, worker, label, ability, ease, log_prior, gold, posterior, belief, first, last
+        ),
+        cut(start, 8, 0),
+    )
+    return sum(parts)
+
+
+def _log_density(workers: _Side, ability: Array, log_ease: Array, n_classes: int) -> float:
+    """Log density of the parameters, and log likelihood of what the workers did before."""
+    right, total = workers.before.T
+    past = right * log_expit(np.e * ability) + (total - right) * (
+        log_expit(-np.e * ability) - np.log(max(n_classes - 1, 1))
+    )
+    square = ((ability - 1) ** 2).sum() + ((log_ease - 1) ** 2).sum()
+    return float(past.sum() - (square + (len(ability) + len(log_ease)) * np.log(2 * np.pi)) / 2)
+
+
+def _accuracy(crowd: CrowdLabels, ability: Array, log_ease: Array) -> Array:
+    """(n_workers,) mean probability of being right on the items answered; NaN without any."""
+    right = expit(ability[crowd.worker] * np.exp(log_ease)[crowd.item])
+    total = np.bincount(crowd.worker, weights=right, minlength=crowd.n_workers)
+    return np.divide(total, crowd.labels_per_worker, out=expit(np.e * ability), where=crowd.labels_per_worker > 0)
+
+
+# ---------------------------------------------------------------- kernels
+
+
+@njit(cache=True, nogil=True)
+def _value(first, last, factor, belief, right, total, parameter, log_scale):
+    """Expected log likelihood of one row plus log prior of its parameter, slope and curvature (negated).
+
+    The curvature is the expected one, which is positive also where the true one is not.
+    """
+    scale = np.exp(parameter) if log_scale else parameter
+    x = np.e * scale
+    decay = np.exp(-abs(x))
+    sure = (1.0 if x >= 0 else decay) / (1 + decay)
+    value = right * x - total * (max(x, 0.0) + np.log1p(decay))
+    slope = (right - total * sure) * np.e
+    curvature = total * sure * (1 - sure) * np.e**2
+    product = 1.0
+    for at in range(first, last):
+        x = factor[at] * scale
+        decay = np.exp(-abs(x))
+        sure = (1.0 if x >= 0 else decay) / (1 + decay)
+        value += belief[at] * x - max(x, 0.0)
+        # log(1 + e^-|x|) of many annotations by one logarithm: every factor is in [1, 2].
+        product *= 1 + decay
+        if product > LARGEST_PRODUCT:
+            value -= np.log(product)
+            product = 1.0
+        slope += (belief[at] - sure) * factor[at]
+        curvature += sure * (1 - sure) * factor[at] ** 2
+    value -= np.log(product)
+    if log_scale:
+        slope *= scale
+        curvature *= scale**2
+    off = parameter - 1
+    return value - off**2 / 2, slope - off, curvature + 1
+
+
+@njit(cache=True, nogil=True)
+def _climb_rows(start, factor, belief, before, parameter, log_scale, first, last):
+    for row in range(first, last):
+        at, end = start[row], start[row + 1]
+        right, total = before[row]
+        here = parameter[row]
+        value, slope, curvature = _value(at, end, factor, belief, right, total, here, log_scale)
+        step = min(max(slope / curvature, -LONGEST_STEP), LONGEST_STEP)
+        for _ in range(HALVINGS):
+            there = _value(at, end, factor, belief, right, total, here + step, log_scale)[0]
+            if there >= value:
+                parameter[row] = here + step
+                break
+            step /= 2
+
+
+@njit(cache=True, nogil=True)
+def _infer_rows(start, worker, label, ability, ease, log_prior, gold, posterior, belief, first, last):
+    n_classes = posterior.shape[1]
+    wrong_ways = np.log(max(n_classes - 1, 1))
+    same_prior = len(log_prior) == 1
+    evidence = 0.0
+    for item in range(first, last):
+        row = posterior[item]
+        row[:] = log_prior[0 if same_prior else item]
+        product = 1.0
+        # Each answer counts as wrong for every class, and what being right adds goes to the class given.
+        for at in range(start[item], start[item + 1]):
+            x = ability[worker[at]] * ease[item]
+            row[label[at]] += x + wrong_ways
+            evidence -= max(x, 0.0) + wrong_ways
+            product *= 1 + np.exp(-abs(x))
+            if product > LARGEST_PRODUCT:
+                evidence -= np.log(product)
+                product = 1.0
+        if len(gold) > 0 and gold[item] >= 0:
+            evidence += row[gold[item]]
+            row[:] = 0.0
+            row[gold[item]] = 1.0
+        else:
+            top = row.max()
+            total = 0.0
+            for c in range(n_classes):
+                row[c] = np.exp(row[c] - top)
+                total += row[c]
+            evidence += top + np.log(total)
+            row /= total
+        evidence -= np.log(product)
+        for at in range(start[item], start[item + 1]):
+            belief[at] = row[label[at]]
+    return evidence

@@ -1,0 +1,204 @@
+"""M-MSR: the workers' skills by robust rank-one completion of how often each two of them agree.
+
+Q. Ma and A. Olshevsky, "Adversarial Crowdsourcing Through Robust Rank-One Matrix Completion", NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import connected_components
+
+from crowdml.aggregation.base import Aggregation, TieRule, check_prior, refuse
+from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_log
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+UNKNOWN = 0.5
+"""Skill of a worker who shares no item with anyone: half way from guessing to always right."""
+
+SIGN_STEPS = 200
+"""Power iterations for the signs; the vector is halved at most each time, which 200 times does not underflow."""
+
+
+@dataclass(frozen=True)
+class MMsr(TieRule):
+    """Matrix mean-subsequence-reduced: skills that adversarial workers cannot move far, then a weighted vote.
+
+    A worker of skill s is right with probability s + (1 - s) / n_classes and errs evenly, so that the expected
+    agreement of two workers, rescaled to zero for guessing and one for always, is the product of their skills.
+
+    Args:
+        trim: share of a worker's fellows, in [0, 0.5): as many of the ratios above the worker's own value, the largest,
+            and as many of those below, the smallest, are left out of the mean.  (The paper's F is a number, the same
+            for all; a share suits crowds in which some workers have hundreds of fellows and others two.)
+        max_iter: sweeps over all workers at most.
+        tol: stop when the completed matrix moves by no more than this (Frobenius norm).
+    """
+
+    trim: float = 0.25
+    max_iter: int = 10_000
+    tol: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim must be in [0, 0.5), got {self.trim}")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if not self.tol >= 0:
+            raise ValueError(f"tol must not be negative, got {self.tol}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Estimate the skills, then vote.
+
+        Args:
+            crowd: annotations without gold labels and histories, for which the method has no place.
+            prior: (n_classes,) or (n_items, n_classes); uniform by default.
+
+        Returns:
+            The Aggregation.  The posterior is that of workers who err evenly, with the estimated skills; the
+            confusion matrices are theirs.  A skill is kept 1 / sqrt(1 + answers of the worker) away from always
+            right and always wrong; the paper takes the number of all items, which lets those who answered once or
+            twice outvote the rest.
+
+        Raises:
+            ValueError: gold labels or histories.
+        """
+        refuse(crowd, "M-MSR", gold=False, history=False)
+        fixed_prior = check_prior(prior, crowd)
+        class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
+        agreement, shared = pair_agreement(crowd)
+        size, n_iter, converged = self._complete(agreement, 1 / np.sqrt(crowd.n_items))
+        skill = _signed(size, agreement, shared)
+        skill[np.diff(agreement.indptr) == 0] = UNKNOWN
+        resolution = 1 / np.sqrt(1 + crowd.labels_per_worker)
+        lowest = np.minimum(resolution - 1 / max(crowd.n_classes - 1, 1), 0)
+        accuracy = 1 / crowd.n_classes + np.clip(skill, lowest, 1 - resolution) * (1 - 1 / crowd.n_classes)
+        return self._vote(crowd, accuracy, class_prior, n_iter, converged)
+
+    def _complete(self, agreement: sp.csr_array, lowest: float) -> tuple[Array, int, bool]:
+        """(n_workers,) the size of each skill, at least `lowest`; the sweeps done; and whether they came to rest."""
+        start, fellow, size = agreement.indptr, agreement.indices, np.abs(agreement.data)
+        order = np.arange(len(size))
+        left, right = np.ones(len(start) - 1), np.ones(len(start) - 1)
+        n_iter, converged = 0, False
+        while n_iter < self.max_iter and not converged:
+            n_iter += 1
+            new_right = right.copy()
+            _sweep(start, fellow, size, order, left, new_right, self.trim, lowest)
+            new_left = left.copy()
+            _sweep(start, fellow, size, order, new_right, new_left, self.trim, lowest)
+            converged = _distance(left, right, new_left, new_right) <= self.tol
+            left, right = new_left, new_right
+        return left * np.sqrt(np.linalg.norm(right) / np.linalg.norm(left)), n_iter, converged
+
+    def _vote(
+        self, crowd: CrowdLabels, accuracy: Array, class_prior: Array, n_iter: int, converged: bool
+    ) -> Aggregation:
+        n_classes = crowd.n_classes
+        wrong = (1 - accuracy) / max(n_classes - 1, 1)
+        weight = np.log(np.maximum(accuracy, FLOOR) / np.maximum(wrong, FLOOR))
+        cell = crowd.item.astype(np.int64) * n_classes + crowd.label
+        log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
+        score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
+        posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
+        return self.conclude(
+            crowd,
+            posterior,
+            class_prior,
+            confusion=even_errors(accuracy, n_classes),
+            quality=accuracy,
+            n_iter=n_iter,
+            converged=converged,
+        )
+
+
+def pair_agreement(crowd: CrowdLabels) -> tuple[sp.csr_array, sp.csr_array]:
+    """How often each two workers agree on the items they share, and how many those are.
+
+    Returns:
+        Two symmetric (n_workers, n_workers) matrices with entries in the same places, one for each pair that shares
+        an item: the share of agreement, rescaled to 0 for chance and 1 for always; and the number of shared items
+        (of pairs of answers, where answers are repeated).
+    """
+    n_classes = crowd.n_classes
+    shared = _pairs(crowd.item, crowd)
+    # A pair that never agrees has no entry among the agreements; added to what is shared it has.
+    agreed = shared + _pairs(crowd.item.astype(np.int64) * n_classes + crowd.label, crowd)
+    agreed.data = (agreed.data / shared.data - 1) * n_classes
+    agreed.data = (agreed.data - 1) / max(n_classes - 1, 1)
+    return agreed, shared
+
+
+def _pairs(key: NDArray[np.integer], crowd: CrowdLabels) -> sp.csr_array:
+    """(n_workers, n_workers) how many annotations of equal key each two workers have; the diagonal is left out."""
+    used, row = np.unique(key, return_inverse=True)
+    shape = (len(used), crowd.n_workers)
+    having = sp.coo_array((np.ones(crowd.n_annotations), (row, crowd.worker)), shape=shape).tocsr()
+    pairs = (having.T @ having).tocoo()
+    two = pairs.row != pairs.col
+    return sp.coo_array((pairs.data[two], (pairs.row[two], pairs.col[two])), shape=pairs.shape).tocsr()
+
+
+def _distance(left: Array, right: Array, new_left: Array, new_right: Array) -> float:
+    """Frobenius norm of new_left new_right' - left right', without the matrices and without cancellation."""
+    a, b = new_left - left, new_right - right
+    square = (a @ a) * (new_right @ new_right) + (left @ left) * (b @ b) + 2 * (a @ left) * (new_right @ b)
+    return float(np.sqrt(max(square, 0.0)))
+
+
+def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array:
+    """The skills with the signs that agree best with those of the agreements.
+
+    The signs are those of the leading eigenvector of D^-1/2 E D^-1/2, with E the rescaled agreements times the shared
+    items and D its absolute row sums.  In each group of workers that are linked by shared items the sum of the skills
+    is taken to be positive.
+
+    Args:
+        size: (n_workers,).
+        agreement, shared: as `pair_agreement` gives.
+    """
+    evidence = agreement * shared
+    degree = abs(evidence).sum(axis=1)
+    scale = 1 / np.sqrt(np.where(degree > 0, degree, 1))
+    vector = np.sqrt(degree)
+    for _ in range(SIGN_STEPS):
+        vector = (vector + scale * (evidence @ (scale * vector))) / 2
+    skill = np.where(vector < 0, -size, size)
+    group = connected_components(shared, directed=False)[1]
+    return np.where(np.bincount(group, weights=skill)[group] < 0, -skill, skill)
+
+
+@njit(cache=True, nogil=True)
+def _sweep(start, fellow, size, order, known, new, trim, lowest):
+    """Set new[w] to the mean of size / known over the fellows of w, without what is trimmed on either side.
+
+    `order` holds each worker's entries in the order of the last call's ratios.  As the values come to rest so does the
+    order, and sorting by insertion costs no more than looking at them.
+    """
+    for worker in range(len(new)):
+        first, last = start[worker], start[worker + 1]
+        if first == last:
+            continue
+        ratio = np.empty(last - first)
+        for at in range(first, last):
+            entry = order[at]
+            value = size[entry] / known[fellow[entry]]
+            to = at
+            while to > first and ratio[to - 1 - first] > value:
+                ratio[to - first] = ratio[to - 1 - first]
+                order[to] = order[to - 1]
+                to -= 1
+            ratio[to - first] = value
+            order[to] = entry
+        own = new[worker]
+        most = int(trim * len(ratio))
+        low = min(most, np.searchsorted(ratio, own))
+        high = len(ratio) - min(most, len(ratio) - np.searchsorted(ratio, own, side="right"))
+        new[worker] = max(ratio[low:high].mean(), lowest)

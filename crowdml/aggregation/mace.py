@@ -1,0 +1,300 @@
+"""MACE: on each item a worker either knows the answer or spams.
+
+D. Hovy, T. Berg-Kirkpatrick, A. Vaswani and E. Hovy, "Learning Whom to Trust with MACE", NAACL-HLT 2013.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma, gammaln
+
+from crowdml.aggregation.base import Aggregation, TieRule, beta_interval, check_prior, keep_gold
+from crowdml.aggregation.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
+from crowdml.aggregation.threads import cut, run_parts
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+BLOCK_CELLS = 16_384
+"""Cells (item, class, start) of a block: 128 KiB, which stay in a core's second-level cache."""
+
+
+@dataclass(frozen=True)
+class Mace(TieRule):
+    """MACE: worker w knows the answer with probability theta_w, and else draws a label from xi_w whatever the truth.
+
+    All starts are carried through one walk over the annotations, and the one with the best objective is kept.  The
+    first start takes theta = 1/2 and xi uniform, the others draw both; gold labels and histories correct them.
+
+    Args:
+        inference: "vb", variational Bayes with Beta priors on theta and Dirichlet priors on xi, or "em", maximum
+            likelihood with `smoothing`.
+        n_starts: number of starts.
+        theta_prior: both parameters of the Beta prior.
+        strategy_prior: of the Dirichlet prior, for each label.
+        smoothing: "em" adds this to each expected count, divided by n_classes, as in the authors' program.
+        max_iter: number of iterations at most.
+        tol: stop when no start's objective rises by more than this for each annotation.
+    """
+
+    inference: Literal["vb", "em"] = "vb"
+    n_starts: int = 10
+    theta_prior: float = 0.5
+    strategy_prior: float = 10.0
+    smoothing: float = 0.01
+    max_iter: int = 500
+    tol: float = 1e-7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.inference not in ("vb", "em"):
+            raise ValueError(f'inference must be "vb" or "em", got {self.inference!r}')
+        for name in ("n_starts", "max_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("theta_prior", "strategy_prior"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("smoothing", "tol"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run EM or variational Bayes from all starts.
+
+        Args:
+            crowd: the annotations; gold items keep their class, and a history counts as answers to such items.
+            prior: (n_classes,) or (n_items, n_classes); uniform by default, and not estimated.
+
+        Returns:
+            The Aggregation of the best start.  `objective` is the evidence lower bound, or with "em" the log
+            likelihood plus the log density of the smoothing; a worker's quality is the probability of knowing plus
+            that of spamming the truth, for "vb" with its posterior interval.
+        """
+        fixed_prior = check_prior(prior, crowd)
+        class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
+        log_prior = np.log(np.maximum(class_prior, FLOOR))
+        weights = self._starts(crowd)
+        logs = _log_means(weights)
+        counts, _ = _expect(crowd, logs, log_prior)
+        bounds: list[Array] = []
+        converged = False
+        while len(bounds) < self.max_iter and not converged:
+            weights = self._maximise(counts)
+            logs = _log_expectations(weights) if self.inference == "vb" else _log_means(weights)
+            counts, evidence = _expect(crowd, logs, log_prior)
+            bounds.append(evidence + self._log_density(weights, logs))
+            rise = bounds[-1] - bounds[-2] if len(bounds) > 1 else np.inf
+            converged = bool(np.max(rise) <= self.tol * crowd.n_annotations)
+        best = int(bounds[-1].argmax())
+        logs = _Workers(*(part[..., [best]] for part in logs))
+        return self.conclude(
+            crowd,
+            _posterior(crowd, logs, log_prior),
+            class_prior,
+            n_iter=len(bounds),
+            converged=converged,
+            objective=[float(bound[best]) for bound in bounds],
+            **self._competence(_Workers(*(part[..., best] for part in weights)), class_prior),
+        )
+
+    def _starts(self, crowd: CrowdLabels) -> _Workers:
+        shape = (crowd.n_workers, crowd.n_classes + 2, self.n_starts)
+        drawn = np.random.default_rng(self.seed).uniform(1, 2.5, shape)
+        drawn[..., 0] = 1
+        # A few known answers would be outvoted in the first M-step, so the workers are judged by them from the start.
+        known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
+        right = np.diagonal(known, axis1=1, axis2=2)
+        wrong = (known.sum(axis=1) - right)[..., None]
+        return _Workers(
+            drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1), drawn[:, 2:] + wrong
+        )
+
+    def _pseudo_counts(self, n_classes: int) -> tuple[float, float]:
+        """What is added to the counts of theta and of xi."""
+        smoothing = self.smoothing / n_classes
+        return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (smoothing, smoothing)
+
+    def _maximise(self, counts: _Workers) -> _Workers:
+        """M-step: the weights of the Beta and Dirichlet distributions of theta and xi."""
+        theta, strategy = self._pseudo_counts(counts.strategy.shape[1])
+        return _Workers(counts.know + theta, counts.spam + theta, counts.strategy + strategy)
+
+    def _log_density(self, weights: _Workers, logs: _Workers) -> Array:
+        """(n_starts,) what the objective has besides the evidence of the annotations."""
+        theta, strategy = self._pseudo_counts(weights.strategy.shape[1])
+        if self.inference == "em":
+            return theta * (logs.know + logs.spam).sum(axis=0) + strategy * logs.strategy.sum(axis=(0, 1))
+        coin, coin_logs = (np.stack([part.know, part.spam], axis=1) for part in (weights, logs))
+        return -_divergence(coin, coin_logs, theta) - _divergence(weights.strategy, logs.strategy, strategy)
+
+    def _competence(self, weights: _Workers, class_prior: Array) -> dict[str, Array]:
+        """Confusion and quality of the workers from the weights of one start, as `conclude` takes them."""
+        marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
+        spam = normalise_rows(np.stack([weights.know, weights.spam], axis=1))[:, 1]
+        strategy = normalise_rows(weights.strategy)
+        confusion = spam[:, None, None] * strategy[:, None, :] + (1 - spam)[:, None, None] * np.eye(len(marginal))
+        hit = strategy @ marginal
+        quality = 1 - spam * (1 - hit)
+        if self.inference == "em":
+            return {"confusion": confusion, "quality": quality}
+        # A wrong answer is spammed and no hit; the two are independent, so that second moments multiply.
+        spam_square = spam * (weights.spam + 1) / (weights.know + weights.spam + 1)
+        miss_square = (1 - hit) ** 2 + (strategy @ marginal**2 - hit**2) / (weights.strategy.sum(axis=1) + 1)
+        variance = spam_square * miss_square - (1 - quality) ** 2
+        return {
+            "confusion": confusion,
+            "quality": quality,
+            "quality_se": np.sqrt(variance),
+            "quality_interval": beta_interval(quality, variance),
+        }
+
+
+class _Workers(NamedTuple):
+    """Counts, weights or logarithms of what the workers do, for each start.
+
+    Attributes:
+        know: (n_workers, n_starts) of knowing the answer.
+        spam: (n_workers, n_starts) of spamming.
+        strategy: (n_workers, n_classes, n_starts) of each label when spamming.
+    """
+
+    know: Array
+    spam: Array
+    strategy: Array
+
+
+def _log_means(weights: _Workers) -> _Workers:
+    """Logarithms of the probabilities that the weights give."""
+    coin = np.log(np.maximum(weights.know + weights.spam, FLOOR))
+    total = np.log(np.maximum(weights.strategy.sum(axis=1, keepdims=True), FLOOR))
+    know, spam, strategy = (np.log(np.maximum(part, FLOOR)) for part in weights)
+    return _Workers(know - coin, spam - coin, strategy - total)
+
+
+def _log_expectations(weights: _Workers) -> _Workers:
+    """Expected logarithms of the probabilities whose Beta and Dirichlet posteriors have these weights."""
+    coin = digamma(weights.know + weights.spam)
+    total = digamma(weights.strategy.sum(axis=1, keepdims=True))
+    know, spam, strategy = (digamma(part) for part in weights)
+    return _Workers(know - coin, spam - coin, strategy - total)
+
+
+def _divergence(weights: Array, logs: Array, prior: float) -> Array:
+    """(n_starts,) Kullback-Leibler divergence of Dirichlets (n_workers, n, n_starts) from the symmetric prior."""
+    n = weights.shape[1]
+    each = gammaln(weights.sum(axis=1)) - gammaln(weights).sum(axis=1) - gammaln(n * prior) + n * gammaln(prior)
+    return (each + ((weights - prior) * logs).sum(axis=1)).sum(axis=0)
+
+
+def _expect(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> tuple[_Workers, Array]:
+    """E-step: expected counts, and the log likelihood (n_starts,).
+
+    The probability of label l is s x_l (spammed) where the truth is another class, and s x_l + k where it is l.  So an
+    item needs of each answer only the logarithm of the ratio of the two, for the class given, and a worker of each
+    label only the sum of the posterior probabilities that it is right.
+    """
+    spammed, ratio = _label_logs(logs)
+    right, evidence = _walk_all(crowd, ratio.reshape(-1, ratio.shape[-1]), np.atleast_2d(log_prior))
+    right = right.reshape(ratio.shape)
+    given = crowd.labels_given[:, :, None].astype(np.float64)
+    if crowd.history is not None:
+        before = np.diagonal(crowd.history, axis1=1, axis2=2)[:, :, None]
+        right += before
+        given += crowd.history.sum(axis=1)[:, :, None]
+        evidence = evidence + (before * ratio).sum(axis=(0, 1))
+    known = right * -np.expm1(-ratio)
+    strategy = given - known
+    return _Workers(known.sum(axis=1), strategy.sum(axis=1), strategy), evidence + (given * spammed).sum(axis=(0, 1))
+
+
+def _label_logs(logs: _Workers) -> tuple[Array, Array]:
+    """(n_workers, n_classes, n_starts) each: log s x_l, and log of (s x_l + k) / (s x_l)."""
+    spammed = logs.spam[:, None] + logs.strategy
+    return spammed, np.logaddexp(spammed, logs.know[:, None]) - spammed
+
+
+def _posterior(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> Array:
+    """(n_items, n_classes) of the only start in logs."""
+    ratio = _label_logs(logs)[1].ravel()
+    item = np.repeat(np.arange(crowd.n_items), crowd.labels_per_item)
+    cell = item * crowd.n_classes + crowd.by_item.label
+    size = crowd.n_items * crowd.n_classes
+    score = np.bincount(cell, weights=ratio[crowd.answers], minlength=size).reshape(crowd.n_items, crowd.n_classes)
+    return normalise_log(known_only(crowd, score + log_prior))[0]
+
+
+def _walk_all(crowd: CrowdLabels, ratio: Array, log_prior: Array) -> tuple[Array, Array]:
+    """(n_workers * n_classes, n_starts) expected right answers, and (n_starts,) sum of the items' log normalisers."""
+    start, _, label = crowd.by_item
+    answer = crowd.answers
+    gold = np.full(crowd.n_items, -1) if crowd.gold is None else crowd.gold.astype(np.int64)
+    n_classes, n_starts = crowd.n_classes, ratio.shape[1]
+    size = max(1, BLOCK_CELLS // (n_classes * n_starts))
+
+    def walk(first: int, last: int) -> tuple[Array, Array]:
+        right, evidence = np.zeros_like(ratio), np.zeros(n_starts)
+        scores, total = np.empty((size, n_classes, n_starts)), np.empty((size, n_starts))
+        for at in range(first, last, size):
+            end = min(at + size, last)
+            _add_scores(start, answer, label, ratio, log_prior, gold, at, end, scores, evidence)
+            np.exp(scores[: end - at], out=scores[: end - at])
+            _add_right(start, answer, label, at, end, scores, total, right)
+            evidence += np.log(total[: end - at]).sum(axis=0)
+        return right, evidence
+
+    rights, evidences = zip(*run_parts(walk, cut(start, n_starts, ratio.size)), strict=True)
+    return np.sum(rights, axis=0), np.sum(evidences, axis=0)
+
+
+# ---------------------------------------------------------------- kernels
+
+
+@njit(cache=True, nogil=True)
+def _add_scores(start, answer, label, ratio, log_prior, gold, first, last, scores, evidence):
+    """Write the log posteriors less their largest, which is added to the evidence."""
+    n_classes, n_starts = np.uintp(scores.shape[1]), np.uintp(scores.shape[2])
+    same_prior = len(log_prior) == 1
+    for item in range(first, last):
+        block = scores[item - first]
+        prior = log_prior[0 if same_prior else item]
+        for c in range(n_classes):
+            for r in range(n_starts):
+                block[c, r] = prior[c]
+        for at in range(np.uintp(start[item]), np.uintp(start[item + 1])):
+            given, c = np.uintp(answer[at]), np.uintp(label[at])
+            for r in range(n_starts):
+                block[c, r] += ratio[given, r]
+        if gold[item] >= 0:
+            for c in range(n_classes):
+                if c != gold[item]:
+                    block[c] = -np.inf
+        for r in range(n_starts):
+            top = block[0, r]
+            for c in range(n_classes):
+                top = max(top, block[c, r])
+            for c in range(n_classes):
+                block[c, r] -= top
+            evidence[r] += top
+
+
+@njit(cache=True, nogil=True)
+def _add_right(start, answer, label, first, last, scores, total, right):
+    """Add up the normaliser of each item, and for each answer the posterior probability that it is right."""
+    n_classes, n_starts = np.uintp(scores.shape[1]), np.uintp(scores.shape[2])
+    for item in range(first, last):
+        block, row = scores[item - first], total[item - first]
+        for r in range(n_starts):
+            row[r] = 0.0
+        for c in range(n_classes):
+            for r in range(n_starts):
+                row[r] += block[c, r]
+        for at in range(np.uintp(start[item]), np.uintp(start[item + 1])):
+            given, c = np.uintp(answer[at]), np.uintp(label[at])
+            for r in range(n_starts):
+                right[given, r] += block[c, r] / row[r]

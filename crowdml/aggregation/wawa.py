@@ -1,0 +1,67 @@
+"""Worker agreement with aggregate (Wawa): vote, weigh each worker by the agreement with the vote, vote again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.aggregation.base import TIED, Aggregation, TieRule, check_prior, keep_gold, vote_shares
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Wawa(TieRule):
+    """The weighted majority vote in which a worker's weight is the agreement with the unweighted one.
+
+    The posterior holds shares of the weight; `worker_quality` is the weight.  The method has no paper; it is folklore
+    of crowdsourcing platforms.
+    """
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Vote twice.
+
+        Args:
+            crowd: the annotations; gold items keep their class in both votes, and a worker's history counts as
+                answers that did or did not agree.
+            prior: (n_classes,) or (n_items, n_classes); it only speaks for items without annotations.
+        """
+        plain = vote_shares(crowd, check_prior(prior, crowd))
+        weight = agreement_with_best(crowd, plain)
+        return self.conclude(crowd, weighted_shares(crowd, weight, plain), quality=weight)
+
+
+def agreement_with_best(crowd: CrowdLabels, shares: Array) -> Array:
+    """(n_workers,) share of a worker's labels that are the item's best class; zero without any answer.
+
+    Where k classes tie for best each counts 1 / k, so that no class is favoured.  Histories are counted in.
+
+    Args:
+        crowd: the annotations.
+        shares: (n_items, n_classes).
+    """
+    best = shares >= shares.max(axis=1, keepdims=True) - TIED
+    credit = best / best.sum(axis=1, keepdims=True)
+    right = np.bincount(crowd.worker, weights=credit[crowd.item, crowd.label], minlength=crowd.n_workers)
+    total = crowd.labels_per_worker.astype(np.float64)
+    if crowd.history is not None:
+        right += crowd.history.trace(axis1=1, axis2=2)
+        total += crowd.history.sum(axis=(1, 2))
+    return np.divide(right, total, out=np.zeros(crowd.n_workers), where=total > 0)
+
+
+def weighted_shares(crowd: CrowdLabels, weight: Array, plain: Array) -> Array:
+    """(n_items, n_classes) share of the workers' weight that each class got; gold items are certain.
+
+    Args:
+        crowd: the annotations.
+        weight: (n_workers,) not negative.
+        plain: (n_items, n_classes) what an item without annotations keeps.
+    """
+    cell = crowd.item.astype(np.int64) * crowd.n_classes + crowd.label
+    total = np.bincount(cell, weights=weight[crowd.worker], minlength=plain.size).reshape(plain.shape)
+    of_item = total.sum(axis=1, keepdims=True)
+    return keep_gold(crowd, np.divide(total, of_item, out=plain.copy(), where=of_item > 0))

@@ -1,0 +1,73 @@
+"""Zero-based skill: the weighted vote and the workers' weights, in turns, with a learning rate that falls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crowdml.aggregation.base import Aggregation, TieRule, check_prior, vote_shares
+from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
+from crowdml.labels import CrowdLabels
+
+AT_REST = 1e-12
+"""A step of the skills that is no more than this is rounding: the labels stay as they are from here on."""
+
+
+@dataclass(frozen=True)
+class ZeroBasedSkill(TieRule):
+    """Gradient steps of every worker's skill towards the agreement with the vote that the skills weigh.
+
+    skill_w <- skill_w + rate (agreement_w - skill_w), from the same skill for all; the scheme of Toloka's crowd-kit.
+
+    Args:
+        learning_rate: of the first steps, in (0, 1].
+        reduce_every: steps after which the rate is multiplied by `reduce_factor`.
+        reduce_factor: in (0, 1].
+        eps: the skills start this much above 1 / n_classes.
+        max_iter: number of steps at most; fewer when a step changes nothing.
+    """
+
+    learning_rate: float = 1.0
+    reduce_every: int = 20
+    reduce_factor: float = 0.5
+    eps: float = 1e-5
+    max_iter: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("learning_rate", "reduce_factor"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
+        for name in ("reduce_every", "max_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.eps >= 0:
+            raise ValueError(f"eps must not be negative, got {self.eps}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Iterate.
+
+        Args:
+            crowd: the annotations; gold items keep their class in every vote, and a worker's history counts as
+                answers that did or did not agree.
+            prior: (n_classes,) or (n_items, n_classes); it only speaks for items without annotations.
+
+        Returns:
+            The Aggregation, with shares of the skill as posterior and the skill as worker quality.
+        """
+        plain = vote_shares(crowd, check_prior(prior, crowd))
+        skill = np.full(crowd.n_workers, 1 / crowd.n_classes + self.eps)
+        rate = self.learning_rate
+        n_iter, converged = 0, False
+        while n_iter < self.max_iter and not converged:
+            n_iter += 1
+            if n_iter % self.reduce_every == 0:
+                rate *= self.reduce_factor
+            step = rate * (agreement_with_best(crowd, weighted_shares(crowd, skill, plain)) - skill)
+            skill += step
+            converged = bool(np.abs(step).max() <= AT_REST)
+        return self.conclude(
+            crowd, weighted_shares(crowd, skill, plain), quality=skill, n_iter=n_iter, converged=converged
+        )
