@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, keep_gold
-from crowdml.aggregation.confusion import FLOOR, given_counts
+from crowdml.aggregation.confusion import FLOOR, even_errors, given_counts
 from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 
