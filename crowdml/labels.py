@@ -219,7 +219,7 @@ class CrowdLabels:
             label_index = names.get_indexer(pd.Index(frame[label]))
             unknown = frame[label][label_index < 0].unique()
             if len(unknown):
-                raise ValueError(f"labels {list(unknown[:5])} are not among class_names {list(names)}")
+                raise ValueError(f"labels {unknown[:5].tolist()} are not among class_names {names.tolist()}")
         return cls(
             item=item_index,
             worker=worker_index,

@@ -75,9 +75,79 @@ REGISTRY: dict[str, Entry] = {
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
         "Dawid-Skene EM, one confusion matrix for all workers", _DAWID_SKENE, {"worker_model": "homogeneous"},
     ),
+    "wawa": Entry(
+        "aggregator", "crowdml.aggregation.wawa:Wawa",
+        "vote weighted by each worker's agreement with the vote", "folklore",
+    ),
+    "zero_based_skill": Entry(
+        "aggregator", "crowdml.aggregation.zero_based_skill:ZeroBasedSkill",
+        "weighted vote and weights in turns, with a falling learning rate", "crowd-kit",
+    ),
+    "glad": Entry(
+        "aggregator", "crowdml.aggregation.glad:Glad",
+        "abilities of workers and difficulties of items", "Whitehill, Ruvolo, Wu, Bergsma, Movellan, NIPS 2009",
+    ),
+    "mace": Entry(
+        "aggregator", "crowdml.aggregation.mace:Mace",
+        "workers know or spam, variational Bayes", "Hovy, Berg-Kirkpatrick, Vaswani, Hovy, NAACL 2013",
+    ),
+    "kos": Entry(
+        "aggregator", "crowdml.aggregation.kos:Kos",
+        "message passing between items and workers; 2 classes", "Karger, Oh, Shah, NIPS 2011",
+    ),
+    "m_msr": Entry(
+        "aggregator", "crowdml.aggregation.m_msr:MMsr",
+        "robust rank-one completion of the workers' agreement", "Ma, Olshevsky, NeurIPS 2020",
+    ),
+    "spectral_em": Entry(
+        "aggregator", "crowdml.aggregation.spectral_em:SpectralEm",
+        "Dawid-Skene EM started from moments of three groups of workers", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
+    ),
     "minimax_entropy": Entry(
         "aggregator", "crowdml.aggregation.minimax_entropy:MinimaxEntropy",
         "regularised minimax entropy", "Zhou, Platt, Basu, Mao, NIPS 2012",
+    ),
+    "minimax_conditional": Entry(
+        "aggregator", "crowdml.aggregation.minimax_conditional:MinimaxConditional",
+        "minimax conditional entropy, a matrix an item", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240",
+    ),
+    "minimax_ordinal": Entry(
+        "aggregator", "crowdml.aggregation.minimax_ordinal:MinimaxOrdinal",
+        "minimax conditional entropy for ordered classes", "Zhou, Liu, Platt, Meek, ICML 2014",
+    ),
+    "minimax_cv": Entry(
+        "aggregator", "crowdml.aggregation.minimax_cv:MinimaxCv",
+        "minimax entropy, penalties chosen by cross-validation", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240",
+    ),
+    "ibcc": Entry(
+        "aggregator", "crowdml.aggregation.ibcc:Ibcc",
+        "Bayesian Dawid-Skene, variational", "Kim, Ghahramani, AISTATS 2012",
+    ),
+    "cbcc": Entry(
+        "aggregator", "crowdml.aggregation.cbcc:Cbcc",
+        "Bayesian Dawid-Skene with communities of workers", "Venanzi, Guiver, Kazai, Kohli, Shokouhi, WWW 2014",
+    ),
+    "ebcc": Entry(
+        "aggregator", "crowdml.aggregation.ebcc:Ebcc",
+        "Bayesian, classes with subtypes so that workers may err together", "Li, Rubinstein, Cohn, ICML 2019",
+    ),
+    "bwa": Entry(
+        "aggregator", "crowdml.aggregation.bwa:Bwa",
+        "Bayesian weighted average of votes", "Li, Rubinstein, Cohn, WWW 2019",
+    ),
+    "label_model": Entry(
+        "aggregator", "crowdml.aggregation.label_model:LabelModel",
+        "Snorkel's label model: workers as labelling functions that abstain",
+        "Ratner, Hancock, Dunnmon, Sala, Pandey, Re, AAAI 2019",
+    ),
+    "laa": Entry(
+        "aggregator", "crowdml.aggregation.laa:Laa",
+        "label-aware autoencoder", "Yin, Han, Zhang, Yu, IJCAI 2017",
+    ),
+    "bila": Entry(
+        "aggregator", "crowdml.aggregation.bila:Bila",
+        "amortised variational inference of the Dawid-Skene model",
+        "Hong, Ghiassi, Zhou, Birke, Chen, arXiv 1807.07291",
     ),
     "base": Entry(
         "learner", "crowdml.learning.cross_entropy:CrossEntropy",
@@ -93,6 +163,10 @@ REGISTRY: dict[str, Entry] = {
         "this project, after Khetan, Lipton, Anandkumar, ICLR 2018",
         {"prior": "instance", "init": "em", "hard": False, "final_training": True},
         learner_options={"target": "posterior"},
+    ),
+    "crowdlab": Entry(
+        "joint", "crowdml.crowdlab:CrowdlabTraining",
+        "weighs the workers against a network's out-of-fold predictions", "Goh, Tkachenko, Mueller, arXiv 2210.06812",
     ),
 }  # fmt: skip
 

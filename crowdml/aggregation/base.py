@@ -19,6 +19,9 @@ TIES: tuple[str, ...] = get_args(Ties)
 TIED = 1e-9
 """Classes whose probabilities differ by no more than this are tied: rounding must not decide."""
 
+SMOOTHING = 0.01
+"""Added to every cell of the workers' counts where a method has no pseudo-counts of its own."""
+
 
 @dataclass(frozen=True, eq=False)
 class Aggregation:
@@ -54,7 +57,7 @@ class Aggregation:
     @property
     def doubt(self) -> NDArray[np.float64]:
         """(n_items,) in [0, 1]: entropy of each item's posterior, in units of the entropy of the uniform one."""
-        return stats.entropy(self.posterior, axis=1) / np.log(max(self.posterior.shape[1], 2))
+        return doubt_of(self.posterior)
 
     def doubtful_items(self) -> NDArray[np.int64]:
         """(n_items,) the items, the most doubtful first; equal ones in their own order."""
@@ -136,7 +139,7 @@ class TieRule:
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         counts = given_counts(crowd, posterior) if counts is None else counts
         if confusion is None:
-            confusion = normalise_rows(counts + 0.01)
+            confusion = normalise_rows(counts + SMOOTHING)
         right = np.diagonal(confusion, axis1=1, axis2=2) @ marginal if quality is None else quality
         spread = quality_error(counts, marginal) if quality_se is None else quality_se
         seen = crowd.labels_per_worker > 0
@@ -155,6 +158,11 @@ class TieRule:
             converged=converged,
             objective=tuple(objective),
         )
+
+
+def doubt_of(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_items,) in [0, 1]: entropy of each row of (n_items, n_classes), in units of the entropy of the uniform one."""
+    return stats.entropy(posterior, axis=1) / np.log(max(posterior.shape[1], 2))
 
 
 def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
@@ -233,7 +241,7 @@ def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None
     if crowd.gold is None and crowd.history is None:
         return shares
     known = np.zeros_like(shares) if crowd.gold is None else shares * (crowd.gold >= 0)[:, None]
-    confusion = normalise_rows(given_counts(crowd, known) + estimate_confusion(crowd, shares, 0.01))
+    confusion = normalise_rows(given_counts(crowd, known) + estimate_confusion(crowd, shares, SMOOTHING))
     return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
 
 

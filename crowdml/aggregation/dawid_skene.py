@@ -8,18 +8,15 @@ maps the same expected counts to matrices with fewer parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior
-from crowdml.aggregation.confusion import FLOOR, even_errors, given_counts, normalise_rows, one_hot
-from crowdml.aggregation.passes import expectation
+from crowdml.aggregation.base import Aggregation, TieRule, first_posterior, quality_error
+from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_rows, one_hot
+from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
 from crowdml.labels import CrowdLabels
-
-if TYPE_CHECKING:
-    from crowdml.aggregation.on_device import OnDevice
 
 Array = NDArray[np.float64]
 WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
@@ -87,44 +84,18 @@ class DawidSkene(TieRule):
             pseudo-counts (smoothing, diagonal and the workers' histories), seen as Dirichlet priors of one more, so
             that it never falls for the soft method.
         """
-        fixed_prior = check_prior(prior, crowd)
-        posterior = self.start(crowd, fixed_prior)
-        pseudo_counts = self.pseudo_counts(crowd)
-        counts = given_counts(crowd, posterior, history=False)
-        class_counts = posterior.sum(axis=0)
-        confusion = class_prior = np.empty(0)
-        on_device = self._on_device(crowd, posterior)
-        objective: list[float] = []
-        converged = False
-        while len(objective) < self.max_iter and not converged:
-            confusion = self.confusion_from(counts + pseudo_counts)
-            log_confusion = np.log(np.maximum(confusion, FLOOR))
-            class_prior = self.class_prior_from(class_counts) if fixed_prior is None else fixed_prior
-            log_prior = np.log(np.maximum(class_prior, FLOOR))
-            if on_device is None:
-                step = expectation(crowd, log_confusion, log_prior, posterior, hard=self.hard)
-            else:
-                step = on_device.expectation(log_confusion, log_prior)
-            counts, class_counts = step.counts, step.class_counts
-            objective.append(step.log_evidence + float((pseudo_counts * log_confusion).sum()))
-            converged = step.moved <= self.tol
+        posterior, fit, workers = fit_em(self, crowd, prior, self.device)
         return self.conclude(
             crowd,
-            posterior if on_device is None else on_device.posterior(),
-            class_prior,
-            confusion=confusion,
-            counts=counts if crowd.history is None else counts + crowd.history,
-            n_iter=len(objective),
-            converged=converged,
-            objective=objective,
+            posterior,
+            workers.class_prior,
+            confusion=workers.confusion,
+            quality=workers.quality,
+            quality_se=workers.quality_se,
+            n_iter=len(fit.objective),
+            converged=fit.converged,
+            objective=fit.objective,
         )
-
-    def _on_device(self, crowd: CrowdLabels, posterior: Array) -> OnDevice | None:
-        if self.device == "cpu":
-            return None
-        from crowdml.aggregation.on_device import OnDevice
-
-        return OnDevice(crowd, posterior, self.device, hard=self.hard)
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """(n_items, n_classes) the posterior before the first M-step."""
@@ -132,10 +103,26 @@ class DawidSkene(TieRule):
         certain = self.init == "majority" or self.hard
         return one_hot(posterior.argmax(axis=1), crowd.n_classes) if certain else posterior
 
-    def pseudo_counts(self, crowd: CrowdLabels) -> Array:
+    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
+        """Matrices and class prior from expected counts, see steps.Em."""
+        pseudo_counts = self.pseudo_counts(len(class_counts), known.history)
+        confusion = self.confusion_from(counts + pseudo_counts)
+        class_prior = self.class_prior_from(class_counts) if known.prior is None else known.prior
+        log_confusion = np.log(np.maximum(confusion, FLOOR))
+        log_prior = np.log(np.maximum(class_prior, FLOOR))
+        return Tables(confusion, class_prior, log_confusion, log_prior, float((pseudo_counts * log_confusion).sum()))
+
+    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
+        """Matrices of the last M-step, with the standard errors of the counts that followed, see steps.Em."""
+        marginal = np.atleast_2d(tables.class_prior).mean(axis=0)
+        quality = np.diagonal(tables.confusion, axis1=1, axis2=2) @ marginal
+        seen = counts if known.history is None else counts + known.history
+        return Workers(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
+
+    def pseudo_counts(self, n_classes: int, history: Array | None = None) -> Array:
         """What is added to the expected counts: (n_classes, n_classes), or one such matrix a worker with histories."""
-        prior = self.smoothing + self.diagonal * np.eye(crowd.n_classes)
-        return prior if crowd.history is None else prior + crowd.history
+        prior = self.smoothing + self.diagonal * np.eye(n_classes)
+        return prior if history is None else prior + history
 
     def confusion_from(self, counts: Array) -> Array:
         """M-step: (n_workers, n_classes, n_classes) matrices of the worker model from counts of that shape."""

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from crowdml.aggregation.passes import Expectation, by_answer
+from crowdml.aggregation.steps import Tables
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]
@@ -44,8 +45,9 @@ class OnDevice:
         self._known = torch.from_numpy(np.flatnonzero(gold >= 0)).to(device)
         self._gold = torch.from_numpy(gold[gold >= 0].astype(np.int64)).to(device)
 
-    def expectation(self, log_confusion: Array, log_prior: Array) -> Expectation:
+    def e_step(self, tables: Tables) -> Expectation:
         """See `passes.expectation`; the posterior stays on the device."""
+        log_confusion, log_prior = tables.log_confusion, tables.log_prior
         log_joint = self._given @ self._to_device(by_answer(log_confusion))
         log_joint += self._to_device(log_prior)
         kept = log_joint[self._known, self._gold]

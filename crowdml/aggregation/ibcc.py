@@ -1,0 +1,123 @@
+"""IBCC: Dawid-Skene with prior distributions over the confusion matrices and the class prior, by variational Bayes.
+
+H.-C. Kim and Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012, for the model; E. Simpson, S. Roberts,
+I. Psorakis and A. Smith, "Dynamic Bayesian Combination of Multiple Imperfect Classifiers", 2013, for the inference.
+The default pseudo-counts are those of Y. Li, B. Rubinstein and T. Cohn, ICML 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.aggregation import dirichlet
+from crowdml.aggregation.base import Aggregation, TieRule, first_posterior
+from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ibcc(TieRule):
+    """Independent Bayesian classifier combination: every worker has a confusion matrix, each row a Dirichlet prior.
+
+    The posterior over labels, matrices and class prior is approximated by one in which the three are independent, and
+    each is updated in turn to what makes the lower bound of the log evidence largest.
+
+    Args:
+        diagonal: pseudo-count of right answers, for each class.
+        off_diagonal: pseudo-count of each wrong answer, for each class.
+        class_pseudo_count: of each class, in the Dirichlet prior of the class prior.
+        max_iter: number of iterations at most.
+        tol: stop when no posterior probability moves by more than this.
+    """
+
+    diagonal: float = 4.0
+    off_diagonal: float = 1.0
+    class_pseudo_count: float = 1.0
+    max_iter: int = 500
+    tol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "diagonal", "off_diagonal", "class_pseudo_count")
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run variational Bayes from the vote shares.
+
+        Args:
+            crowd: the annotations; a worker's history is added to the worker's pseudo-counts.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
+                distribution.
+
+        Returns:
+            The Aggregation; `objective` is the lower bound of the log evidence (of gold items jointly with their
+            class), `confusion` and `worker_quality` are posterior means.
+        """
+        posterior, fit, workers = fit_em(self, crowd, prior)
+        if prior is None:
+            posterior = dirichlet.fill_unlabelled(crowd, posterior, workers.class_prior)
+        if prior is None:
+            dirichlet.fill_unlabelled(crowd, posterior, workers.class_prior)
+        return self.conclude(
+            crowd,
+            posterior,
+            workers.class_prior,
+            confusion=workers.confusion,
+            quality=workers.quality,
+            quality_se=workers.quality_se,
+            quality_interval=workers.quality_interval,
+            n_iter=len(fit.objective),
+            converged=fit.converged,
+            objective=fit.objective,
+        )
+
+    @property
+    def hard(self) -> bool:
+        """See steps.Em: posteriors are never rounded."""
+        return False
+
+    def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
+        """(n_items, n_classes) the posterior before the first update."""
+        return first_posterior(crowd, prior)
+
+    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
+        """The distributions of matrices and class prior from expected counts, see steps.Em."""
+        pseudo_counts = self._pseudo_counts(len(class_counts), known)
+        rows = dirichlet.update(pseudo_counts, counts)
+        class_pseudo_counts = np.full(len(class_counts), self.class_pseudo_count)
+        log_prior, class_bound = dirichlet.expected_log_prior(class_counts, class_pseudo_counts, known.prior)
+        return Tables(
+            dirichlet.mean(rows.parameters),
+            self._class_prior(class_counts, known),
+            rows.expected_log,
+            log_prior,
+            float(dirichlet.minus_divergence(rows, counts).sum() + class_bound),
+        )
+
+    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
+        """Posterior means and intervals from the last counts, see steps.Em."""
+        parameters = self._pseudo_counts(len(class_counts), known) + counts
+        marginal = np.atleast_2d(self._class_prior(class_counts, known)).mean(axis=0)
+        quality = dirichlet.quality(*dirichlet.diagonal_moments(parameters), marginal)
+        return Workers(dirichlet.mean(parameters), marginal, **quality)
+
+    def _pseudo_counts(self, n_classes: int, known: Known) -> Array:
+        prior = dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal)
+        return prior if known.history is None else prior + known.history
+
+    def _class_prior(self, class_counts: Array, known: Known) -> Array:
+        return dirichlet.mean(self.class_pseudo_count + class_counts) if known.prior is None else known.prior
+
+
+def check_positive(method: object, *names: str) -> None:
+    """Raise ValueError unless the method's fields of those names are positive and finite."""
+    for name in names:
+        value = getattr(method, name)
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -1,0 +1,212 @@
+"""Spectral EM: Dawid-Skene EM that starts from the moments of three groups of workers.
+
+Y. Zhang, X. Chen, D. Zhou, M. I. Jordan, "Spectral Methods Meet EM: A Provably Optimal Algorithm for Crowdsourcing",
+NIPS 2014 and JMLR 17 (2016), Algorithm 1.  Given the true class, the votes of the groups are independent, so their
+second and third moments are sums over the classes of products of the groups' mean votes, and determine those.  All
+moments need one pass over the annotations; the tensor has n_classes**3 entries.
+
+The tensor power method runs on all components at once: a step maps every vector v to T(v, v) and takes the nearest
+orthogonal basis, in place of random starts and deflation.  It starts from the mean votes of the items that the crowd
+puts into each class, so the answer is the same for any seed and any order of workers, items or classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from crowdml.aggregation.base import Aggregation, agreement, first_posterior, vote_shares
+from crowdml.aggregation.confusion import given_counts, infer_posterior, normalise_rows, one_hot
+from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+Grouping = Literal["dealt", "index"]
+
+LEAST_EIGENVALUE = 1e-6
+"""The moments determine the classes if no eigenvalue of the second one is below this share of the largest."""
+
+LEAST_PROBABILITY = 1e-6
+"""Least squares can give negative probabilities; they are floored here, as the authors do."""
+
+POWER_STEPS = 200
+"""Power steps at most; convergence is quadratic, so that ten are usual."""
+
+
+@dataclass(frozen=True)
+class SpectralEm(DawidSkene):
+    """Dawid-Skene EM from the spectral start; all options of DawidSkene hold.
+
+    Where the moments do not determine the classes (fewer than three workers, or fewer distinguishable classes than
+    n_classes), EM starts as DawidSkene does and the result has `converged` False.
+
+    Args:
+        groups: "dealt" sorts the workers by number of annotations and agreement with the vote and deals them to the
+            three groups in turn, which balances the groups and does not depend on the order of the workers; "index"
+            is the authors' rule, the worker's index modulo 3.
+    """
+
+    groups: Grouping = "dealt"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.groups not in ("dealt", "index"):
+            raise ValueError(f'groups must be "dealt" or "index", got {self.groups!r}')
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Take the spectral start and run EM; see DawidSkene.fit."""
+        result = super().fit(crowd, prior)
+        if group_moments(crowd, group_workers(crowd, self.groups)) is None:
+            return replace(result, converged=False)
+        return result
+
+    def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
+        """(n_items, n_classes) the posterior under the spectral estimate of the workers.
+
+        Gold labels and histories tell which component is which class, and histories are counted in.
+        """
+        crowd_says = first_posterior(crowd, prior)
+        group = group_workers(crowd, self.groups)
+        moments = group_moments(crowd, group)
+        if moments is None:
+            return super().start(crowd, prior)
+        confusion, weight = worker_confusion(crowd, group, moments, crowd_says)
+        counts = confusion * weight[:, None] * crowd.labels_per_worker[:, None, None]
+        class_prior = self.class_prior_from(weight) if prior is None else prior
+        pseudo_counts = self.pseudo_counts(crowd.n_classes, crowd.history)
+        posterior, _ = infer_posterior(crowd, self.confusion_from(counts + pseudo_counts), class_prior)
+        return one_hot(posterior.argmax(axis=1), crowd.n_classes) if self.hard else posterior
+
+
+class GroupMoments(NamedTuple):
+    """Moments of the groups' votes z_g of an item, (n_classes,) each; absent labels are zeros.
+
+    Attributes:
+        votes: (3, n_items, n_classes) how many workers of the group gave the item that label.
+        pair: (3, 3, n_classes, n_classes) mean of the products z_g z_h'; unused where g = h.
+        triple: (n_classes, n_classes, n_classes) mean of the products of z_0, z_1 and z_2.
+        second: (3, n_classes, n_classes) sum_c p_c m_gc m_gc' of each group's mean votes m_gc in class c.
+    """
+
+    votes: Array
+    pair: Array
+    triple: Array
+    second: Array
+
+
+def group_workers(crowd: CrowdLabels, groups: Grouping) -> NDArray[np.intp]:
+    """(n_workers,) the group of each worker: 0, 1 or 2; see SpectralEm."""
+    if groups == "index":
+        return (np.arange(crowd.n_workers) + 1) % 3
+    # Rounded, lest the order in which the annotations are added up decide between equal workers.
+    agreed = np.round(agreement(crowd, vote_shares(crowd)), 9)
+    group = np.empty(crowd.n_workers, np.intp)
+    group[np.lexsort((-agreed, -crowd.labels_per_worker))] = np.arange(crowd.n_workers) % 3
+    return group
+
+
+def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments | None:
+    """The moments, or None where they do not determine the classes."""
+    n_items, n_classes = crowd.n_items, crowd.n_classes
+    cell = (group[crowd.worker] * n_items + crowd.item) * n_classes + crowd.label
+    votes = np.bincount(cell, minlength=3 * n_items * n_classes).reshape(3, n_items, n_classes).astype(np.float64)
+    pair = np.stack([[first.T @ second for second in votes] for first in votes]) / n_items
+    second = np.empty((3, n_classes, n_classes))
+    for a, b, c in ((1, 2, 0), (2, 0, 1), (0, 1, 2)):
+        spectrum = np.linalg.svd(pair[a, b], compute_uv=False)
+        if spectrum[-1] <= LEAST_EIGENVALUE * spectrum[0]:
+            return None
+        product = pair[c, b] @ np.linalg.solve(pair[a, b], pair[a, c])
+        second[c] = (product + product.T) / 2
+        eigenvalues = np.linalg.eigvalsh(second[c])
+        if eigenvalues[0] <= LEAST_EIGENVALUE * eigenvalues[-1]:
+            return None
+    triple = np.empty((n_classes,) * 3)
+    for label in range(n_classes):
+        given = votes[0, :, label] > 0
+        triple[label] = (votes[1][given] * votes[0][given, label, None]).T @ votes[2][given]
+    return GroupMoments(votes, pair, triple / n_items, second)
+
+
+def worker_confusion(
+    crowd: CrowdLabels, group: NDArray[np.intp], moments: GroupMoments, posterior: Array
+) -> tuple[Array, Array]:
+    """The workers' matrices by least squares against the mean votes of the two groups that they are not in.
+
+    Args:
+        crowd: the annotations.
+        group: (n_workers,) as `group_workers` gives.
+        moments: of these groups.
+        posterior: (n_items, n_classes) roughly; names the components.
+
+    Returns:
+        (n_workers, n_classes, n_classes) P(label given | true class), and (n_classes,) the classes' weights.
+    """
+    means, weights = zip(*(mean_votes(moments, number, posterior) for number in range(3)), strict=True)
+    weight = np.mean(weights, axis=0)
+    confusion = np.empty((crowd.n_workers, crowd.n_classes, crowd.n_classes))
+    for number in range(3):
+        mine = group == number
+        others = [other for other in range(3) if other != number]
+        votes = moments.votes[others].sum(axis=0)
+        expected = (means[others[0]] + means[others[1]]) * weight
+        # At [w, voted, given]: the sum over classes of the expected votes times P(label given | class).
+        joint = given_counts(crowd, votes, history=False)[mine] / crowd.n_items
+        solved = np.linalg.lstsq(expected, joint.transpose(1, 0, 2).reshape(crowd.n_classes, -1))[0]
+        confusion[mine] = solved.reshape(crowd.n_classes, -1, crowd.n_classes).transpose(1, 0, 2)
+    return normalise_rows(np.maximum(confusion, LEAST_PROBABILITY)), weight / weight.sum()
+
+
+def mean_votes(moments: GroupMoments, group: int, posterior: Array) -> tuple[Array, Array]:
+    """A group's mean votes in each class, and the classes' weights, from its second and third moment.
+
+    Returns:
+        (n_classes voted, n_classes true) and (n_classes,).
+    """
+    a, b = (group + 1) % 3, (group + 2) % 3
+    pair = moments.pair
+    # Maps that turn the votes of groups a and b into what this group would have voted.
+    from_a = np.linalg.solve(pair[a, b].T, pair[group, b].T).T
+    from_b = np.linalg.solve(pair[b, a].T, pair[group, a].T).T
+    third = np.einsum("abc,xa,yb->xyc", moments.triple.transpose(a, b, group), from_a, from_b, optimize=True)
+    third = np.mean([third.transpose(axes) for axes in permutations(range(3))], axis=0)
+    eigenvalues, basis = np.linalg.eigh(moments.second[group])
+    whiten = basis / np.sqrt(eigenvalues)
+    colour = basis * np.sqrt(eigenvalues)
+    whitened = np.einsum("xyz,xi,yj,zk->ijk", third, whiten, whiten, whiten, optimize=True)
+    anchors = moments.votes[group].T @ posterior / np.maximum(posterior.sum(axis=0), LEAST_PROBABILITY)
+    vectors = power_method(whitened, whiten.T @ anchors)
+    strength = np.einsum("ijk,ih,jh,kh->h", whitened, vectors, vectors, vectors, optimize=True)
+    vectors, strength = vectors * np.sign(strength), np.maximum(np.abs(strength), LEAST_PROBABILITY)
+    mean = colour @ vectors * strength
+    distance = ((anchors[:, :, None] - mean[:, None, :]) ** 2).sum(axis=0)
+    _, component = linear_sum_assignment(distance)
+    return mean[:, component], strength[component] ** -2.0
+
+
+def power_method(tensor: Array, start: Array) -> Array:
+    """(n, n) the orthonormal vectors, in columns, whose cubes make up a symmetric (n, n, n) tensor.
+
+    Args:
+        tensor: sum_h s_h v_h (x) v_h (x) v_h with orthonormal v_h and positive s_h, or near it.
+        start: (n, n) near the vectors, up to lengths; need not be orthogonal.
+    """
+    vectors = nearest_basis(start / np.maximum(np.linalg.norm(start, axis=0), LEAST_PROBABILITY))
+    for _ in range(POWER_STEPS):
+        updated = nearest_basis(np.einsum("ijk,jh,kh->ih", tensor, vectors, vectors, optimize=True))
+        moved = np.abs(updated - vectors).max()
+        vectors = updated
+        if moved <= 1e-12:
+            break
+    return vectors
+
+
+def nearest_basis(vectors: Array) -> Array:
+    """The orthogonal matrix nearest to a square one."""
+    left, _, right = np.linalg.svd(vectors)
+    return left @ right
