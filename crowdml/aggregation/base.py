@@ -287,6 +287,14 @@ def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> N
     return np.stack([np.where(sure, mean, level) for level in levels], axis=-1)
 
 
+def check_positive(method: object, *names: str) -> None:
+    """Raise ValueError unless the method's fields of those names are positive and finite."""
+    for name in names:
+        value = getattr(method, name)
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
 def refuse(
     crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation import dirichlet
-from crowdml.aggregation.base import Aggregation, TieRule, first_posterior
+from crowdml.aggregation.base import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
 from crowdml.labels import CrowdLabels
 
@@ -113,11 +113,3 @@ class Ibcc(TieRule):
 
     def _class_prior(self, class_counts: Array, known: Known) -> Array:
         return dirichlet.mean(self.class_pseudo_count + class_counts) if known.prior is None else known.prior
-
-
-def check_positive(method: object, *names: str) -> None:
-    """Raise ValueError unless the method's fields of those names are positive and finite."""
-    for name in names:
-        value = getattr(method, name)
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")

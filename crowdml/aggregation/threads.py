@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -16,6 +17,8 @@ Result = TypeVar("Result")
 
 MAX_PARTS = 8
 """A walk is cut in at most this many parts, whatever the number of threads, so that sums do not depend on it."""
+
+POOL = "crowdml-walk"
 
 SMALL = 200_000
 """Multiplications below which starting threads costs more than they save."""
@@ -47,7 +50,8 @@ def cut(start: NDArray[np.int64], work_per_annotation: int, result_size: int) ->
 def run_parts(walk: Callable[[int, int], Result], parts: Sequence[tuple[int, int]]) -> list[Result]:
     """walk(first, last) of every part, in their order; in threads where there are several of both."""
     threads = min(n_threads(), len(parts))
-    if threads <= 1:
+    # A thread of the pool that waited for its own pool would wait for ever.
+    if threads <= 1 or threading.current_thread().name.startswith(POOL):
         return [walk(*part) for part in parts]
     return list(_pool(threads, os.getpid()).map(lambda part: walk(*part), parts))
 
@@ -55,4 +59,4 @@ def run_parts(walk: Callable[[int, int], Result], parts: Sequence[tuple[int, int
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
     # Keyed by process: a forked child has none of its parent's threads.
-    return ThreadPoolExecutor(threads, thread_name_prefix="crowdml")
+    return ThreadPoolExecutor(threads, thread_name_prefix=POOL)

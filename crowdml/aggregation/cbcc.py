@@ -1,0 +1,166 @@
+"""CBCC: workers belong to a few communities, and a community's members answer alike.
+
+M. Venanzi, J. Guiver, G. Kazai, P. Kohli and M. Shokouhi, "Community-Based Bayesian Aggregation Models for
+Crowdsourcing", WWW 2014.  There a worker's confusion matrix is the softmax of the community's scores plus Gaussian
+noise, and inference is variational message passing with a further approximation of the softmax, which has no bound to
+watch.  Here a worker's rows are drawn from Dirichlet distributions of the community: their means are the community's
+confusion matrix and their sizes say how closely its members follow it.  This says the same with a conjugate model, so
+that a worker's matrix is integrated out exactly given the labels, and every update raises one bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma, entr
+
+from crowdml.aggregation import dirichlet
+from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check_prior, first_posterior
+from crowdml.aggregation.confusion import given_counts, normalise_log
+from crowdml.aggregation.passes import expectation
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cbcc(TieRule):
+    """Community-based Bayesian classifier combination, by variational Bayes.
+
+    Worker w is of community m_w; row c of the worker's confusion matrix has the Dirichlet distribution of the
+    community's pseudo-counts b[m_w, c].  The posterior is approximated by one in which labels, class prior, community
+    shares, and (community, matrix) of each worker are independent; the pseudo-counts are set to what makes the bound
+    largest (empirical Bayes) under a Gamma prior.
+
+    Args:
+        n_communities: number of communities; those that no worker needs stay empty.
+        diagonal, off_diagonal: pseudo-counts of right and wrong answers that a community has by default.
+        default_strength: how many workers those defaults weigh as much as: the rate of the Gamma prior, whose mode
+            they are.
+        community_pseudo_count: of each community, in the Dirichlet prior of the community shares.
+        class_pseudo_count: of each class, in the Dirichlet prior of the class prior.
+        max_iter: number of iterations at most.
+        tol: stop when no posterior probability moves by more than this.
+    """
+
+    n_communities: int = 3
+    diagonal: float = 4.0
+    off_diagonal: float = 1.0
+    default_strength: float = 1.0
+    community_pseudo_count: float = 10.0
+    class_pseudo_count: float = 1.0
+    max_iter: int = 500
+    tol: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(
+            self, "diagonal", "off_diagonal", "default_strength", "community_pseudo_count", "class_pseudo_count"
+        )
+        for name in ("n_communities", "max_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run variational Bayes from the vote shares and communities of equal numbers of workers by agreement.
+
+        Args:
+            crowd: the annotations; a worker's history counts as answers of the worker.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
+                distribution.
+
+        Returns:
+            The Aggregation; `objective` is the lower bound of the log evidence plus the log density of the communities'
+            pseudo-counts, up to a constant, `confusion` and `worker_quality` are posterior means.
+        """
+        fixed_prior = check_prior(prior, crowd)
+        posterior = first_posterior(crowd, fixed_prior)
+        past = 0.0 if crowd.history is None else crowd.history
+        counts = given_counts(crowd, posterior, history=False)
+        class_counts = posterior.sum(axis=0)
+        class_pseudo_counts = np.full(crowd.n_classes, self.class_pseudo_count)
+        default = dirichlet.diagonal_heavy(crowd.n_classes, self.diagonal, self.off_diagonal)
+        communities = spread_communities(counts + past, default, self.n_communities)
+        membership = np.full((crowd.n_workers, self.n_communities), 1 / self.n_communities)
+        objective: list[float] = []
+        converged = False
+        while len(objective) < self.max_iter and not converged:
+            before = membership
+            membership, shares = self.join(communities, counts + past, membership)
+            communities = fit_communities(communities, counts + past, membership, default, self.default_strength)
+            workers = dirichlet.update(communities[:, None], counts + past)
+            log_confusion = np.einsum("wm,mwcl->wcl", membership, workers.expected_log)
+            log_prior, bound = dirichlet.expected_log_prior(class_counts, class_pseudo_counts, fixed_prior)
+            bound += float(np.einsum("wm,mwc->", membership, dirichlet.minus_divergence(workers, counts)))
+            bound += float(shares.log_marginal + entr(membership).sum())
+            bound += self.default_strength * float((default * np.log(communities) - communities).sum())
+            step = expectation(crowd, log_confusion, log_prior, posterior)
+            objective.append(step.log_evidence + bound)
+            counts, class_counts = step.counts, step.class_counts
+            converged = max(step.moved, np.abs(membership - before).max()) <= self.tol
+        parameters = communities[:, None] + counts + past
+        class_prior = dirichlet.mean(class_pseudo_counts + class_counts) if fixed_prior is None else fixed_prior
+        right, variance = dirichlet.diagonal_moments(parameters)
+        expected = np.einsum("wm,mwc->wc", membership, right)
+        spread = np.einsum("wm,mwc->wc", membership, variance + (right - expected) ** 2)
+        return self.conclude(
+            crowd,
+            dirichlet.fill_unlabelled(crowd, posterior, class_prior),
+            class_prior,
+            confusion=np.einsum("wm,mwcl->wcl", membership, dirichlet.mean(parameters)),
+            counts=counts + past,
+            **dirichlet.quality(expected, spread, np.atleast_2d(class_prior).mean(axis=0)),
+            n_iter=len(objective),
+            converged=converged,
+            objective=objective,
+        )
+
+    def join(self, communities: Array, counts: Array, membership: Array) -> tuple[Array, dirichlet.Update]:
+        """The (n_workers, n_communities) distribution of each worker over communities, and that of their shares."""
+        pseudo_counts = np.full(self.n_communities, self.community_pseudo_count)
+        shares = dirichlet.update(pseudo_counts, membership.sum(axis=0))
+        log_marginal = dirichlet.update(communities[:, None], counts).log_marginal.sum(axis=2)
+        membership, _ = normalise_log(log_marginal.T + shares.expected_log)
+        return membership, dirichlet.update(pseudo_counts, membership.sum(axis=0))
+
+
+def spread_communities(counts: Array, default: Array, n_communities: int) -> Array:
+    """(n_communities, n_classes, n_classes) pseudo-counts of communities from the least to the most accurate.
+
+    Their accuracies are quantiles of the workers', by which no community depends on the order of workers or classes;
+    in size they are like the default.
+
+    Args:
+        counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
+        default: (n_classes, n_classes) pseudo-counts, with which the workers' accuracies are smoothed.
+    """
+    n_classes = len(default)
+    answers = counts.sum(axis=(1, 2))
+    right = np.trace(counts, axis1=1, axis2=2)
+    accuracy = ((right + default[0, 0]) / (answers + default[0].sum()))[answers > 0]
+    levels = (np.arange(n_communities) + 0.5) / n_communities
+    quantiles = np.quantile(accuracy, levels)[:, None, None]
+    shares = np.where(np.eye(n_classes, dtype=bool), quantiles, (1 - quantiles) / max(n_classes - 1, 1))
+    return default[0].sum() * shares
+
+
+def fit_communities(communities: Array, counts: Array, membership: Array, default: Array, strength: float) -> Array:
+    """One step of a fixed-point iteration for the communities' pseudo-counts; no step lowers the bound.
+
+    T. Minka, "Estimating a Dirichlet distribution", 2000, for the Polya distribution; here with a Gamma prior of mode
+    `default` and rate `strength`, which adds to its numerator and denominator.
+
+    Args:
+        communities: (n_communities, n_classes, n_classes).
+        counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
+        membership: (n_workers, n_communities).
+        default: (n_classes, n_classes).
+        strength: above 0.
+    """
+    parameters = communities[:, None] + counts
+    gain = digamma(parameters) - digamma(communities)[:, None]
+    total_gain = digamma(parameters.sum(axis=-1)) - digamma(communities.sum(axis=-1))[:, None]
+    weight = strength * default + communities * np.einsum("wm,mwcl->mcl", membership, gain)
+    return weight / (strength + np.einsum("wm,mwc->mc", membership, total_gain))[..., None]

@@ -1,0 +1,140 @@
+"""EBCC: every class is a mixture of subtypes, and all workers answer to the subtype.
+
+Y. Li, B. I. P. Rubinstein and T. Cohn, "Exploiting Worker Correlation for Label Aggregation in Crowdsourcing",
+ICML 2019.  Defaults as in the authors' experiments (yuan-li/truth-inference-at-scale).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.aggregation import dirichlet
+from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check_prior, first_posterior, vote_shares
+from crowdml.aggregation.confusion import FLOOR
+from crowdml.aggregation.subtypes import Priors, SubtypeInference
+from crowdml.aggregation.threads import n_threads, run_parts
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ebcc(TieRule):
+    """Enhanced Bayesian classifier combination, by mean-field variational Bayes with restarts.
+
+    An item of class c has a subtype m, and worker w gives it label l with probability v[w, c, m, l]: the items of a
+    subtype mislead the workers together, which makes their errors correlated given the class.  Subtypes have no meaning
+    of their own; with one a class this is IBCC.
+
+    Args:
+        n_groups: number of subtypes of each class.
+        group_pseudo_count: Dirichlet pseudo-count of a class's subtypes, all together (a_pi); a small one lets
+            subtypes die out.
+        diagonal: pseudo-count of right answers, for each class and subtype (a_v).
+        off_diagonal: pseudo-count of each wrong answer (b_v).
+        class_pseudo_count: of each class, in the Dirichlet prior of the class prior (alpha); "votes" takes the sums of
+            the vote shares.
+        n_restarts: runs from different random subtypes, drawn by `seed`; the one with the highest bound is kept.
+        max_iter: number of iterations of a run at most.
+        tol: stop a run when no class's posterior probability moves by more than this.
+    """
+
+    n_groups: int = 10
+    group_pseudo_count: float = 0.1
+    diagonal: float = 4.0
+    off_diagonal: float = 1.0
+    class_pseudo_count: float | Literal["votes"] = "votes"
+    n_restarts: int = 40
+    max_iter: int = 500
+    tol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive(self, "group_pseudo_count", "diagonal", "off_diagonal")
+        if isinstance(self.class_pseudo_count, str):
+            if self.class_pseudo_count != "votes":
+                raise ValueError(f'class_pseudo_count must be "votes" or a number, got {self.class_pseudo_count!r}')
+        else:
+            check_positive(self, "class_pseudo_count")
+        for name in ("n_groups", "n_restarts", "max_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run variational Bayes from the vote shares, divided at random among the subtypes of each class.
+
+        Args:
+            crowd: the annotations.  Each answer of a worker's history counts as an item with that answer alone, whose
+                class is known and whose subtype is not.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
+                distribution.
+
+        Returns:
+            The Aggregation; `objective` is the lower bound of the log evidence (of gold items jointly with their
+            class) in the run that was kept, `confusion` and `worker_quality` are posterior means over subtypes too.
+        """
+        fixed_prior = check_prior(prior, crowd)
+        priors = self._priors(crowd, fixed_prior)
+        start = first_posterior(crowd, fixed_prior)
+        parts = np.linspace(0, self.n_restarts, min(n_threads(), self.n_restarts) + 1).astype(int).tolist()
+        runs = run_parts(
+            lambda first, last: self._best_run(crowd, priors, start, range(first, last)), list(pairwise(parts))
+        )
+        best, converged = max(runs, key=_bound)
+        class_prior = dirichlet.mean(best.class_parameters()) if fixed_prior is None else fixed_prior
+        group_share = dirichlet.mean(best.group_parameters())
+        workers = best.worker_parameters()
+        # [w, m, c]: the Beta marginals of the right answers, by subtype.
+        right, variance = dirichlet.diagonal_moments(workers.transpose(0, 2, 1, 3))
+        return self.conclude(
+            crowd,
+            dirichlet.fill_unlabelled(crowd, best.posterior, class_prior),
+            class_prior,
+            confusion=np.einsum("cm,wcml->wcl", group_share, dirichlet.mean(workers)),
+            **dirichlet.quality(
+                np.einsum("cm,wmc->wc", group_share, right),
+                np.einsum("cm,wmc->wc", group_share**2, variance),
+                np.atleast_2d(class_prior).mean(axis=0),
+            ),
+            n_iter=len(best.objective),
+            converged=converged,
+            objective=best.objective,
+        )
+
+    def _best_run(self, crowd: CrowdLabels, priors: Priors, start: Array, restarts: range) -> _Run:
+        def run(restart: int) -> _Run:
+            rng = np.random.default_rng([self.seed, restart])
+            joint = rng.dirichlet(np.ones(self.n_groups), start.shape) * start[:, :, None]
+            inference = SubtypeInference(crowd, priors, joint)
+            converged = False
+            while len(inference.objective) < self.max_iter and not converged:
+                converged = inference.step() <= self.tol
+            return inference, converged
+
+        return max(map(run, restarts), key=_bound)
+
+    def _priors(self, crowd: CrowdLabels, fixed_prior: Array | None) -> Priors:
+        n_classes, n_groups = crowd.n_classes, self.n_groups
+        if self.class_pseudo_count == "votes":
+            classes = np.maximum(vote_shares(crowd).sum(axis=0), FLOOR)
+        else:
+            classes = np.full(n_classes, self.class_pseudo_count)
+        return Priors(
+            dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal),
+            np.full((n_classes, n_groups), self.group_pseudo_count / n_groups),
+            classes,
+            fixed_prior,
+        )
+
+
+_Run = tuple[SubtypeInference, bool]
+"""A run, and whether it converged."""
+
+
+def _bound(run: _Run) -> float:
+    return run[0].objective[-1]
