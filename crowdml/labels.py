@@ -105,9 +105,10 @@ class CrowdLabels:
 
     def _without_repeats(self, columns: dict[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
         pair = columns["item"].astype(np.int64) * self.n_workers + columns["worker"]
-        _, first = np.unique(pair, return_index=True)
-        if len(first) == len(pair):
+        in_order = np.sort(pair)
+        if (in_order[1:] != in_order[:-1]).all():
             return columns
+        _, first = np.unique(pair, return_index=True)
         if self.repeats == "error":
             repeated = np.ones(len(pair), bool)
             repeated[first] = False

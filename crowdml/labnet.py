@@ -18,35 +18,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from torch import nn
 
-from crowdml.aggregation.base import Aggregation, TieRule, vote_shares
+from crowdml.aggregation.base import TieRule, vote_shares
 from crowdml.aggregation.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
 from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.joint import JointResult, Trainings
 from crowdml.labels import CrowdLabels
-from crowdml.learning.base import Learner, Task, Trained
-from crowdml.learning.loop import predict_proba, train
-
-
-@dataclass(frozen=True, eq=False)
-class LabnetResult:
-    """What LABNET gives.
-
-    Attributes:
-        aggregation: the labels; `objective` holds -H_t, the network's mean log probability of the labels.
-        model: the network, as last trained.
-        n_trainings: network trainings, every fold counted.
-        n_images, seconds: training images seen and seconds spent, over all trainings.
-    """
-
-    aggregation: Aggregation
-    model: nn.Module
-    n_trainings: int
-    n_images: int
-    seconds: float
+from crowdml.learning.base import Learner, Task
 
 
 @dataclass(frozen=True)
@@ -90,9 +71,13 @@ class Labnet(TieRule):
         if not self.smoothing >= 0:
             raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
 
-    def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> LabnetResult:
-        """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done."""
-        networks = _Networks(self, learner, task)
+    def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
+        """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done.
+
+        The aggregation's `objective` holds -H_t, the network's mean log probability of the labels.
+        """
+        trainings = Trainings(learner, task)
+        network = _Network(self, trainings)
         start = posterior = self._first_labels(crowd)
         probabilities = np.empty(0)
         prior, confusion = np.empty(0), np.empty(0)
@@ -101,7 +86,7 @@ class Labnet(TieRule):
         while len(losses) <= self.max_iter and not converged:
             trained = due
             if trained:
-                probabilities = networks.train_and_predict(posterior)
+                probabilities = network.train_and_predict(posterior)
             label_probability = (posterior * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1)
             losses.append(-float(label_probability.mean()))
             due = losses[-1] > losses[-2]
@@ -116,7 +101,7 @@ class Labnet(TieRule):
             settled = np.abs(updated - posterior).max() < 1e-5
             converged = bool(settled and not due and not trained)
             posterior = updated
-        model = networks.finish(posterior)
+        model = network.finish(posterior)
         aggregation = self.conclude(
             crowd,
             posterior,
@@ -126,7 +111,7 @@ class Labnet(TieRule):
             converged=converged,
             objective=[-loss for loss in losses[1:]],
         )
-        return LabnetResult(aggregation, model, networks.n_trainings, networks.n_images, networks.seconds)
+        return trainings.result(aggregation, model)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
         if self.init == "em":
@@ -158,22 +143,19 @@ def calibrated(
     return at(best.x)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class _Networks:
-    """Trains the networks of one LABNET run and counts what they cost."""
+class _Network:
+    """The network of a run and the labels that it was last trained on."""
 
-    def __init__(self, options: Labnet, learner: Learner, task: Task) -> None:
-        self.n_trainings = self.n_images = 0
-        self.seconds = 0.0
-        self._options, self._learner, self._task = options, learner, task
+    def __init__(self, options: Labnet, trainings: Trainings) -> None:
+        self._options, self._trainings = options, trainings
         self._model: nn.Module | None = None
         self._trained_on: NDArray[np.float64] | None = None
-        self._n_epochs = 0
 
     def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
         if self._options.prior == "instance":
-            return self._out_of_fold(posterior)
-        return self._predict(self._train_on_all(posterior))
+            return self._trainings.predict_out_of_fold(posterior, self._options.folds)
+        return self._trainings.predict(self._train_on_all(posterior))
 
     def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
         """The network to be tested."""
@@ -185,42 +167,6 @@ class _Networks:
     def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
         """Train the network on all items, from where it is unless it starts anew every time."""
         start = None if self._options.reinit else self._model
-        self._model = self._train(posterior, model=start).model
+        self._model = self._trainings.train(posterior, model=start)
         self._trained_on = posterior
         return self._model
-
-    def _out_of_fold(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-        n_items = len(posterior)
-        fold = np.random.default_rng([self._task.seed, 1]).permutation(n_items) % self._options.folds
-        probabilities = np.empty_like(posterior)
-        for number in range(self._options.folds):
-            held_out = fold == number
-            model = self._train(posterior, items=np.flatnonzero(~held_out)).model
-            probabilities[held_out] = self._predict(model, np.flatnonzero(held_out))
-        return probabilities
-
-    def _train(
-        self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
-    ) -> Trained:
-        target = posterior.argmax(axis=1) if self._learner.target == "labels" else posterior
-        trained = train(
-            self._learner,
-            self._task,
-            target,
-            model=model,
-            items=None if items is None else torch.from_numpy(items),
-            stream=self.n_trainings,
-            first_epoch=self._n_epochs,
-            evaluate=items is None,
-        )
-        self.n_trainings += 1
-        self.n_images += trained.n_images
-        self.seconds += trained.seconds
-        self._n_epochs += self._task.recipe.epochs
-        return trained
-
-    def _predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        images = (
-            self._task.images if items is None else self._task.images[torch.from_numpy(items).to(self._task.device)]
-        )
-        return predict_proba(model, self._task, images).cpu().numpy().astype(np.float64)

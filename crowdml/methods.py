@@ -101,7 +101,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "spectral_em": Entry(
         "aggregator", "crowdml.aggregation.spectral_em:SpectralEm",
-        "Dawid-Skene EM started from moments of three groups of workers", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
+        "Dawid-Skene EM from a spectral start", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
     ),
     "minimax_entropy": Entry(
         "aggregator", "crowdml.aggregation.minimax_entropy:MinimaxEntropy",
@@ -137,12 +137,12 @@ REGISTRY: dict[str, Entry] = {
     ),
     "label_model": Entry(
         "aggregator", "crowdml.aggregation.label_model:LabelModel",
-        "Snorkel's label model: workers as labelling functions that abstain",
+        "Snorkel's label model, workers known by agreement in pairs",
         "Ratner, Hancock, Dunnmon, Sala, Pandey, Re, AAAI 2019",
     ),
     "laa": Entry(
         "aggregator", "crowdml.aggregation.laa:Laa",
-        "label-aware autoencoder", "Yin, Han, Zhang, Yu, IJCAI 2017",
+        "label-aware autoencoder LAA-B", "Yin, Han, Zhang, Yu, IJCAI 2017",
     ),
     "bila": Entry(
         "aggregator", "crowdml.aggregation.bila:Bila",
@@ -167,6 +167,7 @@ REGISTRY: dict[str, Entry] = {
     "crowdlab": Entry(
         "joint", "crowdml.crowdlab:CrowdlabTraining",
         "weighs the workers against a network's out-of-fold predictions", "Goh, Tkachenko, Mueller, arXiv 2210.06812",
+        learner_options={"target": "posterior"},
     ),
 }  # fmt: skip
 
@@ -239,10 +240,13 @@ def version(name: str) -> str:
 
 def _entries(name: str) -> tuple[Entry, Entry]:
     source_name, plus, learner_name = name.partition("+")
-    source_name = ALIASES.get(source_name, source_name)
     sources = [key for key, entry in REGISTRY.items() if entry.kind != "learner"]
     learners = [key for key, entry in REGISTRY.items() if entry.kind == "learner"]
-    source = _foreign(source_name) if ":" in source_name else REGISTRY[check_name("method", source_name, sources)]
+    if ":" in source_name:
+        source = _foreign(source_name)
+    else:
+        check_name("method", source_name, [*sources, *ALIASES])
+        source = REGISTRY[ALIASES.get(source_name, source_name)]
     learner = REGISTRY[check_name("learner", learner_name, learners) if plus else "base"]
     return source, learner
 

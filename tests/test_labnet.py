@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from crowdml import labnet as labnet_module
+from crowdml import joint
 from crowdml.aggregation import DawidSkene
 from crowdml.aggregation.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
@@ -55,7 +55,7 @@ def test_training_is_triggered_by_a_growing_loss_only(monkeypatch) -> None:
         trainings.append(stream)
         return Trained(model=Fixed([0.5, 0.3, 0.2]), n_images=1, seconds=0.0)
 
-    monkeypatch.setattr(labnet_module, "train", count)
+    monkeypatch.setattr(joint, "train", count)
     result = Labnet().fit(crowd, task_for(60, 3, [1 / 3] * 3), CrossEntropy())
     losses = [0.0, *(-value for value in result.aggregation.objective)]
     expected = 1 + sum(now > before for before, now in pairwise(losses[:-1]))
@@ -110,8 +110,8 @@ def test_out_of_fold_networks_never_saw_the_items_they_predict(monkeypatch) -> N
         return torch.full((len(images), 3), 1 / 3)
 
     kept: list[nn.Module] = []
-    monkeypatch.setattr(labnet_module, "train", remember)
-    monkeypatch.setattr(labnet_module, "predict_proba", predict)
+    monkeypatch.setattr(joint, "train", remember)
+    monkeypatch.setattr(joint, "predict_proba", predict)
     result = Labnet(prior="instance", folds=4, final_training=True).fit(crowd, task, CrossEntropy())
     assert all(not trained_on & rows for trained_on, rows in predicted)
     for start in range(0, len(predicted), 4):

@@ -88,7 +88,7 @@ class GroupMoments(NamedTuple):
 
     Attributes:
         votes: (3, n_items, n_classes) how many workers of the group gave the item that label.
-        pair: (3, 3, n_classes, n_classes) mean of the products z_g z_h'; unused where g = h.
+        pair: (3, 3, n_classes, n_classes) mean of the products z_g z_h'; zero where g = h.
         triple: (n_classes, n_classes, n_classes) mean of the products of z_0, z_1 and z_2.
         second: (3, n_classes, n_classes) sum_c p_c m_gc m_gc' of each group's mean votes m_gc in class c.
     """
@@ -115,7 +115,10 @@ def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments |
     n_items, n_classes = crowd.n_items, crowd.n_classes
     cell = (group[crowd.worker] * n_items + crowd.item) * n_classes + crowd.label
     votes = np.bincount(cell, minlength=3 * n_items * n_classes).reshape(3, n_items, n_classes).astype(np.float64)
-    pair = np.stack([[first.T @ second for second in votes] for first in votes]) / n_items
+    pair = np.zeros((3, 3, n_classes, n_classes))
+    for a, b in ((0, 1), (1, 2), (2, 0)):
+        pair[a, b] = votes[a].T @ votes[b] / n_items
+        pair[b, a] = pair[a, b].T
     second = np.empty((3, n_classes, n_classes))
     for a, b, c in ((1, 2, 0), (2, 0, 1), (0, 1, 2)):
         spectrum = np.linalg.svd(pair[a, b], compute_uv=False)

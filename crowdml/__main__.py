@@ -1,0 +1,48 @@
+"""`python -m crowdml COMMAND`: aggregate, simulate, datasets, methods."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from crowdml.commands import aggregate, datasets, methods, simulate
+from crowdml.commands.options import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser
+from crowdml.names import check_name
+
+COMMANDS = {"aggregate": aggregate, "simulate": simulate, "datasets": datasets, "methods": methods}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0 done, 2 bad input, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given and not given[0].startswith("-"):
+            check_name("command", given[0], COMMANDS)
+        options = parser().parse_args(given)
+        options.run(options)
+    except (ValueError, OSError) as error:
+        # Bad input has one clear line; anything else is a bug and shows its traceback.
+        print(f"crowdml: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("crowdml: stopped; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def parser() -> Parser:
+    """The command line."""
+    command = Parser(
+        prog="crowdml",
+        description="Learn from crowdsourced labels: find the true labels, know the workers, simulate crowds.",
+        epilog="crowdml COMMAND --help shows the options of a command, with examples.\n"
+        "exit code: 0 done, 2 bad input, 130 interrupted",
+    )
+    commands = command.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in COMMANDS.items():
+        module.add_to(commands, name)
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

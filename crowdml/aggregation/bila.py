@@ -1,0 +1,105 @@
+"""BiLA: Dawid-Skene by amortised variational inference, in mini-batches.
+
+C. Hong, A. Ghiassi, Y. Zhou, R. Birke, L. Y. Chen, "Online Label Aggregation: A Variational Bayesian Approach", WWW
+2021 (arXiv 1807.07291), with the model of workers' confusion matrices.  A small network gives q(class | annotations),
+the evidence lower bound trains it together with the matrices, and the labels follow from the matrices by Bayes' rule,
+as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from crowdml.aggregation.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.base import Aggregation, check_prior, first_posterior
+from crowdml.aggregation.confusion import estimate_confusion, infer_posterior
+from crowdml.labels import CrowdLabels
+
+START_SMOOTHING = 0.1
+"""Added to each cell of the counts that the matrices start from: they are trained as logits, which must be finite."""
+
+
+@dataclass(frozen=True)
+class Bila(Training):
+    """Amortised variational Dawid-Skene.
+
+    Differs from the authors' code: an answer is read as one of n_workers
+    * n_classes, not as a number; Adam takes the place of RMSProp with clipped gradients; the network learns the vote
+    shares first; and the divergence has its full weight, not 0.1.
+
+    Args:
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.
+        hidden: widths of the network's two hidden layers, with tanh (the authors').  They start from random weights, so
+            the answer depends on `seed`, and on the order of workers and classes as another seed would.
+    """
+
+    hidden: tuple[int, int] = (64, 32)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.hidden) != 2 or min(self.hidden) < 1:
+            raise ValueError(f"hidden must be two widths of at least 1, got {self.hidden}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Train network and matrices.
+
+        Args:
+            crowd: the annotations.
+            prior: (n_classes,) or (n_items, n_classes), normalised here.  None is the mean of the vote shares.
+
+        Returns:
+            The Aggregation; `objective` is the bound of an item, mean over each epoch.
+        """
+        given_prior = check_prior(prior, crowd)
+        shares = first_posterior(crowd, given_prior)
+        class_prior = shares.mean(axis=0) if given_prior is None else given_prior
+        draws = torch.Generator().manual_seed(self.seed)
+        trained = train(
+            self,
+            crowd,
+            TanhNetwork(crowd, self.hidden, draws),
+            draws,
+            shares,
+            log_floored(class_prior),
+            np.log(estimate_confusion(crowd, shares, START_SMOOTHING)),
+        )
+        posterior, _ = infer_posterior(crowd, trained.confusion, class_prior)
+        return self.conclude(
+            crowd,
+            posterior,
+            class_prior,
+            confusion=trained.confusion,
+            n_iter=self.epochs,
+            objective=trained.objective,
+        )
+
+
+class TanhNetwork(Encoder):
+    """Two hidden layers over the sum of a learnt vector for each answer."""
+
+    def __init__(self, crowd: CrowdLabels, hidden: tuple[int, int], draws: torch.Generator) -> None:
+        super().__init__()
+        widths = (*hidden, crowd.n_classes)
+        # Whatever the number of annotations an item has, what enters a tanh starts with a variance near one.
+        mean_labels = max(crowd.n_annotations / crowd.n_items, 1.0)
+        self.table = _weights((crowd.n_workers * crowd.n_classes, widths[0]), mean_labels, draws)
+        self.first_bias = nn.Parameter(torch.zeros(widths[0], dtype=torch.float64))
+        self.second = _weights((widths[0], widths[1]), widths[0], draws)
+        self.second_bias = nn.Parameter(torch.zeros(widths[1], dtype=torch.float64))
+        self.third = _weights((widths[1], widths[2]), widths[1], draws)
+        self.third_bias = nn.Parameter(torch.zeros(widths[2], dtype=torch.float64))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See Encoder."""
+        features = torch.tanh(batch.add_up(self.table) + self.first_bias)
+        features = torch.tanh(features @ self.second + self.second_bias)
+        return features @ self.third + self.third_bias
+
+
+def _weights(shape: tuple[int, int], n_inputs: float, draws: torch.Generator) -> nn.Parameter:
+    return nn.Parameter(torch.randn(shape, dtype=torch.float64, generator=draws) / n_inputs**0.5)

@@ -1,0 +1,102 @@
+"""LAA: the label-aware autoencoder, a linear encoder of an item's annotations and a decoder of each worker's labels.
+
+L. Yin, J. Han, W. Zhang, Y. Yu, "Aggregating Crowd Wisdoms with Label-aware Autoencoders", IJCAI 2017, model LAA-B:
+q_i = softmax(b + the sum of W[w, l] over i's annotations) is a weighted vote, each worker's label a vector of weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from crowdml.aggregation.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.base import Aggregation, check_prior, first_posterior, keep_gold
+from crowdml.labels import CrowdLabels
+
+
+@dataclass(frozen=True)
+class Laa(Training):
+    """The label-aware autoencoder LAA-B.
+
+    All weights start from zero, not from small random numbers: the encoder is pretrained on a problem with one optimum,
+    so the start tells nothing, and the answer follows any order of workers, items and classes.  Only a crowd of more
+    than `batch_size` items is split at random, by `seed`.
+
+    Args:
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.  The authors
+            weigh the divergence by 0.0001, which lets the posterior drift from unbalanced classes (an error above 70 %
+            on product, where 0.1 gives 10 %).
+        encoder_penalty: weight of the mean absolute encoder weight, the authors' 0.005.
+    """
+
+    epochs: int = 200
+    kl_weight: float = 0.1
+    smoothing: float = 0.0
+    encoder_penalty: float = 0.005
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.encoder_penalty >= 0:
+            raise ValueError(f"encoder_penalty must not be negative, got {self.encoder_penalty}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Train the autoencoder.
+
+        Args:
+            crowd: the annotations.
+            prior: (n_classes,) or (n_items, n_classes), normalised here.  None is the authors': the vote shares.
+
+        Returns:
+            The Aggregation: the encoder's posterior, the prior for an item without annotations.  `objective` is minus
+            the loss of each epoch.
+        """
+        given_prior = check_prior(prior, crowd)
+        shares = first_posterior(crowd, given_prior)
+        item_prior = shares if given_prior is None else np.broadcast_to(given_prior, shares.shape)
+        trained = train(
+            self,
+            crowd,
+            WeightedVote(crowd, self.encoder_penalty),
+            torch.Generator().manual_seed(self.seed),
+            shares,
+            log_floored(item_prior),
+            np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes)),
+        )
+        labelled = crowd.labels_per_item[:, None] > 0
+        posterior = keep_gold(crowd, np.where(labelled, trained.posterior, item_prior))
+        return self.conclude(
+            crowd,
+            posterior,
+            given_prior,
+            confusion=trained.confusion,
+            n_iter=self.epochs,
+            objective=trained.objective,
+        )
+
+
+class WeightedVote(Encoder):
+    """A linear encoder.
+
+    Args:
+        crowd: whose workers and classes it has weights for.
+        penalty: weight of the mean absolute weight.
+    """
+
+    def __init__(self, crowd: CrowdLabels, penalty: float) -> None:
+        super().__init__()
+        n_answers = crowd.n_workers * crowd.n_classes
+        self.weight = nn.Parameter(torch.zeros(n_answers, crowd.n_classes, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(crowd.n_classes, dtype=torch.float64))
+        self._penalty = penalty
+
+    def forward(self, batch: Batch) -> Tensor:
+        """See Encoder."""
+        return batch.add_up(self.weight) + self.bias
+
+    def penalty(self) -> Tensor:
+        """The authors' L1 penalty."""
+        return self._penalty * self.weight.abs().mean()

@@ -1,0 +1,17 @@
+"""Files in and out: the annotations of a crowd, labels of items, and tables."""
+
+from crowdml.files.faults import FileError
+from crowdml.files.formats import Progress
+from crowdml.files.reading import Columns, read_columns, read_crowd, read_labels
+from crowdml.files.writing import check_writable, write_tables
+
+__all__ = [
+    "Columns",
+    "FileError",
+    "Progress",
+    "check_writable",
+    "read_columns",
+    "read_crowd",
+    "read_labels",
+    "write_tables",
+]

@@ -1,0 +1,219 @@
+"""Columns of a CSV, JSON-lines or Parquet file as a stream of dictionary-encoded batches.
+
+Each value is stored once a batch and as a number of four bytes a row, so that a file far larger than memory's worth of
+Python objects passes through.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from crowdml.files.faults import (
+    Fault,
+    FileError,
+    csv_fault,
+    csv_header,
+    csv_line,
+    json_fault,
+    json_first,
+    json_line,
+)
+
+Progress = Callable[[int, int], None]
+"""Called with how much of the input is read and how much there is, in bytes (text) or rows (Parquet)."""
+
+ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+
+_BLOCK = 1 << 22  # bytes of text; the CSV reader reads up to 32 blocks ahead
+_BATCH_ROWS = 1 << 20
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+_JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+def ending(path: Path) -> str:
+    """The ending that says a file's format.
+
+    Raises:
+        FileError: it says none that we know.
+    """
+    for known in ENDINGS:
+        if path.name.lower().endswith(known):
+            return known.removesuffix(".gz")
+    raise FileError(f"{path}: the ending must be one of {', '.join(ENDINGS)}")
+
+
+def parts(path: Path) -> list[Path]:
+    """The file itself, or the Parquet files of a folder in the order of their names.
+
+    Raises:
+        FileError: no such file, a folder without Parquet files, or an ending that says no format.
+    """
+    if path.is_dir():
+        found = sorted(part for part in path.rglob("*.parquet") if part.is_file())
+        if not found:
+            raise FileError(f"{path}: the folder holds no .parquet files")
+        return found
+    if not path.exists():
+        raise FileError(f"{path}: no such file")
+    ending(path)
+    return [path]
+
+
+def batches(path: Path, columns: Sequence[str], progress: Progress | None = None) -> Iterator[list[pa.DictionaryArray]]:
+    """The wanted columns of one file, a list of arrays at a time.
+
+    Text of a CSV file is as given; other formats keep their types.
+
+    Raises:
+        FileError: a column is missing or there twice, or the file is malformed; says where.
+    """
+    read = {".csv": _csv, ".jsonl": _json, ".parquet": _parquet}[ending(path)]
+    try:
+        yield from read(path, columns, progress)
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise FileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def place(path: Path, row: int) -> str:
+    """How to say in which file and where a data row (from 0) is."""
+    form = ending(path)
+    if form == ".parquet":
+        return f"{path}, row {row + 1}"
+    return f"{path}, line {csv_line(path, row) if form == '.csv' else json_line(path, row)}"
+
+
+def _csv(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[list[pa.DictionaryArray]]:
+    header = csv_header(path)
+    if not header:
+        raise FileError(f"{path}: the file is empty")
+    _check_columns(path, columns, header)
+    with _Source(path, progress) as source:
+        try:
+            reader = pyarrow.csv.open_csv(
+                cast("IO[bytes]", source),
+                read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=dict.fromkeys(columns, _TEXT), include_columns=list(columns)
+                ),
+            )
+            for batch in reader:
+                yield [_encoded(path, name, batch.column(name)) for name in columns]
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            raise _at(path, csv_fault(path, columns), error) from error
+    # The reader takes an open quote as one value up to the end of the file.
+    if source.n_quotes % 2 and (fault := csv_fault(path, columns)):
+        raise _at(path, fault)
+
+
+def _json(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[list[pa.DictionaryArray]]:
+    first = json_first(path)
+    if not first:
+        raise FileError(f"{path}: the file is empty")
+    _check_columns(path, columns, list(first))
+    schema = pa.schema([(name, _json_type(path, name, first[name])) for name in columns])
+    with _Source(path, progress) as source:
+        try:
+            reader = pyarrow.json.open_json(
+                cast("IO[bytes]", source),
+                read_options=pyarrow.json.ReadOptions(block_size=_BLOCK),
+                parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            )
+            for batch in reader:
+                yield [_encoded(path, name, batch.column(name)) for name in columns]
+        except (pa.ArrowInvalid, OSError, EOFError) as error:
+            raise _at(path, json_fault(path, columns), error) from error
+
+
+def _parquet(path: Path, columns: Sequence[str], progress: Progress | None) -> Iterator[list[pa.DictionaryArray]]:
+    with pq.ParquetFile(path) as opened:
+        schema = opened.schema_arrow
+        _check_columns(path, columns, schema.names)
+        n_rows = opened.metadata.num_rows
+        text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+    with pq.ParquetFile(path, read_dictionary=text) as opened:
+        n_read = 0
+        for batch in opened.iter_batches(_BATCH_ROWS, columns=list(columns)):
+            yield [_encoded(path, name, batch.column(name)) for name in columns]
+            n_read += len(batch)
+            if progress:
+                progress(n_read, n_rows)
+
+
+def _encoded(path: Path, name: str, values: Any) -> pa.DictionaryArray:
+    """Dictionary-encoded, with whole numbers, other numbers and text each in one type over all files."""
+    if pa.types.is_nested(values.type):
+        raise FileError(f"{path}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
+    coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    coded.dictionary.validate(full=True)  # only the CSV reader looks whether text is UTF-8
+    distinct = pc.cast(coded.dictionary, _common_type(coded.type.value_type))
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), distinct)
+
+
+def _common_type(given: pa.DataType) -> pa.DataType:
+    if pa.types.is_integer(given):
+        return pa.int64()
+    if pa.types.is_floating(given):
+        return pa.float64()
+    if pa.types.is_large_string(given) or pa.types.is_string_view(given):
+        return pa.string()
+    return given
+
+
+def _json_type(path: Path, name: str, value: object) -> pa.DataType:
+    if value is None:
+        raise FileError(f"{path}, line 1: column {name!r} is empty")
+    if type(value) not in _JSON_TYPES:
+        raise FileError(f"{path}: column {name!r} holds {value!r}; ids and labels must be text or numbers")
+    return _JSON_TYPES[type(value)]
+
+
+def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> None:
+    for name in columns:
+        if name not in there:
+            raise FileError(f"{path}: column {name!r} is missing; the file has {', '.join(there)}")
+        if there.count(name) > 1:
+            raise FileError(f"{path}: column {name!r} is there {there.count(name)} times")
+
+
+def _at(path: Path, fault: Fault | None, error: Exception | None = None) -> FileError:
+    if fault is None:
+        return FileError(f"{path}: cannot be read: {' '.join(str(error).split())}")
+    return FileError(f"{path}, line {fault.line}: {fault.what}")
+
+
+class _Source(io.RawIOBase):
+    """The bytes of a file, unpacked if its name ends in .gz; reports progress and counts the double quotes."""
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self._file: IO[bytes] = path.open("rb")
+        self._stream = pa.CompressedInputStream(self._file, "gzip") if path.suffix == ".gz" else self._file
+        self._progress = progress
+        self._size = path.stat().st_size
+        self.n_quotes = 0
+
+    def readable(self) -> bool:
+        """Always: the stream is for reading."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, fewer at the end."""
+        data = self._stream.read(size)
+        self.n_quotes += data.count(b'"')
+        if self._progress:
+            self._progress(self._file.tell(), self._size)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()

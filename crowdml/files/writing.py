@@ -1,0 +1,106 @@
+"""Tables to files, whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from crowdml.files.faults import FileError
+from crowdml.files.formats import ending
+
+STDOUT = "-"
+"""In place of a file's name: CSV to standard output."""
+
+_JSON_ROWS = 1 << 18
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise FileError where a table cannot go; asked before long work, not after."""
+    if str(path) == STDOUT:
+        return
+    target = Path(path)
+    ending(target)
+    if target.is_dir():
+        raise FileError(f"{target}: is a folder")
+    if not os.access(target.parent, os.W_OK):
+        reason = "may not be written to" if target.parent.is_dir() else "is not there"
+        raise FileError(f"{target}: the folder {target.parent} {reason}")
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table to its file, in the format of the ending (.csv, .csv.gz, .parquet, .jsonl, .jsonl.gz).
+
+    Everything is written under temporary names first and renamed in the end, so that a failure or an interruption
+    leaves the old files, or none, and never half of one.
+
+    Raises:
+        FileError: an ending that says no format, a folder that is not there, or a write that fails.
+    """
+    for path in tables:
+        check_writable(path)
+    waiting: dict[Path, Path] = {}
+    try:
+        for path, frame in tables.items():
+            if path != STDOUT:
+                target = Path(path)
+                temporary = target.with_name(f".{os.getpid()}.{target.name}")
+                waiting[temporary] = target
+                _write(temporary, frame)
+        if STDOUT in tables:
+            _write_csv(sys.stdout.buffer, tables[STDOUT])
+        for temporary, target in waiting.items():
+            temporary.replace(target)
+    except OSError as error:
+        raise FileError(f"{', '.join(map(str, tables))}: cannot be written: {error.strerror or error}") from error
+    finally:
+        for temporary in waiting:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    form = ending(path)
+    if form == ".parquet":
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
+        return
+    # "detect" goes by the ending: .gz is packed, anything else is not.
+    with pa.output_stream(path, compression="detect") as out:
+        if form == ".csv":
+            _write_csv(out, frame)
+        else:
+            _write_json(out, frame)
+
+
+def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame) -> None:
+    """CSV with quotes only where a value needs them."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(table.column_names)
+    out.write(header.getvalue().encode())
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=_quoting(table))
+    pyarrow.csv.write_csv(table, out, options)
+
+
+def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
+    # A block at a time: pandas makes the whole text in memory before it writes.
+    for start in range(0, len(frame), _JSON_ROWS):
+        block = frame.iloc[start : start + _JSON_ROWS]
+        out.write(block.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode())
+
+
+def _quoting(table: pa.Table) -> Literal["needed", "none"]:
+    special = r'[",\r\n]'
+    text = (c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type))
+    return "needed" if any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in text) else "none"

@@ -1,0 +1,99 @@
+"""What the methods share that train networks to find the labels: counted trainings, out-of-fold predictions, a result.
+
+A network predicts for the items that it was trained on what it memorised, noise included.  So predictions that are to
+speak beside the workers come from networks trained on the other folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from crowdml.aggregation.base import Aggregation
+from crowdml.learning.base import Learner, Task
+from crowdml.learning.loop import predict_proba, train
+
+
+@dataclass(frozen=True, eq=False)
+class JointResult:
+    """What a joint method gives.
+
+    Attributes:
+        aggregation: the labels.
+        model: the network, as last trained.
+        n_trainings: network trainings, every fold counted.
+        n_images, seconds: training images seen and seconds spent, over all trainings.
+    """
+
+    aggregation: Aggregation
+    model: nn.Module
+    n_trainings: int
+    n_images: int
+    seconds: float
+
+
+class Trainings:
+    """Trains the networks of one run and counts what they cost."""
+
+    def __init__(self, learner: Learner, task: Task) -> None:
+        self.n_trainings = self.n_images = 0
+        self.seconds = 0.0
+        self._learner, self._task = learner, task
+        self._n_epochs = 0
+
+    def train(
+        self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
+    ) -> nn.Module:
+        """A network trained on the labels; only one trained on all items reports its test accuracy.
+
+        Args:
+            posterior: (n_items, n_classes).
+            model: go on from this one instead of a fresh one.
+            items: (n,) indices of the items to train on; by default all.
+        """
+        target = posterior.argmax(axis=1) if self._learner.target == "labels" else posterior
+        trained = train(
+            self._learner,
+            self._task,
+            target,
+            model=model,
+            items=None if items is None else torch.from_numpy(items),
+            stream=self.n_trainings,
+            first_epoch=self._n_epochs,
+            evaluate=items is None,
+        )
+        self.n_trainings += 1
+        self.n_images += trained.n_images
+        self.seconds += trained.seconds
+        self._n_epochs += self._task.recipe.epochs
+        return trained.model
+
+    def predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """(n, n_classes) what a network predicts for the training items, or for some of them."""
+        images = self._task.images
+        if items is not None:
+            images = images[torch.from_numpy(items).to(self._task.device)]
+        return predict_proba(model, self._task, images).cpu().numpy().astype(np.float64)
+
+    def predict_out_of_fold(self, posterior: NDArray[np.float64], folds: int) -> NDArray[np.float64]:
+        """(n_items, n_classes) what networks predict for each item that were trained on the other folds.
+
+        Args:
+            posterior: (n_items, n_classes) labels to train on.
+            folds: into how many parts the items are split, the same for every call of a task.
+        """
+        fold = np.random.default_rng([self._task.seed, 1]).permutation(len(posterior)) % folds
+        probabilities = np.empty_like(posterior)
+        for number in range(folds):
+            held_out = fold == number
+            model = self.train(posterior, items=np.flatnonzero(~held_out))
+            probabilities[held_out] = self.predict(model, np.flatnonzero(held_out))
+        return probabilities
+
+    def result(self, aggregation: Aggregation, model: nn.Module) -> JointResult:
+        """The result, with the costs so far."""
+        return JointResult(aggregation, model, self.n_trainings, self.n_images, self.seconds)
