@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.load import PATTERN_ORDER, method_order, panels, summarise
-from analysis.tables import ACCURACY, ERROR, Measure
+from analysis.tables import ACCURACY, ERROR, PARTIAL_PATTERNS, Measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure
                     line["n_workers"], line["mean"], yerr=line["std"].fillna(0).to_numpy(),
                     color=colour, marker=marker, markersize=5, linewidth=1.6, capsize=2.5, label=method,
                 )  # fmt: skip
-            affected = ", affected classes" if pattern.startswith("flip") else ""
+            affected = ", affected classes" if pattern.partition(" ")[0] in PARTIAL_PATTERNS else ""
             ax.set_title(f"{pattern}{affected}" if row == 0 else "", fontsize=11)
             ax.set_xticks(n_workers)
             if row == len(rates) - 1:

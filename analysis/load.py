@@ -12,11 +12,16 @@ import pandas as pd
 from sweeps.schema import AXES
 from sweeps.store import ResultStore
 
-PANEL_AXES = ["dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "missing"]
+PANEL_AXES = [
+    "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
+    "assignment_options", "missing",
+]  # fmt: skip
 """Cells that differ in one of these stand in different tables."""
 ROW_AXES = ["pattern", "n_workers", "missing_rate"]
 """The rows of a LABNET table."""
 PATTERN_ORDER = ("uniform", "bimodal", "flip")
+REAL = "real"
+"""The pattern of cells on crowds of real workers, which stand in tables of their own."""
 
 
 def load(results: str | Path) -> pd.DataFrame:
@@ -60,11 +65,15 @@ def with_names(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(title, its ok cells) for each combination of PANEL_AXES; the title says what tells it from the others."""
-    ok = cells[cells["status"] == "ok"]
+    """(title, its ok cells) for each combination of PANEL_AXES; the title says what tells it from the others.
+
+    Cells on crowds of real workers are in no panel: see `analysis.crowds`.
+    """
+    ok = cells[(cells["status"] == "ok") & (cells["pattern"] != REAL)]
     for _, group in ok.groupby(PANEL_AXES, dropna=False, sort=True):
         first = group.iloc[0]
-        yield _title(first, cells[cells["dataset"] == first["dataset"]]), group
+        # Beside real crowds without a number of workers, pandas keeps the numbers of the others as floats.
+        yield _title(first, cells[cells["dataset"] == first["dataset"]]), group.astype({"n_workers": int})
 
 
 def summarise(panel: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -106,13 +115,13 @@ def _with_axes(results: str | Path, table: str, cells: pd.DataFrame | None) -> p
 
 def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:
     several = options.groupby(kinds).nunique() > 1
-    texts = [
-        f"{kind} ({', '.join(f'{key}={value}' for key, value in json.loads(option).items()) or 'defaults'})"
-        if several[kind]
-        else kind
-        for kind, option in zip(kinds, options, strict=True)
-    ]
+    texts = [with_options(kind, option) if several[kind] else kind for kind, option in zip(kinds, options, strict=True)]
     return pd.Series(texts, index=kinds.index, dtype=object)
+
+
+def with_options(kind: str, options: str) -> str:
+    """A name with its options, of which `options` is the JSON text."""
+    return f"{kind} ({', '.join(f'{key}={value}' for key, value in json.loads(options).items()) or 'defaults'})"
 
 
 def _title(cell: pd.Series, same_dataset: pd.DataFrame) -> str:
@@ -126,8 +135,12 @@ def _title(cell: pd.Series, same_dataset: pd.DataFrame) -> str:
         parts.append(f"{cell['n_train']:.0f} training items")
     elif varies["n_train"]:
         parts.append("all training items")
-    if varies["worker_model"]:
+    if varies["worker_options"]:
+        parts.append(f"{with_options(cell['worker_model'], cell['worker_options'])} workers")
+    elif varies["worker_model"]:
         parts.append(f"{cell['worker_model']} workers")
+    if cell["assignment"] != "every_item":
+        parts.append(with_options(cell["assignment"], cell["assignment_options"]))
     if varies["missing"]:
         parts.append(f"missing rule {cell['missing']}")
     if pd.notna(cell["recipe"]):

@@ -42,10 +42,10 @@ def published(name: str) -> pd.DataFrame:
 def compare(cells: pd.DataFrame) -> pd.DataFrame:
     """Our means beside LABNET's Tables 1 and 2, one row a published cell, measure and method of ours.
 
-    Only cells in the paper's setting count: the whole training set, workers who are all alike, a missing rate rounded
-    down to whole labels.  Label-only data sets (`cifar10_labels`) stand for their data set in the aggregation error.
-    Ours are over the classes that the pattern can change, as the paper's are.  Nothing but seeds is averaged: several
-    networks, recipes or options of a method give several rows.
+    Only cells in the paper's setting count: the whole training set, workers who are all alike and label everything, a
+    missing rate rounded down to whole labels.  Label-only data sets (`cifar10_labels`) stand for their data set in the
+    aggregation error.  Ours are over the classes that the pattern can change, as the paper's are.  Nothing but seeds is
+    averaged: several networks, recipes or options of a method give several rows.
 
     Args:
         cells: of `analysis.load.load`.
@@ -55,7 +55,12 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
         ours_std, n_seeds, published, published_std, difference (ours minus published); in percent and points.
     """
     paper = pd.concat([published(name) for name in LABNET_TABLES])
-    alike = cells["n_train"].isna() & (cells["worker_model"] == "homogeneous") & (cells["missing"] == "floor")
+    alike = (
+        cells["n_train"].isna()
+        & (cells["worker_model"] == "homogeneous")
+        & (cells["assignment"] == "every_item")
+        & (cells["missing"] == "floor")
+    )
     made = []
     for title, panel in panels(cells[alike]):
         setting = {

@@ -14,6 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from analysis import published, statistics
+from analysis.crowds import crowd_tables
 from analysis.load import load, load_curves, with_names
 from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
 
@@ -34,9 +35,9 @@ class Report:
 
 
 def summary(cells: pd.DataFrame) -> Group:
-    """The LABNET-style tables of some cells (`ResultStore.read_cells`, or `load`), for the terminal."""
+    """The tables of some cells (`ResultStore.read_cells`, or `load`), for the terminal."""
     named = cells if "method_name" in cells else with_names(cells)
-    drawn = [to_rich(table) for table in tables(named)]
+    drawn = [to_rich(table) for table in (*tables(named), *crowd_tables(named))]
     return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
 
 
@@ -58,7 +59,7 @@ def write_report(results: str | Path, out: str | Path | None = None, *, cells: p
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
         cells = load(results)
-    made = tables(cells)
+    made = [*tables(cells), *crowd_tables(cells)]
     drawn = figures(cells, load_curves(results, cells))
     comparison = published.compare(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
@@ -67,7 +68,7 @@ def write_report(results: str | Path, out: str | Path | None = None, *, cells: p
     for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
         files.append(_write(folder / name, "\n".join(render(table) for table in made)))
     for number, table in enumerate(made, 1):
-        short = "accuracy" if table.measure is ACCURACY else "error"
+        short = table.measure.title.rpartition(" ")[2]
         files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
     for name, figure in drawn.items():
         for kind in ("png", "svg"):

@@ -75,4 +75,4 @@ def average_ranks(cells: pd.DataFrame, measure: Measure) -> pd.Series:
 
 def _by_method(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     ok = cells[(cells["status"] == "ok") & cells[measure.column].notna()]
-    return ok.pivot_table(index=PAIR_AXES, columns="method_name", values=measure.column, dropna=False).dropna(how="all")
+    return ok.groupby([*PAIR_AXES, "method_name"], dropna=False)[measure.column].mean().unstack("method_name")

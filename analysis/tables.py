@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,10 @@ Row = tuple[str, int, float]
 """Pattern, n_workers, missing_rate."""
 
 ROW_HEAD = ("pattern", "workers", "missing")
+TERMINAL_WIDTH = 80
+_HEADS = dict(zip(ROW_AXES, ROW_HEAD, strict=True))
+PARTIAL_PATTERNS = ("flip", "asymmetric")
+"""Patterns that leave some classes clean."""
 
 
 @dataclass(frozen=True)
@@ -51,37 +56,48 @@ class Table:
     Args:
         title: what its cells share.
         measure: what it shows.
-        rows: (pattern, n_workers, missing_rate) of each row.
-        methods: its columns.
-        mean, std: (n_rows, n_methods) percent; NaN where there is no cell, or one seed.
+        rows: name of each row, one entry for each of `axes`: (pattern, n_workers, missing_rate).
+        columns: methods, or crowds.
+        mean, std: (n_rows, n_columns) percent; NaN where there is no cell, or one seed.
         n_seeds: fewest and most seeds behind a mean.
+        axes: what the entries of a row's name are.
+        best_of: whether the methods that compete stand in one "row" or one "column".
     """
 
     title: str
     measure: Measure
-    rows: tuple[Row, ...]
-    methods: tuple[str, ...]
+    rows: tuple[tuple[str | int | float, ...], ...]
+    columns: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     n_seeds: tuple[int, int]
+    axes: tuple[str, ...] = tuple(ROW_AXES)
+    best_of: Literal["row", "column"] = "row"
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Titles of the columns with the rows' names."""
+        return tuple(_HEADS.get(axis, axis) for axis in self.axes)
 
     @property
     def best(self) -> NDArray[np.bool_]:
-        """(n_rows, n_methods) the winners of each row, ties at the printed precision included."""
-        if len(self.methods) < 2:
+        """(n_rows, n_columns) the winners, ties at the printed precision included."""
+        axis = 1 if self.best_of == "row" else 0
+        if self.mean.shape[axis] < 2:
             return np.zeros(self.mean.shape, bool)
         shown = np.array([[float(f"{mean:.2f}") for mean in row] for row in self.mean])
-        extreme = np.nanmax if self.measure.best == "max" else np.nanmin
-        return shown == extreme(shown, axis=1, keepdims=True)
+        extreme = np.fmax if self.measure.best == "max" else np.fmin
+        return shown == extreme.reduce(shown, axis=axis, keepdims=True)
 
     @property
     def caption(self) -> str:
-        """Title, measure, unit, seeds and, with flip, over which classes."""
+        """Title, measure, unit, seeds and, where a pattern leaves classes clean, over which classes."""
         low, high = self.n_seeds
         seeds = f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
         spread = "mean ± std over " if high > 1 else ""
-        flip = "; flip: affected classes" if any(pattern.startswith("flip") for pattern, _, _ in self.rows) else ""
-        return f"{self.title}: {self.measure.title} (%), {spread}{seeds}{flip}"
+        first = {str(row[0]).partition(" ")[0] for row in self.rows} if self.axes[0] == "pattern" else set()
+        partial = "".join(f"; {pattern}: affected classes" for pattern in PARTIAL_PATTERNS if pattern in first)
+        return f"{self.title}: {self.measure.title} (%), {spread}{seeds}{partial}"
 
     def cell(self, row: int, column: int) -> str:
         """The text of one entry."""
@@ -92,7 +108,7 @@ class Table:
 
 
 def tables(cells: pd.DataFrame) -> list[Table]:
-    """Of each panel a table of each measure it has: accuracy, then aggregation error."""
+    """Of each panel of simulated workers a table of each measure it has: accuracy, then aggregation error."""
     made = []
     for title, panel in panels(cells):
         made += [_table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()]
@@ -100,84 +116,82 @@ def tables(cells: pd.DataFrame) -> list[Table]:
 
 
 def to_rich(table: Table) -> Group:
-    """For the terminal, the best of each row in bold green; five methods fit 80 columns."""
-    drawn = terminal_table(table.methods)
-    best, last = table.best, None
-    for number, row in enumerate(table.rows):
-        pattern, *rest = row_texts(row)
-        if last not in (None, pattern):
-            drawn.add_section()
-        entries = [_terminal_entry(table, number, column, bold=won) for column, won in enumerate(best[number])]
-        drawn.add_row(Text("" if pattern == last else pattern), *rest, *entries)
-        last = pattern
-    return Group(Text(table.caption, style="bold"), "", drawn, "")
+    """For the terminal, the best in bold green; what is wider than TERMINAL_WIDTH goes on below."""
+    parts = [part for block in _blocks(table) for part in (_drawn(table, block), "")]
+    return Group(Text(table.caption, style="bold"), "", *parts)
 
 
-def terminal_table(methods: Sequence[str]) -> RichTable:
-    """A terminal table of ROW_AXES and methods, still without rows; long method names are broken over lines."""
+def terminal_table(columns: Sequence[str], head: Sequence[str] = ROW_HEAD) -> RichTable:
+    """A terminal table of a head and columns, still without rows; long names are broken over lines."""
     drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    for name in ROW_HEAD:
-        drawn.add_column(name, justify="left" if name == "pattern" else "right", vertical="bottom", overflow="fold")
-    for method in methods:
-        header = Text(re.sub(r"(?<=[_+:,]) ?| (?=\()", "\n", method))
+    for place, name in enumerate(head):
+        drawn.add_column(name, justify="right" if place else "left", vertical="bottom", overflow="fold")
+    for column in columns:
+        header = Text(_broken(column))
         drawn.add_column(header, justify="right", vertical="bottom", overflow="fold")
     return drawn
 
 
 def to_markdown(table: Table) -> str:
-    """A GitHub table, the best of each row in bold."""
+    """A GitHub table, the best in bold."""
     rows = [(*row_texts(row), *_marked(table, number, "**", "**")) for number, row in enumerate(table.rows)]
-    return markdown_table(table.caption, table.methods, rows)
+    return markdown_table(table.caption, table.columns, rows, table.head)
 
 
-def markdown_table(caption: str, methods: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A GitHub table of ROW_HEAD and methods under a bold caption; all columns but the first are right-aligned."""
-    header = (*ROW_HEAD, *methods)
+def markdown_table(
+    caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], head: Sequence[str] = ROW_HEAD
+) -> str:
+    """A GitHub table of a head and columns under a bold caption; all columns but the first are right-aligned."""
+    header = (*head, *columns)
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     text = "".join(f"| {' | '.join(map(_escape_markdown, line))} |\n" for line in lines)
     return f"**{caption}**\n\n{text}"
 
 
 def to_html(table: Table) -> str:
-    """An HTML table, the best of each row of class best."""
+    """An HTML table, the best of class best."""
     rows = []
     for number, (row, best) in enumerate(zip(table.rows, table.best, strict=True)):
         entries = [
             f"<td{' class=best' if won else ''}>{table.cell(number, column)}</td>" for column, won in enumerate(best)
         ]
         rows.append((row, entries))
-    return html_table(table.caption, table.methods, rows)
+    return html_table(table.caption, table.columns, rows, table.head)
 
 
-def html_table(caption: str, methods: Sequence[str], rows: Sequence[tuple[Row, Sequence[str]]]) -> str:
-    """An HTML table of ROW_HEAD and methods under a heading; a row's entries are `<td>` elements."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in (*ROW_HEAD, *methods))
+def html_table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[tuple[str | int | float, ...], Sequence[str]]],
+    head: Sequence[str] = ROW_HEAD,
+) -> str:
+    """An HTML table of a head and columns under a heading; a row's entries are `<td>` elements."""
+    titles = "".join(f"<th>{html.escape(name)}</th>" for name in (*head, *columns))
     lines = []
     for row, entries in rows:
         names = "".join(f"<td>{html.escape(text)}</td>" for text in row_texts(row))
         lines.append(f"<tr>{names}{''.join(entries)}</tr>")
-    return f"<h3>{html.escape(caption)}</h3><table><tr>{head}</tr>{''.join(lines)}</table>"
+    return f"<h3>{html.escape(caption)}</h3><table><tr>{titles}</tr>{''.join(lines)}</table>"
 
 
-def row_texts(row: Row) -> tuple[str, str, str]:
+def row_texts(row: Sequence[str | int | float]) -> tuple[str, ...]:
     """A row's name as its first entries."""
-    pattern, n_workers, missing_rate = row
-    return pattern, str(n_workers), f"{missing_rate:g}"
+    return tuple(f"{part:g}" if isinstance(part, float) else str(part) for part in row)
 
 
 def to_latex(table: Table) -> str:
-    r"""A LaTeX table that needs the booktabs package, the best of each row in \textbf."""
+    r"""A LaTeX table that needs the booktabs package, the best in \textbf."""
     lines = [
         r"\begin{table}",
         rf"\caption{{{_latex(table.caption)}}}",
-        rf"\begin{{tabular}}{{lrr{'r' * len(table.methods)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1 + len(table.columns))}}}",
         r"\toprule",
-        " & ".join([*ROW_HEAD, *map(_latex, table.methods)]) + r" \\",
+        " & ".join([*map(_latex, (*table.head, *table.columns))]) + r" \\",
     ]
     last = None
     for number, row in enumerate(table.rows):
         pattern, *rest = row_texts(row)
-        if pattern != last:
+        if last is None or (pattern != last and rest):
             lines.append(r"\midrule")
         last = pattern
         entries = [text.replace("±", r"$\pm$") for text in _marked(table, number, r"\textbf{", "}")]
@@ -187,10 +201,10 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Numbers at full precision: a mean and a std column for each method."""
-    frame = pd.DataFrame(list(table.rows), columns=ROW_AXES)
-    for column, method in enumerate(table.methods):
-        frame[f"{method} mean"], frame[f"{method} std"] = table.mean[:, column], table.std[:, column]
+    """Numbers at full precision: two columns, mean and std, for each one of the table."""
+    frame = pd.DataFrame(list(table.rows), columns=list(table.axes))
+    for column, name in enumerate(table.columns):
+        frame[f"{name} mean"], frame[f"{name} std"] = table.mean[:, column], table.std[:, column]
     buffer = io.StringIO()
     frame.to_csv(buffer, index=False)
     return buffer.getvalue()
@@ -206,11 +220,45 @@ def _table(title: str, panel: pd.DataFrame, measure: Measure) -> Table:
         title=title,
         measure=measure,
         rows=tuple(rows),
-        methods=tuple(methods),
+        columns=tuple(methods),
         mean=mean.loc[rows, methods].to_numpy(float),
         std=std.loc[rows, methods].to_numpy(float),
         n_seeds=(int(seeds.min()), int(seeds.max())),
     )
+
+
+def _blocks(table: Table) -> list[list[int]]:
+    """The columns in runs that fit TERMINAL_WIDTH beside the rows' names."""
+    names = zip(table.head, *map(row_texts, table.rows), strict=True)
+    room = TERMINAL_WIDTH - sum(max(map(len, column)) for column in names) - len(table.head) + 1
+    blocks: list[list[int]] = []
+    left = 0
+    for number, name in enumerate(table.columns):
+        entries = [_terminal_entry(table, row, number, bold=False).plain for row in range(len(table.rows))]
+        width = 1 + max(map(len, [*_broken(name).split("\n"), *entries]))
+        if not blocks or width > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(number)
+        left -= width
+    return blocks
+
+
+def _drawn(table: Table, columns: Sequence[int]) -> RichTable:
+    drawn = terminal_table([table.columns[column] for column in columns], table.head)
+    last = None
+    for number, row in enumerate(table.rows):
+        pattern, *rest = row_texts(row)
+        if last not in (None, pattern) and rest:
+            drawn.add_section()
+        entries = [_terminal_entry(table, number, column, bold=table.best[number, column]) for column in columns]
+        drawn.add_row(Text("" if pattern == last else pattern), *rest, *entries)
+        last = pattern
+    return drawn
+
+
+def _broken(name: str) -> str:
+    return re.sub(r"(?<=[_+:,]) ?| (?=\()", "\n", name)
 
 
 def _terminal_entry(table: Table, row: int, column: int, *, bold: bool) -> Text:
@@ -220,7 +268,7 @@ def _terminal_entry(table: Table, row: int, column: int, *, bold: bool) -> Text:
 
 
 def _marked(table: Table, row: int, before: str, after: str) -> list[str]:
-    texts = [table.cell(row, column) for column in range(len(table.methods))]
+    texts = [table.cell(row, column) for column in range(len(table.columns))]
     return [f"{before}{text}{after}" if won else text for text, won in zip(texts, table.best[row], strict=True)]
 
 

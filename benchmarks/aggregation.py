@@ -34,7 +34,8 @@ from crowdml.aggregation.passes import expectation
 from crowdml.aggregation.threads import cut, n_threads, run_parts
 from crowdml.labels import CrowdLabels
 from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
-from crowdml.noise import make_pattern, simulate_crowd, worker_transitions
+from crowdml.noise import make_pattern, make_workers, simulate_crowd
+from crowdml.noise.assignment import Balanced
 
 OUT = Path(__file__).parent / "results" / "aggregation.csv"
 
@@ -54,19 +55,44 @@ class Case:
 def paper_crowd(n_classes: int) -> Made:
     """50,000 items x 9 workers, 60 % uniform noise, 30 % missing."""
     truth = np.arange(50_000) % n_classes
-    pattern = make_pattern("uniform", 0.6, "benchmark")
-    transitions = worker_transitions("homogeneous", pattern, 9, n_classes, np.random.default_rng(0))
-    return simulate_crowd(truth, transitions, missing_rate=0.3, seed=0), truth
+    rng = np.random.default_rng(0)
+    workers = make_workers("homogeneous", make_pattern("uniform", 0.6, "benchmark"), 9, n_classes, rng)
+    return simulate_crowd(truth, workers, missing_rate=0.3, seed=0), truth
 
 
-CASES: dict[str, Case] = {}
+def binary_crowd(n_items: int, labels_per_item: int, n_workers: int) -> Made:
+    """Two classes; abilities from a Beta distribution, 70 % right on average; workers take equally many items."""
+    truth = np.random.default_rng(1).integers(0, 2, n_items)
+    rng = np.random.default_rng(0)
+    workers = make_workers("beta_ability", make_pattern("uniform", 0.3, "benchmark"), n_workers, 2, rng)
+    return simulate_crowd(truth, workers, assignment=Balanced(labels_per_item), seed=0), truth
 
-MEMORY_LIMIT_GIB = 16
+
 HEADINGS = (
     "method", "s", "CPU s", "GiB", "crowd-kit s", "CPU s", "GiB", "times faster", "same labels", "error % (its)",
 )  # fmt: skip
-ALL = tuple(PAIRS)
 MANY_CLASSES = tuple(name for name, pair in PAIRS.items() if not pair.binary_only)
+VERY_LARGE = ("mv", "one_coin", "em")
+
+CASES = {
+    "classes-10": Case("50,000 items x 9 workers, 30 % missing, 10 classes", lambda: paper_crowd(10), MANY_CLASSES),
+    "classes-100": Case("50,000 items x 9 workers, 30 % missing, 100 classes", lambda: paper_crowd(100), MANY_CLASSES),
+    "binary-500k": Case(
+        "100,000 items x 5 labels, 500 workers, 2 classes", lambda: binary_crowd(100_000, 5, 500), tuple(PAIRS)
+    ),
+    "binary-10m": Case(
+        "1,000,000 items x 10 labels, 1,000 workers, 2 classes",
+        lambda: binary_crowd(1_000_000, 10, 1000),
+        VERY_LARGE,
+        peer=False,
+    ),
+    "binary-100m": Case(
+        "10,000,000 items x 10 labels, 1,000 workers, 2 classes",
+        lambda: binary_crowd(10_000_000, 10, 1000),
+        VERY_LARGE,
+        peer=False,
+    ),
+}
 
 
 def main() -> None:

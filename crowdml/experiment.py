@@ -6,130 +6,31 @@ that train a network.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crowdml import methods, networks
+from crowdml import methods
 from crowdml.aggregation.base import Aggregation
-from crowdml.datasets.base import ImageData
-from crowdml.labels import CrowdLabels
-from crowdml.learning.recipe import Recipe
+from crowdml.cell import Cell
+from crowdml.cell_crowd import CellCrowd, cell_crowd
+from crowdml.datasets import CrowdData, ImageData
 from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
-from crowdml.names import check_name
-from crowdml.noise import MISSING_RULES, PATTERNS, WORKER_MODELS, make_pattern, simulate_crowd, worker_transitions
-from crowdml.noise.patterns import NoisePattern
 
 if TYPE_CHECKING:
     from torch import nn
 
     from crowdml.learning.base import Task
 
-Options = tuple[tuple[str, Any], ...]
+__all__ = ["Cell", "CellResult", "NonFiniteResultError", "attempt_cell", "failed", "run_cell"]
 
 
 class NonFiniteResultError(ArithmeticError):
     """A cell ended with a metric that is NaN or infinite."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """Everything that determines one result.
-
-    Args:
-        dataset: name of a data set.
-        pattern: name of a noise pattern.
-        noise_rate: probability that a worker's label is drawn by the pattern instead of being right, in [0, 1).
-        n_workers: workers; each labels every item before the missing rate is applied.
-        missing_rate: share of an item's labels removed, in [0, 1).
-        method: name of a method.
-        seed: of the crowd, the network and the training.
-        network: name of a network, or None to aggregate only.
-        recipe: how the network is trained; given exactly when a network is.
-        n_train: training items used; None is all.
-        worker_model: name of a worker model.
-        missing: how a missing rate becomes a number of labels: "floor", "round" or "bernoulli".
-        pattern_options: options of the noise pattern; a mapping, or (name, value) pairs.
-        method_options: options of the method, likewise.
-
-    Raises:
-        ValueError: an unknown name or a value out of range, in the user's terms.
-    """
-
-    dataset: str
-    pattern: str
-    noise_rate: float
-    n_workers: int
-    missing_rate: float
-    method: str
-    seed: int
-    network: str | None = None
-    recipe: Recipe | None = None
-    n_train: int | None = None
-    worker_model: str = "homogeneous"
-    missing: str = "floor"
-    pattern_options: Options = ()
-    method_options: Options = ()
-
-    def __post_init__(self) -> None:
-        for name in ("noise_rate", "missing_rate"):
-            value = float(getattr(self, name))
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} must be in [0, 1), got {value:g}")
-            object.__setattr__(self, name, value)
-        if self.n_workers < 1:
-            raise ValueError(f"n_workers must be at least 1, got {self.n_workers}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        check_name("noise pattern", self.pattern, PATTERNS)
-        check_name("worker model", self.worker_model, WORKER_MODELS)
-        check_name("missing rule", self.missing, MISSING_RULES)
-        object.__setattr__(self, "method", methods.canonical(self.method))
-        if self.network is not None:
-            check_name("network", self.network, networks.names())
-        if self.n_train is not None and self.n_train < 1:
-            raise ValueError(f"n_train must be at least 1, got {self.n_train}")
-        if (self.network is None) != (self.recipe is None):
-            raise ValueError(f"network and recipe go together, got network={self.network!r} recipe={self.recipe!r}")
-        if self.network is None and methods.trains_networks_itself(self.method):
-            raise ValueError(f"method {self.method} trains a network; give network and recipe")
-        for name in ("pattern_options", "method_options"):
-            object.__setattr__(self, name, _freeze_options(getattr(self, name)))
-
-    @property
-    def id(self) -> str:
-        """16 hexadecimal digits: a hash of the cell's content and of its method's version."""
-        content = {**self.to_dict(), "method_version": methods.version(self.method)}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
-    def crowd_seed(self) -> int:
-        """Seed of the crowd: never depends on the method, the network, the missing rate or the worker count."""
-        key = (self.dataset, self.n_train, self.pattern, self.noise_rate, self.pattern_options, self.worker_model)
-        text = json.dumps([*key, self.seed])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cell as JSON-able values."""
-        content = {item.name: getattr(self, item.name) for item in fields(self)}
-        content["recipe"] = None if self.recipe is None else asdict(self.recipe)
-        content["pattern_options"] = dict(self.pattern_options)
-        content["method_options"] = dict(self.method_options)
-        return json.loads(json.dumps(content))
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Cell:
-        """The inverse of `to_dict`."""
-        recipe = content["recipe"]
-        return cls(**{**content, "recipe": None if recipe is None else Recipe(**recipe)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +41,8 @@ class CellResult:
         cell: the cell.
         status: "ok" or "failed".
         error: the traceback of a failed cell, else None.
-        aggregation_error: share of training items whose inferred label is wrong.
+        aggregation_error: share of training items, or of a real crowd's items with known truth, whose inferred label is
+            wrong.
         aggregation_error_affected: the same over the classes that the noise pattern can change.
         test_accuracy: share of test items the network classifies rightly, after the last epoch.
         test_accuracy_affected: the same over the test items of those classes.
@@ -183,7 +85,7 @@ class CellResult:
     workers: tuple[tuple[int, float, float], ...] = ()
 
 
-def attempt_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult:
+def attempt_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -> CellResult:
     """`run_cell`, with an exception turned into a failed result that holds its traceback."""
     start = time.perf_counter()
     try:
@@ -197,8 +99,8 @@ def failed(cell: Cell, error: str, seconds: float | None = None) -> CellResult:
     return CellResult(cell=cell, status="failed", error=error, seconds=seconds)
 
 
-def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult:
-    """Compute one cell: simulate the crowd, infer the labels, train and test the network.
+def run_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -> CellResult:
+    """Compute one cell: simulate the crowd, or take the real one, infer the labels, train and test the network.
 
     Args:
         cell: what to compute.
@@ -213,14 +115,17 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
         raise ValueError(f"cell wants data set {cell.dataset}, got {data.name}")
     reset_peak_memory()
     clock = _Clock()
-    data = data.take_train(cell.n_train, cell.seed)
-    pattern = make_pattern(cell.pattern, cell.noise_rate, cell.dataset, dict(cell.pattern_options))
-    crowd, transitions = _crowd(cell, data, pattern)
+    if isinstance(data, ImageData):
+        data = data.take_train(cell.n_train, cell.seed)
+    given = cell_crowd(cell, data)
+    crowd = given.crowd
     clock.lap("simulate")
 
     curves: list[tuple[int, str, float]] = []
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
-    task = None if cell.network is None else _task(cell, data, device, lambda *point: curves.append(point))
+    task: Task | None = None
+    if cell.network is not None and isinstance(data, ImageData):
+        task = _task(cell, data, device, lambda *point: curves.append(point))
     model: nn.Module | None = None
     n_trainings, n_images, train_seconds = 0, 0, 0.0
     if method.source_is_joint:
@@ -236,16 +141,16 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
 
         trained = train(method.learner, task, _target(method.learner.target, aggregation))
         model, n_trainings, n_images, train_seconds = trained.model, 1, trained.n_images, trained.seconds
-    affected = pattern.affected(data.n_classes)
-    wrong = aggregation.labels != data.train_labels
-    accuracy = (None, None) if model is None or task is None else _accuracy(model, task, affected)
+    known = given.truth >= 0
+    wrong, truth = aggregation.labels[known] != given.truth[known], given.truth[known]
+    accuracy = (None, None) if model is None or task is None else _accuracy(model, task, given.affected)
     clock.lap("learn")
 
     result = CellResult(
         cell=cell,
         status="ok",
         aggregation_error=float(wrong.mean()),
-        aggregation_error_affected=float(wrong[affected[data.train_labels]].mean()),
+        aggregation_error_affected=float(wrong[given.affected[truth]].mean()),
         test_accuracy=accuracy[0],
         test_accuracy_affected=accuracy[1],
         n_items=crowd.n_items,
@@ -263,7 +168,7 @@ def run_cell(cell: Cell, data: ImageData, *, device: str = "auto") -> CellResult
         peak_memory_mb=peak_memory_mb(),
         device=describe_device("cpu" if task is None else str(task.device)),
         curves=tuple(curves),
-        workers=_worker_rows(transitions, data.train_labels, aggregation),
+        workers=_worker_rows(given, aggregation),
     )
     _check_finite(result, aggregation)
     return result
@@ -283,19 +188,6 @@ class _Clock:
 
     def total(self) -> float:
         return time.perf_counter() - self._start
-
-
-def _crowd(cell: Cell, data: ImageData, pattern: NoisePattern) -> tuple[CrowdLabels, np.ndarray]:
-    rng = np.random.default_rng([cell.crowd_seed, 0])
-    transitions = worker_transitions(cell.worker_model, pattern, cell.n_workers, data.n_classes, rng)
-    crowd = simulate_crowd(
-        data.train_labels,
-        transitions,
-        missing_rate=cell.missing_rate,
-        missing=cell.missing,  # pyright: ignore[reportArgumentType]  # checked by Cell
-        seed=cell.crowd_seed,
-    )
-    return crowd, transitions
 
 
 def _task(cell: Cell, data: ImageData, device: str, report: Any) -> Task:
@@ -319,16 +211,10 @@ def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float
     return float(right.mean()), float(right[affected[truth]].mean())
 
 
-def _worker_rows(
-    transitions: np.ndarray, truth: np.ndarray, aggregation: Aggregation
-) -> tuple[tuple[int, float, float], ...]:
-    if aggregation.worker_quality is None:
-        return ()
-    share = np.bincount(truth, minlength=transitions.shape[1]) / len(truth)
-    quality = np.diagonal(transitions, axis1=1, axis2=2) @ share
+def _worker_rows(given: CellCrowd, aggregation: Aggregation) -> tuple[tuple[int, float, float], ...]:
     return tuple(
         (worker, float(true), float(estimated))
-        for worker, (true, estimated) in enumerate(zip(quality, aggregation.worker_quality, strict=True))
+        for worker, (true, estimated) in enumerate(zip(given.quality, aggregation.worker_quality, strict=True))
     )
 
 
@@ -339,12 +225,3 @@ def _check_finite(result: CellResult, aggregation: Aggregation) -> None:
         value = getattr(result, name)
         if value is not None and not math.isfinite(value):
             raise NonFiniteResultError(f"{name} of method {result.cell.method} is {value}")
-
-
-def _freeze_options(options: Mapping[str, Any] | Options) -> Options:
-    pairs = options.items() if isinstance(options, Mapping) else options
-    return tuple(sorted((str(name), _freeze(value)) for name, value in pairs))
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(_freeze(item) for item in value) if isinstance(value, (list, tuple)) else value

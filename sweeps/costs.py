@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from crowdml import methods
-from crowdml.datasets import n_classes, n_train_items
-from crowdml.experiment import Cell
+from crowdml.cell import Cell
+from crowdml.datasets import crowd_source, n_classes, n_train_items
+from crowdml.noise import make_assignment
 from sweeps.schema import axis_values
 
 # Seconds, on one core of a 2024 server processor.
@@ -26,12 +27,16 @@ _ITERATIONS = {"mv": 1, "em": 10, "em_hard": 8, "minimax_entropy": 30, "labnet":
 _TRAININGS = {"labnet": 4, "labnet_instance": 8}
 
 
+_ALIKE = ["dataset", "n_train", "network", "recipe", "method", "n_workers", "assignment", "assignment_options"]
+"""Cells that agree in these take equally long."""
+
+
 @dataclass(frozen=True)
 class CostModel:
     """Estimates seconds a cell.
 
     Args:
-        measured: (data set, n_train, network, recipe, method, n_workers) -> median seconds of such cells.
+        measured: values of _ALIKE -> median seconds of such cells.
         gpu: whether networks are trained on a GPU.
     """
 
@@ -44,11 +49,10 @@ class CostModel:
         return known if known is not None else self._guess(cell)
 
     def _guess(self, cell: Cell) -> float:
-        n_items = cell.n_train or n_train_items(cell.dataset)
-        n_annotations = n_items * cell.n_workers
+        n_items, n_annotations, classes = _sizes(cell)
         source = cell.method.partition("+")[0]
         seconds = _SECONDS_FIXED + n_annotations * (
-            _SECONDS_SIMULATE + _SECONDS_ITERATION * n_classes(cell.dataset) * _ITERATIONS.get(source, 20)
+            _SECONDS_SIMULATE + _SECONDS_ITERATION * classes * _ITERATIONS.get(source, 20)
         )
         if cell.network is not None and cell.recipe is not None:
             per_image = _SECONDS_IMAGE.get(cell.network, 1e-2) / (_GPU_SPEEDUP if self.gpu else 1)
@@ -57,11 +61,21 @@ class CostModel:
         return seconds
 
 
+def _sizes(cell: Cell) -> tuple[int, int, int]:
+    """Items, annotations and classes, before labels are removed."""
+    if cell.is_real:
+        crowd = crowd_source(cell.dataset)
+        return crowd.n_items, crowd.n_annotations, crowd.n_classes
+    assert cell.n_workers is not None
+    n_items = cell.n_train or n_train_items(cell.dataset)
+    n_labels = make_assignment(cell.assignment, dict(cell.assignment_options)).n_labels(cell.n_workers)
+    return n_items, n_items * n_labels, n_classes(cell.dataset)
+
+
 def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
     """A CostModel that knows the timings in a frame of `ResultStore.read_cells`."""
     ok = results[results["status"] == "ok"]
-    keys = ["dataset", "n_train", "network", "recipe", "method", "n_workers"]
-    medians = ok.astype({"n_train": object}).groupby(keys, dropna=False)["seconds"].median()
+    medians = ok.astype({"n_train": object, "n_workers": object}).groupby(_ALIKE, dropna=False)["seconds"].median()
     measured: dict[tuple[object, ...], float] = {
         tuple(None if pd.isna(part) else part for part in key): float(seconds)
         for *key, seconds in medians.reset_index().itertuples(index=False)
@@ -71,4 +85,4 @@ def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
 
 def _key_of_cell(cell: Cell) -> tuple[object, ...]:
     values = axis_values(cell)
-    return tuple(values[name] for name in ("dataset", "n_train", "network", "recipe", "method", "n_workers"))
+    return tuple(values[name] for name in _ALIKE)

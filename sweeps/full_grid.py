@@ -16,22 +16,23 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from crowdml import datasets
-from crowdml.experiment import Cell
+from crowdml.cell import Cell
 from sweeps import cluster as ray_cluster
 from sweeps import provenance
+from sweeps.command_line import EXIT_BAD_INPUT, overrides, parser
 from sweeps.costs import CostModel, learn_costs
 from sweeps.dry_run import print_dry_run
-from sweeps.grids import PRESETS, grid_cells
+from sweeps.grids import grid_cells
 from sweeps.runner import Placement, Run, run_inline, run_on_ray
 from sweeps.store import ResultStore
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 3, 130
 
 
 @dataclass(frozen=True)
@@ -66,74 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    presets = "\n".join(f"  {name:15} {preset.description}" for name, preset in PRESETS.items())
-    command = _Parser(
-        prog="full_grid.py",
-        description="Run a grid of label-noise experiments on Ray and write one Parquet row a cell.\n"
-        "Cells that the results folder holds already are not computed again.",
-        epilog=f"presets:\n{presets}\n\nexit code: 0 all cells ok, 2 bad input, 3 some cells failed",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
-    axes = command.add_argument_group("axes (each replaces that axis of the preset)")
-    axes.add_argument("--datasets", nargs="+", metavar="NAME", help=", ".join(datasets.names()))
-    axes.add_argument("--patterns", nargs="+", metavar="NAME", help="uniform, bimodal, flip")
-    axes.add_argument("--noise-rates", nargs="+", type=float, metavar="RATE", help="in [0, 1)")
-    axes.add_argument("--workers", nargs="+", type=int, metavar="N", help="number of workers, at least 1")
-    axes.add_argument(
-        "--missing-rates", nargs="+", type=float, metavar="RATE", help="share of labels missing, in [0, 1)"
-    )
-    axes.add_argument("--methods", nargs="+", metavar="NAME", help="mv, em, labnet, em+base, your.module:Class, ...")
-    axes.add_argument("--seeds", nargs="+", type=int, metavar="N")
-    training = command.add_argument_group("training (each replaces the data set's own)")
-    training.add_argument("--network", metavar="NAME", help="network for all data sets")
-    training.add_argument(
-        "--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it"
-    )
-    training.add_argument("--n-train", type=_positive, metavar="N", help="training items used")
-    command.add_argument(
-        "--results",
-        default=os.environ.get("CROWDML_RESULTS", "results"),
-        metavar="DIR|URI",
-        help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
-    )
-    place = command.add_argument_group("where")
-    place.add_argument(
-        "--address",
-        help='Ray cluster: host:port, "auto" for the one this machine is part of, or "local" to start one for this run '
-        "(default: $RAY_ADDRESS, else auto if there is one, else local)",
-    )
-    place.add_argument(
-        "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
-    )
-    place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
-    place.add_argument(
-        "--gpus-per-trial",
-        type=_not_negative,
-        metavar="X",
-        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP "
-        "(default: 1 if there are GPUs)",
-    )
-    place.add_argument(
-        "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
-    )
-    what = command.add_argument_group("what")
-    what.add_argument(
-        "--dry-run", action="store_true", help="print cells, what is done, and an estimate of time; run nothing"
-    )
-    what.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
-    return command
-
-
 def _main(options: argparse.Namespace, given: list[str], console: Console) -> int:
     with ExitStack() as stack:
         cluster = None
@@ -144,7 +77,7 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
         store = ResultStore(options.results)
         known = store.read_cells()
         costs = learn_costs(known, gpu=gpus > 0) if len(known) else CostModel(gpu=gpus > 0)
-        plan = _plan(grid_cells(preset, _overrides(options)), known, retry_failed=options.retry_failed)
+        plan = _plan(grid_cells(preset, overrides(options)), known, retry_failed=options.retry_failed)
         cpus = cluster.cpus if cluster else os.cpu_count() or 1
         placement = placement_of(options, gpus)
         n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
@@ -153,7 +86,7 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
             return EXIT_OK
         if plan.todo:
             store.create()
-            data = {name: datasets.load_images(name) for name in dict.fromkeys(cell.dataset for cell in plan.todo)}
+            data = {name: datasets.load(name) for name in dict.fromkeys(cell.dataset for cell in plan.todo)}
             run = Run(
                 cells=plan.todo,
                 n_cells=len(plan.cells),
@@ -190,15 +123,6 @@ def _choose_preset(preset: str | None, gpus: float, cluster: Any, console: Conso
         preset, reason = "laptop", f"{where} has no GPU; choose another with --preset"
     console.print(f"preset [bold]{escape(preset)}[/]: {reason}", highlight=False)
     return preset
-
-
-def _overrides(options: argparse.Namespace) -> dict[str, Any]:
-    axes = ("datasets", "patterns", "noise_rates", "workers", "missing_rates", "methods", "seeds")
-    chosen = {axis: tuple(getattr(options, axis)) for axis in axes if getattr(options, axis) is not None}
-    for name in ("network", "epochs", "n_train"):
-        if getattr(options, name) is not None:
-            chosen[name] = getattr(options, name)
-    return chosen
 
 
 def _plan(cells: list[Cell], known: Any, *, retry_failed: bool) -> Plan:
@@ -269,20 +193,6 @@ def _finish(plan: Plan, store: ResultStore, given: list[str], console: Console) 
             soft_wrap=True,
         )
     return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"must not be negative, got {value:g}")
-    return value
 
 
 if __name__ == "__main__":

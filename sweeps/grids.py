@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from crowdml.datasets import has_images, n_train_items
-from crowdml.experiment import Cell
+from crowdml.cell import REAL, Cell
+from crowdml.datasets import crowd_names, crowd_source, has_images, n_train_items, names
 from crowdml.learning.recipe import Recipe
+from crowdml.methods import REGISTRY
 from crowdml.names import check_name
 
 
@@ -18,7 +19,9 @@ class Block:
     """A product of axes; every method of a combination sees the same crowd.
 
     Args:
-        datasets, patterns, noise_rates, workers, missing_rates, methods, seeds: the axes.
+        datasets, patterns, noise_rates, workers, missing_rates, worker_models, assignments, methods, seeds: the axes.
+            A crowd of real workers is a data set, with the pattern "real", the noise rate None, and None or a number of
+            workers.
         train: whether a network is trained (where the data set has images), or only labels aggregated.
         network: its name; None is the data set's own in TRAINING.
         epochs: training epochs; None is those of TRAINING, else its schedule is scaled.
@@ -26,13 +29,17 @@ class Block:
         missing: how a missing rate becomes a number of labels.
         method_options: method -> options, for the methods named.
         pattern_options: pattern -> options, likewise.
+        worker_options: worker model -> options, likewise.
+        assignment_options: assignment -> options, likewise.
     """
 
     datasets: tuple[str, ...]
     patterns: tuple[str, ...] = ("uniform", "bimodal", "flip")
-    noise_rates: tuple[float, ...] = (0.6,)
-    workers: tuple[int, ...] = (3, 9)
+    noise_rates: tuple[float | None, ...] = (0.6,)
+    workers: tuple[int | None, ...] = (3, 9)
     missing_rates: tuple[float, ...] = (0.0,)
+    worker_models: tuple[str, ...] = ("homogeneous",)
+    assignments: tuple[str, ...] = ("every_item",)
     methods: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     train: bool = True
@@ -42,6 +49,8 @@ class Block:
     missing: str = "floor"
     method_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pattern_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    worker_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    assignment_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
         """The cells, seed by seed, the methods of one crowd together.
@@ -49,24 +58,30 @@ class Block:
         Raises:
             ValueError: an unknown name or a value out of range.
         """
-        axes = (self.datasets, self.patterns, self.noise_rates, self.workers, self.missing_rates)
+        axes = (
+            self.datasets, self.patterns, self.noise_rates, self.workers, self.missing_rates, self.worker_models,
+            self.assignments,
+        )  # fmt: skip
         return [self._cell(*combination) for combination in product(*axes, self.seeds, self.methods)]
 
     def _cell(
         self,
         dataset: str,
         pattern: str,
-        noise_rate: float,
-        n_workers: int,
+        noise_rate: float | None,
+        n_workers: int | None,
         missing_rate: float,
+        worker_model: str,
+        assignment: str,
         seed: int,
         method: str,
     ) -> Cell:
-        trains = self.train and has_images(dataset)
+        check_name("data set", dataset, [*names(), *crowd_names()])
+        is_images = dataset in names()
+        trains = self.train and is_images and has_images(dataset)
         network, recipe = self._training(dataset) if trains else (None, None)
-        n_items = n_train_items(dataset)
-        if self.n_train is not None and self.n_train > n_items:
-            raise ValueError(f"n_train must be in [1, {n_items}] for {dataset}, got {self.n_train}")
+        if is_images and self.n_train is not None and self.n_train > n_train_items(dataset):
+            raise ValueError(f"n_train must be in [1, {n_train_items(dataset)}] for {dataset}, got {self.n_train}")
         return Cell(
             dataset=dataset,
             pattern=pattern,
@@ -78,9 +93,13 @@ class Block:
             network=network,
             recipe=recipe,
             n_train=self.n_train,
+            worker_model=worker_model,
             missing=self.missing,
             pattern_options=tuple(self.pattern_options.get(pattern, {}).items()),
             method_options=tuple(self.method_options.get(method, {}).items()),
+            worker_options=tuple(self.worker_options.get(worker_model, {}).items()),
+            assignment=assignment,
+            assignment_options=tuple(self.assignment_options.get(assignment, {}).items()),
         )
 
     def _training(self, dataset: str) -> tuple[str, Recipe]:
@@ -156,6 +175,33 @@ _TABLE1 = Block(
 _TABLE2 = replace(_TABLE1, datasets=("cifar100",))
 _FIGURES = replace(_TABLE1, datasets=("cifar10", "cifar100"), workers=(3, 6, 9, 12))
 
+_AGGREGATORS = tuple(name for name, entry in REGISTRY.items() if entry.kind == "aggregator")
+_TWO_CLASSES_ONLY = ("kos",)
+"""Aggregators that are not defined for more classes."""
+
+
+def _real_crowds() -> tuple[Block, ...]:
+    """All aggregators on all crowds of real workers with something to aggregate that no other holds.
+
+    The labels of music are those of ms, and cifar100n has one label an item.
+    """
+    chosen = [name for name in crowd_names() if name not in ("music", "cifar100n")]
+    two = tuple(name for name in chosen if crowd_source(name).n_classes == 2)
+    more = tuple(name for name in chosen if name not in two)
+    block = Block(
+        datasets=two,
+        patterns=(REAL,),
+        noise_rates=(None,),
+        workers=(None,),
+        methods=_AGGREGATORS,
+        seeds=(0,),
+        train=False,
+    )
+    return block, replace(
+        block, datasets=more, methods=tuple(name for name in _AGGREGATORS if name not in _TWO_CLASSES_ONLY)
+    )
+
+
 PRESETS: dict[str, Preset] = {
     "laptop": Preset(
         "LABNET's comparison on 1,797 embedded real digits; under 3 minutes on 2 cores",
@@ -194,6 +240,7 @@ PRESETS: dict[str, Preset] = {
             ),
         ),
     ),
+    "real-crowds": Preset("every aggregator on 12 crowds of real workers, labels only", _real_crowds()),
     "labnet-table1": Preset("LABNET Table 1: CIFAR-10, 8-layer CNN", (_TABLE1,)),
     "labnet-table2": Preset("LABNET Table 2: CIFAR-100, ResNet-44", (_TABLE2,)),
     "labnet-figures": Preset("LABNET Figures 2-5: both data sets against the number of workers", (_FIGURES,)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from crowdml.datasets.base import ImageData
+from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment import Cell, attempt_cell, failed
 from sweeps.progress import Progress
 from sweeps.provenance import Provenance
@@ -54,7 +54,7 @@ class Run:
     cells: Sequence[Cell]
     n_cells: int
     n_done: int
-    data: Mapping[str, ImageData]
+    data: Mapping[str, ImageData | CrowdData]
     store: ResultStore
     provenance: Provenance
     seconds: Callable[[Cell], float]

@@ -23,6 +23,9 @@ AXES = {
     "noise_rate": REAL,
     "pattern_options": TEXT,  # JSON
     "worker_model": TEXT,
+    "worker_options": TEXT,  # JSON
+    "assignment": TEXT,
+    "assignment_options": TEXT,  # JSON
     "n_workers": WHOLE,
     "missing_rate": REAL,
     "missing": TEXT,
@@ -61,6 +64,8 @@ PROVENANCE = {
     "host": TEXT,
     "finished_at": pa.timestamp("us", tz="UTC"),
 }
+ADDED_LATER = {"worker_options": "{}", "assignment": "every_item", "assignment_options": "{}"}
+"""Columns that files written before they existed lack, and what all rows of such files have there."""
 KEY = {"cell_id": TEXT, "attempt": TEXT}
 """`attempt` tells apart several computations of one cell, so that its curves are never mixed."""
 
@@ -97,7 +102,7 @@ def to_tables(
 def axis_values(cell: Cell) -> dict[str, Any]:
     """The columns of AXES for a cell; options and recipe as JSON text."""
     content = cell.to_dict()
-    for name in ("pattern_options", "method_options", "recipe"):
+    for name in ("pattern_options", "worker_options", "assignment_options", "method_options", "recipe"):
         content[name] = None if content[name] is None else json.dumps(content[name], sort_keys=True)
     return content
 

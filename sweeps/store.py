@@ -27,7 +27,7 @@ from pyarrow import fs
 
 from crowdml.experiment import CellResult
 from sweeps.provenance import Provenance
-from sweeps.schema import SCHEMA_VERSION, TABLES, to_tables
+from sweeps.schema import ADDED_LATER, SCHEMA_VERSION, TABLES, to_tables
 
 MARKER = "crowdml.json"
 
@@ -171,9 +171,13 @@ class ResultStore:
 
     def _read_part(self, part: str, schema: pa.Schema) -> pa.Table:
         try:
-            return pq.read_table(part, filesystem=self._filesystem, columns=schema.names, partitioning=None).cast(
-                schema
-            )
+            late = ADDED_LATER.keys() & set(schema.names)
+            # Which of the later columns a file has is seen only when it is read.
+            columns = None if late else schema.names
+            table = pq.read_table(part, filesystem=self._filesystem, columns=columns, partitioning=None)
+            for name in late - set(table.column_names):
+                table = table.append_column(name, pa.array([ADDED_LATER[name]] * len(table), pa.string()))
+            return table.select(schema.names).cast(schema)
         except (OSError, pa.ArrowInvalid, KeyError, ValueError) as error:
             raise ResultsError(
                 f"cannot read {part}: {error}; if it is damaged, delete it and run the sweep again"

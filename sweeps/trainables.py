@@ -16,7 +16,7 @@ import ray
 from ray import train, tune
 from ray.train.torch import TorchTrainer
 
-from crowdml.datasets.base import ImageData
+from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
 from sweeps.progress import Progress
 from sweeps.provenance import Provenance
@@ -32,7 +32,7 @@ class Shared:
     """What all trials of a run share.
 
     Args:
-        data: data set -> reference to its ImageData in Ray's object store, which keeps it once a machine.
+        data: data set -> reference to it in Ray's object store, which keeps it once a machine.
         location: the results folder.
         provenance: of the run.
         cpus, gpus: of one Ray Train worker.
@@ -61,7 +61,7 @@ class ShardTrainable(tune.Trainable):
                 f"results folder {shared.location} is not visible on {ray.util.get_node_ip_address()}; "
                 "on a cluster give shared storage: --results s3://..., gs://... or a network file system"
             )
-        self._data: dict[str, ImageData] = {}
+        self._data: dict[str, ImageData | CrowdData] = {}
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import strategies as st
 
 from crowdml.aggregation import Aggregation, Aggregator
+from crowdml.datasets import load_crowd
 from crowdml.labels import CrowdLabels
 
 
@@ -61,10 +61,6 @@ def check_permutations(method: Aggregator, crowd: CrowdLabels, seed: int) -> Non
 
 
 def real_crowd(root: Path, name: str) -> tuple[CrowdLabels, np.ndarray, np.ndarray]:
-    """A crowd of real workers, its gold labels, and which items have one."""
-    crowd = CrowdLabels.from_frame(pd.read_csv(root / "crowds" / f"{name}.csv"))
-    truth = pd.read_csv(root / "crowds" / f"{name}_truth.csv").set_index("task")["label"].reindex(crowd.item_ids)
-    known = truth.notna().to_numpy()
-    gold = np.zeros(crowd.n_items, int)
-    gold[known] = np.searchsorted(np.asarray(crowd.class_names), truth[known].to_numpy())
-    return crowd, gold, known
+    """A crowd of real workers, its gold labels (0 where there is none), and which items have one."""
+    data = load_crowd(name, root, download=False)
+    return data.crowd, np.where(data.known, data.truth, 0), data.known

@@ -1,6 +1,9 @@
-"""Data sets: images with their true classes, by name."""
+"""Data sets by name: images with their true classes, and crowds of real workers."""
 
 from crowdml.datasets.base import ImageData, channel_statistics, fingerprint, stratified_order
+from crowdml.datasets.catalogue import Description, describe, load
+from crowdml.datasets.crowd_sources import CrowdSource
+from crowdml.datasets.crowds import CrowdData, crowd_names, crowd_source, load_crowd
 from crowdml.datasets.download import DatasetMissingError
 from crowdml.datasets.images import (
     class_names,
@@ -13,13 +16,21 @@ from crowdml.datasets.images import (
 )
 
 __all__ = [
+    "CrowdData",
+    "CrowdSource",
     "DatasetMissingError",
+    "Description",
     "ImageData",
     "channel_statistics",
     "class_names",
+    "crowd_names",
+    "crowd_source",
+    "describe",
     "fingerprint",
     "has_images",
     "image_shape",
+    "load",
+    "load_crowd",
     "load_images",
     "n_classes",
     "n_train_items",

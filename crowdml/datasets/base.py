@@ -1,9 +1,10 @@
-"""ImageData: a labelled image data set in memory.  Imports no torch."""
+"""ImageData: a labelled image data set in memory, and what is computed from data sets.  Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,14 @@ class ImageData:
         return len(self.class_names)
 
     @property
+    def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
+        """What the data consist of, for `fingerprint`."""
+        return (self.train_images, self.train_labels, self.test_images, self.test_labels)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (self.train_images, self.train_labels, self.test_images, self.test_labels)
-        return sum(array.nbytes for array in arrays if array is not None)
+        return sum(array.nbytes for array in self.arrays if array is not None)
 
     def take_train(self, n_train: int | None, seed: int) -> ImageData:
         """The first `n_train` items of a seeded, class-stratified order of the training items; None takes all.
@@ -75,10 +80,24 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return by_class[np.argsort(position, kind="stable")]
 
 
-def fingerprint(data: ImageData) -> str:
-    """16 hexadecimal digits: a hash of the images, the labels and the class names, not of the data set's name."""
+class Fingerprinted(Protocol):
+    """Data of images or of a real crowd."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in index order."""
+        ...
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
+        """What the data consist of."""
+        ...
+
+
+def fingerprint(data: Fingerprinted) -> str:
+    """16 hexadecimal digits: a hash of the arrays and the class names, not of the data set's name."""
     digest = hashlib.sha256("\n".join(data.class_names).encode())
-    for array in (data.train_images, data.train_labels, data.test_images, data.test_labels):
+    for array in data.arrays:
         digest.update(b"none" if array is None else f"{array.dtype} {array.shape}".encode())
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)

@@ -1,12 +1,15 @@
-"""Where torchvision's data sets lie, how absent ones are fetched, and what to say when they cannot be."""
+"""Where data sets lie, how absent files are fetched, and what to say when they cannot be."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import os
 import tempfile
+import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (n_items, channels, height, width) and their classes (n_items,)."""
 
 ROOT_VARIABLE = "CROWDML_DATA_ROOT"
+
+TIMEOUT_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,32 @@ def data_root(root: str | Path | None = None) -> Path:
     """The folder of the data sets: `root`, else the environment variable CROWDML_DATA_ROOT, else ~/.cache/crowdml."""
     chosen = root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "crowdml"
     return Path(chosen).expanduser()
+
+
+def fetch(url: str, path: Path, sha256: str, convert: Callable[[bytes], bytes]) -> None:
+    """Download a file beside its place and move it there, so that no other process ever sees half of it.
+
+    Args:
+        url: http or https.
+        path: where it goes; folders are made.
+        sha256: of the file as it is kept, in hexadecimal digits.
+        convert: from what is published to what is kept.
+
+    Raises:
+        OSError: it cannot be fetched or written.
+        ValueError: what came is not what is expected.
+    """
+    logger.warning("downloading %s to %s", url, path)
+    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+        content = convert(answer.read())
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{url} gives a file with SHA-256 {found[:16]}..., not {sha256[:16]}...")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as scratch:
+        partial = Path(scratch) / path.name
+        partial.write_bytes(content)
+        partial.rename(path)
 
 
 def read_torchvision(

@@ -1,15 +1,24 @@
-"""Noise: how a simulated crowd errs.  patterns -> workers -> simulate."""
+"""Noise: how a simulated crowd errs.  patterns -> workers -> assignment -> simulate."""
 
+from crowdml.noise.assignment import ASSIGNMENTS, Assignment, make_assignment
+from crowdml.noise.missing import MISSING_RULES, remove_labels
 from crowdml.noise.patterns import PATTERNS, NoisePattern, make_pattern
-from crowdml.noise.simulate import MISSING_RULES, simulate_crowd
-from crowdml.noise.workers import WORKER_MODELS, worker_transitions
+from crowdml.noise.simulate import simulate_crowd
+from crowdml.noise.workers import WORKER_MODELS, Workers, make_worker_model, make_workers, worker_transitions
 
 __all__ = [
+    "ASSIGNMENTS",
     "MISSING_RULES",
     "PATTERNS",
     "WORKER_MODELS",
+    "Assignment",
     "NoisePattern",
+    "Workers",
+    "make_assignment",
     "make_pattern",
+    "make_worker_model",
+    "make_workers",
+    "remove_labels",
     "simulate_crowd",
     "worker_transitions",
 ]

@@ -1,21 +1,36 @@
-"""Which class is flipped into which, for each data set, as (source, target) class indices."""
+"""Which class is taken for which, for each data set, as (source, target) class indices."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 from crowdml.datasets.cifar100_classes import COARSE_OF_FINE
 
+Pairs = tuple[tuple[int, int], ...]
 
-def _first_two_of_each_superclass() -> tuple[tuple[int, int], ...]:
+
+def _superclasses() -> Iterator[list[int]]:
+    """The fine classes of each super-class of CIFAR-100, in index order."""
+    for coarse in range(20):
+        yield [fine for fine, group in enumerate(COARSE_OF_FINE) if group == coarse]
+
+
+def _first_two_of_each_superclass() -> Pairs:
     """One mutual pair a super-class: its two first fine classes.
 
     The LABNET paper says only that classes are flipped within super-classes; one mutual pair in each of the 20 is
     what fits its 3-worker numbers, and for the error over the affected classes it does not matter which pair.
     """
     pairs: list[tuple[int, int]] = []
-    for coarse in range(20):
-        first, second = [fine for fine, group in enumerate(COARSE_OF_FINE) if group == coarse][:2]
+    for first, second, *_ in _superclasses():
         pairs += [(first, second), (second, first)]
     return tuple(pairs)
+
+
+def _next_in_superclass() -> Pairs:
+    """Each class becomes the next of its super-class, the last the first (Patrini et al., CVPR 2017)."""
+    return tuple(pair for classes in _superclasses() for pair in pairwise([*classes, classes[0]]))
 
 
 # bird -> airplane, truck -> automobile, deer -> horse, cat <-> dog (Patrini et al., CVPR 2017; LABNET).
@@ -24,14 +39,22 @@ _CIFAR10 = ((2, 0), (9, 1), (4, 7), (3, 5), (5, 3))
 _DIGITS = ((7, 1), (2, 7), (5, 6), (6, 5), (3, 8))
 # pullover -> coat, sandal -> sneaker, dress -> coat, T-shirt <-> shirt: our choice of look-alikes.
 _FASHION = ((2, 4), (5, 7), (3, 4), (0, 6), (6, 0))
-_CIFAR100 = _first_two_of_each_superclass()
 
-FLIP_PAIRS: dict[str, tuple[tuple[int, int], ...]] = {
-    "digits": _DIGITS,
-    "mnist": _DIGITS,
-    "fashion_mnist": _FASHION,
-    "cifar10": _CIFAR10,
-    "cifar10_labels": _CIFAR10,
-    "cifar100": _CIFAR100,
-    "cifar100_labels": _CIFAR100,
-}
+
+def _of_data_sets(cifar100: Pairs) -> dict[str, Pairs]:
+    return {
+        "digits": _DIGITS,
+        "mnist": _DIGITS,
+        "fashion_mnist": _FASHION,
+        "cifar10": _CIFAR10,
+        "cifar10_labels": _CIFAR10,
+        "cifar100": cifar100,
+        "cifar100_labels": cifar100,
+    }
+
+
+FLIP_PAIRS = _of_data_sets(_first_two_of_each_superclass())
+"""LABNET's flips."""
+
+ASYMMETRIC_PAIRS = _of_data_sets(_next_in_superclass())
+"""The asymmetric noise of the noisy-label literature; on ten classes the same pairs as LABNET's."""

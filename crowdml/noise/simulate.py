@@ -2,52 +2,139 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
+from crowdml.noise.assignment import Assignment, EveryItem
+from crowdml.noise.counter_random import make_key, uniform, uniform_of
+from crowdml.noise.missing import MissingRule, check_missing, n_removed, remove_labels
+from crowdml.noise.workers import Workers
 
-MissingRule = Literal["floor", "round", "bernoulli"]
-MISSING_RULES: tuple[str, ...] = get_args(MissingRule)
+_ASSIGNMENT, _LABELS, _DIFFICULTY = range(3)
+"""What a key of `counter_random` is for; `missing` has its own."""
 
 
 def simulate_crowd(
     truth: NDArray[np.integer],
-    transitions: NDArray[np.float64],
+    workers: Workers | NDArray[np.float64],
     *,
+    assignment: Assignment | None = None,
+    difficulty: float = 0.0,
     missing_rate: float = 0.0,
     missing: MissingRule = "floor",
     seed: int = 0,
 ) -> CrowdLabels:
-    """Every worker labels every item, then some labels are removed.
+    """The workers label the items they are asked about, then some labels are removed.
 
-    Each worker draws from a stream of its own, so the crowd of 3 workers is the first 3 workers of the crowd of 12
-    (before labels are removed), and a higher missing rate removes what a lower one does, and more.
+    A worker's answers are his own: where every worker labels every item, the crowd of 3 workers is the first 3 workers
+    of the crowd of 12 (before labels are removed), and in the other designs a worker who is asked about an item gives
+    the same answer whoever else is asked.  A higher missing rate removes what a lower one does, and more.
 
     Args:
         truth: (n_items,) true classes.
-        transitions: (n_workers, n_classes, n_classes); [w, t] is worker w's label distribution for true class t.
+        workers: who they are, or their (n_workers, n_classes, n_classes) transition matrices alone.
+        assignment: who is asked about which item; by default everybody about everything.
+        difficulty: how much the probability of a wrong label differs between items, in [0, 1]: `spread` of
+            ItemDifficulty.
         missing_rate: in [0, 1).
-        missing: "floor" removes floor(missing_rate * n_workers) labels of each item, "round" the nearest whole
-            number, "bernoulli" each label with that probability.
+        missing: "floor" removes floor(missing_rate * labels of the item) labels of each item, "round" the nearest
+            whole number, "bernoulli" each label with that probability.
         seed: of all draws.
 
     Raises:
         ValueError: a rate out of range, an unknown rule, rows that do not sum to one, or nothing left.
     """
-    n_workers, n_classes = transitions.shape[:2]
-    if not 0 <= missing_rate < 1:
-        raise ValueError(f"missing_rate must be in [0, 1), got {missing_rate}")
-    if missing not in MISSING_RULES:
-        raise ValueError(f"missing must be one of {', '.join(MISSING_RULES)}, got {missing!r}")
-    if not np.allclose(transitions.sum(axis=2), 1):
-        raise ValueError("the rows of a transition matrix must sum to one")
+    check_missing(missing_rate, missing)
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty must be in [0, 1], got {difficulty}")
+    crowd = workers if isinstance(workers, Workers) else Workers(np.asarray(workers))
+    design = assignment or EveryItem()
+    if isinstance(design, EveryItem) and difficulty == 0:
+        return _every_item(truth, crowd, missing_rate, missing, seed)
+    return remove_labels(_asked(truth, crowd, design, difficulty, seed), missing_rate, missing, seed)
+
+
+def _asked(
+    truth: NDArray[np.integer], workers: Workers, design: Assignment, difficulty: float, seed: int
+) -> CrowdLabels:
+    """Time and memory linear in the number of annotations."""
+    n_items, n_workers, n_classes = len(truth), len(workers), workers.transitions.shape[1]
+    asked = design.ask(n_items, n_workers, make_key(seed, _ASSIGNMENT))
+    source = np.arange(n_workers) if workers.source is None else workers.source
+    upper = np.cumsum(workers.transitions, axis=2)
+    upper /= upper[:, :, -1:]
+    labels = _answers(asked, truth, source, upper, difficulty, make_key(seed, _LABELS), make_key(seed, _DIFFICULTY))
+    return CrowdLabels(
+        item=np.repeat(np.arange(n_items, dtype=np.int32), asked.shape[1]),
+        worker=asked.ravel(),
+        label=labels.ravel(),
+        n_items=n_items,
+        n_workers=n_workers,
+        n_classes=n_classes,
+        repeats="keep",  # a design asks nobody twice, so looking for repeats would only cost time
+    )
+
+
+@njit(cache=True, nogil=True)
+def _answers(
+    asked: NDArray[np.int32],
+    truth: NDArray[np.integer],
+    source: NDArray[np.int64],
+    upper: NDArray[np.float64],
+    difficulty: float,
+    key: np.uint64,
+    difficulty_key: np.uint64,
+) -> NDArray[np.int32]:
+    """(n_items, n_labels) what those asked answer, by inverting `upper`, the cumulative rows of the matrices."""
+    labels = np.empty(asked.shape, np.int32)
+    n_classes = upper.shape[1]
+    for item in range(asked.shape[0]):
+        true = truth[item]
+        hardness = uniform(difficulty_key, np.uint64(item)) if difficulty > 0 else 0.0
+        for place in range(asked.shape[1]):
+            worker = int(source[asked[item, place]])
+            row = upper[worker, true]
+            below = float(row[true - 1]) if true > 0 else 0.0
+            draw = uniform_of(key, worker, item)
+            if difficulty > 0:
+                draw = _as_hard(draw, below, float(row[true]), hardness, difficulty)
+            label = np.searchsorted(row, draw, side="right")
+            # A draw moved to the very end of the row by rounding would run past the last class.
+            while label == n_classes or (label > 0 and row[label] == row[label - 1]):
+                label -= 1
+            labels[item, place] = label
+    return labels
+
+
+@njit(cache=True, nogil=True)
+def _as_hard(draw: float, below: float, upper: float, hardness: float, difficulty: float) -> float:
+    """Where in a worker's cumulative row a draw falls on an item that is harder or easier than the average one.
+
+    The true class, at [below, upper) of the row, is widened or narrowed to its probability on this item; the other
+    classes share the rest as they share it on average.
+    """
+    wrong = 1 - (upper - below)
+    if wrong <= 0:
+        return draw
+    here = (1 - difficulty) * wrong + difficulty * hardness ** ((1 - wrong) / wrong)
+    if draw < 1 - here:
+        return below + (upper - below) * (draw / (1 - here))
+    moved = (draw - (1 - here)) / here * wrong
+    return moved if moved < below else moved + (upper - below)
+
+
+def _every_item(
+    truth: NDArray[np.integer], workers: Workers, missing_rate: float, missing: MissingRule, seed: int
+) -> CrowdLabels:
+    n_workers, n_classes = workers.transitions.shape[:2]
     streams = [np.random.default_rng([seed, worker]) for worker in range(n_workers)]
     labels = np.stack(
-        [_draw(truth, matrix, stream) for matrix, stream in zip(transitions, streams, strict=True)], axis=1
+        [_draw(truth, matrix, stream) for matrix, stream in zip(workers.transitions, streams, strict=True)], axis=1
     )
+    if workers.source is not None:
+        labels = labels[:, workers.source]
     if missing_rate > 0:
         # Drawn from the same streams, after the labels, so the labels do not depend on the missing rate.
         chance = np.stack([stream.random(len(truth)) for stream in streams], axis=1)
@@ -71,15 +158,12 @@ def _draw(truth: NDArray[np.integer], matrix: NDArray[np.float64], rng: np.rando
 
 def _removed(chance: NDArray[np.float64], rate: float, rule: MissingRule) -> NDArray[np.bool_]:
     """(n_items, n_workers) which labels are missing, given one uniform draw for each label."""
-    n_items, n_workers = chance.shape
     if rule == "bernoulli":
         return chance < rate
-    # The tolerance keeps 0.29 * 100 = 28.999999999999996 from losing a label.
-    n_removed = int(np.floor(rate * n_workers + (0.5 if rule == "round" else 0) + 1e-9))
-    if n_removed >= n_workers:
-        raise ValueError(f"missing_rate {rate} removes all {n_workers} labels of an item; use fewer, or more workers")
+    n_items, n_workers = chance.shape
+    (number,) = n_removed(rate, np.array([n_workers]), rule)
     mask = np.zeros((n_items, n_workers), bool)
-    if n_removed:
-        lowest = np.argpartition(chance, n_removed - 1, axis=1)[:, :n_removed]
+    if number:
+        lowest = np.argpartition(chance, number - 1, axis=1)[:, :number]
         np.put_along_axis(mask, lowest, True, axis=1)
     return mask

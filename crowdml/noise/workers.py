@@ -2,38 +2,282 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.names import check_name
-from crowdml.noise.patterns import NoisePattern
+from crowdml.noise.patterns import NoisePattern, with_rate
 
-WorkerModel = Callable[[NoisePattern, int, int, np.random.Generator], NDArray[np.float64]]
-"""(pattern, n_workers, n_classes, rng) -> (n_workers, n_classes, n_classes).
-
-A model must draw worker by worker, so that fewer workers are the first of more workers.
-"""
+Matrices = NDArray[np.float64]
 
 
-def homogeneous(pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
+@dataclass(frozen=True, eq=False)
+class Workers:
+    """A simulated crowd before it has labelled anything.
+
+    Args:
+        transitions: (n_workers, n_classes, n_classes); [w, t] is worker w's label distribution for true class t.
+        source: (n_workers,) whose answer each worker gives: his own index, or that of the worker whom he copies, who
+            copies nobody; None where nobody copies.
+
+    Raises:
+        ValueError: rows that do not sum to one, or a source that is nobody's or copies another.
+    """
+
+    transitions: Matrices
+    source: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if not np.allclose(self.transitions.sum(axis=2), 1):
+            raise ValueError("the rows of a transition matrix must sum to one")
+        if self.source is not None:
+            known = self.source.shape == (len(self),) and ((self.source >= 0) & (self.source < len(self))).all()
+            if not known or (self.source[self.source] != self.source).any():
+                raise ValueError(f"source must name a worker who copies nobody for each of {len(self)} workers")
+
+    def __len__(self) -> int:
+        return len(self.transitions)
+
+
+class WorkerModel(Protocol):
+    """Who the workers are; a dataclass of its options."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """Must draw worker by worker, so that fewer workers are the first of more workers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Homogeneous:
     """Every worker errs alike (the reading that fits the LABNET tables)."""
-    matrix = pattern.transition(n_classes, rng)
-    return np.broadcast_to(matrix, (n_workers, n_classes, n_classes))
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        matrix = pattern.transition(n_classes, rng)
+        return Workers(np.broadcast_to(matrix, (n_workers, n_classes, n_classes)))
 
 
-WORKER_MODELS: dict[str, WorkerModel] = {"homogeneous": homogeneous}
+@dataclass(frozen=True)
+class HammerSpammer:
+    """A hammer follows the pattern, a spammer draws uniformly from all classes (Karger, Oh, Shah, NIPS 2011).
+
+    Args:
+        hammers: probability that a worker is a hammer, in [0, 1].
+    """
+
+    hammers: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_share("hammers", self.hammers)
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        spammer = np.full((n_classes, n_classes), 1 / n_classes)
+        return Workers(
+            np.stack(
+                [
+                    pattern.transition(n_classes, stream) if stream.random() < self.hammers else spammer
+                    for stream in rng.spawn(n_workers)
+                ]
+            )
+        )
+
+
+@dataclass(frozen=True)
+class BetaAbility:
+    """The noise rate of a worker is drawn from a Beta distribution around the pattern's.
+
+    Args:
+        concentration: sum of its two parameters, above 0; the smaller, the more the workers differ.  Its mean is the
+            noise rate.
+    """
+
+    concentration: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.concentration < np.inf:
+            raise ValueError(f"concentration must be above 0, got {self.concentration}")
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        return Workers(np.stack([self._matrix(pattern, n_classes, stream) for stream in rng.spawn(n_workers)]))
+
+    def _matrix(self, pattern: NoisePattern, n_classes: int, stream: np.random.Generator) -> Matrices:
+        mean = pattern.rate
+        rate = float(stream.beta(mean * self.concentration, (1 - mean) * self.concentration)) if mean > 0 else 0.0
+        return with_rate(pattern, rate).transition(n_classes, stream)
+
+
+@dataclass(frozen=True)
+class ExpertsAmongBeginners:
+    """A few experts among workers who err at the noise rate.
+
+    Args:
+        experts: probability that a worker is an expert, in [0, 1].
+        expert_rate: noise rate of an expert, in [0, 1].
+    """
+
+    experts: float = 0.2
+    expert_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_share("experts", self.experts)
+        _check_share("expert_rate", self.expert_rate)
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        expert = with_rate(pattern, self.expert_rate)
+        return Workers(
+            np.stack(
+                [
+                    (expert if stream.random() < self.experts else pattern).transition(n_classes, stream)
+                    for stream in rng.spawn(n_workers)
+                ]
+            )
+        )
+
+
+@dataclass(frozen=True)
+class ColludingCopies:
+    """Some workers hand in the first worker's answers instead of their own.
+
+    Args:
+        copiers: probability that a worker other than the first copies him, in [0, 1].
+    """
+
+    copiers: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_share("copiers", self.copiers)
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        streams = rng.spawn(n_workers)
+        copies = np.array([stream.random() < self.copiers for stream in streams])
+        source = np.where(copies, 0, np.arange(n_workers))
+        own = np.stack([pattern.transition(n_classes, stream) for stream in streams])
+        return Workers(own[source], source)
+
+
+@dataclass(frozen=True)
+class Adversaries:
+    """Some workers see what the others see and answer one of the other classes on purpose.
+
+    Args:
+        adversaries: probability that a worker is one, in [0, 1].
+    """
+
+    adversaries: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check_share("adversaries", self.adversaries)
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel.
+
+        Raises:
+            ValueError: fewer than two classes, among which nobody can answer another.
+        """
+        if n_classes < 2:
+            raise ValueError(f"adversaries need at least 2 classes, got {n_classes}")
+        another = (1 - np.eye(n_classes)) / (n_classes - 1)
+        made = []
+        for stream in rng.spawn(n_workers):
+            lies = stream.random() < self.adversaries
+            seen = pattern.transition(n_classes, stream)
+            made.append(seen @ another if lies else seen)
+        return Workers(np.stack(made))
+
+
+@dataclass(frozen=True)
+class ClassWiseExperts:
+    """Each worker is good at some classes, drawn for him, and errs at the noise rate on the others.
+
+    Args:
+        known_classes: probability that a worker is good at a class, in [0, 1].
+        expert_rate: noise rate on a class that a worker is good at, in [0, 1].
+    """
+
+    known_classes: float = 0.5
+    expert_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_share("known_classes", self.known_classes)
+        _check_share("expert_rate", self.expert_rate)
+
+    def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
+        """See WorkerModel."""
+        expert = with_rate(pattern, self.expert_rate)
+        made = []
+        for stream in rng.spawn(n_workers):
+            good = stream.random(n_classes) < self.known_classes
+            matrix = pattern.transition(n_classes, stream)
+            matrix[good] = expert.transition(n_classes, stream)[good]
+            made.append(matrix)
+        return Workers(np.stack(made))
+
+
+WORKER_MODELS: dict[str, type[WorkerModel]] = {
+    "homogeneous": Homogeneous,
+    "hammer_spammer": HammerSpammer,
+    "beta_ability": BetaAbility,
+    "experts_among_beginners": ExpertsAmongBeginners,
+    "colluding_copies": ColludingCopies,
+    "adversaries": Adversaries,
+    "class_wise_experts": ClassWiseExperts,
+}
+
+
+def make_worker_model(name: str, options: Mapping[str, Any] | None = None) -> WorkerModel:
+    """The worker model of that name.
+
+    Raises:
+        ValueError: unknown name or option, or an option out of range.
+    """
+    kind = WORKER_MODELS[check_name("worker model", name, WORKER_MODELS)]
+    for option in options or {}:
+        check_name(f"option of worker model {name}", option, kind.__dataclass_fields__)
+    return kind(**(options or {}))
+
+
+def make_workers(
+    model: str,
+    pattern: NoisePattern,
+    n_workers: int,
+    n_classes: int,
+    rng: np.random.Generator,
+    options: Mapping[str, Any] | None = None,
+) -> Workers:
+    """The workers of a model; those of a smaller crowd are the first of a larger one.
+
+    Args:
+        model: one of WORKER_MODELS.
+        pattern: how they err.
+        n_workers, n_classes: sizes.
+        rng: of all draws.
+        options: fields of the model's class.
+
+    Raises:
+        ValueError: unknown model or option, an option out of range, or fewer than one worker.
+    """
+    if n_workers < 1:
+        raise ValueError(f"n_workers must be at least 1, got {n_workers}")
+    return make_worker_model(model, options).workers(pattern, n_workers, n_classes, rng)
 
 
 def worker_transitions(
     model: str, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """(n_workers, n_classes, n_classes) transition matrices; rows sum to one.
+) -> Matrices:
+    """(n_workers, n_classes, n_classes) the matrices alone of `make_workers` with default options."""
+    return make_workers(model, pattern, n_workers, n_classes, rng).transitions
 
-    Raises:
-        ValueError: unknown model, or fewer than one worker.
-    """
-    if n_workers < 1:
-        raise ValueError(f"n_workers must be at least 1, got {n_workers}")
-    return WORKER_MODELS[check_name("worker model", model, WORKER_MODELS)](pattern, n_workers, n_classes, rng)
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")

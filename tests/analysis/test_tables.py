@@ -15,7 +15,7 @@ def test_means_deviations_and_winners_by_hand(tmp_path: Path) -> None:
     accuracy, error = tables(load(two_methods(tmp_path / "r")))
     assert (accuracy.measure, error.measure) == (ACCURACY, ERROR)
     assert error.rows == (("uniform", 3, 0.0), ("uniform", 9, 0.0))
-    assert error.methods == ("mv", "em")
+    assert error.columns == ("mv", "em")
     assert error.mean == pytest.approx(np.array([[50, 55], [20, 15]]))
     assert error.std == pytest.approx(np.full((2, 2), 1.0))
     assert error.best.tolist() == [[True, False], [False, True]]
@@ -68,7 +68,7 @@ def test_options_of_a_method_and_a_pattern_are_told_apart(tmp_path: Path) -> Non
         ok(0.4, pattern="bimodal", pattern_options=(("discretise", "round"),)),
     ]  # fmt: skip
     (table,) = tables(load(folder(tmp_path / "r", results)))
-    assert table.methods == ("mv (defaults)", "mv (ties=random)")
+    assert table.columns == ("mv (defaults)", "mv (ties=random)")
     assert [row[0] for row in table.rows] == ["uniform", "bimodal (defaults)", "bimodal (discretise=round)"]
     assert table.cell(1, 1) == "-"
 

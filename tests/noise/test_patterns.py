@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from crowdml.datasets.cifar100_classes import COARSE_OF_FINE
 from crowdml.noise import PATTERNS, make_pattern
 from crowdml.noise.class_pairs import FLIP_PAIRS
+from crowdml.noise.patterns import with_rate
 
 RNG = np.random.default_rng(0)
 
@@ -66,10 +67,70 @@ def test_errors_name_what_is_wrong() -> None:
         make_pattern("uniform", 0.5, "digits", {"pairs": ()})
     with pytest.raises(ValueError, match="no class pairs for 'mine'"):
         make_pattern("flip", 0.5, "mine")
+    with pytest.raises(ValueError, match="pattern asymmetric has no class pairs for 'mine'"):
+        make_pattern("asymmetric", 0.5, "mine")
+    with pytest.raises(ValueError, match=r"spread must be in \[0, 1\], got 2"):
+        make_pattern("item_difficulty", 0.5, "mine", {"spread": 2})
+    with pytest.raises(ValueError, match="n_targets must be at least 1, got 0"):
+        make_pattern("random_simplex", 0.5, "mine", {"n_targets": 0})
     with pytest.raises(ValueError, match="distinct sources"):
         make_pattern("flip", 0.5, "mine", {"pairs": ((1, 1),)})
     with pytest.raises(ValueError, match="name class 9, but there are 3"):
         make_pattern("flip", 0.5, "digits", {"pairs": ((9, 1),)}).transition(3, RNG)
+
+
+def test_symmetric_is_uniform_over_the_others_or_over_all() -> None:
+    assert (transition("symmetric") == transition("uniform")).all()
+    # DivideMix and kin: the rate is spread over all classes, so a tenth of it is right.
+    assert np.diag(transition("symmetric", rate=0.5, include_true=True)) == pytest.approx(0.55)
+
+
+def test_pair_moves_each_class_to_the_next() -> None:
+    matrix = transition("pair", 4, rate=0.45)
+    expected = np.array([[0.55, 0.45, 0, 0], [0, 0.55, 0.45, 0], [0, 0, 0.55, 0.45], [0.45, 0, 0, 0.55]])
+    assert matrix == pytest.approx(expected)
+
+
+def test_asymmetric_is_patrinis() -> None:
+    assert (transition("asymmetric") == transition("flip")).all()
+    matrix = make_pattern("asymmetric", 0.4, "cifar100").transition(100, RNG)
+    assert np.diag(matrix) == pytest.approx(0.6)
+    target = np.argsort(matrix, axis=1)[:, -2]
+    coarse = np.array(COARSE_OF_FINE)
+    assert (coarse[target] == coarse).all()
+    assert sorted(target.tolist()) == list(range(100))
+    # Five steps go round a super-class of five.
+    reached = np.arange(100)
+    for step in range(1, 6):
+        reached = target[reached]
+        assert (reached == np.arange(100)).all() == (step == 5)
+    assert make_pattern("asymmetric", 0.4, "mnist").transition(10, RNG)[7, 1] == 0.4
+
+
+def test_random_simplex_has_the_rate_and_even_rows() -> None:
+    pattern = make_pattern("random_simplex", 0.4, "mine")
+    drawn = np.stack([pattern.transition(4, RNG) for _ in range(4000)])
+    assert np.diagonal(drawn, axis1=1, axis2=2) == pytest.approx(0.6)
+    share = drawn[:, 0, 1] / 0.4
+    # On the simplex of three classes a share follows Beta(1, 2): mean 1/3, variance 1/18.
+    assert share.mean() == pytest.approx(1 / 3, abs=0.015)
+    assert share.var() == pytest.approx(1 / 18, abs=0.005)
+
+
+def test_random_simplex_on_a_few_classes() -> None:
+    matrix = transition("random_simplex", 100, rate=0.4, n_targets=10)
+    assert ((matrix > 0).sum(axis=1) == 11).all()
+    assert np.diag(matrix) == pytest.approx(0.6)
+    assert ((transition("random_simplex", n_targets=40) > 0).sum(axis=1) == 10).all()
+
+
+def test_item_difficulty_is_uniform_on_average() -> None:
+    assert (transition("item_difficulty", spread=0.5) == transition("uniform")).all()
+
+
+def test_another_rate_of_a_pattern_keeps_its_options() -> None:
+    pattern = make_pattern("bimodal", 0.4, "digits", {"discretise": "round"})
+    assert with_rate(pattern, 0.1) == make_pattern("bimodal", 0.1, "digits", {"discretise": "round"})
 
 
 @given(st.sampled_from(sorted(PATTERNS)), st.floats(0, 0.99), st.sampled_from([10, 100]))

@@ -11,6 +11,7 @@ import pytest
 from crowdml.experiment import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps import full_grid
+from sweeps.grids import PRESETS
 from sweeps.runner import Placement
 from sweeps.store import ResultStore
 from tests.cells import cell
@@ -218,8 +219,31 @@ def test_help_explains_presets_axes_and_exit_codes(capsys: pytest.CaptureFixture
         full_grid.main(["--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for text in (*full_grid.PRESETS, "--missing-rates", "--dry-run", "--retry-failed", "s3://", "exit code"):
+    for text in (*PRESETS, "--missing-rates", "--dry-run", "--retry-failed", "s3://", "exit code"):
         assert text in printed
+
+
+def test_real_crowds(tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--preset", "real-crowds", "--datasets", "bluebird", "rte", "--methods", "mv", "em"]
+    assert run(*arguments, results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert "real crowds: accuracy (%)" in printed
+    assert "75.93 91.88" in printed  # majority vote on bluebird and rte, ties to the lowest class
+    assert run(*arguments, results=tmp_path / "r") == 0
+    assert "all 4 cells are done" in capsys.readouterr().out
+    assert (tmp_path / "r" / "report" / "table-01-accuracy.csv").exists()
+
+
+def test_sparse_assignments(tmp_path: Path) -> None:
+    arguments = [
+        "--preset", "labels", "--datasets", "digits", "--patterns", "uniform", "--workers", "20",
+        "--missing-rates", "0", "--methods", "mv", "--seeds", "0", "--worker-models", "beta_ability",
+        "--assignments", "balanced", "power_law", "--labels-per-item", "3",
+    ]  # fmt: skip
+    assert run(*arguments, results=tmp_path / "r") == 0
+    cells = ResultStore(tmp_path / "r").read_cells()
+    assert cells["n_annotations"].tolist() == [3 * 1297] * 2
+    assert set(cells["assignment"]) == {"balanced", "power_law"}
 
 
 def test_the_machine_is_left_as_it_was(tmp_path: Path) -> None:

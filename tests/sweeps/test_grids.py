@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from crowdml.datasets import crowd_names
 from crowdml.learning.recipe import Recipe
+from crowdml.methods import REGISTRY
 from sweeps.grids import PRESETS, TRAINING, Block, Preset, grid_cells, shorten
 
 
@@ -56,6 +58,36 @@ def test_options_go_to_their_method_and_pattern_only() -> None:
         assert dict(cell.pattern_options) == ({"discretise": "round"} if cell.pattern == "bimodal" else {})
 
 
+def test_worker_models_and_assignments_are_axes() -> None:
+    block = Block(
+        datasets=("digits",), patterns=("uniform",), workers=(6,), methods=("mv",), seeds=(0,), train=False,
+        worker_models=("homogeneous", "hammer_spammer"), worker_options={"hammer_spammer": {"hammers": 0.4}},
+        assignments=("every_item", "power_law"), assignment_options={"power_law": {"labels_per_item": 2}},
+    )  # fmt: skip
+    assert [
+        (c.worker_model, dict(c.worker_options), c.assignment, dict(c.assignment_options)) for c in block.cells()
+    ] == [
+        ("homogeneous", {}, "every_item", {}),
+        ("homogeneous", {}, "power_law", {"labels_per_item": 2}),
+        ("hammer_spammer", {"hammers": 0.4}, "every_item", {}),
+        ("hammer_spammer", {"hammers": 0.4}, "power_law", {"labels_per_item": 2}),
+    ]
+
+
+def test_every_aggregator_meets_every_real_crowd_that_it_is_defined_for() -> None:
+    cells = grid_cells("real-crowds", {})
+    aggregators = {name for name, entry in REGISTRY.items() if entry.kind == "aggregator"}
+    assert all(cell.is_real and cell.network is None for cell in cells)
+    by_crowd = {name: {cell.method for cell in cells if cell.dataset == name} for name in crowd_names()}
+    assert {name for name, methods in by_crowd.items() if not methods} == {"music", "cifar100n"}
+    assert by_crowd["bluebird"] == aggregators
+    assert by_crowd["web"] == aggregators - {"kos"}
+    few = grid_cells(
+        "real-crowds", {"methods": ("mv",), "datasets": ("web",), "workers": (5, 9), "missing_rates": (0.2,)}
+    )
+    assert [(cell.n_workers, cell.missing_rate) for cell in few] == [(5, 0.2), (9, 0.2)]
+
+
 def test_a_cell_in_two_blocks_stands_once() -> None:
     block = Block(datasets=("digits",), methods=("mv",), train=False)
     assert len(Preset("twice", (block, block)).cells()) == len(block.cells())
@@ -70,6 +102,10 @@ def test_a_cell_in_two_blocks_stands_once() -> None:
         ("laptop", {"datasets": ("digit",)}, "unknown data set 'digit'; did you mean digits"),
         ("laptop", {"missing_rates": (1.2,)}, r"missing_rate must be in \[0, 1\), got 1.2"),
         ("laptop", {"workers": (0,)}, "n_workers must be at least 1, got 0"),
+        ("laptop", {"datasets": ("bluebird",)}, 'bluebird is a crowd of real workers; its pattern is "real"'),
+        ("real-crowds", {"datasets": ("bluebrd",)}, "unknown data set 'bluebrd'; did you mean bluebird"),
+        ("real-crowds", {"patterns": ("uniform",)}, 'its pattern is "real"'),
+        ("labels", {"assignments": ("balanced",)}, "needs the assignment option labels_per_item"),
         ("laptop", {"datasets": ("cifar10_labels",)}, "method labnet trains a network"),
     ],
 )

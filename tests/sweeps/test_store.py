@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from crowdml.experiment import failed
 from sweeps import store as store_module
-from sweeps.schema import SCHEMA_VERSION, TABLES
+from sweeps.schema import ADDED_LATER, SCHEMA_VERSION, TABLES
 from sweeps.store import ResultsError, ResultStore
 from tests.cells import PROVENANCE, cell, result
 
@@ -114,6 +114,30 @@ def test_another_schema_version_is_refused(store: ResultStore) -> None:
         ResultsError, match=f"has schema version {SCHEMA_VERSION + 1}, this crowdml writes {SCHEMA_VERSION}"
     ):
         ResultStore(store.location)
+
+
+def test_a_folder_from_before_a_column_was_added_is_read_and_written(store: ResultStore) -> None:
+    store.write([result(seed=1)], PROVENANCE)
+    (part,) = Path(store.location, "cells").iterdir()
+    table = pq.read_table(part)
+    pq.write_table(table.drop_columns(list(ADDED_LATER)), part)
+    store.write([result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3})], PROVENANCE)
+    assert store.status() == {result(seed=seed).cell.id: "ok" for seed in (1,)} | {
+        result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3}).cell.id: "ok"
+    }
+    cells = store.read_cells().set_index("seed")
+    assert list(cells.loc[1, list(ADDED_LATER)]) == ["{}", "every_item", "{}"]
+    assert list(cells.loc[2, list(ADDED_LATER)]) == ['{"hammers": 0.3}', "every_item", "{}"]
+    assert store.compact() > 0
+    assert store.read_cells().set_index("seed")[list(ADDED_LATER)].equals(cells[list(ADDED_LATER)])
+
+
+def test_a_file_without_a_column_that_was_always_there_is_damaged(store: ResultStore) -> None:
+    store.write([result()], PROVENANCE)
+    (part,) = Path(store.location, "cells").iterdir()
+    pq.write_table(pq.read_table(part).drop_columns(["device"]), part)
+    with pytest.raises(ResultsError, match=part.name):
+        store.read_cells()
 
 
 def test_folders_that_are_no_results_are_refused(tmp_path: Path) -> None:

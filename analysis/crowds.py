@@ -1,0 +1,60 @@
+"""Crowds of real workers: one row a method, one column a crowd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import REAL, method_order
+from analysis.tables import Measure, Table
+from crowdml.datasets import crowd_names
+
+CROWD_ACCURACY = Measure("aggregation_error", "accuracy", "max")
+"""Share of right labels among the items whose truth is known; the results hold its complement."""
+MEAN = "mean"
+"""The last column: over all crowds, of the methods that have a result for each."""
+
+_TABLE_AXES = ["n_workers", "missing_rate", "missing"]
+
+
+def crowd_tables(cells: pd.DataFrame) -> list[Table]:
+    """A table of accuracies for each number of workers and missing rate; none where no cell is of a real crowd.
+
+    Args:
+        cells: of `analysis.load.load`.
+    """
+    real = cells[(cells["status"] == "ok") & (cells["pattern"] == REAL)]
+    return [_table(group) for _, group in real.groupby(_TABLE_AXES, dropna=False, sort=True)]
+
+
+def _table(group: pd.DataFrame) -> Table:
+    accuracy = (100 * (1 - group["aggregation_error"])).groupby([group["method_name"], group["dataset"]])
+    mean, std = accuracy.mean().unstack("dataset"), accuracy.std().unstack("dataset")
+    methods, crowds = method_order(list(mean.index)), [name for name in crowd_names() if name in mean]
+    values, spreads = (frame.loc[methods, crowds].to_numpy(float) for frame in (mean, std))
+    n_seeds = accuracy.count()
+    several = len(crowds) > 1
+    if several:
+        # A mean over fewer crowds than its neighbours' would look like one over as many; NaN shows as a gap.
+        values = np.column_stack([values, values.mean(axis=1)])
+        spreads = np.column_stack([spreads, np.full(len(methods), np.nan)])
+    return Table(
+        title=_title(group.iloc[0]),
+        measure=CROWD_ACCURACY,
+        rows=tuple((method,) for method in methods),
+        columns=(*crowds, MEAN) if several else tuple(crowds),
+        mean=values,
+        std=spreads,
+        n_seeds=(int(n_seeds.min()), int(n_seeds.max())),
+        axes=("method",),
+        best_of="column",
+    )
+
+
+def _title(cell: pd.Series) -> str:
+    parts = ["real crowds"]
+    if pd.notna(cell["n_workers"]):
+        parts.append(f"{cell['n_workers']:.0f} of their workers")
+    if cell["missing_rate"] > 0:
+        parts.append(f"{100 * cell['missing_rate']:g} % of the labels removed ({cell['missing']})")
+    return ", ".join(parts)

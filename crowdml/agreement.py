@@ -1,0 +1,215 @@
+"""How far the workers of a crowd agree, before any aggregation.
+
+Agreement is about pairs of annotations of one item, so items with a single annotation say nothing.  A worker's repeated
+answers to an item (repeats="keep") count like those of different workers, except between workers, where they are told
+apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+Level = Literal["nominal", "ordinal", "interval"]
+
+CERTAIN = 1e-12
+"""Chance agrees perfectly where it leaves no more than this share of disagreement: rounding must not decide."""
+
+
+def fleiss_kappa(crowd: CrowdLabels) -> float:
+    """Fleiss's kappa, generalised to items with different numbers of annotations.
+
+    kappa = (P - E) / (1 - E).  P is the mean, over the items with two annotations or more, of the share of equal
+    pairs; E = sum_l p_l**2, where p_l is the mean over all labelled items of the share of label l.  This is
+    K. L. Gwet's generalisation (Handbook of Inter-Rater Reliability, 2014); where every item has the same number of
+    annotations it is J. L. Fleiss, Psychological Bulletin 76 (1971).
+
+    Returns:
+        At most 1; 0 for agreement by chance.  NaN if only one class was ever given: chance agrees as perfectly.
+
+    Raises:
+        ValueError: no item has two annotations.
+    """
+    votes, size = _paired(crowd)
+    equal_pairs = (votes * (votes - 1)).sum(axis=1)
+    observed = float((equal_pairs / (size * (size - 1))).mean())
+    labelled = crowd.labels_per_item > 0
+    shares = crowd.votes[labelled] / crowd.labels_per_item[labelled, None]
+    return _beyond_chance(observed, float((shares.mean(axis=0) ** 2).sum()))
+
+
+def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: ArrayLike | None = None) -> float:
+    """Krippendorff's alpha: 1 - observed / expected disagreement of the pairs of annotations.
+
+    K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011).  Each item's pairs weigh 1 / (its number of
+    annotations - 1), so that each annotation counts once.
+
+    Args:
+        crowd: the annotations.
+        level: how two labels differ: "nominal", they do or not; "ordinal", by the annotations that lie between them;
+            "interval", by the square of the difference of their values.
+        values: (n_classes,) of "interval"; None takes the class names where they are numbers, else 0, 1, 2 and so on.
+
+    Returns:
+        At most 1; 0 for agreement by chance.  NaN if all annotations that have a partner are of one class: there is
+        nothing to expect disagreement from.
+
+    Raises:
+        ValueError: an unknown level, values of another shape or level, or no item with two annotations.
+    """
+    if level not in get_args(Level):
+        raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+    if values is not None and level != "interval":
+        raise ValueError(f'values belong to level="interval", got level={level!r}')
+    votes, size = _paired(crowd)
+    weight = votes / (size - 1)[:, None]
+    coincidence = votes.T @ weight - np.diag(weight.sum(axis=0))
+    total = coincidence.sum(axis=1)
+    if level == "nominal":
+        difference = 1 - np.eye(crowd.n_classes)
+    elif level == "ordinal":
+        upto = np.cumsum(total) - total / 2  # the rank of a class: those below and half of its own
+        difference = (upto[:, None] - upto) ** 2
+    else:
+        numbers = _class_values(crowd, values)
+        difference = (numbers[:, None] - numbers) ** 2
+    observed = float((coincidence * difference).sum())
+    expected = float(total @ difference @ total) / (total.sum() - 1)
+    return 1 - observed / expected if expected > 0 else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class PairwiseAgreement:
+    """What each two workers agree on.
+
+    A pair of workers counts every answer of one with every answer of the other to the same item; a worker with itself,
+    its repeated answers to an item with each other.
+
+    Attributes:
+        n_workers: number of workers.
+        worker, other: (n_pairs,) the two workers, worker <= other, of the pairs that share an item; in sorted order.
+        n_shared: (n_pairs,) pairs of answers to one item.
+        n_equal: (n_pairs,) those that are equal.
+        n_by_chance: (n_pairs,) those expected to be equal if each answered the shared items at random, with its own
+            frequencies on them.
+    """
+
+    n_workers: int
+    worker: NDArray[np.int64]
+    other: NDArray[np.int64]
+    n_shared: NDArray[np.int64]
+    n_equal: NDArray[np.int64]
+    n_by_chance: Array
+
+    @property
+    def share(self) -> Array:
+        """(n_pairs,) share of equal labels on shared items."""
+        return self.n_equal / self.n_shared
+
+    @property
+    def kappa(self) -> Array:
+        """(n_pairs,) Cohen's kappa on shared items.
+
+        NaN where chance agrees perfectly: both gave one and the same label throughout.
+        """
+        left = self.n_shared - self.n_by_chance
+        defined = left > CERTAIN * self.n_shared
+        return np.divide(self.n_equal - self.n_by_chance, left, out=np.full(len(left), np.nan), where=defined)
+
+    def matrix(self, values: NDArray[np.number]) -> Array:
+        """(n_workers, n_workers) symmetric, dense: the values (n_pairs,) of each two workers, NaN where they share none.
+
+        8 * n_workers**2 bytes.
+        """
+        dense = np.full((self.n_workers, self.n_workers), np.nan)
+        dense[self.worker, self.other] = dense[self.other, self.worker] = values
+        return dense
+
+    def to_frame(self, crowd: CrowdLabels) -> pd.DataFrame:
+        """One row a pair of different workers: worker, other (the caller's names), n_shared, agreement, kappa."""
+        names = np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids
+        frame = pd.DataFrame(
+            {
+                "worker": names[self.worker],
+                "other": names[self.other],
+                "n_shared": self.n_shared,
+                "agreement": self.share,
+                "kappa": self.kappa,
+            }
+        )
+        return frame[self.worker != self.other].reset_index(drop=True)
+
+
+def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
+    """The agreement of each two workers who share an item, and what chance would give them (J. Cohen, 1960).
+
+    Time and memory go with the number of pairs of answers to one item, sum_i k_i**2 for k_i annotations, and not with
+    n_workers**2.
+    """
+    shape = (crowd.n_items, crowd.n_workers)
+    of_label = [
+        sp.csr_array((np.ones(int(mask.sum())), (crowd.item[mask], crowd.worker[mask])), shape=shape)
+        for mask in (crowd.label == label for label in range(crowd.n_classes))
+    ]
+    answers = sum(of_label[1:], start=of_label[0])
+    itself = sp.diags_array(crowd.labels_per_worker.astype(float))  # each answer with itself, which is no pair
+    key, n_shared = _upper(answers.T @ answers - itself)
+    n_equal, n_by_chance = -_at(key, *_upper(itself)), np.zeros(len(key))
+    for given in of_label:
+        n_equal += _at(key, *_upper(given.T @ given))
+        # How often w gave the label to what it shares with v; the transpose has how often v did.
+        on_shared = (given.T @ answers - sp.diags_array(given.sum(axis=0))).tocsr()
+        n_by_chance += _at(key, *_upper(on_shared.multiply(on_shared.T)))
+    worker, other = np.divmod(key, crowd.n_workers)
+    whole = (np.rint(counts).astype(np.int64) for counts in (n_shared, n_equal))
+    return PairwiseAgreement(crowd.n_workers, worker, other, *whole, n_by_chance / n_shared)
+
+
+def _paired(crowd: CrowdLabels) -> tuple[Array, NDArray[np.int64]]:
+    """The votes of the items with two annotations or more, and their numbers of annotations."""
+    paired = crowd.labels_per_item >= 2
+    if not paired.any():
+        raise ValueError("agreement needs an item with two annotations; every item of the crowd has at most one")
+    return crowd.votes[paired], crowd.labels_per_item[paired]
+
+
+def _class_values(crowd: CrowdLabels, values: ArrayLike | None) -> Array:
+    if values is None:
+        names = crowd.class_names
+        numeric = names is not None and np.issubdtype(np.asarray(names).dtype, np.number)
+        return np.asarray(names if numeric else np.arange(crowd.n_classes), dtype=np.float64)
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.shape != (crowd.n_classes,) or not np.isfinite(numbers).all():
+        raise ValueError(f"values must be finite, of shape ({crowd.n_classes},), got {numbers.shape}")
+    return numbers
+
+
+def _beyond_chance(observed: float, by_chance: float) -> float:
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
+
+
+def _upper(matrix: sp.sparray) -> tuple[NDArray[np.int64], Array]:
+    """The upper triangle of a square sparse array: sorted keys row * n + column, and the entries that are not zero."""
+    upper = sp.triu(matrix).tocoo()
+    kept = upper.data != 0
+    row, column = (index[kept].astype(np.int64) for index in upper.coords)
+    key = row * matrix.shape[0] + column
+    order = np.argsort(key)
+    return key[order], upper.data[kept][order]
+
+
+def _at(keys: NDArray[np.int64], key: NDArray[np.int64], entry: Array) -> Array:
+    """The entries at the keys asked for, zero where there is none."""
+    found = np.zeros(len(keys))
+    at = np.searchsorted(keys, key)
+    known = keys[np.minimum(at, len(keys) - 1)] == key if len(keys) else np.zeros(len(key), bool)
+    found[at[known]] = entry[known]
+    return found

@@ -1,0 +1,110 @@
+"""The crowd of a cell: simulated on a data set's true classes, or real and perhaps thinned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.cell import Cell
+from crowdml.datasets import CrowdData, ImageData
+from crowdml.labels import CrowdLabels
+from crowdml.noise import make_assignment, make_pattern, make_workers, remove_labels, simulate_crowd
+from crowdml.noise.spread import ItemDifficulty
+
+if TYPE_CHECKING:
+    from crowdml.noise.missing import MissingRule
+
+
+@dataclass(frozen=True, eq=False)
+class CellCrowd:
+    """What a method is given, and what it is judged by.
+
+    Args:
+        crowd: the annotations.
+        truth: (n_items,) true classes, -1 where not known.
+        affected: (n_classes,) the classes whose labels can be wrong.
+        quality: (n_workers,) share of right labels: expected, if simulated, else counted where the truth is known;
+            NaN for a worker without such labels.
+    """
+
+    crowd: CrowdLabels
+    truth: NDArray[np.int64]
+    affected: NDArray[np.bool_]
+    quality: NDArray[np.float64]
+
+
+def cell_crowd(cell: Cell, data: ImageData | CrowdData) -> CellCrowd:
+    """The crowd of the cell; depends on no method.
+
+    Args:
+        cell: what is to be computed.
+        data: the data set `cell.dataset`; of images, the part of it that the cell trains on.
+
+    Raises:
+        ValueError: the cell does not fit the data.
+    """
+    if isinstance(data, CrowdData) != cell.is_real:
+        kind = "a crowd of real workers" if isinstance(data, CrowdData) else "which holds images or true classes"
+        raise ValueError(f"pattern {cell.pattern} does not go with the data set {data.name}, {kind}")
+    return _real(cell, data) if isinstance(data, CrowdData) else _simulated(cell, data)
+
+
+def _simulated(cell: Cell, data: ImageData) -> CellCrowd:
+    assert cell.noise_rate is not None
+    assert cell.n_workers is not None
+    pattern = make_pattern(cell.pattern, cell.noise_rate, cell.dataset, dict(cell.pattern_options))
+    rng = np.random.default_rng([cell.crowd_seed, 0])
+    workers = make_workers(cell.worker_model, pattern, cell.n_workers, data.n_classes, rng, dict(cell.worker_options))
+    crowd = simulate_crowd(
+        data.train_labels,
+        workers,
+        assignment=make_assignment(cell.assignment, dict(cell.assignment_options)),
+        difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
+        missing_rate=cell.missing_rate,
+        missing=cast("MissingRule", cell.missing),
+        seed=cell.crowd_seed,
+    )
+    right = np.diagonal(workers.transitions, axis1=1, axis2=2)
+    share = np.bincount(data.train_labels, minlength=data.n_classes) / len(data.train_labels)
+    # Some workers err where the pattern does not.
+    affected = pattern.affected(data.n_classes) | (right < 1).any(axis=0)
+    return CellCrowd(crowd, data.train_labels, affected, right @ share)
+
+
+def _real(cell: Cell, data: CrowdData) -> CellCrowd:
+    crowd = data.crowd
+    if cell.n_workers is not None:
+        crowd = _some_workers(crowd, cell.n_workers, cell.crowd_seed)
+    crowd = remove_labels(crowd, cell.missing_rate, cast("MissingRule", cell.missing), cell.crowd_seed)
+    known = data.truth[crowd.item] >= 0
+    right = np.bincount(
+        crowd.worker[known], weights=crowd.label[known] == data.truth[crowd.item[known]], minlength=crowd.n_workers
+    )
+    n_judged = np.bincount(crowd.worker[known], minlength=crowd.n_workers)
+    quality = np.divide(right, n_judged, out=np.full(crowd.n_workers, np.nan), where=n_judged > 0)
+    return CellCrowd(crowd, data.truth, np.ones(crowd.n_classes, bool), quality)
+
+
+def _some_workers(crowd: CrowdLabels, n_workers: int, seed: int) -> CrowdLabels:
+    """The first workers of a random order, renumbered by it; all items stay."""
+    if n_workers > crowd.n_workers:
+        raise ValueError(f"n_workers must be at most {crowd.n_workers}, the workers of the crowd, got {n_workers}")
+    order = np.random.default_rng([seed, 0]).permutation(crowd.n_workers)
+    place = np.empty(crowd.n_workers, np.int64)
+    place[order] = np.arange(crowd.n_workers)
+    chosen = place[crowd.worker] < n_workers
+    return CrowdLabels(
+        item=crowd.item[chosen],
+        worker=place[crowd.worker[chosen]],
+        label=crowd.label[chosen],
+        n_items=crowd.n_items,
+        n_workers=n_workers,
+        n_classes=crowd.n_classes,
+        item_ids=crowd.item_ids,
+        worker_ids=(np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids)[order[:n_workers]],
+        class_names=crowd.class_names,
+        repeats="keep",
+    )

@@ -1,0 +1,129 @@
+"""The files of the crowds of real workers: one reader a layout, and the published form that is downloaded."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crowdml.datasets.crowd_sources import CrowdSource
+from crowdml.datasets.images import class_names
+from crowdml.labels import CrowdLabels
+
+Truth = NDArray[np.int64]
+"""(n_items,) true classes, -1 where not known."""
+
+Reader = Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]
+
+
+def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
+    """The annotations and the truth of a crowd whose files are there.
+
+    Args:
+        source: the crowd.
+        base: root of the data sets.
+
+    Raises:
+        ValueError: the files hold another number of items, workers, annotations, classes or true classes.
+    """
+    crowd, truth = READERS[source.layout](source, base / source.folder)
+    found = (crowd.n_items, crowd.n_workers, crowd.n_annotations, crowd.n_classes, int((truth >= 0).sum()))
+    wanted = (source.n_items, source.n_workers, source.n_annotations, source.n_classes, source.n_known)
+    if found != wanted:
+        raise ValueError(f"items, workers, annotations, classes and true classes are {found}, not {wanted}")
+    return crowd, truth
+
+
+def as_kept(name: str, content: bytes) -> bytes:
+    """A published table of Li's collection as it is kept: our column names, workers numbered as they come.
+
+    Args:
+        name: of the file as it is kept; `..._truth.csv` has the true classes.
+        content: columns item, worker, label, or item, truth.
+
+    Raises:
+        ValueError: not such a table.
+    """
+    frame = pd.read_csv(io.BytesIO(content), dtype=str)
+    columns = ["item", "truth"] if name.endswith("_truth.csv") else ["item", "worker", "label"]
+    if list(frame.columns) != columns:
+        raise ValueError(f"the published table must have the columns {', '.join(columns)}, got {list(frame.columns)}")
+    frame.columns = ["task", *columns[1:-1], "label"]
+    if "worker" in frame:
+        frame["worker"] = pd.factorize(frame["worker"])[0]
+    return frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _read_csv(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    answers, truth = (pd.read_csv(folder / name) for name in source.files)
+    return _join(source, answers, truth)
+
+
+def _read_labelme(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    answers, items = (pd.read_csv(folder / name) for name in source.files)
+    return _join(source, answers, items.rename(columns={"index": "task"}))
+
+
+def _read_music(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    answers, items = (pd.read_csv(folder / name) for name in source.files)
+    return _join(source, answers, items[["id", "class"]].set_axis(["task", "label"], axis=1))
+
+
+def _read_cifar10n(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    with np.load(folder / source.files[0]) as arrays:
+        labels = np.stack([arrays[f"random_label{column}"] for column in (1, 2, 3)], axis=1)
+        truth = arrays["clean_label"].astype(np.int64)
+    crowd = CrowdLabels.from_dense(labels.astype(np.int32), n_classes=source.n_classes)
+    names = np.array(["random_label1", "random_label2", "random_label3"])
+    return replace(crowd, worker_ids=names, class_names=np.array(class_names("cifar10"))), truth
+
+
+def _read_cifar100n(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    with np.load(folder / source.files[0]) as arrays:
+        worker, label, truth = (arrays[name].astype(np.int64) for name in ("worker", "noisy_label", "clean_label"))
+    crowd = CrowdLabels(
+        item=np.arange(len(label)),
+        worker=worker,
+        label=label,
+        n_items=len(label),
+        n_workers=source.n_workers,
+        n_classes=source.n_classes,
+        class_names=np.array(class_names("cifar100")),
+    )
+    return crowd, truth
+
+
+def _read_cifar10h(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    answers = pd.read_csv(folder / source.files[0])
+    with (folder / source.files[1]).open("rb") as stream:
+        labels = np.array(pickle.load(stream, encoding="bytes")[b"labels"])
+    truth = pd.DataFrame({"task": np.arange(len(labels)), "label": labels})
+    crowd, known = _join(source, answers, truth)
+    return replace(crowd, class_names=np.array(class_names("cifar10"))), known
+
+
+READERS: dict[str, Reader] = {
+    "csv": _read_csv,
+    "labelme": _read_labelme,
+    "music": _read_music,
+    "sentiment": _read_csv,
+    "cifar10n": _read_cifar10n,
+    "cifar100n": _read_cifar100n,
+    "cifar10h": _read_cifar10h,
+}
+"""Layout -> reader."""
+
+
+def _join(source: CrowdSource, answers: pd.DataFrame, truth: pd.DataFrame) -> tuple[CrowdLabels, Truth]:
+    """The crowd of a table of answers, and the truth of its items from a table with columns task and label."""
+    crowd = CrowdLabels.from_frame(answers, repeats="keep")
+    true_label = truth.set_index("task")["label"].reindex(crowd.item_ids)
+    # A label that nobody gave, and an item without one, are not found: -1.
+    known = pd.Index(np.asarray(crowd.class_names)).get_indexer(pd.Index(true_label)).astype(np.int64)
+    return crowd if source.class_names is None else replace(crowd, class_names=np.array(source.class_names)), known

@@ -1,0 +1,178 @@
+"""Assignment designs: which workers are asked about an item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crowdml.names import check_name
+from crowdml.noise.counter_random import uniform
+
+Asked = NDArray[np.int32]
+"""(n_items, labels an item) different workers in each row."""
+
+
+class Assignment(Protocol):
+    """A design; a dataclass of its options.  Its draws do not depend on the workers' matrices."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def n_labels(self, n_workers: int) -> int:
+        """Labels of each item.
+
+        Raises:
+            ValueError: more than there are workers.
+        """
+        ...
+
+    def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
+        """The workers asked about each item; time and memory are linear in their number."""
+        ...
+
+
+@dataclass(frozen=True)
+class EveryItem:
+    """Every worker labels every item."""
+
+    def n_labels(self, n_workers: int) -> int:
+        """See Assignment."""
+        return n_workers
+
+    def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
+        """See Assignment; nothing is drawn."""
+        return np.broadcast_to(np.arange(n_workers, dtype=np.int32), (n_items, n_workers))
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """Each item goes to a random set of workers, and all workers label equally many items, give or take one.
+
+    Args:
+        labels_per_item: size of the set, at least 1.
+    """
+
+    labels_per_item: int
+
+    def __post_init__(self) -> None:
+        _check_labels_per_item(self.labels_per_item)
+
+    def n_labels(self, n_workers: int) -> int:
+        """See Assignment."""
+        return _at_most(self.labels_per_item, n_workers)
+
+    def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
+        """See Assignment."""
+        return _deal(n_items, self.n_labels(n_workers), n_workers, key)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """Each item goes to a random set of workers, drawn one after the other with odds (rank + 1)**-exponent.
+
+    So few workers give most labels, as in real crowds.  Worker 0 is the busiest; nobody labels an item twice.
+
+    Args:
+        labels_per_item: size of the set, at least 1.
+        exponent: at least 0, where all are equally likely.
+    """
+
+    labels_per_item: int
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_labels_per_item(self.labels_per_item)
+        if not 0 <= self.exponent < np.inf:
+            raise ValueError(f"exponent must be at least 0, got {self.exponent}")
+
+    def n_labels(self, n_workers: int) -> int:
+        """See Assignment."""
+        return _at_most(self.labels_per_item, n_workers)
+
+    def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
+        """See Assignment."""
+        odds = np.cumsum(np.arange(1, n_workers + 1) ** -float(self.exponent))
+        return _sample(n_items, self.n_labels(n_workers), odds / odds[-1], key)
+
+
+ASSIGNMENTS: dict[str, type[Assignment]] = {"every_item": EveryItem, "balanced": Balanced, "power_law": PowerLaw}
+
+
+def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assignment:
+    """The design of that name.
+
+    Raises:
+        ValueError: unknown name or option, a missing one, or one out of range.
+    """
+    kind = ASSIGNMENTS[check_name("assignment", name, ASSIGNMENTS)]
+    fields = kind.__dataclass_fields__
+    for option in options or {}:
+        check_name(f"option of assignment {name}", option, fields)
+    if "labels_per_item" in fields and "labels_per_item" not in (options or {}):
+        raise ValueError(f"assignment {name} needs the assignment option labels_per_item")
+    return kind(**(options or {}))
+
+
+def _check_labels_per_item(value: int) -> None:
+    if int(value) != value or value < 1:
+        raise ValueError(f"labels_per_item must be a whole number of at least 1, got {value}")
+
+
+def _at_most(labels_per_item: int, n_workers: int) -> int:
+    if labels_per_item > n_workers:
+        raise ValueError(f"labels_per_item must be at most n_workers = {n_workers}, got {labels_per_item}")
+    return labels_per_item
+
+
+@njit(cache=True, nogil=True)
+def _deal(n_items: int, n_labels: int, n_workers: int, key: np.uint64) -> Asked:
+    """Deal the workers out like cards: a shuffled deck after the other, an item taking the next n_labels cards.
+
+    Where an item takes the last cards of one deck and the first of the next, a worker whom it holds already stays in
+    the new deck for a later item.
+    """
+    asked = np.empty((n_items, n_labels), np.int32)
+    deck = np.arange(n_workers).astype(np.int32)
+    used, number = 0, np.uint64(0)
+    for item in range(n_items):
+        held = 0  # cards of this item from the deck before
+        for place in range(n_labels):
+            if used == n_workers:
+                used, held = 0, place
+            while True:
+                card = used + int(uniform(key, number) * (n_workers - used))
+                number += np.uint64(1)
+                if not _holds(asked[item, :held], deck[card]):
+                    break
+            deck[used], deck[card] = deck[card], deck[used]
+            asked[item, place] = deck[used]
+            used += 1
+    return asked
+
+
+@njit(cache=True, nogil=True)
+def _sample(n_items: int, n_labels: int, cumulative: NDArray[np.float64], key: np.uint64) -> Asked:
+    """Draw workers by their cumulative odds, again where the item has the worker already."""
+    asked = np.empty((n_items, n_labels), np.int32)
+    number = np.uint64(0)
+    for item in range(n_items):
+        for place in range(n_labels):
+            while True:
+                worker = int(np.searchsorted(cumulative, uniform(key, number), side="right"))
+                number += np.uint64(1)
+                if not _holds(asked[item, :place], worker):
+                    break
+            asked[item, place] = worker
+    return asked
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _holds(workers: NDArray[np.int32], worker: int) -> bool:
+    found = False
+    for other in workers:
+        found |= other == worker
+    return found

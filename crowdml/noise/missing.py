@@ -1,0 +1,94 @@
+"""Missing labels: how a rate becomes labels that are taken away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, get_args
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crowdml.labels import CrowdLabels
+from crowdml.noise.counter_random import make_key, uniform_of
+
+MissingRule = Literal["floor", "round", "bernoulli"]
+MISSING_RULES: tuple[str, ...] = get_args(MissingRule)
+
+_PURPOSE = 3
+
+
+def check_missing(rate: float, rule: str) -> None:
+    """Raise ValueError unless the rate is in [0, 1) and the rule is one of MISSING_RULES."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"missing_rate must be in [0, 1), got {rate}")
+    if rule not in MISSING_RULES:
+        raise ValueError(f"missing must be one of {', '.join(MISSING_RULES)}, got {rule!r}")
+
+
+def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", seed: int = 0) -> CrowdLabels:
+    """The crowd without a share of its labels; a higher rate removes what a lower one does, and more.
+
+    Args:
+        crowd: all labels; items may have different numbers of them.
+        rate: in [0, 1).
+        rule: "floor" removes floor(rate * labels of the item) of each item's labels, "round" the nearest whole
+            number, "bernoulli" each label with that probability.
+        seed: of the draws; which label is chosen depends on nothing but it, the worker and the item.
+
+    Raises:
+        ValueError: a rate out of range, an unknown rule, or an item or the crowd without any label left.
+    """
+    check_missing(rate, rule)
+    if rate == 0:
+        return crowd
+    rows = crowd.by_item
+    key = make_key(seed, _PURPOSE)
+    if rule == "bernoulli":
+        kept = _kept_by_chance(rows.start, rows.worker, rate, key)
+    else:
+        kept = _kept_by_number(rows.start, rows.worker, n_removed(rate, crowd.labels_per_item, rule), key)
+    item = np.repeat(np.arange(crowd.n_items, dtype=np.int32), crowd.labels_per_item)
+    return replace(crowd, item=item[kept], worker=rows.worker[kept], label=rows.label[kept], repeats="keep")
+
+
+def n_removed(rate: float, n_labels: NDArray[np.int64], rule: MissingRule) -> NDArray[np.int64]:
+    """(n_items,) how many of an item's labels go, by "floor" or "round".
+
+    Raises:
+        ValueError: all labels of an item that has any.
+    """
+    # The tolerance keeps 0.29 * 100 = 28.999999999999996 from losing a label.
+    removed = np.floor(rate * n_labels + (0.5 if rule == "round" else 0) + 1e-9).astype(np.int64)
+    emptied = (removed >= n_labels) & (n_labels > 0)
+    if emptied.any():
+        raise ValueError(
+            f"missing_rate {rate} removes all {n_labels[emptied][0]} labels of an item; use fewer, or more workers"
+        )
+    return removed
+
+
+@njit(cache=True, nogil=True)
+def _kept_by_chance(
+    start: NDArray[np.int64], worker: NDArray[np.integer], rate: float, key: np.uint64
+) -> NDArray[np.bool_]:
+    kept = np.empty(len(worker), np.bool_)
+    for item in range(len(start) - 1):
+        for place in range(start[item], start[item + 1]):
+            kept[place] = uniform_of(key, worker[place], item) >= rate
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _kept_by_number(
+    start: NDArray[np.int64], worker: NDArray[np.integer], n_removed: NDArray[np.int64], key: np.uint64
+) -> NDArray[np.bool_]:
+    """Of each item the labels with the lowest draws go."""
+    kept = np.ones(len(worker), np.bool_)
+    for item in range(len(start) - 1):
+        first, last = start[item], start[item + 1]
+        if n_removed[item]:
+            chance = np.array([uniform_of(key, worker[place], item) for place in range(first, last)])
+            for place in np.argsort(chance)[: n_removed[item]]:
+                kept[first + place] = False
+    return kept
