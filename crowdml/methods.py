@@ -29,6 +29,7 @@ class Entry:
         paper: its source.
         options: values that differ from the class's own defaults.
         learner_options: the same for the learner of a source, where the learner has such an option.
+        two_classes_only: the method refuses crowds of more classes.
         version: raised when results change, so that exactly this method's cells are computed anew.
     """
 
@@ -38,6 +39,7 @@ class Entry:
     paper: str
     options: Mapping[str, Any] = field(default_factory=dict)
     learner_options: Mapping[str, Any] = field(default_factory=dict)
+    two_classes_only: bool = False
     version: int = 1
 
 
@@ -94,6 +96,7 @@ REGISTRY: dict[str, Entry] = {
     "kos": Entry(
         "aggregator", "crowdml.aggregation.kos:Kos",
         "message passing between items and workers; 2 classes", "Karger, Oh, Shah, NIPS 2011",
+        two_classes_only=True,
     ),
     "m_msr": Entry(
         "aggregator", "crowdml.aggregation.m_msr:MMsr",

@@ -23,8 +23,12 @@ _SECONDS_ITERATION = 4e-9  # an annotation and class, of one EM iteration
 _SECONDS_IMAGE = {"cnn_digits": 4e-5, "lenet": 4e-4, "cnn8": 1e-2, "resnet44": 1e-2}  # forward and backward
 _GPU_SPEEDUP = 200.0
 # Relative work of a method: EM iterations it does, and networks it trains.
-_ITERATIONS = {"mv": 1, "em": 10, "em_hard": 8, "minimax_entropy": 30, "labnet": 10, "labnet_instance": 10}
-_TRAININGS = {"labnet": 4, "labnet_instance": 8}
+_ITERATIONS = {
+    "mv": 1, "em": 10, "em_hard": 8, "spectral_em": 12, "wawa": 2, "minimax_entropy": 30, "minimax_cv": 300,
+    "minimax_conditional": 60, "minimax_ordinal": 60, "ebcc": 400, "laa": 250, "bila": 150, "mace": 100,
+    "labnet": 10, "labnet_instance": 10,
+}  # fmt: skip
+_TRAININGS = {"labnet": 4, "labnet_instance": 8, "crowdlab": 4}
 
 
 _ALIKE = ["dataset", "n_train", "network", "recipe", "method", "n_workers", "assignment", "assignment_options"]

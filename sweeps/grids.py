@@ -176,8 +176,7 @@ _TABLE2 = replace(_TABLE1, datasets=("cifar100",))
 _FIGURES = replace(_TABLE1, datasets=("cifar10", "cifar100"), workers=(3, 6, 9, 12))
 
 _AGGREGATORS = tuple(name for name, entry in REGISTRY.items() if entry.kind == "aggregator")
-_TWO_CLASSES_ONLY = ("kos",)
-"""Aggregators that are not defined for more classes."""
+_ANY_CLASSES = tuple(name for name in _AGGREGATORS if not REGISTRY[name].two_classes_only)
 
 
 def _real_crowds() -> tuple[Block, ...]:
@@ -197,9 +196,7 @@ def _real_crowds() -> tuple[Block, ...]:
         seeds=(0,),
         train=False,
     )
-    return block, replace(
-        block, datasets=more, methods=tuple(name for name in _AGGREGATORS if name not in _TWO_CLASSES_ONLY)
-    )
+    return block, replace(block, datasets=more, methods=_ANY_CLASSES)
 
 
 PRESETS: dict[str, Preset] = {

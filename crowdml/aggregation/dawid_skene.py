@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import Aggregation, TieRule, first_posterior, quality_error
+from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior, quality_error
 from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_rows, one_hot
 from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
 from crowdml.labels import CrowdLabels
@@ -26,8 +26,9 @@ WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 class DawidSkene(TieRule):
     """Dawid-Skene EM, soft or hard, maximum likelihood or maximum a posteriori.
 
-    Workers are known by the items they share: where no item has two labels, every confusion matrix explains them
-    equally well, and only the pseudo-counts decide (with `diagonal`, for the labels given).
+    Workers are known by the items they share.  Where no item has two labels, every confusion matrix explains them
+    equally well; unless gold labels, histories or a prior of each item say more, the labels given are kept then, and
+    `n_iter` is 0.
 
     Args:
         worker_model: what a worker is: "confusion", a matrix of its own; "class_one_coin", one accuracy a class, wrong
@@ -84,6 +85,9 @@ class DawidSkene(TieRule):
             pseudo-counts (smoothing, diagonal and the workers' histories), seen as Dirichlet priors of one more, so
             that it never falls for the soft method.
         """
+        if nothing_to_learn(crowd, prior):
+            posterior = self.start(crowd, check_prior(prior, crowd))
+            return self.conclude(crowd, posterior, n_iter=0)
         posterior, fit, workers = fit_em(self, crowd, prior, self.device)
         return self.conclude(
             crowd,
@@ -142,3 +146,9 @@ class DawidSkene(TieRule):
         if self.class_prior == "uniform":
             return np.full(len(class_counts), 1 / len(class_counts))
         return class_counts / class_counts.sum()
+
+
+def nothing_to_learn(crowd: CrowdLabels, prior: ArrayLike | None) -> bool:
+    """Whether no item has two labels, and nothing else is known of items or workers."""
+    known = crowd.gold is not None or crowd.history is not None or np.ndim(prior) == 2
+    return not known and int(crowd.labels_per_item.max()) < 2

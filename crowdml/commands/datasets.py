@@ -58,7 +58,7 @@ def at_hand(row: Description) -> bool:
     if row.kind == "crowd":
         source = datasets.crowd_source(row.name)
         return _all_there(source.folder, source.files)
-    files = images._source(row.name).files
+    files = images.files(row.name)
     return files is None or _all_there(files.folder, files.files)
 
 

@@ -93,6 +93,11 @@ def n_train_items(name: str) -> int:
     return _source(name).n_train
 
 
+def files(name: str) -> TorchvisionFiles | None:
+    """Where a data set's files lie; None where it needs none."""
+    return _source(name).files
+
+
 def has_images(name: str) -> bool:
     """Whether the data set has images, so that a network can be trained on it."""
     return _source(name).shape is not None

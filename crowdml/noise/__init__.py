@@ -4,7 +4,7 @@ from crowdml.noise.assignment import ASSIGNMENTS, Assignment, make_assignment
 from crowdml.noise.missing import MISSING_RULES, remove_labels
 from crowdml.noise.patterns import PATTERNS, NoisePattern, make_pattern
 from crowdml.noise.simulate import simulate_crowd
-from crowdml.noise.workers import WORKER_MODELS, Workers, make_worker_model, make_workers, worker_transitions
+from crowdml.noise.workers import WORKER_MODELS, Workers, make_worker_model, make_workers
 
 __all__ = [
     "ASSIGNMENTS",
@@ -20,5 +20,4 @@ __all__ = [
     "make_workers",
     "remove_labels",
     "simulate_crowd",
-    "worker_transitions",
 ]

@@ -271,13 +271,6 @@ def make_workers(
     return make_worker_model(model, options).workers(pattern, n_workers, n_classes, rng)
 
 
-def worker_transitions(
-    model: str, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator
-) -> Matrices:
-    """(n_workers, n_classes, n_classes) the matrices alone of `make_workers` with default options."""
-    return make_workers(model, pattern, n_workers, n_classes, rng).transitions
-
-
 def _check_share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")

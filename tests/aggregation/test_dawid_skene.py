@@ -183,6 +183,17 @@ def test_on_a_torch_device_the_answer_is_the_same(hard: bool) -> None:
     assert theirs.confusion == pytest.approx(ours.confusion, abs=1e-9)
 
 
+def test_labels_without_company_are_kept_unless_something_else_is_known() -> None:
+    rng = np.random.default_rng(0)
+    label, worker = rng.integers(0, 100, 3000), rng.integers(0, 200, 3000)
+    alone = CrowdLabels(np.arange(3000), worker, label, 3000, 200, 100)
+    result = DawidSkene().fit(alone)
+    assert (result.labels == label).all()
+    assert result.n_iter == 0
+    assert DawidSkene().fit(alone, rng.dirichlet(np.ones(100), 3000)).n_iter > 0
+    assert DawidSkene().fit(replace(alone, gold=np.where(np.arange(3000) < 500, 0, -1))).n_iter > 0
+
+
 @pytest.mark.parametrize(
     "dense",
     [
@@ -199,8 +210,6 @@ def test_every_edge_is_defined(dense, worker_model, smoothing: float) -> None:
     result = DawidSkene(worker_model=worker_model, smoothing=smoothing).fit(crowd)
     check_em(result)
     assert np.isfinite(result.posterior).all()
-    if smoothing and crowd.labels_per_item.max() == 1:
-        return  # nothing but the pseudo-counts decides
     labelled = crowd.labels_per_item > 0
     assert (result.labels[labelled] == crowd.votes.argmax(axis=1)[labelled]).all()
 

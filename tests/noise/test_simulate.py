@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.noise import make_assignment, make_pattern, make_workers, simulate_crowd, worker_transitions
+from crowdml.noise import make_assignment, make_pattern, make_workers, simulate_crowd
 from crowdml.noise.simulate import _draw
 
 TRUTH = np.arange(6000) % 10
@@ -13,7 +13,7 @@ TRUTH = np.arange(6000) % 10
 
 def transitions(name: str = "uniform", n_workers: int = 4, rate: float = 0.6) -> np.ndarray:
     pattern = make_pattern(name, rate, "cifar10")
-    return worker_transitions("homogeneous", pattern, n_workers, 10, np.random.default_rng(0))
+    return make_workers("homogeneous", pattern, n_workers, 10, np.random.default_rng(0)).transitions
 
 
 def test_labels_follow_the_transition_matrix() -> None:
@@ -102,7 +102,7 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="n_workers must be at least 1, got 0"):
         transitions(n_workers=0)
     with pytest.raises(ValueError, match="unknown worker model 'homogenous'; did you mean homogeneous"):
-        worker_transitions("homogenous", make_pattern("uniform", 0.5, "digits"), 2, 10, np.random.default_rng(0))
+        make_workers("homogenous", make_pattern("uniform", 0.5, "digits"), 2, 10, np.random.default_rng(0))
 
 
 # ------------------------------------------------------------------------- sparse designs, copies, hard items
