@@ -33,12 +33,12 @@ def fleiss_kappa(crowd: CrowdLabels) -> float:
     annotations it is J. L. Fleiss, Psychological Bulletin 76 (1971).
 
     Returns:
-        At most 1; 0 for agreement by chance.  NaN if only one class was ever given: chance agrees as perfectly.
-
-    Raises:
-        ValueError: no item has two annotations.
+        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if only one class was ever given:
+        chance agrees as perfectly.
     """
     votes, size = _paired(crowd)
+    if not len(votes):
+        return float("nan")
     equal_pairs = (votes * (votes - 1)).sum(axis=1)
     observed = float((equal_pairs / (size * (size - 1))).mean())
     labelled = crowd.labels_per_item > 0
@@ -59,17 +59,19 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
         values: (n_classes,) of "interval"; None takes the class names where they are numbers, else 0, 1, 2 and so on.
 
     Returns:
-        At most 1; 0 for agreement by chance.  NaN if all annotations that have a partner are of one class: there is
-        nothing to expect disagreement from.
+        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all that have a partner are of
+        one class: there is nothing to expect disagreement from.
 
     Raises:
-        ValueError: an unknown level, values of another shape or level, or no item with two annotations.
+        ValueError: an unknown level, or values of another shape or level.
     """
     if level not in get_args(Level):
         raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
     if values is not None and level != "interval":
         raise ValueError(f'values belong to level="interval", got level={level!r}')
     votes, size = _paired(crowd)
+    if not len(votes):
+        return float("nan")
     weight = votes / (size - 1)[:, None]
     coincidence = votes.T @ weight - np.diag(weight.sum(axis=0))
     total = coincidence.sum(axis=1)
@@ -82,8 +84,8 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
         numbers = _class_values(crowd, values)
         difference = (numbers[:, None] - numbers) ** 2
     observed = float((coincidence * difference).sum())
-    expected = float(total @ difference @ total) / (total.sum() - 1)
-    return 1 - observed / expected if expected > 0 else float("nan")
+    expected = float(total @ difference @ total)
+    return 1 - observed * float(total.sum() - 1) / expected if expected > 0 else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +127,7 @@ class PairwiseAgreement:
         return np.divide(self.n_equal - self.n_by_chance, left, out=np.full(len(left), np.nan), where=defined)
 
     def matrix(self, values: NDArray[np.number]) -> Array:
-        """(n_workers, n_workers) symmetric, dense: the values (n_pairs,) of each two workers, NaN where they share none.
+        """(n_workers, n_workers) symmetric, dense: the values (n_pairs,), NaN for two workers who share no item.
 
         8 * n_workers**2 bytes.
         """
@@ -169,15 +171,13 @@ def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
         on_shared = (given.T @ answers - sp.diags_array(given.sum(axis=0))).tocsr()
         n_by_chance += _at(key, *_upper(on_shared.multiply(on_shared.T)))
     worker, other = np.divmod(key, crowd.n_workers)
-    whole = (np.rint(counts).astype(np.int64) for counts in (n_shared, n_equal))
-    return PairwiseAgreement(crowd.n_workers, worker, other, *whole, n_by_chance / n_shared)
+    shared, equal = (np.rint(counts).astype(np.int64) for counts in (n_shared, n_equal))
+    return PairwiseAgreement(crowd.n_workers, worker, other, shared, equal, n_by_chance / n_shared)
 
 
 def _paired(crowd: CrowdLabels) -> tuple[Array, NDArray[np.int64]]:
     """The votes of the items with two annotations or more, and their numbers of annotations."""
     paired = crowd.labels_per_item >= 2
-    if not paired.any():
-        raise ValueError("agreement needs an item with two annotations; every item of the crowd has at most one")
     return crowd.votes[paired], crowd.labels_per_item[paired]
 
 
@@ -196,7 +196,7 @@ def _beyond_chance(observed: float, by_chance: float) -> float:
     return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
 
 
-def _upper(matrix: sp.sparray) -> tuple[NDArray[np.int64], Array]:
+def _upper(matrix: sp.csr_array | sp.dia_array) -> tuple[NDArray[np.int64], Array]:
     """The upper triangle of a square sparse array: sorted keys row * n + column, and the entries that are not zero."""
     upper = sp.triu(matrix).tocoo()
     kept = upper.data != 0

@@ -30,8 +30,7 @@ def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
     speak(console, f"labels an item  {labels.mean():.2f} ({labels.min()} to {labels.max()})")
     speak(
         console,
-        f"agreement       Fleiss' kappa {fleiss_kappa(crowd):.3f}, "
-        f"Krippendorff's alpha {krippendorff_alpha(crowd, level='nominal'):.3f}",
+        f"agreement       {_agreement(crowd)}",
     )
     if crowd.gold is not None:
         speak(console, f"gold labels     {(crowd.gold >= 0).sum():,} items")
@@ -87,3 +86,10 @@ def _some(names: NDArray) -> str:
     """The first names, and that there are more."""
     shown = ", ".join(map(str, names[:8]))
     return shown if len(names) <= 8 else f"{shown}, ..."
+
+
+def _agreement(crowd: CrowdLabels) -> str:
+    kappa, alpha = fleiss_kappa(crowd), krippendorff_alpha(crowd)
+    if np.isnan(kappa):
+        return "not defined: no item has two labels, or all labels are of one class"
+    return f"Fleiss' kappa {kappa:.3f}, Krippendorff's alpha {alpha:.3f}"
