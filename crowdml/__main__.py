@@ -1,15 +1,15 @@
-"""`python -m crowdml COMMAND`: aggregate, simulate, datasets, methods."""
+"""`python -m crowdml COMMAND`: aggregate, plan, simulate, datasets, methods."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from crowdml.commands import aggregate, datasets, methods, simulate
+from crowdml.commands import aggregate, datasets, methods, plan, simulate
 from crowdml.commands.options import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser
 from crowdml.names import check_name
 
-COMMANDS = {"aggregate": aggregate, "simulate": simulate, "datasets": datasets, "methods": methods}
+COMMANDS = {"aggregate": aggregate, "plan": plan, "simulate": simulate, "datasets": datasets, "methods": methods}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

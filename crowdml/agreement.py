@@ -196,7 +196,7 @@ def _beyond_chance(observed: float, by_chance: float) -> float:
     return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
 
 
-def _upper(matrix: sp.csr_array | sp.dia_array) -> tuple[NDArray[np.int64], Array]:
+def _upper(matrix: sp.csr_array | sp.csc_array | sp.dia_array) -> tuple[NDArray[np.int64], Array]:
     """The upper triangle of a square sparse array: sorted keys row * n + column, and the entries that are not zero."""
     upper = sp.triu(matrix).tocoo()
     kept = upper.data != 0

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.agreement import fleiss_kappa, krippendorff_alpha, pairwise_agreement
+from crowdml.agreement import Level, fleiss_kappa, krippendorff_alpha, pairwise_agreement
 from crowdml.labels import CrowdLabels
 from tests.crowds import crowds, real_crowd, simulated
 
 Array = np.ndarray
-LEVELS = ["nominal", "ordinal", "interval"]
+LEVELS: list[Level] = ["nominal", "ordinal", "interval"]
 
 
 def krippendorff_example() -> CrowdLabels:

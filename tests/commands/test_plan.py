@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crowdml.__main__ import main
+from tests.crowds import simulated
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    crowd, truth = simulated(n_items=120)
+    crowd.to_frame().to_csv(tmp_path / "answers.csv", index=False)
+    pd.DataFrame({"task": range(120), "label": truth}).to_csv(tmp_path / "truth.csv", index=False)
+    return tmp_path
+
+
+def test_the_next_labels_and_the_curve_are_written(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted, curve, truth = (str(answers / name) for name in ("next.csv", "curve.csv", "truth.csv"))
+    given = ["plan", str(answers / "answers.csv"), "--next", wanted, "--n", "7", "--enough", curve, "--truth", truth]
+    assert main([*given, "--labels-per-item", "1", "6", "--samples", "2"]) == 0
+    rows = pd.read_csv(wanted)
+    assert len(rows) == 7
+    assert rows.expected_gain.is_monotonic_decreasing
+    assert pd.read_csv(curve).labels_per_item.tolist() == [1, 6]
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_a_plan_without_output_is_refused(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(answers / "answers.csv")]) == 2
+    assert "give --next FILE, --enough FILE or both" in capsys.readouterr().err
