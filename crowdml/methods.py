@@ -122,6 +122,10 @@ REGISTRY: dict[str, Entry] = {
         "aggregator", "crowdml.aggregation.minimax_cv:MinimaxCv",
         "minimax entropy, penalties chosen by cross-validation", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240",
     ),
+    "minimax_ordinal_cv": Entry(
+        "aggregator", "crowdml.aggregation.minimax_cv:MinimaxCv",
+        "the same for ordered classes", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240", {"form": "ordinal"},
+    ),
     "ibcc": Entry(
         "aggregator", "crowdml.aggregation.ibcc:Ibcc",
         "Bayesian Dawid-Skene, variational", "Kim, Ghahramani, AISTATS 2012",

@@ -48,7 +48,8 @@ def next_labels(
         worker: index of the worker who would be asked.
 
     Returns:
-        One row an item: `task`, `expected_gain`, `doubt` and `n_labels` so far; equal ones in their own order.
+        One row an item: `task`, `expected_gain`, `doubt` and `n_labels` so far; equal ones in their own order.  Items
+        whose class is known (gold) and those that the worker has labelled already are left out.
 
     Raises:
         ValueError: an unknown gain, a worker out of range, or n below 1.
@@ -61,7 +62,10 @@ def next_labels(
         raise ValueError(f"n must be at least 1, got {n}")
     confusion = average_worker(crowd, aggregation) if worker is None else aggregation.confusion[worker]
     expected = (_information if gain == "information" else _fewer_errors)(aggregation.posterior, confusion)
-    best = np.argsort(-expected, kind="stable")[:n]
+    wanted = np.ones(crowd.n_items, bool) if crowd.gold is None else crowd.gold < 0
+    if worker is not None:
+        wanted[crowd.item[crowd.worker == worker]] = False
+    best = np.argsort(np.where(wanted, -expected, np.inf), kind="stable")[: int(wanted.sum())][:n]
     names = np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
     return pd.DataFrame(
         {
@@ -91,7 +95,7 @@ def enough_labels(
     """Accuracy against the number of labels an item, by leaving labels of the crowd at hand out.
 
     In every sample each item's labels are shuffled once, and the first k of them kept for each k, so that more labels
-    hold the fewer ones; an item with less than k keeps all.
+    hold the fewer ones; an item with less than k keeps all.  Items whose class is known (gold) are not scored.
 
     Args:
         crowd: the annotations.
@@ -105,7 +109,7 @@ def enough_labels(
 
     Returns:
         One row a k: `labels_per_item`, `mean_labels` that were there, `accuracy` in [0, 1], its `standard_error` over
-        items and `measure`, "accuracy" or "agreement with all labels".
+        items and samples (over items alone with one sample) and `measure`, "accuracy" or "agreement with all labels".
 
     Raises:
         ValueError: a k or a number of samples below 1, or a truth of another shape or without a known class.
@@ -116,26 +120,32 @@ def enough_labels(
     right = method.fit(crowd).labels if truth is None else np.asarray(truth)
     if right.shape != (crowd.n_items,) or not (right >= 0).any():
         raise ValueError(f"truth must have shape ({crowd.n_items},) and a known class, got {right.shape}")
-    known = (right >= 0) & (crowd.labels_per_item > 0)
-    credit, sizes = np.zeros((len(steps), crowd.n_items)), np.zeros(len(steps))
-    for sample in range(n_samples):
-        rank = _shuffled_rank(crowd, np.random.default_rng([seed, sample, STREAM]))
-        for at, k in enumerate(steps):
-            part = crowd.select(rank < k)
-            credit[at] += (method.fit(part).labels == right) / n_samples
-            sizes[at] += part.n_annotations / (crowd.labels_per_item > 0).sum() / n_samples
+    labelled = crowd.labels_per_item > 0
+    scored = labelled & (right >= 0) & (True if crowd.gold is None else crowd.gold < 0)
+    if not scored.any():
+        raise ValueError("no item is left to score: those with a known class have no labels, or are gold")
+    rows = []
+    for done, k in enumerate(steps):
+        whole = k >= crowd.labels_per_item.max()  # the same in every sample
+        right_here = []
+        for sample in range(1 if whole else n_samples):
+            part = crowd if whole else crowd.select(_shuffled_rank(crowd, [seed, sample, STREAM]) < k)
+            right_here.append((method.fit(part).labels == right)[scored])
             if progress is not None:
-                progress(sample * len(steps) + at + 1, n_samples * len(steps))
-    credit = credit[:, known]
-    return pd.DataFrame(
-        {
-            "labels_per_item": steps,
-            "mean_labels": sizes,
-            "accuracy": credit.mean(axis=1),
-            "standard_error": credit.std(axis=1) / np.sqrt(credit.shape[1]),
-            "measure": "agreement with all labels" if truth is None else "accuracy",
-        }
-    )
+                progress(done * n_samples + sample + 1, len(steps) * n_samples)
+        mean_labels = float(np.minimum(crowd.labels_per_item, k)[labelled].mean())
+        rows.append((k, mean_labels, *_mean_and_error(np.stack(right_here))))
+    curve = pd.DataFrame(rows, columns=["labels_per_item", "mean_labels", "accuracy", "standard_error"])
+    return curve.assign(measure="agreement with all labels" if truth is None else "accuracy")
+
+
+def _mean_and_error(right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of right labels (n_samples, n_items), and its standard error over items and samples."""
+    n_samples, n_items = right.shape
+    variance = right.mean(axis=0).var() / n_items
+    if n_samples > 1:
+        variance += right.mean(axis=1).var(ddof=1) / n_samples
+    return float(right.mean()), float(np.sqrt(variance))
 
 
 def _information(posterior: Array, confusion: Array) -> Array:
@@ -161,9 +171,14 @@ def _steps(crowd: CrowdLabels, labels_per_item: Sequence[int] | None) -> list[in
     return [k for k in LADDER if k < most] + [most]
 
 
-def _shuffled_rank(crowd: CrowdLabels, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(n_annotations,) the place of each annotation among those of its item, in random order."""
-    order = np.lexsort((rng.random(crowd.n_annotations), crowd.item))
+def _shuffled_rank(crowd: CrowdLabels, seed: Sequence[int]) -> NDArray[np.int64]:
+    """(n_annotations,) the place of each annotation among those of its item, in random order.
+
+    The same whatever the order of the rows.
+    """
+    by_name = np.lexsort((crowd.label, crowd.worker, crowd.item))
+    chance = np.random.default_rng(seed).random(crowd.n_annotations)
+    order = by_name[np.lexsort((chance, crowd.item[by_name]))]
     rank = np.empty(crowd.n_annotations, np.int64)
     rank[order] = np.arange(crowd.n_annotations) - crowd.by_item.start[crowd.item[order]]
     return rank

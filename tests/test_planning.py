@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +28,8 @@ def test_the_expected_gain_by_hand() -> None:
 
 
 def test_a_label_of_a_guesser_is_worth_nothing() -> None:
-    crowd, _ = simulated(n_items=60)
+    crowd, _ = simulated(n_items=200)
+    crowd = crowd.select(np.random.default_rng(5).random(crowd.n_annotations) < 0.5)
     result = DawidSkene().fit(crowd)
     result.confusion[2] = 0.25
     assert next_labels(crowd, result, worker=2).expected_gain.max() == pytest.approx(0, abs=1e-12)
@@ -60,7 +63,7 @@ def test_more_labels_are_better_and_the_last_step_is_the_whole_crowd() -> None:
     assert curve.accuracy.is_monotonic_increasing
     assert curve.accuracy.iloc[0] == pytest.approx((crowd.label == truth[crowd.item]).mean(), abs=0.03)
     assert curve.accuracy.iloc[-1] == pytest.approx((MajorityVote().fit(crowd).labels == truth).mean())
-    assert calls[-1] == (9, 9)
+    assert calls[-1] == (7, 9)
     agreement = enough_labels(crowd, MajorityVote(), n_samples=2)
     assert agreement.accuracy.iloc[-1] == 1
     assert set(agreement.measure) == {"agreement with all labels"}
@@ -83,6 +86,33 @@ def test_sub_samples_nest_and_keep_whole_what_is_small(crowd: CrowdLabels, seed:
     for k, part in zip((1, 2), kept, strict=False):
         counts = np.bincount([item for item, _ in part], minlength=crowd.n_items)
         assert (counts == np.minimum(crowd.labels_per_item, k)).all()
+
+
+def test_gold_items_are_neither_bought_nor_scored() -> None:
+    crowd, truth = simulated(n_items=90)
+    known = replace(crowd, gold=np.where(np.arange(90) < 80, truth, -1))
+    result = DawidSkene().fit(known)
+    assert set(next_labels(known, result).task) == set(range(80, 90))
+    alone = enough_labels(known, DawidSkene(), truth, labels_per_item=[6])
+    assert alone.accuracy[0] == pytest.approx((result.labels == truth)[80:].mean())
+
+
+def test_a_worker_is_not_asked_again() -> None:
+    crowd = CrowdLabels.from_dense(np.array([[0, 1, -1], [0, -1, 1], [1, 0, -1]]), n_classes=2)
+    assert next_labels(crowd, MajorityVote().fit(crowd), worker=1).task.tolist() == [1]
+
+
+def test_the_curve_does_not_depend_on_the_order_of_rows_and_counts_both_sources_of_error() -> None:
+    crowd, truth = simulated(n_items=200)
+    order = np.random.default_rng(1).permutation(crowd.n_annotations)
+    turned = CrowdLabels(crowd.item[order], crowd.worker[order], crowd.label[order], 200, 6, 4)
+    curve, same = (enough_labels(each, MajorityVote(), truth, labels_per_item=[2]) for each in (crowd, turned))
+    assert curve.equals(same)
+    accuracies = [
+        float(enough_labels(crowd, MajorityVote(), truth, labels_per_item=[2], n_samples=1, seed=seed).accuracy[0])
+        for seed in range(8)
+    ]
+    assert curve.standard_error[0] > np.std(accuracies) / np.sqrt(5) / 2
 
 
 def test_bad_requests_are_refused() -> None:

@@ -150,5 +150,5 @@ class DawidSkene(TieRule):
 
 def nothing_to_learn(crowd: CrowdLabels, prior: ArrayLike | None) -> bool:
     """Whether no item has two labels, and nothing else is known of items or workers."""
-    known = crowd.gold is not None or crowd.history is not None or np.ndim(prior) == 2
+    known = crowd.gold is not None or crowd.history is not None or (prior is not None and np.ndim(prior) == 2)
     return not known and int(crowd.labels_per_item.max()) < 2
