@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from crowdml.__main__ import parser
 from crowdml.methods import REGISTRY
 from sweeps import full_grid
 from sweeps.grids import PRESETS
@@ -21,6 +22,16 @@ def test_examples_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     two_methods(tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_examples_of_the_aggregation_guide_run_one_after_the_other(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[1] / "docs" / "aggregation.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(examples) >= 2
+    names: dict[str, object] = {}
+    for code in examples:
+        exec(compile(code, "aggregation.md", "exec"), names)
 
 
 def test_presets_and_methods_are_all_named() -> None:
@@ -37,6 +48,14 @@ def test_commands_are_understood() -> None:
         words = arguments.split()
         if words != ["--help"]:
             full_grid.parser().parse_args(words)
+
+
+def test_commands_of_crowdml_are_understood() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "aggregation.md").read_text()
+    commands = re.findall(r"^    crowdml (\w+ .*?|\w+)\s*(?:#.*)?$", README + guide, re.MULTILINE)
+    assert len(commands) >= 9
+    for arguments in commands:
+        parser().parse_args(arguments.split())
 
 
 def test_links_lead_somewhere() -> None:
