@@ -34,7 +34,8 @@ def labels_needed(curve: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     axes.fill_between(k, percent - 2 * error, percent + 2 * error, color="#0072B2", alpha=0.2, linewidth=0)
     enough = fewest_labels(curve, margin)
     axes.axvline(enough, color="#999999", linestyle=":")
-    axes.annotate(f" {enough} within {100 * margin:g} points", (enough, percent.min()), color="#666666")
+    side = "right" if 2 * enough > k.min() + k.max() else "left"
+    axes.annotate(f" {verdict(curve, margin)} ", (enough, percent.min()), color="#666666", ha=side)
     axes.set_xlabel("labels an item")
     axes.set_ylabel(f"{curve['measure'].iloc[0]} (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -46,6 +47,14 @@ def fewest_labels(curve: pd.DataFrame, margin: float = MARGIN) -> int:
     """The smallest number of labels an item whose accuracy is within `margin` of the best, in [0, 1]."""
     near = curve[curve["accuracy"] >= curve["accuracy"].max() - margin]
     return int(near["labels_per_item"].min())
+
+
+def verdict(curve: pd.DataFrame, margin: float = MARGIN) -> str:
+    """Whether some number of labels is enough, in a few words; not if only the largest one tried is."""
+    enough = fewest_labels(curve, margin)
+    if enough == curve["labels_per_item"].max():
+        return f"still rising at {enough}"
+    return f"{enough} are enough (within {100 * margin:g} %)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"analysis: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print(f"{fewest_labels(curve, options.margin)} labels an item are enough; wrote {options.out}")
+    print(f"labels an item: {verdict(curve, options.margin)}; wrote {options.out}")
     return 0
 
 

@@ -22,7 +22,8 @@ def test_the_figure_shows_the_curve_and_where_it_is_enough() -> None:
     axes = labels_needed(CURVE).axes[0]
     assert np.asarray(axes.lines[0].get_ydata(), float).tolist() == pytest.approx([60, 80, 89.5, 90])
     assert axes.get_ylabel() == "accuracy (%)"
-    assert "5 within 1 points" in axes.texts[0].get_text()
+    assert "5 are enough (within 1 %)" in axes.texts[0].get_text()
+    assert "still rising at 3" in labels_needed(CURVE.head(2)).axes[0].texts[0].get_text()
     assert (fewest_labels(CURVE), fewest_labels(CURVE, 0.001), fewest_labels(CURVE, 0.5)) == (5, 9, 1)
 
 
@@ -30,7 +31,7 @@ def test_the_command_writes_the_figure(tmp_path: Path, capsys: pytest.CaptureFix
     CURVE.to_csv(tmp_path / "curve.csv", index=False)
     assert main([str(tmp_path / "curve.csv"), "--out", str(tmp_path / "curve.png")]) == 0
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "5 labels an item are enough" in capsys.readouterr().out
+    assert "labels an item: 5 are enough (within 1 %)" in capsys.readouterr().out
     CURVE.drop(columns="accuracy").to_csv(tmp_path / "bad.csv", index=False)
     assert main([str(tmp_path / "bad.csv"), "--out", str(tmp_path / "x.png")]) == 2
     assert "missing accuracy" in capsys.readouterr().err
