@@ -16,6 +16,7 @@ from scipy.special import gammaln
 
 from crowdml.aggregation.base import beta_interval, keep_gold
 from crowdml.aggregation.confusion import FLOOR
+from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]
@@ -46,7 +47,10 @@ def update(prior: Array, counts: Array) -> Update:
     expected_log = np.empty_like(parameters)
     log_normaliser = np.empty(parameters.shape[:-1])
     n = parameters.shape[-1]
-    _expect_logs(parameters.reshape(-1, n), expected_log.reshape(-1, n), log_normaliser.reshape(-1))
+    tables = parameters.reshape(-1, n), expected_log.reshape(-1, n), log_normaliser.reshape(-1)
+    rows = np.arange(len(tables[0]) + 1)
+    # A cell costs as much as some dozen multiplications.
+    run_parts(lambda *part: _expect_logs(*(table[slice(*part)] for table in tables)), cut(rows, 30 * n, 0))
     return Update(parameters, expected_log, log_normaliser - log_beta(prior))
 
 
