@@ -190,7 +190,7 @@ def _in_process(job: dict[str, Any], timeout: float) -> dict[str, Any]:
         return {**side, "failure": f"over {timeout:.0f} s"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["killed: out of memory?"])[-1]
-        return {**side, "failure": last[:120]}
+        return {**side, "failure": last[:60]}
     return {**side, "failure": "", **json.loads(done.stdout.strip().splitlines()[-1])}
 
 
