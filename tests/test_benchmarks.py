@@ -35,10 +35,11 @@ def test_a_fit_is_measured_and_compared_with_the_peers_labels(tmp_path: Path) ->
     assert row["wall"] > 0
     floor = aggregation._floor(again)
     assert floor["iteration"] > 0
+    slower = {**row, "wall": 10 * row["wall"], "cpu": 20 * row["wall"]}
     table = pd.DataFrame(
         [
             {"case": "classes-10", "method": "mv", "side": "ours", "failure": "", **row},
-            {"case": "classes-10", "method": "mv", "side": "crowd-kit", "failure": "", **row, "wall": 10 * row["wall"]},
+            {"case": "classes-10", "method": "mv", "side": "crowd-kit", "failure": "", **slower},
             {"case": "classes-10", "side": "floor", **floor},
         ]
     )
