@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from crowdml.datasets.crowds import crowd_names, load_crowd
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.peers import PAIRS, run_peer
 from crowdml import methods
 from crowdml.aggregation.base import TIED
+from crowdml.datasets.crowds import crowd_names, load_crowd
 from crowdml.labels import CrowdLabels
 
 OUT = Path(__file__).parent / "results" / "real_crowds.csv"
