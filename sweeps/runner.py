@@ -117,11 +117,13 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
             storage=run.store.location_of(TRAIN_FOLDER),
         )
         try:
-            _tune(pack(run.cells, run.seconds, n_slots), shared, placement, progress, storage, "shards", max_failures=0)
+            shards = pack(run.cells, run.seconds, n_slots)
+            errors = _tune(shards, shared, placement, progress, storage, "shards", max_failures=0)
             lost = _without_result(run, before)
             if lost:
                 singles = [Shard(((cell, run.seconds(cell)),)) for cell in lost]
-                errors = _tune(singles, shared, placement, progress, storage, "singles", max_failures=1)
+                # Tune now and then has no error for a trial that died; that of the shard it died in says as much.
+                errors |= _tune(singles, shared, placement, progress, storage, "singles", max_failures=1)
                 dead = [failed(cell, errors.get(cell.id, NO_RESULT)) for cell in _without_result(run, before)]
                 run.store.write(dead, run.provenance)
                 progress.add(n_ok=0, n_failed=len(dead), estimated=0.0, actual=0.0)
@@ -146,7 +148,7 @@ def _tune(
     *,
     max_failures: int,
 ) -> dict[str, str]:
-    """Run the shards as trials; returns the error of each trial that died, by the id of its first cell."""
+    """Run the shards as trials; returns the error of each trial that died, by the ids of its cells."""
     from ray import tune
 
     from sweeps.trainables import ProgressCallback, ShardTrainable
@@ -170,9 +172,10 @@ def _tune(
         ),
     )
     return {
-        result.config["shard"].cells[0][0].id: str(result.error)
+        cell.id: str(result.error)
         for result in tuner.fit()
         if result.error is not None and result.config is not None
+        for cell, _ in result.config["shard"].cells
     }
 
 
