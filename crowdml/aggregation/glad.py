@@ -42,6 +42,9 @@ class Glad(TieRule):
     log easinesses by a Newton step each; every one of these is a problem in one variable, and a step that would lower
     the objective is halved, so that the log posterior never falls.
 
+    A worker with a positive ability is right more often than not.  Where few are, in several classes, the largest
+    posterior can belong to negative abilities and the classes least voted for; compare with another method there.
+
     Args:
         max_iter: number of EM iterations at most.
         tol: stop when the log posterior rises by no more than this for each annotation.

@@ -29,7 +29,8 @@ from crowdml.noise import (
 from crowdml.noise.spread import ItemDifficulty
 
 EXAMPLES = """examples:
-  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.6 --out answers.csv --truth-out truth.csv
+  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
+      --out answers.csv --truth-out truth.csv
   crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
       --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
   crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
