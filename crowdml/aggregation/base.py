@@ -137,11 +137,11 @@ class TieRule:
         if class_prior is None:
             class_prior = posterior
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
-        counts = given_counts(crowd, posterior) if counts is None else counts
-        if confusion is None:
-            confusion = normalise_rows(counts + SMOOTHING)
+        if confusion is None or quality_se is None:
+            given = given_counts(crowd, posterior) if counts is None else counts
+            confusion = normalise_rows(given + SMOOTHING) if confusion is None else confusion
+            quality_se = quality_error(given, marginal) if quality_se is None else quality_se
         right = np.diagonal(confusion, axis1=1, axis2=2) @ marginal if quality is None else quality
-        spread = quality_error(counts, marginal) if quality_se is None else quality_se
         seen = crowd.labels_per_worker > 0
         return Aggregation(
             posterior=posterior,
@@ -149,7 +149,7 @@ class TieRule:
             class_prior=marginal,
             confusion=confusion,
             worker_quality=np.where(seen, right, np.nan),
-            worker_quality_se=np.where(seen, spread, np.nan),
+            worker_quality_se=np.where(seen, quality_se, np.nan),
             worker_quality_interval=(
                 None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
             ),

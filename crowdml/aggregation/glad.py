@@ -16,6 +16,7 @@ from scipy.special import expit, log_expit
 
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, keep_gold
 from crowdml.aggregation.confusion import FLOOR, even_errors, given_counts
+from crowdml.aggregation.passes import LARGEST_PRODUCT
 from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 
@@ -29,9 +30,6 @@ HALVINGS = 30
 
 FIRST_STEPS = 8
 """Newton steps from ability 1, which are plenty for a concave function of one variable."""
-
-LARGEST_PRODUCT = 1e200
-"""A product of terms is turned into a logarithm when it passes this."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,6 @@ def add_to(commands: argparse._SubParsersAction, name: str) -> None:
     )
     command.set_defaults(run=run)
     add_input(command)
-    command.add_argument("--method", default="em", metavar="NAME", help="see crowdml methods (default em: Dawid-Skene)")
     add_method_options(command)
     out = command.add_argument_group("output")
     out.add_argument("--out", metavar="FILE", help="task, label, p_<class> of each class, doubt; - for standard output")

@@ -87,7 +87,8 @@ def whole_numbers(words: Sequence[str]) -> list[Any]:
 
 
 def add_method_options(command: argparse.ArgumentParser) -> None:
-    """The options that configure an aggregator."""
+    """The options that choose and configure an aggregator."""
+    command.add_argument("--method", default="em", metavar="NAME", help="see crowdml methods (default em: Dawid-Skene)")
     method = command.add_argument_group("method")
     method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default lowest)")
     method.add_argument("--seed", type=int, metavar="N", help="of all random draws (default 0)")

@@ -39,7 +39,6 @@ def add_to(commands: argparse._SubParsersAction, name: str) -> None:
     )
     command.set_defaults(run=run)
     add_input(command)
-    command.add_argument("--method", default="em", metavar="NAME", help="see crowdml methods (default em: Dawid-Skene)")
     add_method_options(command)
     bought = command.add_argument_group("the next labels")
     bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best first")
