@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> None:
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"--engine ray cannot take {flag}; leave out one of the two")
     # The package works without Ray, and so does every other command.
-    from sweeps.sharded import aggregate_sharded
+    from sweeps.sharded.aggregate import aggregate_sharded
 
     result = aggregate_sharded(
         options.input,

@@ -9,7 +9,7 @@ from crowdml.files import Columns
 
 
 def test_the_command_line_reaches_the_sharded_run(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    sharded = pytest.importorskip("sweeps.sharded")
+    sharded = pytest.importorskip("sweeps.sharded.aggregate")
     asked = {}
 
     def aggregate_sharded(paths: str, method: str, **options: object) -> SimpleNamespace:

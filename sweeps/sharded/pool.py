@@ -11,7 +11,7 @@ import numpy as np
 
 from crowdml.aggregation.passes import Expectation
 from sweeps.cluster import ClusterError
-from sweeps.shard_worker import LogTables, Plan, Shard
+from sweeps.sharded.worker import LogTables, Plan, Shard
 
 FAN_IN = 8
 """Sums that one task adds up."""

@@ -23,12 +23,12 @@ from crowdml.files import Columns
 from crowdml.labels import CrowdLabels
 from crowdml.names import UnknownNameError
 from sweeps import cluster as ray_cluster
-from sweeps import shard_plan, sharded
 from sweeps.locations import LocationError, join, parquet_files
-from sweeps.shard_pool import FAN_IN, add
-from sweeps.shard_progress import IterationProgress
-from sweeps.shard_worker import LogTables, Plan, Shard
-from sweeps.sharded import ShardedResult, aggregate_sharded, sharded_methods
+from sweeps.sharded import aggregate, layout
+from sweeps.sharded.aggregate import ShardedResult, aggregate_sharded, sharded_methods
+from sweeps.sharded.pool import FAN_IN, add
+from sweeps.sharded.progress import IterationProgress
+from sweeps.sharded.worker import LogTables, Plan, Shard
 from tests.crowds import simulated
 
 IBCC = "crowdml.aggregation.ibcc:Ibcc"
@@ -86,9 +86,9 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     def join(address: str | None) -> Iterator[ray_cluster.Cluster]:
         yield ray_cluster.Cluster(cpus=2, gpus=0, n_nodes=1, dashboard=None, own=True)
 
-    monkeypatch.setattr(sharded.ray_cluster, "join", join)
-    monkeypatch.setattr(sharded, "Pool", InlinePool)
-    monkeypatch.setattr(sharded, "run_tasks", lambda function, arguments: [function(*each) for each in arguments])
+    monkeypatch.setattr(aggregate.ray_cluster, "join", join)
+    monkeypatch.setattr(aggregate, "Pool", InlinePool)
+    monkeypatch.setattr(aggregate, "run_tasks", lambda function, arguments: [function(*each) for each in arguments])
 
 
 def crowd_frame() -> pd.DataFrame:
@@ -262,19 +262,19 @@ def test_what_cannot_be_done_is_said_before_ray_starts(tmp_path: Path) -> None:
 
 
 def test_row_groups_are_dealt_out_as_they_lie_where_items_do_not_overlap() -> None:
-    def group(number: int, n_rows: int, low: Any, high: Any) -> shard_plan.RowGroup:
-        return shard_plan.RowGroup("a", number, n_rows, low, high)
+    def group(number: int, n_rows: int, low: Any, high: Any) -> layout.RowGroup:
+        return layout.RowGroup("a", number, n_rows, low, high)
 
     apart = [group(0, 10, 5, 9), group(1, 10, 0, 4), group(2, 10, 10, 14), group(3, 10, 15, 15)]
-    dealt = shard_plan.deal_as_they_lie(apart, 2)
+    dealt = layout.deal_as_they_lie(apart, 2)
     assert dealt is not None
     assert [[part.number for part in shard] for shard in dealt] == [[0, 1], [2, 3]]
     # Item 9 is in two groups, which stay together; that makes the shards too uneven for three, not for two.
     touching = [group(0, 10, 0, 9), group(1, 10, 9, 12), group(2, 10, 13, 20)]
-    assert shard_plan.deal_as_they_lie(touching, 3) is None
-    assert shard_plan.deal_as_they_lie(touching, 2) == [touching[:2], touching[2:]]
-    assert shard_plan.deal_as_they_lie([*touching, group(3, 5, None, None)], 2) is None
-    assert shard_plan.deal_as_they_lie(touching, 1) == [touching]
+    assert layout.deal_as_they_lie(touching, 3) is None
+    assert layout.deal_as_they_lie(touching, 2) == [touching[:2], touching[2:]]
+    assert layout.deal_as_they_lie([*touching, group(3, 5, None, None)], 2) is None
+    assert layout.deal_as_they_lie(touching, 1) == [touching]
 
 
 @pytest.mark.parametrize("of", [str, int])
@@ -284,17 +284,17 @@ def test_dealing_out_keeps_items_together_and_rows_in_order(tmp_path: Path, of: 
     frame = pd.DataFrame({"task": items, "worker": np.arange(300), "label": rng.integers(0, 2, 300)})
     frame["label"] = frame["label"].map(["no", "yes"].__getitem__).astype("category")
     columns = Columns()
-    groups = shard_plan.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
+    groups = layout.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
     (tmp_path / "shards").mkdir()
     dealt = [
-        shard_plan.deal_out(run, columns, 3, str(tmp_path / "shards"), number)
+        layout.deal_out(run, columns, 3, str(tmp_path / "shards"), number)
         for number, run in enumerate((groups[:2], groups[2:]))
     ]
-    survey = shard_plan.merge([each for each, _ in dealt])
+    survey = layout.merge([each for each, _ in dealt])
     assert (survey.workers.to_pylist(), survey.labels.to_pylist()) == (list(range(300)), ["no", "yes"])
     assert survey.n_rows == 300
     shards = [
-        pa.concat_tables([shard_plan.read(group, columns) for group in of_shard])
+        pa.concat_tables([layout.read(group, columns) for group in of_shard])
         for of_shard in zip(*(g for _, g in dealt), strict=True)
     ]
     seen = [set(table["task"].to_pylist()) for table in shards]
@@ -306,8 +306,8 @@ def test_dealing_out_keeps_items_together_and_rows_in_order(tmp_path: Path, of: 
 def test_a_shard_gives_the_same_sums_again_and_after_it_was_lost(tmp_path: Path) -> None:
     frame = crowd_frame().head(200)
     columns = Columns()
-    groups = shard_plan.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
-    survey = shard_plan.survey(groups, columns)
+    groups = layout.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
+    survey = layout.survey(groups, columns)
     method = DawidSkene()
     plan = Plan([groups], columns, survey.workers, survey.labels, "error", method, method)
     shard = Shard(plan, 0)

@@ -36,12 +36,12 @@ from crowdml.files import Columns, check_writable, write_tables
 from crowdml.labels import Repeats
 from crowdml.names import UnknownNameError
 from sweeps import cluster as ray_cluster
-from sweeps import shard_plan
 from sweeps.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
-from sweeps.shard_plan import RowGroup, Survey
-from sweeps.shard_pool import Pool, run_tasks
-from sweeps.shard_progress import IterationProgress
-from sweeps.shard_worker import LogTables, Plan
+from sweeps.sharded import layout
+from sweeps.sharded.layout import RowGroup, Survey
+from sweeps.sharded.pool import Pool, run_tasks
+from sweeps.sharded.progress import IterationProgress
+from sweeps.sharded.worker import LogTables, Plan
 
 STORE_BYTES = 500_000_000
 """Object store of a cluster of our own: room for the tables, what is more goes to disk."""
@@ -126,7 +126,7 @@ def aggregate_sharded(
     if n_shards is not None and n_shards < 1:
         raise ValueError(f"n_shards must be at least 1, got {n_shards}")
     _check_places(out, workers_out)
-    groups = shard_plan.read_layout(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
+    groups = layout.read_layout(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
     n_annotations = sum(group.n_rows for group in groups)
     progress = IterationProgress(console or Console(stderr=True), em.max_iter if em else 1, em.tol if em else 0.0)
     with progress, ExitStack() as stack:
@@ -135,14 +135,14 @@ def aggregate_sharded(
             cluster = stack.enter_context(ray_cluster.start_local(data_bytes=STORE_BYTES))
         n_shards = n_shards or max(1, min(int(cluster.cpus), math.ceil(n_annotations / SHARD_ROWS)))
         progress.phase(f"reading {n_annotations} annotations")
-        shards = shard_plan.deal_as_they_lie(groups, n_shards)
+        shards = layout.deal_as_they_lie(groups, n_shards)
         dealt_out = shards is None
         if shards is None:
             folder = stack.enter_context(_scratch_folder(scratch, out, own=cluster.own))
             survey, shards = _deal_out(groups, columns, n_shards, folder)
         else:
-            runs = shard_plan.chunks(groups)
-            survey = shard_plan.merge(run_tasks(shard_plan.survey, [(run, columns) for run in runs]))
+            runs = layout.chunks(groups)
+            survey = layout.merge(run_tasks(layout.survey, [(run, columns) for run in runs]))
         classes = _classes(survey.labels, class_names)
         plan = Plan(shards, columns, survey.workers, classes, repeats, ties, em)
         pool = stack.enter_context(Pool(plan, cpus=cluster.cpus))
@@ -231,11 +231,11 @@ def _deal_out(
     groups: list[RowGroup], columns: Columns, n_shards: int, folder: str
 ) -> tuple[Survey, list[list[RowGroup]]]:
     """Sort all annotations into shards; the survey, and the row groups of each shard."""
-    runs = shard_plan.chunks(groups)
+    runs = layout.chunks(groups)
     arguments = [(run, columns, n_shards, folder, number) for number, run in enumerate(runs)]
-    surveys, dealt = zip(*run_tasks(shard_plan.deal_out, arguments), strict=True)
+    surveys, dealt = zip(*run_tasks(layout.deal_out, arguments), strict=True)
     shards = [[group for group in of_shard if group.n_rows] for of_shard in zip(*dealt, strict=True)]
-    return shard_plan.merge(surveys), [shard for shard in shards if shard]
+    return layout.merge(surveys), [shard for shard in shards if shard]
 
 
 def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:

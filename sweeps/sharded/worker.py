@@ -19,7 +19,7 @@ from crowdml.aggregation.steps import Em
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels, Repeats
 from sweeps.locations import join, write_parquet
-from sweeps.shard_plan import RowGroup, read
+from sweeps.sharded.layout import RowGroup, read
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""Aggregation of a crowd that is larger than one machine."""
