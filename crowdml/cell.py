@@ -28,6 +28,7 @@ _SIMULATED = {"pattern_options": (), "worker_model": "homogeneous", **_ADDED_LAT
 """What a cell of a real crowd has nothing to say about."""
 _OF_PATTERNS = {"noise_rate": None, "worker_model": "homogeneous", "worker_options": ()}
 """What a cell of machine annotators has nothing to say about."""
+_NOT_OF_THE_CROWD = {"method", "method_options", "network", "recipe"}
 _OPTIONS = ("pattern_options", "worker_options", "assignment_options", "method_options")
 
 
@@ -167,6 +168,11 @@ class Cell:
         added = {name: getattr(self, name) for name, default in _ADDED_LATER.items() if getattr(self, name) != default}
         text = json.dumps([*key, *([added] if added else []), self.seed])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+    @property
+    def crowd_key(self) -> tuple[Any, ...]:
+        """What the crowd depends on: all but the method, the network and the recipe; equal for cells that share it."""
+        return tuple(getattr(self, item.name) for item in fields(self) if item.name not in _NOT_OF_THE_CROWD)
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as JSON-able values."""

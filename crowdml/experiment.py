@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,98 +18,62 @@ from crowdml import methods
 from crowdml.aggregation.base import Aggregation
 from crowdml.cell import Cell
 from crowdml.cell_crowd import CellCrowd, cell_crowd
+from crowdml.cell_result import CellResult, failed
 from crowdml.datasets import CrowdData, ImageData
+from crowdml.learning.curves import KeptCurves, Point
 from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
+from crowdml.shared_work import SharedWork
 
 if TYPE_CHECKING:
     from torch import nn
 
     from crowdml.joint import JointResult
-    from crowdml.learning.base import Task
+    from crowdml.learning.base import Report, Task
 
 __all__ = ["Cell", "CellResult", "NonFiniteResultError", "attempt_cell", "failed", "run_cell"]
+
+
+CURVES = "curves.jsonl"
+"""The learning curves in a cell's folder of checkpoints."""
 
 
 class NonFiniteResultError(ArithmeticError):
     """A cell ended with a metric that is NaN or infinite."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellResult:
-    """What one cell gave; a column of the results table each, with the cell's axes.
-
-    Attributes:
-        cell: the cell.
-        status: "ok" or "failed".
-        error: the traceback of a failed cell, else None.
-        aggregation_error: share of training items, or of a real crowd's items with known truth, whose inferred label is
-            wrong.
-        aggregation_error_affected: the same over the classes that the noise pattern can change.
-        test_accuracy: share of test items the network classifies rightly, after the last epoch.
-        test_accuracy_affected: the same over the test items of those classes.
-        confusion_error: mean distance (total variation, 0 to 1) of the rows of the workers' estimated confusion
-            matrices from the true ones, over the rows that are known.
-        n_items, n_classes, n_annotations: size of the crowd.
-        n_unlabelled: items without any annotation.
-        n_iter: iterations of the aggregator.
-        converged: whether it reached its tolerance.
-        n_trainings: network trainings done, folds counted.
-        images_per_second: training images seen for each second of training.
-        seconds: wall seconds of the cell; `seconds_simulate`, `seconds_aggregate`, `seconds_learn` are its parts (a
-            joint method's networks count as aggregation, for they make the labels).
-        peak_memory_mb: peak resident memory of the process in MB during the cell; of the GPU where one was used.
-        device: the processor's or GPU's name.
-        curves: (step, metric, value) points.
-        workers: (worker, true quality, estimated quality), qualities in [0, 1].
-    """
-
-    cell: Cell
-    status: str
-    error: str | None = None
-    aggregation_error: float | None = None
-    aggregation_error_affected: float | None = None
-    test_accuracy: float | None = None
-    test_accuracy_affected: float | None = None
-    confusion_error: float | None = None
-    n_items: int | None = None
-    n_classes: int | None = None
-    n_annotations: int | None = None
-    n_unlabelled: int | None = None
-    n_iter: int | None = None
-    converged: bool | None = None
-    n_trainings: int | None = None
-    images_per_second: float | None = None
-    seconds: float | None = None
-    seconds_simulate: float | None = None
-    seconds_aggregate: float | None = None
-    seconds_learn: float | None = None
-    peak_memory_mb: float | None = None
-    device: str | None = None
-    curves: tuple[tuple[int, str, float], ...] = ()
-    workers: tuple[tuple[int, float, float], ...] = ()
-
-
-def attempt_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -> CellResult:
+def attempt_cell(
+    cell: Cell,
+    data: ImageData | CrowdData,
+    *,
+    device: str = "auto",
+    shared: SharedWork | None = None,
+    checkpoints: Path | None = None,
+) -> CellResult:
     """`run_cell`, with an exception turned into a failed result that holds its traceback."""
     start = time.perf_counter()
     try:
-        return run_cell(cell, data, device=device)
+        return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
     except Exception:
         return failed(cell, traceback.format_exc(), time.perf_counter() - start)
 
 
-def failed(cell: Cell, error: str, seconds: float | None = None) -> CellResult:
-    """The result of a cell that gave none."""
-    return CellResult(cell=cell, status="failed", error=error, seconds=seconds)
-
-
-def run_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -> CellResult:
+def run_cell(
+    cell: Cell,
+    data: ImageData | CrowdData,
+    *,
+    device: str = "auto",
+    shared: SharedWork | None = None,
+    checkpoints: Path | None = None,
+) -> CellResult:
     """Compute one cell: simulate the crowd, or take the real one, infer the labels, train and test the network.
 
     Args:
         cell: what to compute.
         data: the data set `cell.dataset`, whole.
         device: "auto" (a GPU if there is one), or a torch device name; only used with a network.
+        shared: work of the cells before this one, so that it is not done again; its seconds are in their results.
+        checkpoints: a folder of this cell alone, in which its trainings keep their state; with what an interrupted
+            computation left there, the cell goes on from where that was.
 
     Raises:
         NonFiniteResultError: a metric is NaN or infinite.
@@ -119,24 +83,25 @@ def run_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -
         raise ValueError(f"cell wants data set {cell.dataset}, got {data.name}")
     reset_peak_memory()
     clock = _Clock()
-    whole = data
-    if isinstance(data, ImageData):
-        data = data.take_train(cell.n_train, cell.seed)
-    given = cell_crowd(cell, data, whole=whole)
+    shared = shared or SharedWork()
+    whole, part = data, _items_key(cell)
+    if isinstance(whole, ImageData):
+        data = shared.get("items", part, lambda: whole.take_train(cell.n_train, cell.seed))
+    given = shared.get("crowd", cell.crowd_key, lambda: cell_crowd(cell, data, whole=whole))
     crowd = given.crowd
     clock.lap("simulate")
 
-    curves: list[tuple[int, str, float]] = []
+    curves = _Curves(None if checkpoints is None else KeptCurves(checkpoints / CURVES))
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
     task: Task | None = None
     if cell.network is not None:
-        task = _task(cell, data, given.truth, device, lambda *point: curves.append(point))
+        task = _task(cell, data, given.truth, device, shared, curves.add, checkpoints)
     trained: JointResult | None = None
     if method.source_is_joint:
         joint: JointResult = method.source.fit(crowd, task, method.learner)
         trained, aggregation = joint, joint.aggregation
     else:
-        aggregation = method.source.fit(crowd)
+        aggregation = shared.get("labels", (cell.crowd_key, method.source), lambda: method.source.fit(crowd))
     clock.lap("aggregate")
 
     if task is not None and trained is None:
@@ -170,11 +135,27 @@ def run_cell(cell: Cell, data: ImageData | CrowdData, *, device: str = "auto") -
         seconds_learn=clock.laps["learn"],
         peak_memory_mb=peak_memory_mb(),
         device=describe_device("cpu" if task is None else str(task.device)),
-        curves=tuple(curves),
+        curves=curves.points(),
         workers=_worker_rows(given, aggregation),
     )
     _check_finite(result, aggregation)
     return result
+
+
+class _Curves:
+    """Points of the learning curves; kept in a file too, where the cell may be interrupted."""
+
+    def __init__(self, kept: KeptCurves | None) -> None:
+        self._kept = kept
+        self._points: list[Point] = []
+
+    def add(self, step: int, metric: str, value: float) -> None:
+        self._points.append((step, metric, value))
+        if self._kept is not None:
+            self._kept.keep(step, metric, value)
+
+    def points(self) -> tuple[Point, ...]:
+        return tuple(self._points if self._kept is None else self._kept.points())
 
 
 class _Clock:
@@ -193,16 +174,30 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def _task(cell: Cell, data: ImageData | CrowdData, truth: np.ndarray, device: str, report: Any) -> Task:
-    from crowdml.learning.task import make_task
+def _items_key(cell: Cell) -> tuple[Any, ...]:
+    """What the items that the cell trains on depend on."""
+    return (cell.dataset, cell.n_train, None if cell.n_train is None else cell.seed)
+
+
+def _task(
+    cell: Cell,
+    data: ImageData | CrowdData,
+    truth: np.ndarray,
+    device: str,
+    shared: SharedWork,
+    report: Report,
+    checkpoints: Path | None,
+) -> Task:
+    from crowdml.learning.task import make_task, prepare_inputs
 
     assert cell.network is not None
     assert cell.recipe is not None
     if data.for_networks is None:
         reason = "has labels only" if isinstance(data, ImageData) else "was loaded without its items (for_networks)"
         raise ValueError(f"data set {data.name} {reason}; a network needs images or features")
+    items, form = data.for_networks, cell.recipe.inputs
     return make_task(
-        data.for_networks,
+        items,
         n_classes=data.n_classes,
         network=cell.network,
         recipe=cell.recipe,
@@ -210,6 +205,8 @@ def _task(cell: Cell, data: ImageData | CrowdData, truth: np.ndarray, device: st
         device=device,
         report=report,
         truth=truth,
+        checkpoints=checkpoints,
+        inputs=shared.get("inputs", (_items_key(cell), form, device), lambda: prepare_inputs(items, form, device)),
     )
 
 

@@ -13,9 +13,24 @@ from numpy.typing import NDArray
 from crowdml.datasets import TrainTest
 from crowdml.learning import parallel
 from crowdml.learning.base import Report, Task, ignore_report, ignore_tick
-from crowdml.learning.inputs import in_memory
-from crowdml.learning.recipe import Recipe
+from crowdml.learning.inputs import InMemory, in_memory
+from crowdml.learning.recipe import InputForm, Recipe
 from crowdml.networks import build_network
+
+
+def prepare_inputs(data: TrainTest, form: InputForm, device: str = "auto") -> tuple[InMemory, InMemory | None]:
+    """Training and test inputs on a device, for `make_task`; they depend on nothing but these arguments.
+
+    Args:
+        data: the items.
+        form: see Recipe.
+        device: a torch device; "auto" is a GPU if there is one, the right one of several under data parallelism.
+
+    Raises:
+        ValueError: features that are not finite or not to be brought into that form.
+    """
+    place = torch.device(parallel.default_device() if device == "auto" else device)
+    return in_memory(data.train, data.test, form, place)
 
 
 def make_task(
@@ -30,6 +45,7 @@ def make_task(
     tick: Callable[[int, float], None] = ignore_tick,
     truth: NDArray[np.int64] | None = None,
     checkpoints: Path | None = None,
+    inputs: tuple[InMemory, InMemory | None] | None = None,
 ) -> Task:
     """The Task of training a network on items that fit into memory.
 
@@ -42,14 +58,15 @@ def make_task(
         device: a torch device; "auto" is a GPU if there is one, the right one of several under data parallelism.
         report, tick, checkpoints: see Task.
         truth: (n_items,) true classes of the training items, for the genie-aided baselines; -1 where not known.
+        inputs: what `prepare_inputs` gave for these items, this form and this device, if it was called already.
 
     Raises:
         ValueError: the items do not fit the network.
     """
-    place = torch.device(parallel.default_device() if device == "auto" else device)
-    inputs, test_inputs = in_memory(data.train, data.test, recipe.inputs, place)
+    train_inputs, test_inputs = inputs or prepare_inputs(data, recipe.inputs, device)
+    place = train_inputs.device
     return Task(
-        inputs=inputs,
+        inputs=train_inputs,
         test_inputs=test_inputs,
         test_labels=None if data.test_labels is None else torch.tensor(data.test_labels, device=place),
         n_classes=n_classes,

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from crowdml.learning.curves import KeptCurves, Point
 
 SETTINGS, REPORT, CHECKPOINTS = "settings.json", "report.json", "checkpoints"
 _CURVES = "curves.jsonl"
@@ -75,29 +76,20 @@ class RunFolder:
 
     def keep_point(self, step: int, metric: str, value: float) -> None:
         """Add a point to the learning curves, which outlive an interruption."""
-        self.checkpoints.mkdir(exist_ok=True)
-        with (self.checkpoints / _CURVES).open("a") as lines:
-            # On a line of its own, even after one that an interruption cut short.
-            lines.write("\n" + json.dumps([step, metric, value]))
+        self._kept_curves.keep(step, metric, value)
 
-    def curves(self) -> list[tuple[int, str, float]]:
+    def curves(self) -> list[Point]:
         """The points kept, in order; of those that were computed again after an interruption the last."""
-        path = self.checkpoints / _CURVES
-        lines = path.read_text().splitlines() if path.is_file() else []
-        latest: dict[tuple[int, str], float] = {}
-        for line in lines:
-            # The first line is empty; one that was cut short is of a point that is computed again.
-            with suppress(json.JSONDecodeError):
-                step, metric, value = json.loads(line)
-                latest[step, metric] = value
-        return [
-            (step, metric, value) for (step, metric), value in sorted(latest.items(), key=lambda point: point[0][0])
-        ]
+        return self._kept_curves.points()
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the report, which makes the run one that is done, and drop the checkpoints."""
         write_json(self.path / REPORT, report)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @property
+    def _kept_curves(self) -> KeptCurves:
+        return KeptCurves(self.checkpoints / _CURVES)
 
     def _holds_work(self) -> bool:
         return (self.path / REPORT).is_file() or any(self.checkpoints.glob("*.pt"))
