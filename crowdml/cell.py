@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from crowdml import methods, networks
@@ -151,7 +152,7 @@ class Cell:
         """Whether the workers are real ones."""
         return self.pattern == REAL
 
-    @property
+    @cached_property
     def id(self) -> str:
         """16 hexadecimal digits: a hash of the cell's content and of its method's version."""
         content = {**self.to_dict(), "method_version": methods.version(self.method, labels_only=self.network is None)}

@@ -6,6 +6,7 @@ Goh, Tkachenko, Mueller, arXiv 2210.06812 (2022), Section 3; the weights are in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from crowdml.aggregation.base import TieRule, vote_shares
 from crowdml.aggregation.confusion import one_hot
@@ -13,6 +14,7 @@ from crowdml.aggregation.crowdlab import Crowdlab
 from crowdml.joint import JointResult, Trainings
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task
+from crowdml.search_space import Space, Whole
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class CrowdlabTraining(TieRule):
     """
 
     folds: int = 3
+
+    SPACE: ClassVar[Space] = {"folds": Whole(2, 5)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,7 @@ predictions come from networks trained on the other folds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.joint import JointResult, Trainings
 from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task
+from crowdml.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ class Labnet(TieRule):
     final_training: bool = False
     folds: int = 3
     calibrate: bool = True
+
+    SPACE: ClassVar[Space] = {
+        "prior": Choice("class", "instance"),
+        "init": Choice("majority", "em"),
+        "hard": Choice(False, True),
+        "refresh_counts": Choice(False, True),
+        "max_iter": Whole(1, 20),
+        "smoothing": Real(1e-4, 1, log=True),
+        "reinit": Choice(False, True),
+        "final_training": Choice(False, True),
+        "folds": Whole(2, 5),
+        "calibrate": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,10 +10,10 @@ end and stands alone.  A class outside this package is named
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, get_args
+from typing import Any
 
 from crowdml.names import UnknownNameError, check_name
 from crowdml.registry import ALIASES, REGISTRY, Entry, Kind
@@ -107,21 +107,30 @@ def version(name: str, *, labels_only: bool = False) -> str:
 
 def _entries(name: str) -> tuple[Entry, Entry | None]:
     """The entries of the source and of the learner, which a crowd method has not."""
-    by_kind = {kind: [key for key, entry in REGISTRY.items() if entry.kind == kind] for kind in get_args(Kind)}
     source_name, learner_name = parts(name)
     if ":" in source_name:
         source = _foreign(source_name)
     elif "+" in name:
-        sources = [*by_kind["aggregator"], *by_kind["joint"]]
-        if source_name in by_kind["crowd"]:
+        if source_name in REGISTRY and REGISTRY[source_name].kind == "crowd":
             raise UnknownNameError(f"{source_name} learns from all annotations end to end; name it alone, not {name!r}")
-        source = REGISTRY[check_name("label source", source_name, [*sources, *ALIASES])]
+        source = _entry("label source", source_name, ("aggregator", "joint"))
     else:
         check_name("method", source_name, [*REGISTRY, *ALIASES])
         source = REGISTRY[source_name]
     if not learner_name and "+" not in name:
         return source, None
-    return source, REGISTRY[check_name("learner", learner_name, by_kind["learner"])]
+    return source, _entry("learner", learner_name, ("learner",))
+
+
+def _entry(what: str, name: str, kinds: Sequence[Kind]) -> Entry:
+    """The entry of that name, which must be of one of the kinds."""
+    entry = REGISTRY.get(name)
+    if entry is not None and entry.kind in kinds:
+        return entry
+    known = [other for other, entry in REGISTRY.items() if entry.kind in kinds]
+    if "joint" in kinds:
+        known += ALIASES
+    return REGISTRY[check_name(what, name, known)]
 
 
 def _owner(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:

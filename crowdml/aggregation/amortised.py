@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,6 +28,7 @@ from crowdml.aggregation.base import TieRule
 from crowdml.aggregation.confusion import FLOOR
 from crowdml.labels import CrowdLabels
 from crowdml.learning.parallel import default_device
+from crowdml.search_space import Real, Space, Whole
 
 Array = NDArray[np.float64]
 
@@ -53,6 +54,14 @@ class Training(TieRule):
     kl_weight: float = 1.0
     smoothing: float = 0.01
     device: str = "auto"
+
+    SPACE: ClassVar[Space] = {
+        "learning_rate": Real(1e-4, 5e-2, log=True),
+        "pretraining_epochs": Whole(0, 200),
+        "epochs": Whole(20, 400, log=True),
+        "kl_weight": Real(0.01, 10, log=True),
+        "smoothing": Real(0, 0.5),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from scipy import stats
 
 from crowdml.aggregation.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Space
 
 Ties = Literal["lowest", "first", "random"]
 TIES: tuple[str, ...] = get_args(Ties)
@@ -100,6 +101,9 @@ class TieRule:
 
     ties: Ties = "lowest"
     seed: int = 0
+
+    SPACE: ClassVar[Space] = {}
+    """What can be searched of its options: option -> range."""
 
     def __post_init__(self) -> None:
         if self.ties not in TIES:

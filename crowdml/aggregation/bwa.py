@@ -7,7 +7,7 @@ Crowd Annotations", WWW 2019.  Defaults as in the authors' code (yuan-li/truth-i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,6 +17,7 @@ from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check
 from crowdml.aggregation.confusion import FLOOR
 from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 
@@ -43,6 +44,12 @@ class Bwa(TieRule):
     prior_correction: bool = True
     max_iter: int = 500
     tol: float = 1e-5
+
+    SPACE: ClassVar[Space] = {
+        "mean_weight": Real(0.1, 10, log=True),
+        "worker_pseudo_count": Real(1, 100, log=True),
+        "prior_correction": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ that a worker's matrix is integrated out exactly given the labels, and every upd
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check
 from crowdml.aggregation.confusion import given_counts, normalise_log
 from crowdml.aggregation.passes import expectation
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space, Whole
 
 Array = NDArray[np.float64]
 
@@ -53,6 +55,15 @@ class Cbcc(TieRule):
     class_pseudo_count: float = 1.0
     max_iter: int = 500
     tol: float = 1e-4
+
+    SPACE: ClassVar[Space] = {
+        "n_communities": Whole(1, 10),
+        "diagonal": Real(0.5, 20, log=True),
+        "off_diagonal": Real(0.1, 5, log=True),
+        "default_strength": Real(0.1, 10, log=True),
+        "community_pseudo_count": Real(1, 100, log=True),
+        "class_pseudo_count": Real(0.1, 10, log=True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ maps the same expected counts to matrices with fewer parameters.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_po
 from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_rows, one_hot
 from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
@@ -58,6 +59,15 @@ class DawidSkene(TieRule):
     max_iter: int = 100
     tol: float = 1e-5
     device: str = "cpu"
+
+    SPACE: ClassVar[Space] = {
+        "worker_model": Choice(*get_args(WorkerModel)),
+        "hard": Choice(False, True),
+        "init": Choice("votes", "majority"),
+        "smoothing": Real(1e-4, 1, log=True),
+        "diagonal": Real(0, 2),
+        "class_prior": Choice("estimated", "uniform"),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +19,7 @@ from crowdml.aggregation.confusion import FLOOR
 from crowdml.aggregation.subtypes import Priors, SubtypeInference
 from crowdml.aggregation.threads import n_threads, run_parts
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space, Whole
 
 Array = NDArray[np.float64]
 
@@ -52,6 +53,13 @@ class Ebcc(TieRule):
     n_restarts: int = 40
     max_iter: int = 500
     tol: float = 1e-3
+
+    SPACE: ClassVar[Space] = {
+        "n_groups": Whole(1, 20),
+        "group_pseudo_count": Real(0.01, 1, log=True),
+        "diagonal": Real(0.5, 20, log=True),
+        "off_diagonal": Real(0.1, 5, log=True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,7 @@ The default pseudo-counts are those of Y. Li, B. Rubinstein and T. Cohn, ICML 20
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from crowdml.aggregation import dirichlet
 from crowdml.aggregation.base import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space
 
 Array = NDArray[np.float64]
 
@@ -40,6 +42,12 @@ class Ibcc(TieRule):
     class_pseudo_count: float = 1.0
     max_iter: int = 500
     tol: float = 1e-5
+
+    SPACE: ClassVar[Space] = {
+        "diagonal": Real(0.5, 20, log=True),
+        "off_diagonal": Real(0.1, 5, log=True),
+        "class_pseudo_count": Real(0.1, 10, log=True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

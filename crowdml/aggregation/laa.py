@@ -7,6 +7,7 @@ q_i = softmax(b + the sum of W[w, l] over i's annotations) is a weighted vote, e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from crowdml.aggregation.amortised import Batch, Encoder, Training, log_floored, train
 from crowdml.aggregation.base import Aggregation, check_prior, first_posterior, keep_gold
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Laa(Training):
     kl_weight: float = 0.1
     smoothing: float = 0.0
     encoder_penalty: float = 0.005
+
+    SPACE: ClassVar[Space] = {**Training.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ same products), so the start matters, which is the vote's, and `l2` that holds t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,6 +30,7 @@ from scipy.special import softmax
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior
 from crowdml.aggregation.confusion import estimate_confusion, given_counts, infer_posterior
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 
@@ -57,6 +58,8 @@ class LabelModel(TieRule):
     l2: float = 3.0
     max_iter: int = 300
     tol: float = 1e-7
+
+    SPACE: ClassVar[Space] = {"class_prior": Choice("votes", "uniform"), "l2": Real(0.01, 30, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ Q. Ma and A. Olshevsky, "Adversarial Crowdsourcing Through Robust Rank-One Matri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, refuse
 from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_log
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space
 
 Array = NDArray[np.float64]
 
@@ -44,6 +46,8 @@ class MMsr(TieRule):
     trim: float = 0.25
     max_iter: int = 10_000
     tol: float = 1e-10
+
+    SPACE: ClassVar[Space] = {"trim": Real(0, 0.45)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@ D. Hovy, T. Berg-Kirkpatrick, A. Vaswani and E. Hovy, "Learning Whom to Trust wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,6 +17,7 @@ from crowdml.aggregation.base import Aggregation, TieRule, beta_interval, check_
 from crowdml.aggregation.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
 from crowdml.aggregation.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 
@@ -49,6 +50,13 @@ class Mace(TieRule):
     smoothing: float = 0.01
     max_iter: int = 500
     tol: float = 1e-7
+
+    SPACE: ClassVar[Space] = {
+        "inference": Choice("vb", "em"),
+        "theta_prior": Real(0.1, 10, log=True),
+        "strategy_prior": Real(1, 100, log=True),
+        "smoothing": Real(1e-4, 1, log=True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

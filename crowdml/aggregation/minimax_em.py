@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_po
 from crowdml.aggregation.confusion import FLOOR, given_counts, infer_posterior, one_hot
 from crowdml.aggregation.minimax_steps import expected_by_worker, infer, newton_step, softmax, walk_expected_by_item
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Either, Real, Space
 
 Array = NDArray[np.float64]
 
@@ -85,6 +86,13 @@ class Minimax(TieRule, ABC):
     max_iter: int = 100
     tol: float = 1e-3
     inner_iter: int = 4
+
+    SPACE: ClassVar[Space] = {
+        "lambda_worker": Either(None, Real(0.1, 100, log=True)),
+        "lambda_item": Either(None, Real(0.1, 100, log=True)),
+        "item_terms": Choice(False, True),
+        "init": Choice("votes", "majority"),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from crowdml.aggregation.base import Aggregation, agreement, first_posterior, vo
 from crowdml.aggregation.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 Grouping = Literal["dealt", "index"]
@@ -52,6 +53,13 @@ class SpectralEm(DawidSkene):
     """
 
     groups: Grouping = "dealt"
+
+    SPACE: ClassVar[Space] = {
+        "smoothing": Real(1e-4, 1, log=True),
+        "diagonal": Real(0, 2),
+        "class_prior": Choice("estimated", "uniform"),
+        "groups": Choice("dealt", "index"),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

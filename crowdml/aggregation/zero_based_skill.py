@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from crowdml.aggregation.base import Aggregation, TieRule, check_prior, vote_shares
 from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
 from crowdml.labels import CrowdLabels
+from crowdml.search_space import Real, Space, Whole
 
 AT_REST = 1e-12
 """A step of the skills that is no more than this is rounding: the labels stay as they are from here on."""
@@ -34,6 +36,12 @@ class ZeroBasedSkill(TieRule):
     reduce_factor: float = 0.5
     eps: float = 1e-5
     max_iter: int = 100
+
+    SPACE: ClassVar[Space] = {
+        "learning_rate": Real(0.1, 1),
+        "reduce_every": Whole(1, 50),
+        "reduce_factor": Real(0.1, 1),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ from crowdml.labels import CrowdLabels
 from crowdml.learning.annotations import Annotations, BatchAnnotations
 from crowdml.learning.inputs import Inputs
 from crowdml.learning.recipe import Recipe
+from crowdml.search_space import Choice, Space
 
 if TYPE_CHECKING:
     from crowdml.learning.course import Course
@@ -210,6 +211,9 @@ class Learner:
     one_process: ClassVar[bool] = False
     """Whether data-parallel training is refused, because the model keeps something for each item."""
 
+    SPACE: ClassVar[Space] = {}
+    """What can be searched of its options: option -> range."""
+
     def build(self, task: Task, given: Supervision) -> nn.Module:
         """The model to train; its forward maps normalised inputs to logits (n, n_classes) of the true class."""
         return task.build_network()
@@ -258,6 +262,8 @@ class LabelLearner(Learner):
     """
 
     target: Target = "labels"
+
+    SPACE: ClassVar[Space] = {"target": Choice("labels", "posterior")}
 
     def __post_init__(self) -> None:
         if self.target not in ("labels", "posterior"):

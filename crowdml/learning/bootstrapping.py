@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from crowdml.learning.base import Batch, LabelLearner, Terms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.noise_layer import check_share, cross_entropy
+from crowdml.search_space import Choice, Real, Space
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,13 @@ class Bootstrapping(LabelLearner):
     trust: float = 0.95
     hard: bool = False
     detach: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "trust": Real(0.5, 1),
+        "hard": Choice(False, True),
+        "detach": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

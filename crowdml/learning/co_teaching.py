@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from crowdml.learning.base import Batch, LabelLearner, Supervision, Task, Terms
 from crowdml.learning.evaluate import SeveralNetworks
 from crowdml.learning.several_networks import build_several, cross_entropies, member_log_probabilities
 from crowdml.learning.small_loss import SmallLossLearner, mean_over
+from crowdml.search_space import Space, Whole
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class CoTeachingPlus(CoTeaching):
     """
 
     n_warm_up: int = 20
+
+    SPACE: ClassVar[Space] = {**CoTeaching.SPACE, "n_warm_up": Whole(0, 40)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

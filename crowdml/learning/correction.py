@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from crowdml.learning.course import Course
 from crowdml.learning.cross_entropy import CrossEntropy
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.noise_layer import WithTransition, full_precision, noisy_cross_entropy
+from crowdml.search_space import Real, Space
 
 # Probabilities are cut off here by the backward correction, whose loss has no lower bound.
 _LEAST_PROBABILITY = 1e-7
@@ -35,6 +37,8 @@ class Correction(LabelLearner):
 
     transition: Sequence[Sequence[float]] | None = None
     percentile: float = 97.0
+
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "percentile": Real(80, 100)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

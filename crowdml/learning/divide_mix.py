@@ -20,6 +20,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.several_networks import cross_entropies, member_log_probabilities
 from crowdml.learning.small_loss import mean_over
 from crowdml.learning.targets import distribution
+from crowdml.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,17 @@ class DivideMix(LabelLearner):
     lambda_u: float = 25.0
     n_ramp: int = 16
     confidence_penalty: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "n_warm_up": Whole(0, 30),
+        "threshold": Real(0.1, 0.9),
+        "temperature": Real(0.1, 1),
+        "alpha": Real(0.1, 10, log=True),
+        "lambda_u": Real(0, 150),
+        "n_ramp": Whole(1, 32),
+        "confidence_penalty": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.base import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.search_space import Real, Space
 
 # Probabilities are kept this far from 0 and 1, as in the authors' code, so that the logarithm stays finite.
 _MARGIN = 1e-4
@@ -33,6 +34,8 @@ class EarlyLearningRegularisation(LabelLearner):
 
     beta: float = 0.7
     weight: float = 3.0
+
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Real(0.1, 0.99), "weight": Real(0.1, 20, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

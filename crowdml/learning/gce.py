@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from crowdml.learning.base import Batch, Epoch, LabelLearner, Supervision, Task, Terms
 from crowdml.learning.evaluate import predict_proba
 from crowdml.learning.targets import expected
+from crowdml.search_space import Either, Real, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,13 @@ class GeneralisedCrossEntropy(LabelLearner):
     truncation: float | None = None
     first_pruning: int = 40
     prune_every: int = 10
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "q": Real(0.01, 1),
+        "truncation": Either(None, Real(0, 0.9)),
+        "first_pruning": Whole(0, 80),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from crowdml.learning.bootstrapping import soft_bootstrapping
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.noise_layer import WithTransition, check_share, noisy_cross_entropy
 from crowdml.learning.targets import distribution
+from crowdml.search_space import Real, Space
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Genie(LabelLearner):
 
     alpha: float = 1.0
     beta: float = 0.9
+
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "alpha": Real(0, 1), "beta": Real(0, 1)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

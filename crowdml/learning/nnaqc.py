@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from crowdml.learning.bootstrapping import soft_bootstrapping
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.noise_layer import check_share, cross_entropy, full_precision
 from crowdml.learning.recipe import Recipe
+from crowdml.search_space import Choice, Real, Space
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Nnaqc(LabelLearner):
     dropout: float = 0.0
     kappa: float = 3.0
     detach: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "alpha": Real(0, 1),
+        "beta": Real(0, 1),
+        "dropout": Real(0, 0.7),
+        "kappa": Real(0.5, 10, log=True),
+        "detach": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

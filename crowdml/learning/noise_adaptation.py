@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from crowdml.learning.likelihood import label_nll, log_probabilities
 from crowdml.learning.recipe import Recipe
 from crowdml.learning.targets import distribution
 from crowdml.networks.split import split_last_linear
+from crowdml.search_space import Choice, Real, Space
 
 # Logits start as log(share + 1e-8), as in the authors' code, so that no label is impossible.
 FLOOR = 1e-8
@@ -47,6 +48,8 @@ class SModel(LabelLearner):
     beta: float = 0.0
     pretrain_soft: bool = False
     sparse: int | None = None
+
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Real(0, 0.95), "pretrain_soft": Choice(False, True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

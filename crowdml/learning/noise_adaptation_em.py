@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from crowdml.learning.course import Course
 from crowdml.learning.cross_entropy import CrossEntropy
 from crowdml.learning.noise_adaptation import FLOOR, count_confusion
 from crowdml.learning.targets import distribution
+from crowdml.search_space import Choice, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class SModelEm(LabelLearner):
     max_iter: int = 5
     tolerance: float = 1e-3
     reinit: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "pretrain_soft": Choice(False, True),
+        "max_iter": Whole(1, 10),
+        "reinit": Choice(False, True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
+
+from crowdml.search_space import Choice, Either, Real, Space, Whole
 
 Optimizer = Literal["sgd", "adam", "adamw", "radam"]
 Schedule = Literal["step", "linear", "cosine", "one_cycle"]
@@ -71,6 +73,15 @@ class Recipe:
     patience: int | None = None
     keep: Keep = "last"
 
+    SPACE: ClassVar[Space] = {
+        "lr": Real(1e-4, 1, log=True),
+        "weight_decay": Either(0.0, Real(1e-6, 0.1, log=True)),
+        "momentum": Real(0.5, 0.99),
+        "batch_size": Choice(16, 32, 64, 128, 256, 512),
+        "epochs": Whole(5, 300, log=True),
+        "schedule": Choice(*get_args(Schedule)),
+    }
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for name in ("epochs", "batch_size"):
@@ -86,6 +97,10 @@ class Recipe:
             if getattr(self, name) not in allowed:
                 listed = ", ".join(f'"{choice}"' for choice in allowed)
                 raise ValueError(f"recipe.{name} must be one of {listed}, got {getattr(self, name)!r}")
+        if self.schedule == "linear" and self.decay_from >= self.epochs:
+            raise ValueError(
+                f"recipe.decay_from must be below the {self.epochs} epochs of a linear schedule, got {self.decay_from}"
+            )
         if self.late_momentum is not None and not 0 <= self.late_momentum < 1:
             raise ValueError(f"recipe.late_momentum must be in [0, 1), got {self.late_momentum}")
         if not 0 <= self.validation < 1:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.base import Batch, LabelLearner, Terms
 from crowdml.learning.targets import expected
+from crowdml.search_space import Real, Space
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class SymmetricCrossEntropy(LabelLearner):
     alpha: float = 0.1
     beta: float = 1.0
     log_zero: float = -4.0
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "alpha": Real(0.01, 10, log=True),
+        "beta": Real(0.05, 10, log=True),
+        "log_zero": Real(-8, -1),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from crowdml.learning.base import Batch, Supervision, Task, Terms
 from crowdml.learning.evaluate import SeveralNetworks
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.small_loss import SmallLossLearner, mean_over
+from crowdml.search_space import Choice, Real, Space, Whole
 
 Graph = Literal["full", "circular"]
 Divergence = Literal["kl", "ce"]
@@ -41,6 +42,14 @@ class JoCoR(SmallLossLearner):
     graph: Graph = "full"
     divergence: Divergence = "kl"
     lambda_: float = 0.9
+
+    SPACE: ClassVar[Space] = {
+        **SmallLossLearner.SPACE,
+        "n_networks": Whole(2, 4),
+        "graph": Choice(*get_args(Graph)),
+        "divergence": Choice(*get_args(Divergence)),
+        "lambda_": Real(0, 1),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

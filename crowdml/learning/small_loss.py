@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from crowdml.learning.base import Batch, LabelLearner
+from crowdml.search_space import Real, Space, Whole
 
 # (1 - 0.9) * 10 is a little less than 1 in floating point, and the count is rounded down.
 _ROUNDING = 1e-6
@@ -31,6 +33,13 @@ class SmallLossLearner(LabelLearner):
     forget_rate: float = 0.2
     n_gradual: int = 10
     exponent: float = 1.0
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "forget_rate": Real(0, 0.8),
+        "n_gradual": Whole(1, 40),
+        "exponent": Real(0.25, 4, log=True),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

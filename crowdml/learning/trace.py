@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from crowdml.learning.base import Batch, LabelLearner, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.noise_layer import cross_entropy, noisy_cross_entropy
 from crowdml.learning.recipe import Recipe
+from crowdml.search_space import Real, Space
 
 # The diagonal of the matrix when its learning begins: near one, the gradient of the softmax vanishes.
 _START = 0.9
@@ -37,6 +38,8 @@ class TraceRegularised(LabelLearner):
 
     penalty: float = 0.5
     warm_up: float = 0.0
+
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "penalty": Real(0.01, 10, log=True), "warm_up": Real(0, 0.5)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from crowdml.learning.base import Batch, Epoch, Supervision, Task, Terms
 from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
 from crowdml.learning.evaluate import predict_proba
+from crowdml.search_space import Choice, Real, Space
 
 CountedBy = Literal["posterior", "network"]
 
@@ -41,6 +42,8 @@ class AggNet(CrowdLearner):
 
     smoothing: float = 0.01
     counted_by: CountedBy = "posterior"
+
+    SPACE: ClassVar[Space] = {"smoothing": Real(1e-4, 1, log=True), "counted_by": Choice(*get_args(CountedBy))}
 
     def __post_init__(self) -> None:
         if not self.smoothing > 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -12,6 +12,7 @@ from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import count_confusion
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Space
 
 Init = Literal["identity", "votes"]
 
@@ -31,6 +32,8 @@ class Ccem(CrowdLearner):
     """
 
     init: Init = "identity"
+
+    SPACE: ClassVar[Space] = {"init": Choice(*get_args(Init))}
 
     def __post_init__(self) -> None:
         if self.init not in get_args(Init):

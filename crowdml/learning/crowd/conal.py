@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from crowdml.learning.course import Course
 from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.passes import inputs_of
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Real, Space, Whole
 
 _HIDDEN = 128
 
@@ -38,6 +40,8 @@ class Conal(CrowdLearner):
 
     difference: float = 1e-5
     embedding: int = 20
+
+    SPACE: ClassVar[Space] = {"difference": Real(1e-7, 1e-2, log=True), "embedding": Whole(5, 100, log=True)}
 
     def __post_init__(self) -> None:
         if not self.difference >= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from crowdml.learning.base import Batch, Supervision, Task, Terms
 from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.matrices import diagonal
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Space
 
 Form = Literal["MW", "VW", "VW+B"]
 
@@ -30,6 +31,8 @@ class CrowdLayer(CrowdLearner):
     """
 
     form: Form = "MW"
+
+    SPACE: ClassVar[Space] = {"form": Choice(*get_args(Form))}
 
     def __post_init__(self) -> None:
         if self.form not in get_args(Form):

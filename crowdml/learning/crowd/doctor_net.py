@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.passes import inputs_of
 from crowdml.networks.layers import initialise
 from crowdml.networks.split import split_last_linear
+from crowdml.search_space import Choice, Space, Whole
 
 Averaging = Literal["equal", "workers", "items"]
 
@@ -37,6 +38,8 @@ class DoctorNet(CrowdLearner):
 
     averaging: Averaging = "workers"
     averaging_epochs: int = 20
+
+    SPACE: ClassVar[Space] = {"averaging": Choice(*get_args(Averaging)), "averaging_epochs": Whole(5, 50)}
 
     def __post_init__(self) -> None:
         if self.averaging not in get_args(Averaging):

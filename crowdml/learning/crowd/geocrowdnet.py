@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from crowdml.learning.crowd.base import annotation_nll
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.matrices import WorkerMatrices, log_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Real, Space
 
 Volume = Literal["F", "W"]
 
@@ -44,6 +45,8 @@ class GeoCrowdNet(Ccem):
 
     volume: Volume = "F"
     weight: float = 1e-3
+
+    SPACE: ClassVar[Space] = {**Ccem.SPACE, "volume": Choice(*get_args(Volume)), "weight": Real(1e-5, 1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from crowdml.learning.base import Batch, Supervision, Task, Terms
 from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, vote_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Space
 
 ClassPrior = Literal["majority", "uniform", "learned"]
 
@@ -37,6 +38,8 @@ class MaxMig(CrowdLearner):
     """
 
     class_prior: ClassPrior = "majority"
+
+    SPACE: ClassVar[Space] = {"class_prior": Choice(*get_args(ClassPrior))}
 
     def __post_init__(self) -> None:
         if self.class_prior not in get_args(ClassPrior):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from crowdml.learning.course import Course
 from crowdml.learning.crowd.base import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Mbem(CrowdLearner):
     rounds: int = 1
     hard: bool = True
     smoothing: float = 1e-10
+
+    SPACE: ClassVar[Space] = {"rounds": Whole(1, 3), "hard": Choice(False, True), "smoothing": Real(1e-10, 1, log=True)}
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

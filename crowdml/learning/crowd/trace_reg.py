@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -10,6 +11,7 @@ from crowdml.learning.base import Batch, Supervision, Task, Terms
 from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Real, Space
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class TraceReg(CrowdLearner):
 
     weight: float = 0.01
     warm_up: float = 0.1
+
+    SPACE: ClassVar[Space] = {"weight": Real(1e-4, 1, log=True), "warm_up": Real(0, 0.5)}
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from crowdml.learning.base import Batch, Supervision, Task, Terms
 from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import vote_confusion
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.search_space import Choice, Real, Space
 
 Variant = Literal["a", "b"]
 Transition = Literal["identity", "majority", "fixed"]
@@ -43,6 +44,12 @@ class UnionNet(CrowdLearner):
     variant: Variant = "b"
     transition: Transition = "identity"
     epsilon: float = 1e-5
+
+    SPACE: ClassVar[Space] = {
+        "variant": Choice(*get_args(Variant)),
+        "transition": Choice(*get_args(Transition)),
+        "epsilon": Real(1e-6, 0.5, log=True),
+    }
 
     def __post_init__(self) -> None:
         for name, choices in (("variant", Variant), ("transition", Transition)):

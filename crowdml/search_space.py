@@ -1,0 +1,192 @@
+"""What values an option may be searched in: Real, Whole, Choice and Either, declared beside each method's options.
+
+A class of options names its space in the class variable SPACE: option -> range.  A range is plain data and is drawn
+from by anything with Optuna's `suggest_float`, `suggest_int` and `suggest_categorical`; Optuna itself is not needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Value = bool | int | float | str | None
+
+
+class Suggests(Protocol):
+    """What draws values: an Optuna trial."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number in [low, high]."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """A whole number from low to high, both included."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+        """One of the choices."""
+        ...
+
+
+@dataclass(frozen=True)
+class Real:
+    """A real number in [low, high].
+
+    Args:
+        low, high: both included.
+        log: drawn evenly by its logarithm; low must be above 0.
+
+    Raises:
+        ValueError: the ends are not finite, in the wrong order, or not fit for a logarithm.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_ends(self.low, self.high, log=self.log)
+
+    def suggest(self, trial: Suggests, name: str) -> float:
+        """A value drawn by a trial."""
+        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
+
+    def parameters(self, name: str, value: Value) -> dict[str, Value]:
+        """What `suggest` would have been given to return the value."""
+        return {name: value}
+
+    def __contains__(self, value: object) -> bool:
+        return _is_number(value) and self.low <= value <= self.high  # pyright: ignore[reportOperatorIssue]
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from low to high.
+
+    Args:
+        low, high: both included.
+        log: drawn evenly by its logarithm; low must be at least 1.
+
+    Raises:
+        ValueError: the ends are in the wrong order, or not fit for a logarithm.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_ends(self.low, self.high, log=self.log)
+
+    def suggest(self, trial: Suggests, name: str) -> int:
+        """A value drawn by a trial."""
+        return int(trial.suggest_int(name, self.low, self.high, log=self.log))
+
+    def parameters(self, name: str, value: Value) -> dict[str, Value]:
+        """What `suggest` would have been given to return the value."""
+        return {name: value}
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}, whole{', log' if self.log else ''}"
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of some values: texts, numbers, True and False.
+
+    Raises:
+        ValueError: fewer than two, or two that are equal.
+    """
+
+    values: tuple[Value, ...]
+
+    def __init__(self, *values: Value) -> None:
+        object.__setattr__(self, "values", values)
+        if len(values) < 2 or len(set(values)) < len(values):
+            raise ValueError(f"a choice needs two different values or more, got {values}")
+
+    def suggest(self, trial: Suggests, name: str) -> Value:
+        """A value drawn by a trial."""
+        return trial.suggest_categorical(name, self.values)
+
+    def parameters(self, name: str, value: Value) -> dict[str, Value]:
+        """What `suggest` would have been given to return the value."""
+        return {name: value}
+
+    def __contains__(self, value: object) -> bool:
+        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.values)
+
+    def __str__(self) -> str:
+        return " | ".join(str(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class Either:
+    """One value of its own, or a number of a range: no weight decay, or some; None, or a threshold.
+
+    Args:
+        value: the value beside the range, outside it.
+        other: the range.
+
+    Raises:
+        ValueError: the range holds the value.
+    """
+
+    value: Value
+    other: Real | Whole
+
+    def __post_init__(self) -> None:
+        if self.value in self.other:
+            raise ValueError(f"the range {self.other} holds {self.value} already")
+
+    def suggest(self, trial: Suggests, name: str) -> Value:
+        """A value drawn by a trial: first whether it is of the range, then which."""
+        in_range = trial.suggest_categorical(self._switch(name), (False, True))
+        return self.other.suggest(trial, name) if in_range else self.value
+
+    def parameters(self, name: str, value: Value) -> dict[str, Value]:
+        """What `suggest` would have been given to return the value."""
+        if value == self.value:
+            return {self._switch(name): False}
+        return {self._switch(name): True, **self.other.parameters(name, value)}
+
+    def _switch(self, name: str) -> str:
+        return f"{name} is not {self.value}"
+
+    def __contains__(self, value: object) -> bool:
+        return value == self.value or value in self.other
+
+    def __str__(self) -> str:
+        return f"{self.value} or {self.other}"
+
+
+Range = Real | Whole | Choice | Either
+Space = Mapping[str, Range]
+"""Option -> range."""
+
+
+def check_in(space: Space, name: str, value: object) -> None:
+    """Raise ValueError unless the space has the option and its range holds the value."""
+    if name not in space:
+        raise ValueError(f"option {name!r} has no range to search in (there are: {', '.join(space) or 'none'})")
+    if value not in space[name]:
+        raise ValueError(f"{name} must be in the range searched, {space[name]}, got {value!r}")
+
+
+def _check_ends(low: float, high: float, *, log: bool) -> None:
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"a range needs two finite ends, low < high, got {low} and {high}")
+    if log and low <= 0:
+        raise ValueError(f"a range drawn by its logarithm must begin above 0, got {low}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
