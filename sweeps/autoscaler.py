@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +11,8 @@ from typing import Any
 
 import yaml
 
+LIMITS_VARIABLE = "CROWDML_CLUSTER_LIMITS"
+"""The same as JSON, for clusters whose autoscaler runs elsewhere, as KubeRay's does."""
 CONFIG_FLAG = "--autoscaling-config="
 
 
@@ -16,8 +20,14 @@ def autoscaler_limits() -> dict[str, float]:
     """CPUs and GPUs of a cluster at its largest, if its autoscaler runs on this machine, as it does on the head node.
 
     Returns:
-        Amounts by resource; empty without an autoscaler.
+        Amounts by resource; empty without an autoscaler.  CROWDML_CLUSTER_LIMITS states them where it is set.
+
+    Raises:
+        ValueError: CROWDML_CLUSTER_LIMITS is no JSON object of amounts.
     """
+    stated = os.environ.get(LIMITS_VARIABLE)
+    if stated:
+        return _stated_limits(stated)
     config = _running_config()
     if config is None:
         return {}
@@ -33,6 +43,14 @@ def cluster_limits(config: Mapping[str, Any]) -> dict[str, float]:
     types = config["available_node_types"]
     head = types[config["head_node_type"]].get("resources", {})
     return {name: head.get(name, 0) + _most_of_workers(config, name) for name in ("CPU", "GPU")}
+
+
+def _stated_limits(text: str) -> dict[str, float]:
+    try:
+        return {str(name): float(amount) for name, amount in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        example = '{"CPU": 38, "GPU": 4}'
+        raise ValueError(f"{LIMITS_VARIABLE} must be JSON such as {example}, got {text!r}") from error
 
 
 def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:
