@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -38,24 +38,30 @@ def load(results: str | Path) -> pd.DataFrame:
     return with_names(ResultStore(results).read_cells())
 
 
-def load_curves(results: str | Path, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+def load_curves(
+    results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
+) -> pd.DataFrame:
     """One row a point of a learning curve (`step, metric, value`), with the axes of its cell.
 
     Args:
         results: the folder.
         cells: what `load` gave, if it was called already.
+        damaged: of ResultStore; "skip" leaves out what a damaged file held.
     """
-    return _with_axes(results, "curves", cells)
+    return _with_axes(ResultStore(results, damaged=damaged), "curves", cells)
 
 
-def load_workers(results: str | Path, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+def load_workers(
+    results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
+) -> pd.DataFrame:
     """One row a worker of a cell (`worker, true_quality, estimated_quality`), with the axes of its cell.
 
     Args:
         results: the folder.
         cells: what `load` gave, if it was called already.
+        damaged: of ResultStore; "skip" leaves out what a damaged file held.
     """
-    return _with_axes(results, "workers", cells)
+    return _with_axes(ResultStore(results, damaged=damaged), "workers", cells)
 
 
 def with_names(cells: pd.DataFrame) -> pd.DataFrame:
@@ -121,9 +127,10 @@ def method_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda name: (order.get(name.partition(" ")[0], len(order)), name))
 
 
-def _with_axes(results: str | Path, table: str, cells: pd.DataFrame | None) -> pd.DataFrame:
-    axes = (load(results) if cells is None else cells)[["cell_id", *AXES, "method_name", "pattern_name"]]
-    return ResultStore(results).read(table).drop(columns=["attempt"]).merge(axes, on="cell_id")
+def _with_axes(store: ResultStore, table: str, cells: pd.DataFrame | None) -> pd.DataFrame:
+    named = with_names(store.read_cells()) if cells is None else cells
+    axes = named[["cell_id", *AXES, "method_name", "pattern_name"]]
+    return store.read(table).drop(columns=["attempt"]).merge(axes, on="cell_id")
 
 
 def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from rich.console import Group
@@ -17,6 +18,8 @@ from analysis import published, published_networks, statistics
 from analysis.crowds import crowd_tables
 from analysis.load import load, load_curves, with_names
 from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
+
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,19 @@ def summary(cells: pd.DataFrame) -> Group:
     return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
 
 
-def write_report(results: str | Path, out: str | Path | None = None, *, cells: pd.DataFrame | None = None) -> Report:
+def find_report(results: str | Path) -> Path | None:
+    """The page that `write_report` made of these results where it makes it by default, if it is there."""
+    page = _folder(results) / PAGE
+    return page if page.is_file() else None
+
+
+def write_report(
+    results: str | Path,
+    out: str | Path | None = None,
+    *,
+    cells: pd.DataFrame | None = None,
+    damaged: Literal["error", "skip"] = "error",
+) -> Report:
     """Write the report of a results folder.
 
     Args:
@@ -51,18 +66,19 @@ def write_report(results: str | Path, out: str | Path | None = None, *, cells: p
         out: where to; made if it is not there, files of an earlier report replaced.  By default `report` in the
             results folder, or in the working directory if the results are a URI.
         cells: what `load` gave, if it was called already.
+        damaged: of ResultStore; "skip" leaves out what a damaged file held.
 
     Raises:
         sweeps.store.ResultsError: not a results folder, or it cannot be read.
     """
     from analysis.figures import figures
 
-    folder = Path(out or ("report" if "://" in str(results) else Path(results) / "report"))
+    folder = _folder(results) if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
         cells = load(results)
     made = [*tables(cells), *crowd_tables(cells)]
-    drawn = figures(cells, load_curves(results, cells))
+    drawn = figures(cells, load_curves(results, cells, damaged=damaged))
     comparison = published.compare(cells)
     networks = published_networks.compare_networks(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
@@ -85,7 +101,7 @@ def write_report(results: str | Path, out: str | Path | None = None, *, cells: p
         files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
         files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
     images = {name: (folder / f"{name}.png").read_bytes() for name in drawn}
-    page = _write(folder / "report.html", _page(str(results), cells, made, images, comparison, networks, pairs))
+    page = _write(folder / PAGE, _page(str(results), cells, made, images, comparison, networks, pairs))
     return Report(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 
@@ -108,6 +124,10 @@ def _page(
     sections += [f"<h3>{title}, points</h3>{_html_frame(frame)}" for title, frame in pairs.items() if len(frame)]
     sections.append(_html_failures(cells))
     return _TEMPLATE.format(title=html.escape(f"crowdml: {results}"), body="\n".join(sections))
+
+
+def _folder(results: str | Path) -> Path:
+    return Path("report" if "://" in str(results) else Path(results) / "report")
 
 
 def _facts(cells: pd.DataFrame) -> str:

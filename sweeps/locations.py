@@ -1,4 +1,4 @@
-"""Places of Parquet files: a path of this machine, or a URI such as s3://bucket/folder or gs://bucket/folder."""
+"""Places of files: a path of this machine, or a URI such as s3://bucket/folder or gs://bucket/folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
+
+from sweeps.scrubbing import scrub
 
 
 class LocationError(ValueError):
@@ -27,7 +29,7 @@ def locate(location: str | Path) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(str(location))
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise LocationError(f"cannot open {location}: {error}") from error
+        raise LocationError(scrub(f"cannot open {location}: {error}")) from error
     return filesystem, path.rstrip("/")
 
 
@@ -65,23 +67,45 @@ def write_parquet(table: pa.Table, location: str | Path) -> None:
     """Write one file, whole or not at all, in the place of one that may be there."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    filesystem, path = locate(location)
-    if not is_local(location):
-        # An object store shows an object when its upload is complete.
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(sink.getvalue())
+    put(*locate(location), sink.getvalue())
+
+
+def put(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    """Write one file, whole or not at all, in the place of one that may be there.
+
+    Args:
+        filesystem, path: of `locate`.
+        content: of the file.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    if isinstance(filesystem, fs.LocalFileSystem):
+        _put_local(Path(path), content)
         return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    # An object store shows an object when its upload is complete.
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(content)
+
+
+def _put_local(path: Path, content: bytes | pa.Buffer) -> None:
+    """Temporary file on the same file system, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with partial.open("wb") as stream:
-            stream.write(sink.getvalue())
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        partial.replace(target)
-    finally:
+        partial.replace(path)
+    except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _files_at(location: str | Path) -> list[str]:
@@ -91,11 +115,11 @@ def _files_at(location: str | Path) -> list[str]:
             return [path if is_local(location) else str(location)]
         infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
     except OSError as error:
-        raise LocationError(f"cannot read {location}: {error}") from error
+        raise LocationError(scrub(f"cannot read {location}: {error}")) from error
     paths = (info.path[len(path) + 1 :] for info in infos if info.type == fs.FileType.File)
     names = sorted(name for name in paths if name.endswith(".parquet") and not _is_hidden(name))
     if not names:
-        raise LocationError(f"{location} is not there, or holds no .parquet files")
+        raise LocationError(f"{scrub(str(location))} is not there, or holds no .parquet files")
     return [join(location, name) for name in names]
 
 

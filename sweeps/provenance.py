@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import socket
 import subprocess
@@ -13,7 +14,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("crowdml", "ray", "torch", "numpy", "scipy", "pyarrow")
+from sweeps.scrubbing import scrub
+
+PACKAGES = (
+    "crowdml", "ray", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "optuna",
+)  # fmt: skip
+COMMIT_VARIABLE = "CROWDML_GIT_COMMIT"
+"""Environment variable with the commit, for container images, which have no repository."""
 
 
 @dataclass(frozen=True)
@@ -21,34 +28,45 @@ class Provenance:
     """What is the same for all rows of a run; made once by the driver and carried to whoever writes.
 
     Args:
-        git_commit: of the repository the code lies in, None outside one.
-        git_dirty: whether tracked files differ from that commit.
+        git_commit: of the repository the code lies in, else what COMMIT_VARIABLE says, else None.
+        git_dirty: whether tracked files differ from that commit; None where that cannot be seen.
         versions: package -> version.
         fingerprints: data set -> content hash.
+        command: the command line, without secrets.
+        run_id: of the run.
     """
 
     git_commit: str | None
     git_dirty: bool | None
     versions: Mapping[str, str]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    command: str | None = None
+    run_id: str | None = None
 
-    def columns(self, dataset: str) -> dict[str, Any]:
-        """The provenance columns of rows of that data set, finished now on this machine."""
+    def columns(self) -> dict[str, Any]:
+        """The provenance columns that all rows written now on this machine share: all but `data_fingerprint`."""
         return {
-            "data_fingerprint": self.fingerprints.get(dataset),
             "git_commit": self.git_commit,
             "git_dirty": self.git_dirty,
             "versions": json.dumps(dict(self.versions), sort_keys=True),
             "host": socket.gethostname(),
+            "command": self.command,
+            "run_id": self.run_id,
             "finished_at": datetime.now(UTC),
         }
 
 
-def collect(fingerprints: Mapping[str, str]) -> Provenance:
-    """The provenance of a run that starts now."""
+def collect(fingerprints: Mapping[str, str], *, command: str | None = None, run_id: str | None = None) -> Provenance:
+    """The provenance of a run that starts now.
+
+    Args:
+        fingerprints: data set -> content hash.
+        command: the command line of the run, as typed; secrets are removed.
+        run_id: of the run.
+    """
     repository = Path(__file__).parent.parent
     commit = _git(repository, "rev-parse", "HEAD")
-    changes = _git(repository, "status", "--porcelain", "--untracked-files=no")
+    changes = None if commit is None else _git(repository, "status", "--porcelain", "--untracked-files=no")
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -56,10 +74,12 @@ def collect(fingerprints: Mapping[str, str]) -> Provenance:
         except PackageNotFoundError:
             continue
     return Provenance(
-        git_commit=commit,
+        git_commit=commit or os.environ.get(COMMIT_VARIABLE) or None,
         git_dirty=None if changes is None else bool(changes),
         versions=versions,
         fingerprints=dict(fingerprints),
+        command=None if command is None else scrub(command),
+        run_id=run_id,
     )
 
 

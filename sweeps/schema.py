@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from crowdml.experiment import Cell, CellResult
+from sweeps.provenance import Provenance
+from sweeps.scrubbing import scrub
 
 SCHEMA_VERSION = 1
 
@@ -63,10 +67,13 @@ PROVENANCE = {
     "git_dirty": FLAG,
     "versions": TEXT,  # JSON: package -> version
     "host": TEXT,
+    "command": TEXT,  # of the run that made the row, without secrets
+    "run_id": TEXT,
     "finished_at": pa.timestamp("us", tz="UTC"),
 }
 ADDED_LATER: dict[str, str | None] = {
     "worker_options": "{}", "assignment": "every_item", "assignment_options": "{}", "confusion_error": None,
+    "command": None, "run_id": None,
 }  # fmt: skip
 """Columns that files written before they existed lack, and what all rows of such files have there."""
 KEY = {"cell_id": TEXT, "attempt": TEXT}
@@ -79,35 +86,76 @@ TABLES = {
 }
 
 
-def to_tables(
-    results: Sequence[CellResult], attempts: Sequence[str], provenance: dict[str, Any]
-) -> dict[str, pa.Table]:
-    """The results as rows of the three tables.
+_OPTIONS = ("pattern_options", "worker_options", "assignment_options", "method_options")
+
+
+def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: Provenance) -> dict[str, pa.Table]:
+    """The results as rows of the three tables; tracebacks without secrets.
 
     Args:
         results: what cells gave.
         attempts: a unique name for each.
-        provenance: the columns of PROVENANCE, the same for all rows.
+        provenance: of the run.
     """
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for result, attempt in zip(results, attempts, strict=True):
-        key = {"cell_id": result.cell.id, "attempt": attempt}
-        measures = {name: getattr(result, name) for name in MEASURES}
-        rows["cells"].append({**key, **axis_values(result.cell), **measures, **provenance})
-        rows["curves"] += [{**key, "step": s, "metric": m, "value": v} for s, m, v in result.curves]
-        rows["workers"] += [
-            {**key, "worker": worker, "true_quality": true, "estimated_quality": estimated}
-            for worker, true, estimated in result.workers
-        ]
-    return {name: pa.Table.from_pylist(rows[name], schema=schema) for name, schema in TABLES.items()}
+    ids = [result.cell.id for result in results]
+    axes = [axis_values(result.cell) for result in results]
+    cells: dict[str, Any] = {"cell_id": ids, "attempt": list(attempts)}
+    cells |= {name: [row[name] for row in axes] for name in AXES}
+    cells |= {name: [getattr(result, name) for result in results] for name in MEASURES}
+    cells["error"] = [None if result.error is None else scrub(result.error) for result in results]
+    cells["data_fingerprint"] = [provenance.fingerprints.get(result.cell.dataset) for result in results]
+    schema = TABLES["cells"]
+    same = provenance.columns()
+    cells |= {name: pa.repeat(pa.scalar(value, schema.field(name).type), len(ids)) for name, value in same.items()}
+    return {
+        "cells": _table("cells", cells),
+        "curves": _points("curves", ids, attempts, [result.curves for result in results]),
+        "workers": _points("workers", ids, attempts, [result.workers for result in results]),
+    }
 
 
 def axis_values(cell: Cell) -> dict[str, Any]:
     """The columns of AXES for a cell; options and recipe as JSON text."""
-    content = cell.to_dict()
-    for name in ("pattern_options", "worker_options", "assignment_options", "method_options", "recipe"):
-        content[name] = None if content[name] is None else json.dumps(content[name], sort_keys=True)
+    content = {name: getattr(cell, name) for name in AXES}
+    for name in _OPTIONS:
+        content[name] = json.dumps(dict(content[name]), sort_keys=True)
+    content["recipe"] = None if cell.recipe is None else json.dumps(cell.recipe.to_dict(), sort_keys=True)
     return content
+
+
+def id_of_axes(axes: Mapping[str, Any], method_version: str) -> str:
+    """The cell id that a row's axes give with a version of the method: `Cell.id`, without making the cell.
+
+    Making it would import the class of a method that is named `module:Class`, and a row must not decide what code runs.
+
+    Args:
+        axes: the columns of AXES, as in the table.
+        method_version: as `crowdml.methods.version` has it.
+
+    Raises:
+        ValueError: options that are not JSON.
+    """
+    content = {name: axes[name] for name in AXES if name not in ADDED_LATER or axes[name] != ADDED_LATER[name]}
+    for name in (*_OPTIONS, "recipe"):
+        if content.get(name) is not None:
+            content[name] = json.loads(content[name])
+    text = json.dumps({**content, "method_version": method_version}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _points(table: str, ids: Sequence[str], attempts: Sequence[str], points: Sequence[Sequence[Any]]) -> pa.Table:
+    """Rows of several a cell."""
+    owner = np.repeat(np.arange(len(ids)), [len(of_cell) for of_cell in points])
+    key = [pa.array(ids, TEXT).take(owner), pa.array(attempts, TEXT).take(owner)]
+    rows = [row for of_cell in points for row in of_cell]
+    names = TABLES[table].names
+    columns = zip(*rows, strict=True) if rows else [()] * (len(names) - len(KEY))
+    return _table(table, dict(zip(names, [*key, *map(list, columns)], strict=True)))
+
+
+def _table(name: str, columns: Mapping[str, Any]) -> pa.Table:
+    schema = TABLES[name]
+    return pa.Table.from_pydict({column: columns[column] for column in schema.names}, schema=schema)
 
 
 def _check_complete() -> None:

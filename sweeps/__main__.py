@@ -1,0 +1,57 @@
+"""`python -m sweeps COMMAND RESULTS`: look after a results folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rich.console import Console
+
+from sweeps.commands import compact, diff, export, merge, status, verify, watch
+
+COMMANDS = (status, watch, verify, compact, merge, diff, export)
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and not getattr(options, "takes_grid", False):
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    options.grid = unknown
+    try:
+        return options.run(options, Console())
+    except (ValueError, OSError) as error:
+        # Bad input has one clear line; anything else is a bug and shows its traceback.
+        print(f"{parser.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m sweeps", description="Look after the results folder of a sweep.")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, help="COMMAND --help says more", parser_class=_Parser
+    )
+    for module in COMMANDS:
+        module.add_parser(commands)
+        # The last parser added is the module's.
+        name = module.__name__.rpartition(".")[2]
+        commands.choices[name].set_defaults(run=module.run)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

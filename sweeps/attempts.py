@@ -1,0 +1,52 @@
+"""Rows by attempt: a cell may have been computed several times, and a row may be met twice."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+RANK_COLUMNS = ["cell_id", "attempt", "status", "finished_at"]
+"""What `best_attempts` looks at."""
+
+
+def best_attempts(cells: pa.Table) -> pa.Table:
+    """Of each cell one row: ok before failed, then the newest by `finished_at`, then the first by the attempt's name.
+
+    A clock that jumps can change which of two attempts of one kind counts, never that one counts, and never whether it
+    is an ok one.
+
+    Args:
+        cells: rows of the table cells, RANK_COLUMNS at least; a row may be in it twice.
+    """
+    if not cells.num_rows:
+        return cells
+    rank = cells.select(RANK_COLUMNS).combine_chunks()
+    failed = pc.cast(pc.not_equal(rank["status"], pa.scalar("ok")), pa.int8())
+    order = pc.sort_indices(
+        rank.drop_columns(["status"]).append_column("failed", failed),
+        sort_keys=[
+            ("cell_id", "ascending"),
+            ("failed", "ascending"),
+            ("finished_at", "descending"),
+            ("attempt", "ascending"),
+        ],
+    )
+    ids = rank["cell_id"].combine_chunks().take(order)
+    first = pa.concat_arrays([pa.array([True]), pc.not_equal(ids.slice(1), ids.slice(0, len(ids) - 1))])
+    return cells.combine_chunks().take(order.filter(first))
+
+
+def distinct(rows: pa.Table) -> pa.Table:
+    """The rows of a table, each once: an interrupted or a second compaction leaves rows in two files."""
+    twice = rows.to_pandas().duplicated().to_numpy()
+    return rows.filter(pa.array(~twice)) if twice.any() else rows
+
+
+def only(rows: pa.Table, attempts: pa.Array) -> pa.Table:
+    """The rows of those attempts."""
+    return rows.filter(pc.is_in(rows["attempt"], value_set=attempts))
+
+
+def without(rows: pa.Table, attempts: pa.Array) -> pa.Table:
+    """The rows of all other attempts."""
+    return rows.filter(pc.invert(pc.is_in(rows["attempt"], value_set=attempts)))

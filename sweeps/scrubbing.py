@@ -1,0 +1,48 @@
+"""Secrets never reach rows or logs."""
+
+from __future__ import annotations
+
+import re
+
+REMOVED = "***"
+
+# The name of a secret, as part of an identifier: AWS_SECRET_ACCESS_KEY, api-key, authToken.  A bare `key` is none, for
+# `sorted(rows, key=len)` is a common line of a traceback.  Every repetition before the end of a pattern is bounded, so
+# that the time is linear in the length of the text.
+_NAME = (
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credential|authorization|api[_-]?key|"
+    r"(?:access|account|private|shared|signing|encryption|storage)[_-]?key)[\w-]{0,40}"
+)
+_GIVEN = r"""["']?\s{0,4}[=:]\s{0,4}"""
+_VALUE = r"""(?:"[^"\n]{0,4000}"|'[^'\n]{0,4000}'|[^\s,;&'"}\])]+)"""
+_SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}://"
+
+_PATTERNS = (
+    (
+        re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.S),
+        REMOVED,
+    ),
+    # user:password@ and ?query of a URI; pyarrow takes the keys of an object store in both.
+    (re.compile(rf"""({_SCHEME})[^\s/@'"]{{0,1000}}@""", re.I), rf"\1{REMOVED}@"),
+    (re.compile(rf"""({_SCHEME}[^\s?'"]{{0,1000}}\?)[^\s'"]*""", re.I), rf"\1{REMOVED}"),
+    (re.compile(r"\b(bearer|basic)\s{1,4}[\w.~+/=-]{8,}", re.I), rf"\1 {REMOVED}"),
+    # name=value, name: value, "name": "value" and --name value.
+    (re.compile(rf"({_NAME}{_GIVEN}){_VALUE}", re.I), rf"\1{REMOVED}"),
+    (re.compile(rf"(--[\w-]{{0,40}}?(?:{_NAME}|\bkey)[\s=]{{1,4}}){_VALUE}", re.I), rf"\1{REMOVED}"),
+    # Keys that show what they are: AWS, GitHub, GitLab, Hugging Face, Google, Slack, OpenAI, JSON web tokens.
+    (re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"), REMOVED),
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|AIza|xox[abprs]-|sk-)[\w-]{16,}"), REMOVED),
+    (re.compile(r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]*"), REMOVED),
+)
+
+
+def scrub(text: str) -> str:
+    """The text without what looks like a secret, each replaced by ***.
+
+    Removed are user and query of URIs, values of options, variables and JSON fields that are named like a secret
+    (password, token, secret, credential, access key, ...), and keys of a well-known form.  A secret under a harmless
+    name and without such a form is not recognised.
+    """
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
