@@ -1,41 +1,58 @@
-"""One live line: cells done, running, failed, and when it will be over."""
+"""What a run shows while it lasts: a live screen in a terminal, else a plain line now and then, and sinks."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from sweeps.live_view import plain_line, view
+from sweeps.snapshot import Snapshot
+from sweeps.tally import Outcome, Tally
+
 PLAIN_LINE_SECONDS, IDLE_LINE_SECONDS = 15.0, 300.0
+SINK_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+
+Sink = Callable[[Snapshot], None]
+"""Takes a snapshot some place else.  May have a method `close()`, called at the end."""
 
 
 class Progress:
-    """Counts of a run; a live line in a terminal, else a plain line now and then.
+    """Draws a tally while a run lasts, and feeds the sinks.
+
+    A sink that raises is reported once and then left out: what looks on never ends a run.
 
     Args:
         console: where to.
-        n_cells: cells of the grid.
-        n_done: cells that were there before the run.
-        seconds: estimated seconds of all cells to compute, in one process.
-        n_slots: processes that compute at a time.
+        tally: what is drawn; all changes to it must come through here.
+        sinks: called about every SINK_SECONDS, and at the end.
+        title: of the run.
+        clock: gives seconds that only ever grow.
     """
 
-    def __init__(self, console: Console, *, n_cells: int, n_done: int, seconds: float, n_slots: int) -> None:
-        self.n_ok = self.n_failed = self.n_running = 0
-        self._console = console
-        self._n_cells, self._n_done = n_cells, n_done
-        self._left = seconds
-        self._estimated = self._actual = 0.0
-        self._n_slots = max(n_slots, 1)
-        self._start = self._updated = time.monotonic()
-        self._printed = -PLAIN_LINE_SECONDS
-        self._changed = True
-        self._live = Live(get_renderable=self._line, console=console, refresh_per_second=4, transient=True)
+    def __init__(
+        self,
+        console: Console,
+        tally: Tally,
+        sinks: Sequence[Sink] = (),
+        title: str = "",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._console, self._tally, self._title, self._clock = console, tally, title, clock
+        self._sinks = list(sinks)
+        # The live screen is drawn by a thread of its own.
+        self._lock = threading.Lock()
+        self._looked = self._printed = self._fed = -float("inf")
+        self._shown = (-1, -1)
+        self._live = Live(get_renderable=self._screen, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -47,60 +64,66 @@ class Progress:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-        self._console.print(self.text(), highlight=False)
+        snapshot = self.snapshot()
+        self._print(plain_line(snapshot))
+        self._feed(snapshot)
+        for sink in self._sinks:
+            close = getattr(sink, "close", None)
+            if close is not None:
+                self._try(sink, close)
 
-    def add(self, *, n_ok: int, n_failed: int, estimated: float, actual: float) -> None:
-        """Count cells that ended, with the seconds they were thought to take and took."""
-        self.n_ok += n_ok
-        self.n_failed += n_failed
-        self._left = max(0.0, self._left - estimated)
-        self._estimated += estimated
-        self._actual += actual
-        self._updated = time.monotonic()
-        self._changed = True
-        self._plain_line()
+    def record(self, outcomes: Sequence[Outcome], *, errors: Mapping[str, str] | None = None) -> None:
+        """Count cells that ended and are written; see `Tally.record`."""
+        with self._lock:
+            self._tally.record(outcomes, errors=errors or {})
+        self._look()
 
-    def set_running(self, n_running: int) -> None:
-        """Say how many trials run now; to be called often, also while nothing ends."""
-        self._changed |= n_running != self.n_running
-        self.n_running = n_running
-        self._plain_line()
+    def set_running(self, **machines: Any) -> None:
+        """Say what runs now; see `Tally.set_running`.  To be called often, also while nothing ends."""
+        with self._lock:
+            self._tally.set_running(**machines)
+        self._look()
 
-    def seconds_left(self) -> float:
-        """Estimated wall seconds until the end: what is left, corrected by how long cells really took."""
-        # Ten seconds of belief in the estimates keep the first cells from swinging the figure.
-        correction = (self._actual + 10) / (self._estimated + 10)
-        seconds = self._left * correction / self._n_slots
-        # Before the first result processes are still starting, and a cell that takes long must not make the ETA zero.
-        since = time.monotonic() - self._updated if self._actual else 0.0
-        return max(seconds - since, seconds / 10)
+    def take_over(self, cells: Sequence[Any]) -> None:
+        """Cells that another run was to compute are this one's now; see `Tally.take_over`."""
+        with self._lock:
+            self._tally.take_over(cells)
 
-    def text(self) -> str:
-        """The line without its bar."""
-        done = self._n_done + self.n_ok
-        parts = [f"{done}/{self._n_cells} cells", f"{self.n_running} running", f"{self.n_failed} failed"]
-        parts.append(f"{_clock(time.monotonic() - self._start)} elapsed")
-        if done + self.n_failed < self._n_cells:
-            parts.append(f"ETA {_clock(self.seconds_left())}")
-        return " · ".join(parts)
+    def snapshot(self) -> Snapshot:
+        """The state now."""
+        with self._lock:
+            return self._tally.snapshot()
 
-    def _line(self) -> Table:
-        line = Table.grid(padding=(0, 1))
-        line.add_row(
-            ProgressBar(total=self._n_cells, completed=self._n_done + self.n_ok + self.n_failed, width=30),
-            Text(self.text(), style="red" if self.n_failed else ""),
-        )
-        return line
+    def _look(self) -> None:
+        """Print and feed what is due."""
+        now = self._clock()
+        if now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        snapshot = self.snapshot()
+        if not self._console.is_terminal:
+            shown = (snapshot.n_ok + snapshot.n_failed, snapshot.running)
+            if now - self._printed >= (IDLE_LINE_SECONDS if shown == self._shown else PLAIN_LINE_SECONDS):
+                self._printed, self._shown = now, shown
+                self._print(plain_line(snapshot))
+        if now - self._fed >= SINK_SECONDS:
+            self._fed = now
+            self._feed(snapshot)
 
-    def _plain_line(self) -> None:
-        now = time.monotonic()
-        wait = PLAIN_LINE_SECONDS if self._changed else IDLE_LINE_SECONDS
-        if not self._console.is_terminal and now - self._printed >= wait:
-            self._printed, self._changed = now, False
-            self._console.print(self.text(), highlight=False)
+    def _feed(self, snapshot: Snapshot) -> None:
+        for sink in tuple(self._sinks):
+            self._try(sink, lambda sink=sink: sink(snapshot))
 
+    def _try(self, sink: Sink, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:
+            self._sinks = [other for other in self._sinks if other is not sink]
+            name = getattr(sink, "__qualname__", type(sink).__name__)
+            self._print(f"progress is no longer sent to {name}: {type(error).__name__}: {error}")
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    def _print(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _screen(self) -> Any:
+        return view(self.snapshot(), title=self._title, width=self._console.width, height=self._console.height - 1)

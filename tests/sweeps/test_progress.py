@@ -2,78 +2,117 @@ from __future__ import annotations
 
 import io
 
-import pytest
 from rich.console import Console
 
-from sweeps import progress as progress_module
-from sweeps.progress import Progress
+from sweeps.progress import Progress, Sink
+from sweeps.snapshot import Snapshot
+from sweeps.tally import Outcome, Tally
+from tests.cells import cell
+from tests.sweeps.test_tally import NO_ROWS, Clock
+
+CELLS = [cell(seed=seed) for seed in range(100)]
 
 
-class Clock:
+def make(clock: Clock, output: io.StringIO, *sinks: Sink, terminal: bool = False) -> Progress:
+    console = Console(file=output, width=120, height=30, force_terminal=terminal)
+    tally = Tally(CELLS, NO_ROWS, CELLS, lambda _: 10.0, 2, clock=clock)
+    return Progress(console, tally, sinks, "a run", clock=clock)
+
+
+def end(progress: Progress, *numbers: int, ok: bool = True) -> None:
+    progress.record([Outcome(CELLS[number].id, ok, 10.0, 0.5 if ok else None, None) for number in numbers])
+
+
+class Kept(list[Snapshot]):
+    """A sink that keeps what it gets."""
+
     def __init__(self) -> None:
-        self.now = 0.0
+        super().__init__()
+        self.closed = 0
 
-    def monotonic(self) -> float:
-        return self.now
+    def __call__(self, snapshot: Snapshot) -> None:
+        self.append(snapshot)
 
-
-@pytest.fixture
-def clock(monkeypatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(progress_module, "time", made)
-    return made
+    def close(self) -> None:
+        self.closed += 1
 
 
-def make(clock: Clock, output: io.StringIO | None = None) -> Progress:
-    console = Console(file=output or io.StringIO(), width=120)
-    return Progress(console, n_cells=110, n_done=10, seconds=1000.0, n_slots=2)
-
-
-def test_the_eta_follows_how_long_cells_really_take(clock: Clock) -> None:
-    progress = make(clock)
-    assert progress.seconds_left() == pytest.approx(500)
-    clock.now = 1000.0
-    progress.add(n_ok=50, n_failed=0, estimated=500.0, actual=2000.0)  # four times slower than thought
-    assert progress.seconds_left() == pytest.approx(500 * (2010 / 510) / 2)
-    clock.now += 100
-    assert progress.seconds_left() == pytest.approx(500 * (2010 / 510) / 2 - 100)
-
-
-def test_the_line_counts_cells_done_before(clock: Clock) -> None:
-    progress = make(clock)
-    progress.n_running = 2
-    progress.add(n_ok=3, n_failed=1, estimated=4.0, actual=4.0)
-    assert progress.text() == "13/110 cells · 2 running · 1 failed · 0:00 elapsed · ETA 8:18"
-    progress.add(n_ok=96, n_failed=0, estimated=996.0, actual=996.0)
-    assert progress.text().startswith("109/110 cells")
-    assert "ETA" not in progress.text()
-
-
-def test_without_a_terminal_there_is_a_plain_line_now_and_then(clock: Clock) -> None:
-    output = io.StringIO()
+def test_without_a_terminal_there_is_a_plain_line_now_and_then() -> None:
+    clock, output = Clock(), io.StringIO()
     with make(clock, output) as progress:
         for second in range(40):
             clock.now = float(second)
-            progress.add(n_ok=1, n_failed=0, estimated=1.0, actual=1.0)
+            end(progress, second)
     lines = output.getvalue().splitlines()
-    assert [line.split()[0] for line in lines] == ["11/110", "26/110", "41/110", "50/110"]
+    assert [line.split()[0] for line in lines] == ["1/100", "16/100", "31/100", "40/100"]
+    assert lines[1].startswith("16/100 cells · 0 running · 0 failed · 0:15 elapsed · ETA ")
 
 
-def test_long_cells_get_a_line_too(clock: Clock) -> None:
-    output = io.StringIO()
+def test_long_cells_get_a_line_too() -> None:
+    clock, output = Clock(), io.StringIO()
     with make(clock, output) as progress:
         for second in range(0, 1000, 5):
             clock.now = float(second)
-            progress.set_running(2)
+            progress.set_running(running=2)
     lines = output.getvalue().splitlines()
     assert [line.split("·")[3].split()[0] for line in lines] == ["0:00", "5:00", "10:00", "15:00", "16:35"]
     assert all("2 running" in line for line in lines)
 
 
-def test_the_eta_is_never_zero_while_there_is_work(clock: Clock) -> None:
-    progress = make(clock)
-    clock.now = 100.0  # nothing has ended yet: processes may still be starting
-    assert progress.seconds_left() == pytest.approx(500)
-    progress.add(n_ok=50, n_failed=0, estimated=500.0, actual=500.0)
-    clock.now = 100_000.0  # a cell takes much longer than thought
-    assert progress.seconds_left() == pytest.approx(25)
+def test_the_last_line_has_no_eta() -> None:
+    clock, output = Clock(), io.StringIO()
+    with make(clock, output) as progress:
+        end(progress, *range(99))
+        end(progress, 99, ok=False)
+    assert output.getvalue().splitlines()[-1] == "99/100 cells · 0 running · 1 failed · 0:00 elapsed"
+
+
+def test_sinks_get_a_snapshot_every_five_seconds_and_at_the_end() -> None:
+    clock, kept = Clock(), Kept()
+    with make(clock, io.StringIO(), kept) as progress:
+        for second in range(12):
+            clock.now = float(second)
+            end(progress, second)
+    assert [snapshot.n_ok for snapshot in kept] == [1, 6, 11, 12]
+    assert kept.closed == 1
+
+
+def test_a_sink_that_raises_is_reported_once_and_left_out() -> None:
+    clock, output, kept = Clock(), io.StringIO(), Kept()
+    calls = 0
+
+    def broken(snapshot: Snapshot) -> None:
+        nonlocal calls
+        calls += 1
+        raise OSError("disk full [red]")
+
+    with make(clock, output, broken, kept) as progress:
+        for second in range(30):
+            clock.now = float(second)
+            end(progress, second)
+    assert calls == 1
+    assert kept[-1].n_ok == 30
+    assert output.getvalue().count("disk full [red]") == 1
+    assert "OSError" in output.getvalue()
+
+
+def test_a_sink_that_cannot_be_closed_does_not_end_the_run() -> None:
+    class Stuck(Kept):
+        def close(self) -> None:
+            raise OSError("cannot close")
+
+    output, kept = io.StringIO(), Kept()
+    with make(Clock(), output, Stuck(), kept):
+        pass
+    assert "Stuck: OSError: cannot close" in output.getvalue()
+    assert kept.closed == 1
+
+
+def test_in_a_terminal_the_screen_is_drawn_and_a_line_stays() -> None:
+    clock, output = Clock(), io.StringIO()
+    with make(clock, output, terminal=True) as progress:
+        end(progress, *range(7))
+        progress.set_running(running=2, cpus=4, cpus_used=2)
+    assert "a run" in output.getvalue()
+    assert "CPU" in output.getvalue()
+    assert output.getvalue().rpartition("\x1b[2K")[2].startswith("7/100 cells · 2 running · 0 failed")
