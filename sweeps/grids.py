@@ -126,6 +126,13 @@ class Preset:
         return list({cell.id: cell for block in self.blocks for cell in block.cells()}.values())
 
 
+def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with some fields replaced; another number of epochs also moves where its schedule turns."""
+    if "epochs" in changes:
+        recipe = shorten(recipe, changes["epochs"])
+    return replace(recipe, **changes)
+
+
 def shorten(recipe: Recipe, epochs: int) -> Recipe:
     """The recipe with that many epochs, the points where its schedule turns moved in proportion."""
     milestones = tuple(max(1, round(at * epochs / recipe.epochs)) for at in recipe.milestones)
@@ -133,7 +140,7 @@ def shorten(recipe: Recipe, epochs: int) -> Recipe:
         recipe,
         epochs=epochs,
         milestones=tuple(at for at in milestones if at < epochs),
-        decay_from=round(recipe.decay_from * epochs / recipe.epochs),
+        decay_from=min(round(recipe.decay_from * epochs / recipe.epochs), epochs - 1),
     )
 
 

@@ -122,5 +122,10 @@ def test_a_shortened_recipe_keeps_its_proportions() -> None:
     assert shorten(recipe, 240).milestones == (80, 160)
 
 
+@pytest.mark.parametrize(("epochs", "decay_from"), [(60, 40), (3, 2), (1, 0)])
+def test_a_shortened_linear_schedule_still_falls(epochs: int, decay_from: int) -> None:
+    assert shorten(Recipe(epochs=30, schedule="linear", decay_from=20), epochs).decay_from == decay_from
+
+
 def test_every_preset_says_what_it_is() -> None:
     assert all(preset.description and preset.blocks for preset in PRESETS.values())
