@@ -85,7 +85,7 @@ def join(address: str | None) -> Iterator[Cluster | None]:
 
 @contextmanager
 def start_local(*, data_bytes: int) -> Iterator[Cluster]:
-    """Start a cluster of this machine alone, and stop it at the end.
+    """Start a cluster of this machine alone, which nobody else can reach, and stop it at the end.
 
     Args:
         data_bytes: size of the data sets that the object store must hold.
@@ -93,18 +93,41 @@ def start_local(*, data_bytes: int) -> Iterator[Cluster]:
     import ray
 
     _quiet()
-    ray.init(
-        address="local",
-        num_cpus=os.cpu_count(),
-        include_dashboard=True,  # without it a Train run that Tune stops never frees its resources
-        object_store_memory=data_bytes + OBJECT_STORE_SPARE,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-    )
+    with loopback_only():
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=True,  # without it a Train run that Tune stops never frees its resources
+            object_store_memory=data_bytes + OBJECT_STORE_SPARE,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+        try:
+            yield _describe(own=True)
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def loopback_only() -> Iterator[None]:
+    """What Ray starts meanwhile listens on 127.0.0.1 alone, so that nobody on the network reaches it.
+
+    Ray does so by itself on macOS and Windows only.  Elsewhere its servers listen on all interfaces, also where the
+    node's address is given as 127.0.0.1, for Ray replaces that.
+    """
+    from ray._private import ray_constants
+
+    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before, reachable = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    # The variable counts in the processes that are started, and Ray reads it in this one only when it is imported.
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
     try:
-        yield _describe(own=True)
+        yield
     finally:
-        ray.shutdown()
+        ray_constants.ENABLE_RAY_CLUSTER = reachable
+        del os.environ[variable]
+        if before is not None:
+            os.environ[variable] = before
 
 
 def local_gpus() -> int:

@@ -23,7 +23,25 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"presets:\n{presets}\n\nexit code: 0 all cells ok, 2 bad input, 3 some cells failed",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
+    grid = command.add_argument_group("grid")
+    grid.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
+    grid.add_argument("--grid", metavar="FILE", help="a grid of your own, a TOML file such as examples/my_grid.toml")
+    grid.add_argument(
+        "--allow-imports",
+        action="store_true",
+        help="let a grid file name methods your.module:Class, which runs their code",
+    )
+    grid.add_argument(
+        "--only",
+        metavar="QUERY",
+        help="the cells of the grid for which it holds: 'method == \"labnet\" and n_workers > 3'",
+    )
+    grid.add_argument(
+        "--method-options",
+        metavar="FILE",
+        help="options of methods and recipes, a TOML file as tune_method.py writes it",
+    )
+    grid.add_argument("--write-grid", metavar="FILE", help="write the grid as a TOML file to start from, and stop")
     axes = command.add_argument_group("axes (each replaces that axis of the preset)")
     axes.add_argument(
         "--datasets",
@@ -73,10 +91,10 @@ def parser() -> argparse.ArgumentParser:
     place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
     place.add_argument(
         "--gpus-per-trial",
-        type=_not_negative,
+        type=_share_of_gpu,
         metavar="X",
-        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP "
-        "(default: 1 if there are GPUs)",
+        help="of a training trial; a share packs several on one GPU, 2 and more train with DDP (default: auto, as many "
+        "cells on a GPU as its memory holds, by what such cells needed before, else by a probe)",
     )
     place.add_argument(
         "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
@@ -85,7 +103,25 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--dry-run", action="store_true", help="print cells, what is done, and an estimate of time; run nothing"
     )
-    what.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
+    again = what.add_mutually_exclusive_group()
+    again.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
+    again.add_argument("--recompute", action="store_true", help="run cells that are done already too")
+    what.add_argument(
+        "--priority",
+        nargs="+",
+        default=[],
+        metavar="AXIS",
+        help="what runs first: seed (the lowest), -n_workers (the highest), method=labnet,em (those, in that order)",
+    )
+    what.add_argument(
+        "--price-per-gpu-hour", type=_not_negative, metavar="X", help="of one GPU, for the dry run's estimate of money"
+    )
+    what.add_argument("--price-per-cpu-hour", type=_not_negative, metavar="X", help="of one processor, likewise")
+    what.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="where the run's numbers go as TensorBoard scalars (default: RESULTS/tensorboard if RESULTS is a folder)",
+    )
     return command
 
 
@@ -119,6 +155,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _share_of_gpu(text: str) -> float | None:
+    return None if text == "auto" else _not_negative(text)
 
 
 def _not_negative(text: str) -> float:

@@ -13,11 +13,12 @@ import argparse
 import os
 import shlex
 import sys
+import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -25,30 +26,29 @@ from crowdml import datasets
 from crowdml.cell import Cell
 from sweeps import cluster as ray_cluster
 from sweeps import provenance
-from sweeps.command_line import EXIT_BAD_INPUT, overrides, parser
-from sweeps.costs import CostModel, learn_costs
-from sweeps.dry_run import print_dry_run
-from sweeps.presets import grid_cells
-from sweeps.runner import Placement, Run, run_inline, run_on_ray
+from sweeps.command_line import EXIT_BAD_INPUT, parser
+from sweeps.dry_run import print_forecast
+from sweeps.forecast import Prices, forecast
+from sweeps.gpu_shares import costs_of, measure, place
+from sweeps.grid_choice import choose_cells, write_grid
+from sweeps.placement import count_slots
+from sweeps.plan import Plan, make_plan
+from sweeps.probe import networks_of
+from sweeps.progress import Progress, Sink
+from sweeps.run_record import announce
+from sweeps.runner import Run, run_inline, run_on_ray
+from sweeps.selection import order
+from sweeps.snapshot import Snapshot
 from sweeps.store import ResultStore
+from sweeps.taking_turns import compute_in_turn, without_new_attempt
+from sweeps.tally import Tally
 
 EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 3, 130
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The grid, and what of it is left.
-
-    Args:
-        cells: all cells of the grid.
-        todo: those to compute now.
-        n_ok, n_failed: those with a result from an earlier run, and those that failed in one.
-    """
-
-    cells: list[Cell]
-    todo: list[Cell]
-    n_ok: int
-    n_failed: int
+def new_run_id() -> str:
+    """A name of a run: when it began, in UTC, and four digits that no other run of that second has."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,99 +68,118 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace, given: list[str], console: Console) -> int:
+    run_id = new_run_id()
     with ExitStack() as stack:
         cluster = None
         if options.backend == "ray":
             cluster = stack.enter_context(ray_cluster.join(options.address))
         gpus = cluster.gpus if cluster else ray_cluster.local_gpus()
-        preset = _choose_preset(options.preset, gpus, cluster, console)
-        store = ResultStore(options.results)
-        known = store.read_cells()
-        costs = learn_costs(known, gpu=gpus > 0) if len(known) else CostModel(gpu=gpus > 0)
-        plan = _plan(grid_cells(preset, overrides(options)), known, retry_failed=options.retry_failed)
         cpus = cluster.cpus if cluster else os.cpu_count() or 1
-        placement = placement_of(options, gpus)
+        where = "this Ray cluster" if cluster else "this machine"
+        if options.write_grid is not None:
+            write_grid(options.write_grid, options, gpus, where, console)
+            return EXIT_OK
+        cells, priority = choose_cells(options, gpus, where, console)
+        store = ResultStore(options.results, damaged="skip")
+        before = store.attempts()
+        known = store.read_cells()
+        _warn_of_damage(store, console)
+        plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
+        measured = measure(options, plan.todo, known, gpus, console, on_cluster=cluster is not None)
+        costs = costs_of(known, gpus, measured)
+        placement = place(options, networks_of(plan.cells), gpus, measured, console)
         n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
         if options.dry_run:
-            print_dry_run(console, plan.cells, plan.todo, plan.n_ok, plan.n_failed, costs.seconds, n_slots)
+            status = dict(zip(known["cell_id"], known["status"], strict=True))
+            prices = Prices(gpu=options.price_per_gpu_hour, cpu=options.price_per_cpu_hour)
+            expected = forecast(plan.cells, plan.todo, status, costs, placement, n_slots=n_slots, prices=prices)
+            print_forecast(console, expected)
             return EXIT_OK
-        if plan.todo:
-            store.create()
-            trained = {cell.dataset for cell in plan.todo if cell.network is not None}
-            names = dict.fromkeys(cell.dataset for cell in plan.todo)
-            data = {name: datasets.load(name, for_networks=name in trained) for name in names}
+        if not plan.todo:
+            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+            return _finish(plan, store, given, console, known)
+        store.create()
+        data = _load(plan.todo)
+        command = shlex.join(["python", "sweeps/full_grid.py", *given])
+        of_run = provenance.collect(
+            {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
+        )
+        console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+        if options.backend == "ray":
+            if cluster is None:
+                size = sum(item.nbytes for item in data.values())
+                cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
+            console.print(_where(cluster), highlight=False, soft_wrap=True)
+        record = stack.enter_context(announce(store, run_id, command, plan.todo, git_commit=of_run.git_commit))
+        todo = without_new_attempt(store, plan.todo, before)
+        other = known[~known["cell_id"].isin([cell.id for cell in plan.todo])]
+        tally = Tally(plan.cells, other, [], costs.seconds, n_slots)
+        sinks = [record.update, *_sinks(options, store, run_id, cluster)]
+        progress = stack.enter_context(Progress(console, tally, sinks, run_id))
+
+        def compute(mine: Sequence[Cell]) -> None:
             run = Run(
-                cells=plan.todo,
-                n_cells=len(plan.cells),
-                n_done=plan.n_ok,
+                cells=mine,
+                ranks=order(mine, priority),
                 data=data,
                 store=store,
-                provenance=provenance.collect({name: datasets.fingerprint(item) for name, item in data.items()}),
+                provenance=of_run,
                 seconds=costs.seconds,
-                console=console,
-            )
-            console.print(
-                f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False
+                progress=progress,
             )
             if options.backend == "inline":
                 run_inline(run)
             else:
-                if cluster is None:
-                    size = sum(item.nbytes for item in data.values())
-                    cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
-                console.print(_where(cluster), highlight=False, soft_wrap=True)
                 run_on_ray(run, placement, n_slots=n_slots)
-        else:
-            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+
+        compute_in_turn(compute, todo, record=record, store=store, before=before, progress=progress, console=console)
+    _print_share(progress.snapshot(), console)
     return _finish(plan, store, given, console)
 
 
-def _choose_preset(preset: str | None, gpus: float, cluster: Any, console: Console) -> str:
-    where = "this Ray cluster" if cluster else "this machine"
-    if preset is not None:
-        reason = "as asked for"
-    elif gpus:
-        preset, reason = "paper", f"{where} has {gpus:g} GPU{'s' if gpus > 1 else ''}; choose another with --preset"
-    else:
-        preset, reason = "laptop", f"{where} has no GPU; choose another with --preset"
-    console.print(f"preset [bold]{escape(preset)}[/]: {reason}", highlight=False)
-    return preset
-
-
-def _plan(cells: list[Cell], known: Any, *, retry_failed: bool) -> Plan:
-    status = dict(zip(known["cell_id"], known["status"], strict=True))
-    failed = [cell for cell in cells if status.get(cell.id) == "failed"]
-    missing = [cell for cell in cells if cell.id not in status]
-    n_ok = len(cells) - len(failed) - len(missing)
-    return Plan(cells=cells, todo=failed if retry_failed else missing, n_ok=n_ok, n_failed=len(failed))
-
-
-def placement_of(options: argparse.Namespace, gpus: float) -> Placement:
-    """What the options give a trial on machines with that many GPUs."""
-    wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
-    if wanted > gpus:
-        raise ValueError(f"--gpus-per-trial {wanted:g} is more than the {gpus:g} GPUs there are")
-    if wanted > 1 and wanted != int(wanted):
-        raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {wanted:g}")
-    workers = options.train_workers or max(1, int(wanted))
-    if workers > 1 and options.backend == "inline":
-        raise ValueError("--backend inline trains on one device; leave out --train-workers")
-    return Placement(cpus=options.cpus_per_trial, gpus=wanted / workers if wanted else 0.0, n_train_workers=workers)
-
-
-def count_slots(cells: list[Cell], placement: Placement, cpus: float, gpus: float) -> int:
-    """How many trials run at a time; raises ValueError where not even one fits."""
-    trains = any(cell.network is not None for cell in cells)
-    workers = placement.n_train_workers if trains else 1
-    slots = cpus / (placement.cpus * workers)
-    if trains and placement.gpus:
-        slots = min(slots, gpus / (placement.gpus * workers))
-    if slots < 1:
-        raise ValueError(
-            f"a trial wants {placement.cpus * workers} CPUs and {placement.gpus * workers:g} GPUs, "
-            f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
+def _print_share(snapshot: Snapshot, console: Console) -> None:
+    """How much of the processes' time went into cells, and what the rest is for each."""
+    if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
+        console.print(
+            f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
+            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms a cell besides",
+            highlight=False,
         )
-    return int(slots)
+
+
+def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:
+    """The data sets of the cells by name, with their items where a network is trained on them."""
+    trained = {cell.dataset for cell in cells if cell.network is not None}
+    return {name: datasets.load(name, for_networks=name in trained) for name in dict.fromkeys(c.dataset for c in cells)}
+
+
+def _warn_of_damage(store: ResultStore, console: Console) -> None:
+    for part in store.damaged_parts:
+        console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
+    if store.damaged_parts:
+        where = shlex.quote(store.public_location)
+        console.print(
+            f"the cells in damaged files count as not there; python -m sweeps verify {where} --repair moves them aside",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _sinks(
+    options: argparse.Namespace, store: ResultStore, run_id: str, cluster: ray_cluster.Cluster | None
+) -> list[Sink]:
+    """Where the numbers of the progress view go besides the screen."""
+    sinks: list[Sink] = []
+    if cluster is not None:
+        from sweeps.metrics import RayMetrics
+
+        sinks.append(RayMetrics(run_id))
+    folder = options.tensorboard or (f"{store.absolute_location}/tensorboard" if store.is_local else None)
+    if folder is not None:
+        from sweeps.scalars import TensorBoardScalars
+
+        sinks.append(TensorBoardScalars(f"{folder}/{run_id}"))
+    return sinks
 
 
 def _where(cluster: ray_cluster.Cluster) -> str:
@@ -169,20 +188,27 @@ def _where(cluster: ray_cluster.Cluster) -> str:
     return f"running on {nodes}: {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs{dashboard}"
 
 
-def _finish(plan: Plan, store: ResultStore, given: list[str], console: Console) -> int:
+def _finish(
+    plan: Plan, store: ResultStore, given: list[str], console: Console, unchanged: pd.DataFrame | None = None
+) -> int:
+    """Print the tables and write the report; where the results are those of an earlier run the report is there."""
     from analysis.load import with_names
-    from analysis.report import summary, write_report
+    from analysis.report import find_report, summary, write_report
 
     wanted = {cell.id for cell in plan.cells}
-    every = store.read_cells()
+    every = store.read_cells() if unchanged is None else unchanged
     frame = every[every["cell_id"].isin(wanted)]
     n_failed = int((frame["status"] == "failed").sum())
     n_missing = len(wanted) - len(frame)
     console.print(summary(frame))
-    report = write_report(store.location, cells=with_names(every))
-    console.print(f"results   {store.location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True)
-    console.print(f"report    {report.html}  (figures beside it)", highlight=False, soft_wrap=True)
-    console.print(f"look on   python -m analysis {shlex.quote(store.location)}", highlight=False, soft_wrap=True)
+    report = None if unchanged is None else find_report(store.location)
+    if report is None:
+        report = write_report(store.location, cells=with_names(every), damaged="skip").html
+    console.print(
+        f"results   {store.public_location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True
+    )
+    console.print(f"report    {report}  (figures beside it)", highlight=False, soft_wrap=True)
+    console.print(f"look on   python -m analysis {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
     if n_missing:
         console.print(f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:

@@ -8,33 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from crowdml.datasets import CrowdData, ImageData
-from crowdml.experiment import Cell, attempt_cell, failed
+from crowdml.experiment import Cell, failed
+from sweeps.cell_worker import CellWorker
+from sweeps.placement import Placement
 from sweeps.progress import Progress
 from sweeps.provenance import Provenance
-from sweeps.shards import Shard, pack
-from sweeps.store import ResultStore
+from sweeps.scrubbing import scrub
+from sweeps.shards import MAX_SECONDS, Shard, pack
+from sweeps.store import ResultsError, ResultStore
+from sweeps.tally import Outcome
 
-INLINE_FLUSH_SECONDS = 2.0
 TRAIN_FOLDER = ".train"
 NO_RESULT = "the trial ended without a result"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """What a trial gets.
-
-    Args:
-        cpus: processors a trial, and a Ray Train worker.
-        gpus: GPUs a training trial, a share or a whole number; label-only trials get none.
-        n_train_workers: Ray Train workers of a training cell; more than one trains with DDP.
-    """
-
-    cpus: int = 1
-    gpus: float = 0.0
-    n_train_workers: int = 1
+LONGEST = (MAX_SECONDS, MAX_SECONDS / 100, 0.0)
+"""Estimated seconds of a shard, round by round; cells that took their process with them get smaller ones, in the end
+each its own, so that one that kills its process is found and costs no other."""
+MAX_NODES_LOST = 20
+"""Rounds in which machines went away, as spot machines do, before a process that dies counts against its cells."""
+_UNREACHABLE, _NOTICE_SECONDS = "unavailable", 40.0
+"""What Ray says of a process that does not answer, and how long it takes at most to notice that a machine is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,93 +35,87 @@ class Run:
     """Everything a run needs besides the place it runs at.
 
     Args:
-        cells: those to compute.
-        n_cells, n_done: size of the whole grid, and how much of it was there before.
+        cells: those to compute, in the order in which they are wanted where ranks are equal.
+        ranks: of each cell; those of a lower one start first.
         data: data set name -> data, for all cells.
         store: where results go; it exists.
         provenance: of the rows.
         seconds: estimated wall seconds of a cell.
-        console: for the progress line.
+        progress: is told how cells end; entered already.
     """
 
     cells: Sequence[Cell]
-    n_cells: int
-    n_done: int
+    ranks: Sequence[int]
     data: Mapping[str, ImageData | CrowdData]
     store: ResultStore
     provenance: Provenance
     seconds: Callable[[Cell], float]
-    console: Console
-
-    def progress(self, n_slots: int) -> Progress:
-        """The progress line of this run."""
-        return Progress(
-            self.console,
-            n_cells=self.n_cells,
-            n_done=self.n_done,
-            seconds=sum(self.seconds(cell) for cell in self.cells),
-            n_slots=n_slots,
-        )
+    progress: Progress
 
 
 def run_inline(run: Run) -> None:
-    """Compute the cells one after the other in this process, without Ray."""
-    with run.progress(1) as progress:
-        progress.n_running = 1
-        results, flushed = [], time.monotonic()
-        for number, cell in enumerate(run.cells, 1):
-            start = time.monotonic()
-            result = attempt_cell(cell, run.data[cell.dataset])
-            results.append(result)
-            if time.monotonic() - flushed >= INLINE_FLUSH_SECONDS or number == len(run.cells):
-                run.store.write(results, run.provenance)
-                results, flushed = [], time.monotonic()
-            ok = result.status == "ok"
-            actual = time.monotonic() - start
-            progress.add(n_ok=int(ok), n_failed=int(not ok), estimated=run.seconds(cell), actual=actual)
-        progress.n_running = 0
+    """Compute the cells one after the other in this process, without Ray.
+
+    Raises:
+        ResultsError: rows cannot be written.
+    """
+    worker = CellWorker(run.store, run.provenance, run.data.__getitem__)
+    try:
+        for shard in pack(run.cells, run.seconds, 1, ranks=run.ranks):
+            todo = list(reversed(shard.cells))
+            while todo:
+                run.progress.set_running(running=1)
+                ended = worker.work(todo)
+                run.progress.record(ended.outcomes, errors=ended.errors)
+    finally:
+        run.progress.set_running(running=0)
 
 
 def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     """Compute the cells as Tune trials on the connected Ray cluster.
 
-    A first pass runs shards of cells.  What a dead process took with it (out of memory, a lost node) is run again in
-    a second pass, one cell a trial, so that a cell that kills its process is found and recorded as failed, and costs
-    no other cell.
+    A first round runs shards of cells.  What a dead process took with it (out of memory, a lost node) is run again in
+    smaller shards, at last one cell a trial, so that a cell that kills its process is found and recorded as failed, and
+    costs no other cell.
 
     Args:
         run: what to compute.
         placement: resources of a trial.
         n_slots: trials at a time, as far as is known; sizes the shards.
+
+    Raises:
+        ResultsError: rows cannot be written.
     """
-    import ray
-
-    from sweeps.trainables import Shared
-
     before = run.store.attempts()
-    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, run.progress(n_slots) as progress:
-        shared = Shared(
-            data={name: ray.put(data) for name, data in run.data.items()},
-            location=run.store.absolute_location,
-            provenance=run.provenance,
-            cpus=placement.cpus,
-            gpus=placement.gpus,
-            n_train_workers=placement.n_train_workers,
-            storage=run.store.location_of(TRAIN_FOLDER),
-        )
+    rank_of = dict(zip((cell.id for cell in run.cells), run.ranks, strict=True))
+    left, errors = list(run.cells), {}
+    level = n_lost = 0
+    gone = _gone_nodes()
+    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage:
+        tuning = _Tuning(run, placement, n_slots, storage)
         try:
-            shards = pack(run.cells, run.seconds, n_slots)
-            errors = _tune(shards, shared, placement, progress, storage, "shards", max_failures=0)
-            lost = _without_result(run, before)
-            if lost:
-                singles = [Shard(((cell, run.seconds(cell)),)) for cell in lost]
-                # Tune now and then has no error for a trial that died; that of the shard it died in says as much.
-                errors |= _tune(singles, shared, placement, progress, storage, "singles", max_failures=1)
-                dead = [failed(cell, errors.get(cell.id, NO_RESULT)) for cell in _without_result(run, before)]
-                run.store.write(dead, run.provenance)
-                progress.add(n_ok=0, n_failed=len(dead), estimated=0.0, actual=0.0)
+            while left and level < len(LONGEST):
+                shards = pack(
+                    left,
+                    run.seconds,
+                    n_slots,
+                    ranks=[rank_of[cell.id] for cell in left],
+                    longest=LONGEST[level],
+                    mix=bool(placement.gpus),
+                )
+                found = tuning.tune(shards, max_failures=int(LONGEST[level] == 0))
+                errors |= found
+                left = _without_result(run, before)
+                unreachable = bool(left) and any(_UNREACHABLE in error for error in found.values())
+                lost = _newly_gone(gone, wait=unreachable)
+                gone |= lost
+                n_lost += bool(lost)
+                if not lost or n_lost > MAX_NODES_LOST:
+                    level += 1
+            # Tune now and then has no error for a trial that died; that of the shard it died in says as much.
+            _record_as_failed(run, left, errors)
         finally:
-            progress.n_running = 0
+            run.progress.set_running(running=0)
             run.store.discard(TRAIN_FOLDER)
 
 
@@ -138,45 +125,102 @@ def _without_result(run: Run, before: Mapping[str, str]) -> list[Cell]:
     return [cell for cell in run.cells if cell.id not in recorded]
 
 
-def _tune(
-    shards: Sequence[Shard],
-    shared: Any,
-    placement: Placement,
-    progress: Progress,
-    storage: str,
-    name: str,
-    *,
-    max_failures: int,
-) -> dict[str, str]:
-    """Run the shards as trials; returns the error of each trial that died, by the ids of its cells."""
-    from ray import tune
+def _gone_nodes() -> set[str]:
+    import ray
 
-    from sweeps.trainables import ProgressCallback, ShardTrainable
+    return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
 
-    if not shards:
-        return {}
-    trainable = tune.with_parameters(ShardTrainable, shared=shared)
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, lambda config: _resources(config["shard"], placement)),
-        param_space={"shard": tune.grid_search(list(shards))},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True, trial_dirname_creator=_short_name, trial_name_creator=_short_name
-        ),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=storage,
-            verbose=0,
-            callbacks=[ProgressCallback(progress)],
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=max_failures),
-        ),
+
+def _newly_gone(before: set[str], *, wait: bool) -> set[str]:
+    """Nodes that are gone now and were not before.
+
+    The error of a process says too little: that of one on a lost node may be that it does not answer, for Ray notices
+    later that the node is gone.
+    """
+    deadline = time.monotonic() + (_NOTICE_SECONDS if wait else 0.0)
+    while not (gone := _gone_nodes() - before) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return gone
+
+
+def _record_as_failed(run: Run, cells: Sequence[Cell], errors: Mapping[str, str]) -> None:
+    dead = [failed(cell, errors.get(cell.id, NO_RESULT)) for cell in cells]
+    run.store.write(dead, run.provenance)
+    run.progress.record(
+        [Outcome(cell.id, False, 0.0, None, None) for cell in cells],
+        errors={result.cell.id: scrub(result.error or "") for result in dead},
     )
-    return {
-        cell.id: str(result.error)
-        for result in tuner.fit()
-        if result.error is not None and result.config is not None
-        for cell, _ in result.config["shard"].cells
-    }
+
+
+class _Tuning:
+    """Runs shards as Tune trials, round after round."""
+
+    def __init__(self, run: Run, placement: Placement, n_slots: int, storage: str) -> None:
+        import ray
+
+        self._run, self._placement, self._n_slots, self._storage = run, placement, n_slots, storage
+        self._data = {name: ray.put(data) for name, data in run.data.items()}
+        self._n_rounds = 0
+
+    def tune(self, shards: Sequence[Shard], *, max_failures: int) -> dict[str, str]:
+        """Run the shards; returns the error of each trial that died, by the ids of its cells.
+
+        Args:
+            shards: in the order in which they are to start.
+            max_failures: how often a trial that died is run again.
+
+        Raises:
+            ResultsError: rows cannot be written.
+        """
+        import ray
+        from ray import tune
+
+        from sweeps.trainables import ShardTrainable, Shared
+        from sweeps.trial_events import StopWhere, TrialEvents
+
+        self._n_rounds += 1
+        shared = Shared(
+            shards=[ray.put(shard) for shard in shards],
+            data=self._data,
+            location=self._run.store.absolute_location,
+            provenance=self._run.provenance,
+            cpus=self._placement.cpus,
+            gpus=self._placement.gpus,
+            n_train_workers=self._placement.n_train_workers,
+            storage=self._run.store.location_of(TRAIN_FOLDER),
+        )
+        events = TrialEvents(self._run.progress)
+        trainable = tune.with_parameters(ShardTrainable, shared=shared)
+        # Tune sends what the function below holds to every trial, so that is little.
+        wanted = [_resources(shard, self._placement) for shard in shards]
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, lambda config: wanted[config["shard"]]),
+            param_space={"shard": tune.grid_search(list(range(len(shards))))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                max_concurrent_trials=self._n_slots if self._placement.n_train_workers > 1 else None,
+                trial_dirname_creator=_short_name,
+                trial_name_creator=_short_name,
+            ),
+            run_config=tune.RunConfig(
+                name=f"round-{self._n_rounds}",
+                storage_path=self._storage,
+                verbose=0,
+                callbacks=[events],
+                stop=StopWhere(events),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=max_failures),
+            ),
+        )
+        results = tuner.fit()
+        if events.unwritable is not None:
+            raise ResultsError(events.unwritable)
+        return {
+            cell.id: str(result.error)
+            for result in results
+            if result.error is not None and result.config is not None
+            for cell, _ in shards[result.config["shard"]].cells
+        }
 
 
 def _resources(shard: Shard, placement: Placement) -> Any:
@@ -185,10 +229,8 @@ def _resources(shard: Shard, placement: Placement) -> Any:
     if shard.trains and placement.n_train_workers > 1:
         # The Train workers bring their own placement group; the trial that waits for them takes next to nothing.
         return tune.PlacementGroupFactory([{"CPU": 0, "node:__internal_head__": 0.001}])
-    bundle = {"CPU": float(placement.cpus)}
-    if shard.trains and placement.gpus:
-        bundle["GPU"] = placement.gpus
-    return tune.PlacementGroupFactory([bundle])
+    gpus = placement.gpus_of(shard.cells[0][0])
+    return tune.PlacementGroupFactory([{"CPU": float(placement.cpus), **({"GPU": gpus} if gpus else {})}])
 
 
 def _short_name(trial: Any) -> str:

@@ -8,23 +8,26 @@ with as many workers and DDP.  Results are written here, by whoever computed the
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import ray
 from ray import train, tune
+from ray.exceptions import RayActorError
 from ray.train.torch import TorchTrainer
 
 from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
-from sweeps.progress import Progress
+from crowdml.shared_work import SharedWork
+from sweeps.cell_worker import CellWorker
+from sweeps.checkpoints import checkpoints_of
 from sweeps.provenance import Provenance
 from sweeps.shards import Shard
-from sweeps.store import ResultStore
-
-# Results are written and reported about this often, and at the latest after the cell that is running.
-FLUSH_SECONDS = 2.0
+from sweeps.store import ResultsError, ResultStore
 
 
 @dataclass(frozen=True)
@@ -32,41 +35,45 @@ class Shared:
     """What all trials of a run share.
 
     Args:
-        data: data set -> reference to it in Ray's object store, which keeps it once a machine.
+        shards: references to the shards in Ray's object store, by their numbers; a process holds only its own.
+        data: data set -> reference to it, likewise; a machine holds it once.
         location: the results folder.
         provenance: of the run.
-        cpus, gpus: of one Ray Train worker.
+        cpus: of one Ray Train worker.
+        gpus: of one Ray Train worker, by (data set, network).
         n_train_workers: Ray Train workers a training cell; one means local mode.
         storage: where Ray Train keeps its own state; every machine must see it.
     """
 
+    shards: Sequence[Any]
     data: Mapping[str, Any]
     location: str
     provenance: Provenance
     cpus: int
-    gpus: float
+    gpus: Mapping[tuple[str, str], float]
     n_train_workers: int
     storage: str
 
 
 class ShardTrainable(tune.Trainable):
-    """Computes the cells of `config["shard"]`, a few a step."""
+    """Computes the cells of the shard whose number is `config["shard"]`, a few a step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Called once a process."""
         self._shared = shared
-        self._store = ResultStore(shared.location)
-        if not self._store.exists():
+        store = ResultStore(shared.location)
+        if not store.exists():
             raise RuntimeError(
                 f"results folder {shared.location} is not visible on {ray.util.get_node_ip_address()}; "
                 "on a cluster give shared storage: --results s3://..., gs://... or a network file system"
             )
         self._data: dict[str, ImageData | CrowdData] = {}
+        self._worker = CellWorker(store, shared.provenance, self._load, partial(_compute, shared=shared, store=store))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next shard."""
-        shard: Shard = new_config["shard"]
+        shard: Shard = ray.get(self._shared.shards[new_config["shard"]])
         self._todo = list(reversed(shard.cells))
         if shard.trains and self._shared.n_train_workers == 1:
             import torch
@@ -75,23 +82,15 @@ class ShardTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Compute cells until it is time to write, write them, and count them."""
-        start = time.monotonic()
-        results: list[CellResult] = []
-        estimated = 0.0
-        while self._todo and time.monotonic() - start < FLUSH_SECONDS:
-            cell, seconds = self._todo.pop()
-            results.append(self._compute(cell))
-            estimated += seconds
-        self._store.write(results, self._shared.provenance)
-        n_ok = sum(result.status == "ok" for result in results)
-        return {
-            "n_ok": n_ok,
-            "n_failed": len(results) - n_ok,
-            "estimated": estimated,
-            "actual": time.monotonic() - start,
-            "done": not self._todo,
-        }
+        """Compute cells until it is time to write, write them, and tell how they ended.
+
+        Where nothing can be written the trial ends and says so, for no other could do better.
+        """
+        try:
+            ended = self._worker.work(self._todo)
+        except ResultsError as error:
+            return {"outcomes": [], "errors": {}, "unwritable": str(error), "done": True}
+        return {"outcomes": ended.outcomes, "errors": ended.errors, "unwritable": None, "done": not self._todo}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the results folder is the only state."""
@@ -99,37 +98,63 @@ class ShardTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing: see `save_checkpoint`."""
 
-    def _compute(self, cell: Cell) -> CellResult:
-        if cell.dataset not in self._data:
-            self._data = {cell.dataset: ray.get(self._shared.data[cell.dataset])}
-        data = self._data[cell.dataset]
-        if cell.network is None:
-            return attempt_cell(cell, data)
-        if self._shared.n_train_workers > 1:
-            return self._compute_distributed(cell)
-        results: list[CellResult] = []
-        TorchTrainer(
-            lambda: results.append(attempt_cell(cell, data)),
-            scaling_config=train.ScalingConfig(num_workers=0, use_gpu=self._shared.gpus > 0),
-        ).fit()
-        return results[0]
+    def _load(self, name: str) -> ImageData | CrowdData:
+        if name not in self._data:
+            self._data = {name: ray.get(self._shared.data[name])}
+        return self._data[name]
 
-    def _compute_distributed(self, cell: Cell) -> CellResult:
-        shared = self._shared
-        resources = {"CPU": float(shared.cpus), **({"GPU": shared.gpus} if shared.gpus else {})}
-        start = time.monotonic()
-        trainer = TorchTrainer(
-            _train_worker,
-            train_loop_config={"cell": cell, "data": [shared.data[cell.dataset]]},
-            scaling_config=train.ScalingConfig(
-                num_workers=shared.n_train_workers, use_gpu=shared.gpus > 0, resources_per_worker=resources
-            ),
-            run_config=train.RunConfig(name=f"{cell.id}-{time.time_ns()}", storage_path=shared.storage),
-        )
-        try:
-            return cast(CellResult, trainer.fit().return_value)
-        except train.TrainingFailedError as error:
-            return failed(cell, str(error), time.monotonic() - start)
+
+def _compute(
+    cell: Cell,
+    data: ImageData | CrowdData,
+    work: SharedWork,
+    checkpoints: Path | None,
+    *,
+    shared: Shared,
+    store: ResultStore,
+) -> CellResult:
+    """A cell's result, from this process or from Ray Train workers."""
+    if cell.network is None:
+        return attempt_cell(cell, data, shared=work)
+    gpus = shared.gpus.get((cell.dataset, cell.network), 0.0)
+    if shared.n_train_workers > 1:
+        return _compute_distributed(cell, gpus, shared, keeps=checkpoints is not None)
+    results: list[CellResult] = []
+    TorchTrainer(
+        lambda: results.append(attempt_cell(cell, data, shared=work, checkpoints=checkpoints)),
+        scaling_config=train.ScalingConfig(num_workers=0, use_gpu=gpus > 0),
+    ).fit()
+    return results[0]
+
+
+def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool) -> CellResult:
+    resources = {"CPU": float(shared.cpus), **({"GPU": gpus} if gpus else {})}
+    start = time.monotonic()
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={
+            "cell": cell,
+            "data": [shared.data[cell.dataset]],
+            "location": shared.location if keeps else None,
+        },
+        scaling_config=train.ScalingConfig(
+            num_workers=shared.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
+        ),
+        run_config=train.RunConfig(name=f"{cell.id}-{time.time_ns()}", storage_path=shared.storage),
+    )
+    try:
+        return cast(CellResult, trainer.fit().return_value)
+    except train.TrainingFailedError as error:
+        if _lost_a_process(error):
+            # As if this process had died with it: the trial ends, and a later one goes on from the checkpoints.
+            raise
+        return failed(cell, str(error), time.monotonic() - start)
+
+
+def _lost_a_process(error: train.TrainingFailedError) -> bool:
+    """Whether a worker died, and did not raise; the others then raise too, for they no longer reach it."""
+    failures = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
+    return any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures)
 
 
 def _train_worker(config: dict[str, Any]) -> CellResult:
@@ -137,25 +162,9 @@ def _train_worker(config: dict[str, Any]) -> CellResult:
 
     An exception must end the run: were it caught here, the other workers would wait for this one for ever.
     """
-    return run_cell(config["cell"], ray.get(config["data"][0]))
-
-
-class ProgressCallback(tune.Callback):
-    """Feeds Tune's events, which arrive in the driver, to the progress line."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its callbacks, but a run is never restored from Tune's state."""
-        return {}
-
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune did something: count the trials that run now."""
-        self._progress.set_running(sum(trial.status == "RUNNING" for trial in trials))
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Some of a shard's cells are done and written."""
-        self._progress.add(**{name: result[name] for name in ("n_ok", "n_failed", "estimated", "actual")})
+    cell: Cell = config["cell"]
+    with ExitStack() as stack:
+        checkpoints = None
+        if config["location"] is not None:
+            checkpoints = stack.enter_context(checkpoints_of(ResultStore(config["location"]), cell.id))
+        return run_cell(cell, ray.get(config["data"][0]), checkpoints=checkpoints)

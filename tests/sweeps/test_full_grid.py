@@ -8,13 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crowdml.experiment import Cell
-from crowdml.learning.recipe import Recipe
 from sweeps import full_grid
 from sweeps.presets import PRESETS
-from sweeps.runner import Placement
 from sweeps.store import ResultStore
-from tests.cells import cell
 
 # The networks are trained on so little that it takes no time.
 QUICK = [
@@ -76,22 +72,39 @@ def test_results_folders_that_cannot_be_used(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "file").write_text("x")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("x")
-    damaged = marker(tmp_path / "damaged", '{"schema_version": 1}')
-    (damaged / "cells").mkdir()
-    (damaged / "cells" / "part-1.parquet").write_text("half a fi")
     cases = {
         tmp_path / "file": "is a file; give a folder",
         tmp_path / "file" / "below": "Not a directory",
         tmp_path / "other": "holds other files and no crowdml.json",
         marker(tmp_path / "newer", '{"schema_version": 99}'): "has schema version 99, this crowdml writes 1",
         marker(tmp_path / "broken", "{"): "is not a marker of a results folder",
-        damaged: "if it is damaged, delete it and run the sweep again",
     }
     for folder, message in cases.items():
         assert run(*QUICK, results=folder) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_a_damaged_file_is_named_and_its_cells_are_computed_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*QUICK, results=tmp_path / "r") == 0
+    first = ResultStore(tmp_path / "r").read_cells()
+    parts = list((tmp_path / "r" / "cells").glob("part-*"))
+    part = parts[0]
+    for other in parts[1:]:
+        other.unlink()
+    part.write_bytes(part.read_bytes()[:-100])
+    capsys.readouterr()
+    assert run(*QUICK, results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("damaged cannot read") == 1
+    assert part.name in printed
+    assert "python -m sweeps verify" in printed
+    assert f"{len(first)} cells, 0 done before, {len(first)} to compute" in printed
+    again = ResultStore(tmp_path / "r", damaged="skip").read_cells()
+    assert set(again["cell_id"]) == set(first["cell_id"])
 
 
 def test_a_run_prints_the_tables_and_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +138,7 @@ def test_a_second_run_computes_nothing(
 ) -> None:
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     before = ResultStore(tmp_path / "r").attempts()
-    monkeypatch.setattr("sweeps.runner.attempt_cell", None)  # calling it would raise
+    monkeypatch.setattr("sweeps.cell_worker.attempt_cell", None)  # calling it would raise
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     assert "all 1 cells are done; nothing to compute" in capsys.readouterr().out
     assert ResultStore(tmp_path / "r").attempts() == before
@@ -182,36 +195,6 @@ def test_interrupted_runs_keep_what_they_have(
     monkeypatch.setattr(full_grid, "run_inline", interrupt)
     assert run(*QUICK, results=tmp_path / "r") == 130
     assert "the same command goes on from here" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "gpus", "placement"),
-    [
-        ([], 0, Placement(cpus=1, gpus=0.0, n_train_workers=1)),
-        ([], 4, Placement(cpus=1, gpus=1.0, n_train_workers=1)),
-        (["--gpus-per-trial", "0.25", "--cpus-per-trial", "2"], 4, Placement(cpus=2, gpus=0.25, n_train_workers=1)),
-        (["--gpus-per-trial", "2"], 4, Placement(cpus=1, gpus=1.0, n_train_workers=2)),
-        (["--gpus-per-trial", "0"], 4, Placement(cpus=1, gpus=0.0, n_train_workers=1)),
-        (["--train-workers", "2"], 0, Placement(cpus=1, gpus=0.0, n_train_workers=2)),
-    ],
-)
-def test_what_a_trial_gets(arguments: list[str], gpus: float, placement: Placement) -> None:
-    assert full_grid.placement_of(full_grid.parser().parse_args(arguments), gpus) == placement
-
-
-def test_how_many_trials_run_at_a_time() -> None:
-    labels = [cell()]
-    trained = [trains()]
-    quarter = Placement(cpus=1, gpus=0.25)
-    assert full_grid.count_slots(labels, quarter, 16, 2) == 16
-    assert full_grid.count_slots(trained, quarter, 16, 2) == 8
-    assert full_grid.count_slots(trained, Placement(cpus=2, gpus=1, n_train_workers=4), 16, 8) == 2
-    with pytest.raises(ValueError, match="a trial wants 8 CPUs and 4 GPUs, but there are 4 and 8; lower --cpus-per"):
-        full_grid.count_slots(trained, Placement(cpus=2, gpus=1, n_train_workers=4), 4, 8)
-
-
-def trains() -> Cell:
-    return cell(network="cnn_digits", recipe=Recipe(epochs=1))
 
 
 def test_help_explains_presets_axes_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
