@@ -153,9 +153,8 @@ def as_text(found: Row) -> str:
         "| --- | ---: | ---: |",
         _line("sweep, from its first trial", ours["share_in_cells"], ours["overhead_ms_a_cell"]),
         _line("sweep, the whole command with Ray's start and the report", ours["share_of_whole_command"], None),
-        *(_line(f"ray.remote, {name}", row["share_in_cells"], row["overhead_ms_a_cell"]) for name, row in tasks.items()),
-        *(_line(f"Tune, a trial each, {name}", row["share_in_cells"], row["overhead_ms_a_cell"])
-          for name, row in trials.items()),
+        *(_line(f"ray.remote, {name}", **row) for name, row in tasks.items()),
+        *(_line(f"Tune, a trial each, {name}", **row) for name, row in trials.items()),
         "",
         f"The command on a finished folder of {found['resume']['cells']} cells: "
         f"{found['resume']['wall_seconds']:.1f} s.",
@@ -166,8 +165,9 @@ def as_text(found: Row) -> str:
     return "\n".join(lines)
 
 
-def _line(name: str, share: float, overhead: float | None) -> str:
-    return f"| {name} | {100 * share:.1f} % | {'' if overhead is None else f'{overhead:.2f}'} |"
+def _line(name: str, share_in_cells: float, overhead_ms_a_cell: float | None, cells: int = 0) -> str:
+    besides = "" if overhead_ms_a_cell is None else f"{overhead_ms_a_cell:.2f}"
+    return f"| {name} | {100 * share_in_cells:.1f} % | {besides} |"
 
 
 def _n_seeds(n_cells: int) -> int:

@@ -91,7 +91,7 @@ def run_cell(
     crowd = given.crowd
     clock.lap("simulate")
 
-    curves = _Curves(None if checkpoints is None else KeptCurves(checkpoints / CURVES))
+    curves = _Curves(_kept_curves(checkpoints))
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
     task: Task | None = None
     if cell.network is not None:
@@ -155,7 +155,11 @@ class _Curves:
             self._kept.keep(step, metric, value)
 
     def points(self) -> tuple[Point, ...]:
-        return tuple(self._points if self._kept is None else self._kept.points())
+        if self._kept is None:
+            return tuple(self._points)
+        # Those of before an interruption are in the file alone.
+        latest = {(step, metric): value for step, metric, value in (*self._kept.points(), *self._points)}
+        return tuple((step, metric, value) for (step, metric), value in sorted(latest.items(), key=lambda at: at[0][0]))
 
 
 class _Clock:
@@ -172,6 +176,15 @@ class _Clock:
 
     def total(self) -> float:
         return time.perf_counter() - self._start
+
+
+def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
+    """The curves in the folder of checkpoints; of several processes that train together the first one keeps them."""
+    if checkpoints is None:
+        return None
+    from crowdml.learning import parallel
+
+    return KeptCurves(checkpoints / CURVES) if parallel.rank() == 0 else None
 
 
 def _items_key(cell: Cell) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ from sweeps.runner import Run, run_inline, run_on_ray
 from sweeps.selection import order
 from sweeps.snapshot import Snapshot
 from sweeps.store import ResultStore
-from sweeps.taking_turns import compute_in_turn, without_new_attempt
+from sweeps.taking_turns import compute_in_turn
 from sweeps.tally import Tally
 
 EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 3, 130
@@ -111,7 +111,6 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
                 cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
             console.print(_where(cluster), highlight=False, soft_wrap=True)
         record = stack.enter_context(announce(store, run_id, command, plan.todo, git_commit=of_run.git_commit))
-        todo = without_new_attempt(store, plan.todo, before)
         other = known[~known["cell_id"].isin([cell.id for cell in plan.todo])]
         tally = Tally(plan.cells, other, [], costs.seconds, n_slots)
         sinks = [record.update, *_sinks(options, store, run_id, cluster)]
@@ -132,7 +131,9 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
             else:
                 run_on_ray(run, placement, n_slots=n_slots)
 
-        compute_in_turn(compute, todo, record=record, store=store, before=before, progress=progress, console=console)
+        compute_in_turn(
+            compute, plan.todo, record=record, store=store, before=before, progress=progress, console=console
+        )
     _print_share(progress.snapshot(), console)
     return _finish(plan, store, given, console)
 

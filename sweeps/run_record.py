@@ -154,6 +154,9 @@ class RunRecord:
             time.sleep(0.2)
 
     def _write(self, **changes: object) -> None:
+        if not self._store.exists():
+            # Making its folder again would leave one that is no results folder.
+            raise OSError(f"{self._store.public_location} is no results folder any more")
         with self._lock:
             self._state = replace(self._state, beat=self._state.beat + 1, **changes)
             write_state(self._store, self._state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,16 @@ from sweeps.provenance import Provenance
 from sweeps.scrubbing import scrub
 from sweeps.shards import MAX_SECONDS, Shard, pack
 from sweeps.store import ResultsError, ResultStore
+from sweeps.taking_turns import without_new_attempt
 from sweeps.tally import Outcome
 
 TRAIN_FOLDER = ".train"
 NO_RESULT = "the trial ended without a result"
-LONGEST = (MAX_SECONDS, MAX_SECONDS / 100, 0.0)
-"""Estimated seconds of a shard, round by round; cells that took their process with them get smaller ones, in the end
+LEVELS = 3
+"""How often a process may die on a cell.  Cells that were lost with theirs get smaller shards each time, in the end
 each its own, so that one that kills its process is found and costs no other."""
+PIECES = 16
+"""Of what was lost, the second time; few enough to start quickly, many enough that few cells are left for the third."""
 MAX_NODES_LOST = 20
 """Rounds in which machines went away, as spot machines do, before a process that dies counts against its cells."""
 _UNREACHABLE, _NOTICE_SECONDS = "unavailable", 40.0
@@ -94,18 +98,18 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage:
         tuning = _Tuning(run, placement, n_slots, storage)
         try:
-            while left and level < len(LONGEST):
+            while left and level < LEVELS:
                 shards = pack(
                     left,
                     run.seconds,
                     n_slots,
                     ranks=[rank_of[cell.id] for cell in left],
-                    longest=LONGEST[level],
+                    longest=_longest(level, sum(map(run.seconds, left))),
                     mix=bool(placement.gpus),
                 )
-                found = tuning.tune(shards, max_failures=int(LONGEST[level] == 0))
+                found = tuning.tune(shards, max_failures=int(level == LEVELS - 1))
                 errors |= found
-                left = _without_result(run, before)
+                left = without_new_attempt(run.store, run.cells, before)
                 unreachable = bool(left) and any(_UNREACHABLE in error for error in found.values())
                 lost = _newly_gone(gone, wait=unreachable)
                 gone |= lost
@@ -116,13 +120,14 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
             _record_as_failed(run, left, errors)
         finally:
             run.progress.set_running(running=0)
-            run.store.discard(TRAIN_FOLDER)
+            # Where nothing can be written that is what the run ends with, not what is left of Ray Train's state.
+            with suppress(OSError):
+                run.store.discard(TRAIN_FOLDER)
 
 
-def _without_result(run: Run, before: Mapping[str, str]) -> list[Cell]:
-    """The run's cells that have no attempt of their own; an old failure is no result of a run that retries."""
-    recorded = {cell_id for attempt, cell_id in run.store.attempts().items() if attempt not in before}
-    return [cell for cell in run.cells if cell.id not in recorded]
+def _longest(level: int, seconds: float) -> float:
+    """Of a shard, in estimated seconds, where all that is left takes so many."""
+    return (MAX_SECONDS, min(MAX_SECONDS / 100, seconds / PIECES), 0.0)[level]
 
 
 def _gone_nodes() -> set[str]:

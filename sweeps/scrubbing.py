@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 REMOVED = "***"
+_SHORTEST = 8
+"""Shorter values of environment variables are words that texts hold anyway."""
 
 # The name of a secret, as part of an identifier: AWS_SECRET_ACCESS_KEY, api-key, authToken.  A bare `key` is none, for
 # `sorted(rows, key=len)` is a common line of a traceback.  Every repetition before the end of a pattern is bounded, so
@@ -13,6 +16,7 @@ _NAME = (
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credential|authorization|api[_-]?key|"
     r"(?:access|account|private|shared|signing|encryption|storage)[_-]?key)[\w-]{0,40}"
 )
+_NAMED = re.compile(_NAME, re.I)
 _GIVEN = r"""["']?\s{0,4}[=:]\s{0,4}"""
 _VALUE = r"""(?:"[^"\n]{0,4000}"|'[^'\n]{0,4000}'|[^\s,;&'"}\])]+)"""
 _SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}://"
@@ -40,9 +44,12 @@ def scrub(text: str) -> str:
     """The text without what looks like a secret, each replaced by ***.
 
     Removed are user and query of URIs, values of options, variables and JSON fields that are named like a secret
-    (password, token, secret, credential, access key, ...), and keys of a well-known form.  A secret under a harmless
-    name and without such a form is not recognised.
+    (password, token, secret, credential, access key, ...), keys of a well-known form, and whatever this process has in
+    environment variables with such names.  Another secret under a harmless name is not recognised.
     """
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and _NAMED.search(name):
+            text = text.replace(value, REMOVED)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text

@@ -18,7 +18,6 @@ from typing import Any, cast
 import ray
 from ray import train, tune
 from ray.exceptions import RayActorError
-from ray.train.torch import TorchTrainer
 
 from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
@@ -28,6 +27,10 @@ from sweeps.checkpoints import checkpoints_of
 from sweeps.provenance import Provenance
 from sweeps.shards import Shard
 from sweeps.store import ResultsError, ResultStore
+
+MAX_WORKER_FAILURES = 2
+"""How often the Ray Train workers of a cell are started again.  Where one is lost, Ray often learns first that another
+raised, for it no longer reaches the lost one; so an exception is the cell's own only if it comes again."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,9 @@ def _compute(
     gpus = shared.gpus.get((cell.dataset, cell.network), 0.0)
     if shared.n_train_workers > 1:
         return _compute_distributed(cell, gpus, shared, keeps=checkpoints is not None)
+    # Brings torch with it, which cells that train nothing do without.
+    from ray.train.torch import TorchTrainer
+
     results: list[CellResult] = []
     TorchTrainer(
         lambda: results.append(attempt_cell(cell, data, shared=work, checkpoints=checkpoints)),
@@ -128,6 +134,8 @@ def _compute(
 
 
 def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool) -> CellResult:
+    from ray.train.torch import TorchTrainer
+
     resources = {"CPU": float(shared.cpus), **({"GPU": gpus} if gpus else {})}
     start = time.monotonic()
     trainer = TorchTrainer(
@@ -140,7 +148,11 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
         scaling_config=train.ScalingConfig(
             num_workers=shared.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),
-        run_config=train.RunConfig(name=f"{cell.id}-{time.time_ns()}", storage_path=shared.storage),
+        run_config=train.RunConfig(
+            name=f"{cell.id}-{time.time_ns()}",
+            storage_path=shared.storage,
+            failure_config=train.FailureConfig(max_failures=MAX_WORKER_FAILURES),
+        ),
     )
     try:
         return cast(CellResult, trainer.fit().return_value)

@@ -86,4 +86,5 @@ def test_little_is_kept_and_what_cannot_be_a_key_is_made_anew() -> None:
 
     assert [shared.get("crowd", key, make) for key in "abab"] == [0, 1, 0, 1]
     assert [shared.get("crowd", key, make) for key in "cba"] == [2, 1, 3]
-    assert [shared.get("crowd", ["a list"], make) for _ in range(2)] == [4, 5]
+    unhashable: Any = ["a list"]
+    assert [shared.get("crowd", unhashable, make) for _ in range(2)] == [4, 5]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +66,22 @@ class Checkpoint:
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        """Put the state in the place of the last one; of several processes the first does it."""
+        """Put the state in the place of the last one; of several processes the first does it.
+
+        Where it cannot be written, on a full disk, the training goes on without: it warns, and tries again when due.
+        """
         self._written = time.monotonic()
         if parallel.rank() != 0:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        torch.save({**state, "identity": self.identity}, partial)
-        os.replace(partial, self.path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save({**state, "identity": self.identity}, partial)
+            os.replace(partial, self.path)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a file cannot be written whole
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            warnings.warn(f"the training goes on without a checkpoint: {self.path}: {error}", stacklevel=2)
 
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:

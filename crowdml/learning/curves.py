@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,14 @@ class KeptCurves:
     path: Path
 
     def keep(self, step: int, metric: str, value: float) -> None:
-        """Add a point."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as lines:
-            # On a line of its own, even after one that an interruption cut short.
-            lines.write("\n" + json.dumps([step, metric, value]))
+        """Add a point; one that cannot be written, on a full disk, costs the training nothing."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as lines:
+                # On a line of its own, even after one that an interruption cut short.
+                lines.write("\n" + json.dumps([step, metric, value]))
+        except OSError as error:
+            warnings.warn(f"a point of the learning curves is not kept: {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
         """The points kept, in order; of those that were computed again after an interruption the last."""

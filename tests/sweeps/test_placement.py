@@ -7,6 +7,7 @@ import pytest
 from crowdml.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.command_line import parser
+from sweeps.costs import Kind
 from sweeps.placement import Placement, count_slots, fixed_placement
 from tests.cells import cell
 
@@ -30,7 +31,7 @@ def trains(**changes: Any) -> Cell:
     ],
 )
 def test_what_a_trial_gets(arguments: list[str], gpus: float, cpus: int, share: float | None, workers: int) -> None:
-    shares = {} if share is None else {DIGITS: share}
+    shares: dict[Kind, float] = {} if share is None else {DIGITS: share}
     expected = Placement(cpus=cpus, gpus=shares, n_train_workers=workers)
     assert fixed_placement(parser().parse_args(arguments), [DIGITS], gpus) == expected
     assert expected.gpus_of(trains()) == (share or 0.0)

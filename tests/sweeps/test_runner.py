@@ -15,7 +15,7 @@ from crowdml.experiment import Cell, attempt_cell
 from sweeps import runner
 from sweeps.placement import Placement
 from sweeps.progress import Progress
-from sweeps.runner import LONGEST, MAX_NODES_LOST, NO_RESULT, Run, run_inline, run_on_ray
+from sweeps.runner import LEVELS, MAX_NODES_LOST, NO_RESULT, Run, run_inline, run_on_ray
 from sweeps.shards import Shard
 from sweeps.store import ResultsError, ResultStore
 from sweeps.tally import Tally
@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Run:
     store.create()
 
     def seconds(cell: Cell) -> float:
-        return 1.0
+        return 0.1
 
     return Run(
         cells=CELLS,
@@ -88,19 +88,20 @@ def test_a_cell_that_kills_its_process_is_found_and_costs_no_other(run: Run, mon
 
     def outcome(number: int, cells: list[Cell]) -> tuple[list[Cell], str | None]:
         # The whole shard is lost with its process.
-        return ([cell for cell in cells if cell != bad] if number == len(LONGEST) - 1 else []), "it died"
+        return ([cell for cell in cells if cell != bad] if number == LEVELS - 1 else []), "it died"
 
     cluster = Cluster(run, outcome, [set()] * 9)
     on(cluster, run, monkeypatch)
-    assert len(cluster.rounds) == len(LONGEST)
+    assert len(cluster.rounds) == LEVELS
     # In the end each is alone.
+    assert len(cluster.rounds[0]) < len(cluster.rounds[1])
     assert sorted(cluster.rounds[-1]) == sorted([cell.id] for cell in CELLS)
     assert errors(run) == {cell.id: "it died" if cell == bad else None for cell in CELLS}
 
 
 @pytest.mark.parametrize("error", ["its node has died", "The actor is temporarily unavailable: socket closed"])
 def test_machines_that_go_away_are_not_the_cells_fault(error: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    n_losses = 3 * len(LONGEST)
+    n_losses = 3 * LEVELS
 
     def outcome(number: int, cells: list[Cell]) -> tuple[list[Cell], str | None]:
         return (cells, None) if number == n_losses else ([], error)
@@ -114,7 +115,7 @@ def test_machines_that_go_away_are_not_the_cells_fault(error: str, run: Run, mon
 def test_cells_on_which_every_machine_dies_fail_in_the_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(run, lambda number, cells: ([], None), [{str(number)} for number in range(99)])
     on(cluster, run, monkeypatch)
-    assert len(cluster.rounds) == MAX_NODES_LOST + len(LONGEST)
+    assert len(cluster.rounds) == MAX_NODES_LOST + LEVELS
     assert set(errors(run).values()) == {NO_RESULT}
 
 
