@@ -11,7 +11,7 @@ from rich.console import Console
 from analysis import published
 from analysis.load import load
 from analysis.report import describe, summary, write_report
-from sweeps.store import ResultsError
+from sweeps.parquet.store import ResultsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

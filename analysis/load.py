@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sweeps.schema import AXES
-from sweeps.store import ResultStore
+from sweeps.parquet.schema import AXES
+from sweeps.parquet.store import ResultStore
 
 PANEL_AXES = [
     "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
@@ -33,7 +33,7 @@ def load(results: str | Path) -> pd.DataFrame:
     Where a method's version changed, so that a folder holds results of the same axes from both, the newest counts.
 
     Raises:
-        sweeps.store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.parquet.store.ResultsError: not a results folder, or it cannot be read.
     """
     return with_names(ResultStore(results).read_cells())
 

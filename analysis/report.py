@@ -69,7 +69,7 @@ def write_report(
         damaged: of ResultStore; "skip" leaves out what a damaged file held.
 
     Raises:
-        sweeps.store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.parquet.store.ResultsError: not a results folder, or it cannot be read.
     """
     from analysis.figures import figures
 

@@ -36,9 +36,9 @@ from crowdml import datasets
 from crowdml.cell import Cell
 from crowdml.experiment import run_cell
 from crowdml.machine import describe_device
-from sweeps.compaction import compact
-from sweeps.presets import grid_cells
-from sweeps.store import ResultStore
+from sweeps.grid.presets import grid_cells
+from sweeps.parquet.compaction import compact
+from sweeps.parquet.store import ResultStore
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "results" / "scheduling.json"

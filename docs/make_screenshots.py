@@ -29,9 +29,9 @@ import aiohttp
 from rich.console import Console
 
 from sweeps.commands.status import title
-from sweeps.live_view import view
-from sweeps.run_files import RunState, live_runs
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
+from sweeps.watching.live_view import view
+from sweeps.watching.run_files import RunState, live_runs
 
 Found = TypeVar("Found")
 

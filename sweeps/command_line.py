@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from crowdml import datasets
 from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
-from sweeps.presets import PRESETS
+from sweeps.grid.presets import PRESETS
 
 EXIT_BAD_INPUT = 2
 

@@ -27,7 +27,6 @@ from crowdml.learning.loop import TrainingDivergedError
 from crowdml.learning.recipe import Recipe
 from crowdml.names import check_name
 from sweeps import cluster as ray_cluster
-from sweeps import provenance
 from sweeps.folder_job import (
     CHECKPOINTS,
     CURVES,
@@ -39,6 +38,7 @@ from sweeps.folder_job import (
     replace_file,
     run_job,
 )
+from sweeps.parquet import provenance
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 # Fine-tuning of a pretrained backbone on about a million images, for a few epochs, as is usual on Clothing1M.

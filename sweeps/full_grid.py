@@ -25,23 +25,23 @@ from rich.markup import escape
 from crowdml import datasets
 from crowdml.cell import Cell
 from sweeps import cluster as ray_cluster
-from sweeps import provenance
 from sweeps.command_line import EXIT_BAD_INPUT, parser
-from sweeps.dry_run import print_forecast
-from sweeps.forecast import Prices, forecast
-from sweeps.gpu_shares import costs_of, measure, place
-from sweeps.grid_choice import choose_cells, write_grid
-from sweeps.placement import count_slots
-from sweeps.plan import Plan, make_plan
-from sweeps.probe import networks_of
-from sweeps.progress import Progress, Sink
-from sweeps.run_record import announce
-from sweeps.runner import Run, run_inline, run_on_ray
-from sweeps.selection import order
-from sweeps.snapshot import Snapshot
-from sweeps.store import ResultStore
-from sweeps.taking_turns import compute_in_turn
-from sweeps.tally import Tally
+from sweeps.estimates.dry_run import print_forecast
+from sweeps.estimates.forecast import Prices, forecast
+from sweeps.estimates.gpu_shares import costs_of, measure, place
+from sweeps.estimates.placement import count_slots
+from sweeps.estimates.probe import networks_of
+from sweeps.grid.grid_choice import choose_cells, write_grid
+from sweeps.grid.plan import Plan, make_plan
+from sweeps.grid.selection import order
+from sweeps.parquet import provenance
+from sweeps.parquet.store import ResultStore
+from sweeps.running.runner import Run, run_inline, run_on_ray
+from sweeps.running.taking_turns import compute_in_turn
+from sweeps.watching.progress import Progress, Sink
+from sweeps.watching.run_record import announce
+from sweeps.watching.snapshot import Snapshot
+from sweeps.watching.tally import Tally
 
 EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 3, 130
 
@@ -172,12 +172,12 @@ def _sinks(
     """Where the numbers of the progress view go besides the screen."""
     sinks: list[Sink] = []
     if cluster is not None:
-        from sweeps.metrics import RayMetrics
+        from sweeps.watching.metrics import RayMetrics
 
         sinks.append(RayMetrics(run_id))
     folder = options.tensorboard or (f"{store.absolute_location}/tensorboard" if store.is_local else None)
     if folder is not None:
-        from sweeps.scalars import TensorBoardScalars
+        from sweeps.watching.scalars import TensorBoardScalars
 
         sinks.append(TensorBoardScalars(f"{folder}/{run_id}"))
     return sinks

@@ -14,7 +14,7 @@ import numpy as np
 from crowdml.aggregation import Aggregation, MajorityVote
 from crowdml.experiment import Cell, CellResult
 from crowdml.labels import CrowdLabels
-from sweeps.provenance import Provenance
+from sweeps.parquet.provenance import Provenance
 
 PROVENANCE = Provenance(git_commit="abc", git_dirty=False, versions={"numpy": "2"}, fingerprints={"digits": "f00d"})
 

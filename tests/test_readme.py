@@ -11,7 +11,7 @@ import pytest
 from crowdml.__main__ import parser
 from crowdml.registry import REGISTRY
 from sweeps import full_grid
-from sweeps.presets import PRESETS
+from sweeps.grid.presets import PRESETS
 from tests.analysis.frames import two_methods
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from crowdml.learning.recipe import Recipe
 from crowdml.method_space import method_defaults, method_space
 from crowdml.registry import REGISTRY
 from crowdml.search_space import Choice, Either, Range, Real, Space, Value, Whole, check_in
-from sweeps.grids import TRAINING, shorten
+from sweeps.grid.grids import TRAINING, shorten
 
 NAMES = list(REGISTRY)
 HAVE_NONE = {"mv", "wawa", "glad", "kos", "minimax_cv", "minimax_ordinal_cv"}

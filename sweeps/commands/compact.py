@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Compact, and say how many files there were and are."""
     from sweeps.commands.folders import existing
-    from sweeps.compaction import compact
+    from sweeps.parquet.compaction import compact
 
     done = compact(existing(options.results), drop_superseded=options.drop_superseded)
     for table, before in done.before.items():

@@ -12,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sweeps.comparison import Comparison
+    from sweeps.parquet.comparison import Comparison
 
 ROWS_SHOWN = 20
 
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Compare, print what differs, and say by the exit code whether something does."""
     from sweeps.commands.folders import existing
-    from sweeps.comparison import compare
+    from sweeps.parquet.comparison import compare
 
     frames = [existing(location).read_cells() for location in (options.a, options.b)]
     found = compare(*frames, tolerance=options.tolerance)

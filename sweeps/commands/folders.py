@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweeps.store import ResultsError, ResultStore
+from sweeps.parquet.store import ResultsError, ResultStore
 
 
 def existing(location: str) -> ResultStore:

@@ -24,8 +24,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Merge, and say what was added."""
     from sweeps.commands.folders import existing
-    from sweeps.merging import merge
-    from sweeps.store import ResultStore
+    from sweeps.parquet.merging import merge
+    from sweeps.parquet.store import ResultStore
 
     target = ResultStore(options.out)
     added = merge([existing(source) for source in options.sources], target)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from sweeps.run_files import RunState
-    from sweeps.store import ResultStore
+    from sweeps.parquet.store import ResultStore
+    from sweeps.watching.run_files import RunState
 
 _MOST_RUNS = 10
 
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Show it."""
     from sweeps.commands.folders import existing
-    from sweeps.run_files import all_runs
+    from sweeps.watching.run_files import all_runs
 
     store = existing(options.results)
     runs = all_runs(store)
@@ -41,7 +41,7 @@ def _print_json(console: Console, store: ResultStore, runs: list[RunState]) -> N
     import json
     from dataclasses import asdict
 
-    from sweeps.folder_snapshot import snapshot_of_rows
+    from sweeps.watching.folder_snapshot import snapshot_of_rows
 
     content: dict[str, Any] = {"results": store.public_location, "runs": [asdict(run) for run in runs]}
     if not any(run.is_alive for run in runs):
@@ -50,8 +50,8 @@ def _print_json(console: Console, store: ResultStore, runs: list[RunState]) -> N
 
 
 def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
-    from sweeps.folder_snapshot import snapshot_of_rows
-    from sweeps.live_view import body, view
+    from sweeps.watching.folder_snapshot import snapshot_of_rows
+    from sweeps.watching.live_view import body, view
 
     if runs:
         console.print(_table(runs[-_MOST_RUNS:]))
@@ -84,7 +84,7 @@ def _table(runs: list[RunState]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from sweeps.live_view import clock
+    from sweeps.watching.live_view import clock
 
     table = Table(box=None, pad_edge=False, header_style="bold magenta")
     for column in ("run", "state", "host", "started (UTC)", "cells", "failed", "time", "ETA"):

@@ -10,8 +10,8 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from crowdml.cell import Cell
-    from sweeps.store import ResultStore
-    from sweeps.verification import Verification
+    from sweeps.parquet.store import ResultStore
+    from sweeps.parquet.verification import Verification
 
 LINES_SHOWN = 20
 
@@ -42,8 +42,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from rich.progress import Progress
 
     from sweeps.commands.folders import existing
-    from sweeps.schema import TABLES
-    from sweeps.verification import verify
+    from sweeps.parquet.schema import TABLES
+    from sweeps.parquet.verification import verify
 
     grid = _grid(options.grid, console) if options.grid else None
     store = existing(options.results)
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 def _grid(words: list[str], console: Console) -> list[Cell]:
     """The cells that full_grid.py would run with these words."""
     from sweeps import command_line
-    from sweeps.grid_choice import choose_cells
+    from sweeps.grid.grid_choice import choose_cells
 
     chosen = command_line.parser().parse_args(words)
     if chosen.preset is None and chosen.grid is None:

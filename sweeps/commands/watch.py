@@ -11,7 +11,7 @@ from rich.console import Console
 from sweeps.commands.status import title
 
 if TYPE_CHECKING:
-    from sweeps.run_files import RunState
+    from sweeps.watching.run_files import RunState
 
 _LOOK_SECONDS = 2.0
 
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from rich.live import Live
 
     from sweeps.commands.folders import existing
-    from sweeps.run_files import Watcher
+    from sweeps.watching.run_files import Watcher
 
     watcher = Watcher(existing(options.results))
     now = _choose(watcher.look(), options.run_id)
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _screen(run: RunState, console: Console) -> Any:
-    from sweeps.live_view import view
+    from sweeps.watching.live_view import view
 
     snapshot = run.last_snapshot()
     if snapshot is None:
@@ -71,13 +71,13 @@ class _Lines:
         self._printed = -float("inf")
 
     def print_when_due(self, run: RunState) -> None:
-        from sweeps.progress import PLAIN_LINE_SECONDS
+        from sweeps.watching.progress import PLAIN_LINE_SECONDS
 
         if time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
             self.print(run)
 
     def print(self, run: RunState) -> None:
-        from sweeps.live_view import plain_line
+        from sweeps.watching.live_view import plain_line
 
         snapshot = run.last_snapshot()
         if snapshot is not None:

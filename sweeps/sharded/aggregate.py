@@ -36,7 +36,7 @@ from crowdml.files import Columns, check_writable, write_tables
 from crowdml.labels import Repeats
 from crowdml.names import UnknownNameError
 from sweeps import cluster as ray_cluster
-from sweeps.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
+from sweeps.parquet.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
 from sweeps.sharded import layout
 from sweeps.sharded.layout import RowGroup, Survey
 from sweeps.sharded.pool import Pool, run_tasks

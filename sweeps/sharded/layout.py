@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crowdml.files import Columns
-from sweeps.locations import LocationError, join, locate
+from sweeps.parquet.locations import LocationError, join, locate
 
 FOOTER_READERS = 16
 CHUNK_ROWS = 4_000_000

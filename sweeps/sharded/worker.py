@@ -18,7 +18,7 @@ from crowdml.aggregation.passes import Expectation, expectation, expected_counts
 from crowdml.aggregation.steps import Em
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels, Repeats
-from sweeps.locations import join, write_parquet
+from sweeps.parquet.locations import join, write_parquet
 from sweeps.sharded.layout import RowGroup, read
 
 

@@ -11,7 +11,7 @@ from crowdml.learning.recipe import Recipe
 from crowdml.names import check_name
 from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
 from sweeps.command_line import EXIT_BAD_INPUT
-from sweeps.grids import Block
+from sweeps.grid.grids import Block
 from sweeps.tuning.inline import Scheduler
 from sweeps.tuning.samplers import Sampler
 from sweeps.tuning.search import Objective, Search, make_search

@@ -13,8 +13,8 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from crowdml.search_space import Value
-from sweeps.options_file import MethodOptions, write_options
-from sweeps.provenance import collect
+from sweeps.grid.options_file import MethodOptions, write_options
+from sweeps.parquet.provenance import collect
 from sweeps.tuning.search import parts
 from sweeps.tuning.study import BY_SEED, COPY_OF, DRIVER, ERROR, POINT, TOOK, SharedStudy
 

@@ -13,7 +13,7 @@ from crowdml.cell import Cell
 from crowdml.learning.recipe import Recipe
 from crowdml.method_space import method_defaults, method_space
 from crowdml.search_space import Space, Value, check_in
-from sweeps.grids import with_changes
+from sweeps.grid.grids import with_changes
 
 Objective = Literal["noisy_validation", "clean_validation"]
 OF_RECIPE = "recipe."

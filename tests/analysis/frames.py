@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crowdml.experiment import CellResult, failed
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
 from tests.cells import PROVENANCE, cell
 
 

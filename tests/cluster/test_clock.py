@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
 from tests.cluster.nodes import Command
 from tests.cluster.results import assert_complete, assert_same, n_attempts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.checkpoints import FOLDER
+from sweeps.running.checkpoints import FOLDER
 from tests.cluster.nodes import Command, Nodes, ray_nodes, wait_until
 from tests.cluster.processes import end
 from tests.cluster.results import assert_complete, assert_same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
 from tests.cluster.leaky import MARK, SECRETS
 from tests.cluster.nodes import Command, wait_until
 from tests.cluster.processes import below, is_loopback, listens_on, words

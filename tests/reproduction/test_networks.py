@@ -11,8 +11,8 @@ from crowdml.cell import Cell
 from crowdml.datasets import CrowdData, ImageData, load_crowd, load_images
 from crowdml.experiment import run_cell
 from crowdml.learning.recipe import Recipe
-from sweeps.grids import TRAINING
-from sweeps.presets import PRESETS
+from sweeps.grid.grids import TRAINING
+from sweeps.grid.presets import PRESETS
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sweeps.autoscaler import autoscaler_limits, cluster_limits
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
 # The fake provider knows its head by this name, and looks for it at this port.

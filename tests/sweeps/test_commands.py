@@ -18,9 +18,9 @@ from analysis.load import load, load_curves
 from crowdml.experiment import failed
 from crowdml.learning.recipe import Recipe
 from sweeps.__main__ import COMMANDS, main
-from sweeps.presets import grid_cells
-from sweeps.schema import TABLES
-from sweeps.store import ResultStore
+from sweeps.grid.presets import grid_cells
+from sweeps.parquet.schema import TABLES
+from sweeps.parquet.store import ResultStore
 from tests.cells import PROVENANCE, cell, result
 
 GRID = ["--preset", "labels", "--workers", "3", "--patterns", "uniform", "--seeds", "0", "--missing-rates", "0"]
@@ -186,8 +186,8 @@ class TestVerify:
     def test_another_version_of_a_method_is_no_damage(
         self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("sweeps.verification.version", lambda method, labels_only: "7+1")
-        from sweeps import verification
+        monkeypatch.setattr("sweeps.parquet.verification.version", lambda method, labels_only: "7+1")
+        from sweeps.parquet import verification
 
         verification._present_version.cache_clear()
         assert main(["verify", str(folder)]) == 0

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sweeps import full_grid
-from sweeps.presets import PRESETS
-from sweeps.store import ResultStore
+from sweeps.grid.presets import PRESETS
+from sweeps.parquet.store import ResultStore
 
 # The networks are trained on so little that it takes no time.
 QUICK = [
@@ -138,7 +138,7 @@ def test_a_second_run_computes_nothing(
 ) -> None:
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     before = ResultStore(tmp_path / "r").attempts()
-    monkeypatch.setattr("sweeps.cell_worker.attempt_cell", None)  # calling it would raise
+    monkeypatch.setattr("sweeps.running.cell_worker.attempt_cell", None)  # calling it would raise
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     assert "all 1 cells are done; nothing to compute" in capsys.readouterr().out
     assert ResultStore(tmp_path / "r").attempts() == before

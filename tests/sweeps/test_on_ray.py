@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeps.store import ResultStore
+from sweeps.parquet.store import ResultStore
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ["--preset", "laptop", "--workers", "3", "--patterns", "uniform"]

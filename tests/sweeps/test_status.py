@@ -15,14 +15,14 @@ from rich.console import Console
 
 from crowdml.experiment import failed
 from crowdml.learning.recipe import Recipe
-from sweeps import run_record
 from sweeps.commands import status, watch
-from sweeps.folder_snapshot import snapshot_of_rows
-from sweeps.run_record import announce
-from sweeps.schema import to_tables
-from sweeps.snapshot import Count, Snapshot
-from sweeps.store import ResultsError, ResultStore
-from sweeps.tally import Tally
+from sweeps.parquet.schema import to_tables
+from sweeps.parquet.store import ResultsError, ResultStore
+from sweeps.watching import run_record
+from sweeps.watching.folder_snapshot import snapshot_of_rows
+from sweeps.watching.run_record import announce
+from sweeps.watching.snapshot import Count, Snapshot
+from sweeps.watching.tally import Tally
 from tests.cells import PROVENANCE, cell, result
 
 SNAPSHOT = Snapshot(

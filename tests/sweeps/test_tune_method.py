@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from sweeps import tune_method
-from sweeps.grids import Block
-from sweeps.options_file import read_options
+from sweeps.grid.grids import Block
+from sweeps.grid.options_file import read_options
 
 ROOT = Path(__file__).parents[2]
 CROWD = ["--dataset", "digits", "--pattern", "uniform", "--n-train", "300"]

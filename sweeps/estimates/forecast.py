@@ -1,0 +1,124 @@
+"""What a run would take: cells, hours, GPU hours and money, and how far each figure is to be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crowdml.cell import Cell
+from sweeps.estimates.costs import CostModel, Source
+from sweeps.estimates.placement import Placement
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices of an hour, in whatever currency; None is not known.
+
+    Args:
+        gpu: of one GPU.
+        cpu: of one processor.
+    """
+
+    gpu: float | None = None
+    cpu: float | None = None
+
+    def of(self, work: Work) -> float | None:
+        """What the work costs; None where no price is known."""
+        if self.gpu is None and self.cpu is None:
+            return None
+        return (self.gpu or 0.0) * work.gpu_seconds / HOUR + (self.cpu or 0.0) * work.cpu_seconds / HOUR
+
+
+@dataclass
+class Work:
+    """Cells that have something in common, and what is left of them.
+
+    Attributes:
+        n_cells, n_done, n_failed, n_todo: cells in all, with a result, that failed before, and to be computed now.
+        seconds: estimated wall seconds of those to be computed, one after the other.
+        gpu_seconds, cpu_seconds: these times the GPUs and the processors that the cells hold meanwhile.
+        sources: what the estimates rest on, counted.
+    """
+
+    n_cells: int = 0
+    n_done: int = 0
+    n_failed: int = 0
+    n_todo: int = 0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    sources: Counter[Source] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would take.
+
+    Args:
+        groups: (data set, network, method) -> its work; the network is None where none is trained.
+        total: all work.
+        wall_seconds: until the end, on `n_slots` trials at a time.
+        n_slots: trials at a time.
+        money: what the work costs, with no time lost between trials; None where no price is known.
+    """
+
+    groups: Mapping[tuple[str, str | None, str], Work]
+    total: Work
+    wall_seconds: float
+    n_slots: int
+    money: float | None
+
+
+def forecast(
+    cells: Sequence[Cell],
+    todo: Sequence[Cell],
+    status: Mapping[str, str],
+    costs: CostModel,
+    placement: Placement,
+    *,
+    n_slots: int,
+    prices: Prices | None = None,
+) -> Forecast:
+    """Add up what the cells would take.
+
+    Args:
+        cells: the whole grid.
+        todo: those of them that would be computed.
+        status: cell id -> "ok" or "failed", of the cells with a result, as `ResultStore.status` gives it.
+        costs: estimates seconds a cell.
+        placement: what a trial holds.
+        n_slots: trials at a time.
+        prices: for the money.
+    """
+    groups: dict[tuple[str, str | None, str], Work] = {}
+    total = Work()
+    longest = 0.0
+    left = {cell.id for cell in todo}
+    for cell in cells:
+        group = groups.setdefault((cell.dataset, cell.network, cell.method), Work())
+        estimate = costs.estimate(cell)
+        found = status.get(cell.id)
+        for work in (group, total):
+            work.n_cells += 1
+            work.n_done += found == "ok"
+            work.n_failed += found == "failed"
+            if cell.id in left:
+                workers = placement.n_train_workers if cell.network is not None else 1
+                work.n_todo += 1
+                work.seconds += estimate.seconds
+                work.gpu_seconds += estimate.seconds * workers * placement.gpus_of(cell)
+                work.cpu_seconds += estimate.seconds * workers * placement.cpus
+                work.sources[estimate.source] += 1
+        if cell.id in left:
+            longest = max(longest, estimate.seconds)
+    return Forecast(
+        groups=groups,
+        total=total,
+        # However many run at a time, the longest cell takes its time.
+        wall_seconds=max(total.seconds / n_slots, longest),
+        n_slots=n_slots,
+        money=None if prices is None else prices.of(total),
+    )

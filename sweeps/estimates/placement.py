@@ -1,0 +1,75 @@
+"""What a trial gets of a machine, and how many trials run at a time."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from crowdml.experiment import Cell
+from sweeps.estimates.costs import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What a trial gets.
+
+    Args:
+        cpus: processors a trial, and a Ray Train worker.
+        gpus: GPUs a Ray Train worker has, by kind of cell; a share packs several on one GPU.  Cells of other kinds, and
+            those that train nothing, get none.
+        n_train_workers: Ray Train workers of a training cell; more than one trains with DDP.
+    """
+
+    cpus: int = 1
+    gpus: Mapping[Kind, float] = field(default_factory=dict)
+    n_train_workers: int = 1
+
+    def gpus_of(self, cell: Cell) -> float:
+        """GPUs of each Ray Train worker of the cell."""
+        return 0.0 if cell.network is None else self.gpus.get((cell.dataset, cell.network), 0.0)
+
+
+def fixed_placement(options: argparse.Namespace, kinds: Iterable[Kind], gpus: float) -> Placement:
+    """The placement that the options state, all kinds of training cells alike; a whole GPU each if they state none.
+
+    Args:
+        options: of the command line.
+        kinds: of cells that train.
+        gpus: how many there are.
+
+    Raises:
+        ValueError: options that do not go together, or with the GPUs.
+    """
+    wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
+    if wanted > gpus:
+        raise ValueError(f"--gpus-per-trial {wanted:g} is more than the {gpus:g} GPUs there are")
+    if wanted > 1 and wanted != int(wanted):
+        raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {wanted:g}")
+    workers = options.train_workers or max(1, int(wanted))
+    if workers > 1 and options.backend == "inline":
+        raise ValueError("--backend inline trains on one device; leave out --train-workers")
+    shares = dict.fromkeys(kinds, wanted / workers) if wanted else {}
+    return Placement(cpus=options.cpus_per_trial, gpus=shares, n_train_workers=workers)
+
+
+def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: float) -> int:
+    """How many trials run at a time, counted for the kind of cell that fits least often.
+
+    Raises:
+        ValueError: not even one trial of some kind fits.
+    """
+    fewest = int(cpus / placement.cpus)
+    wanted = {(cell.network is not None, placement.gpus_of(cell)) for cell in cells}
+    for trains, share in wanted:
+        workers = placement.n_train_workers if trains else 1
+        slots = cpus / (placement.cpus * workers)
+        if share:
+            slots = min(slots, gpus / (share * workers))
+        if slots < 1:
+            raise ValueError(
+                f"a trial wants {placement.cpus * workers} CPUs and {share * workers:g} GPUs, "
+                f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
+            )
+        fewest = min(fewest, int(slots))
+    return max(fewest, 1)

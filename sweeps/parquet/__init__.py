@@ -1,0 +1,1 @@
+"""Results folders: Parquet that many processes write and read, and what looks after them."""

@@ -1,0 +1,221 @@
+"""Tally: counts what a run does.  Only state: nothing is drawn here, and nothing knows of ray."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from crowdml.cell import Cell
+from sweeps.watching.best_methods import BestMethods, text_of
+from sweeps.watching.eta import WorkLeft
+from sweeps.watching.snapshot import Count, LastError, Snapshot
+
+AXES = (
+    "method", "method_options", "dataset", "network", "n_train", "pattern", "pattern_options", "noise_rate",
+    "worker_model", "worker_options", "assignment", "assignment_options", "n_workers", "missing_rate", "missing",
+    "seed",
+)  # fmt: skip
+"""The axes that progress is counted by, those first that a reader asks for first."""
+FOLLOWS = {
+    "method_options": "method", "network": "dataset", "n_train": "dataset", "pattern_options": "pattern",
+    "worker_options": "worker_model", "assignment_options": "assignment",
+}  # fmt: skip
+"""Axis -> one that often decides it, and then says all there is to say."""
+
+N_BEST, N_ERRORS = 100, 5
+_RECENT_SECONDS = 60.0
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: what the driver is told of it."""
+
+    cell_id: str
+    ok: bool
+    seconds: float
+    aggregation_error: float | None
+    test_accuracy: float | None
+
+
+class Tally:
+    """Counts of a run.
+
+    Args:
+        cells: the whole grid.
+        done: rows of `ResultStore.read_cells` as they were before the run; those of cells in `todo` do not count.
+        todo: cells of the grid that this run computes.
+        seconds: estimated seconds of a cell in one process.
+        n_slots: trials at a time.
+        clock: gives seconds that only ever grow.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        done: pd.DataFrame,
+        todo: Sequence[Cell],
+        seconds: Callable[[Cell], float],
+        n_slots: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._began = self._updated = clock()
+        self._n_cells = len(cells)
+        self._slots = max(n_slots, 1)
+        self._by_axis = _count_axes(cells)
+        self._best = BestMethods(self._by_axis)
+        self._open = {cell.id: cell for cell in cells}
+        self._left = {cell.id for cell in todo}
+        self._work = WorkLeft(seconds)
+        self._work.add(todo)
+        self._n_before = {True: 0, False: 0}
+        self._n_ended = {True: 0, False: 0}
+        self._count_earlier(done)
+        self._errors: deque[LastError] = deque(maxlen=N_ERRORS)
+        self._recent: deque[tuple[float, int]] = deque()
+        self._first_trial: float | None = None
+        self._seconds_in_cells = 0.0
+        self._machines = _Machines()
+
+    def record(self, outcomes: Sequence[Outcome], *, errors: Mapping[str, str] = {}) -> None:
+        """Count cells that ended and are written; a cell counts once, and one that is not of the grid never.
+
+        Args:
+            outcomes: how they ended; also of cells of the grid that another run computed.
+            errors: cell id -> traceback, of those that failed.
+        """
+        now = self._clock()
+        n_before = sum(self._n_ended.values())
+        for outcome in outcomes:
+            cell = self._open.pop(outcome.cell_id, None)
+            if cell is None:
+                continue
+            self._n_ended[outcome.ok] += 1
+            self._count(cell, outcome.ok, outcome.aggregation_error, outcome.test_accuracy)
+            if outcome.cell_id in self._left:
+                self._left.remove(outcome.cell_id)
+                self._work.end(cell, outcome.seconds)
+                self._seconds_in_cells += outcome.seconds
+            if not outcome.ok:
+                line = last_line(errors.get(outcome.cell_id, ""))
+                self._errors.appendleft(LastError(cell_id=outcome.cell_id, method=cell.method, line=line))
+        n_new = sum(self._n_ended.values()) - n_before
+        if n_new:
+            self._updated = now
+            self._recent.append((now, n_new))
+        if self._first_trial is None and outcomes:
+            self._first_trial = self._began
+
+    def set_running(
+        self,
+        *,
+        running: int,
+        pending: int = 0,
+        cpus_used: float = 0,
+        cpus: float = 0,
+        gpus_used: float = 0,
+        gpus: float = 0,
+    ) -> None:
+        """Say what runs now, and on what; to be called often, also while nothing ends."""
+        self._machines = _Machines(running, pending, cpus_used, cpus, gpus_used, gpus)
+        self._slots = max(self._slots, running)
+        if running and self._first_trial is None:
+            self._first_trial = self._clock()
+
+    def take_over(self, cells: Sequence[Cell]) -> None:
+        """Cells of the grid are this run's now, unless they had a row in `done` or have ended since."""
+        mine = [cell for cell in cells if cell.id in self._open and cell.id not in self._left]
+        self._left |= {cell.id for cell in mine}
+        self._work.add(mine)
+
+    def snapshot(self) -> Snapshot:
+        """The state now."""
+        now = self._clock()
+        n_ended = sum(self._n_ended.values())
+        at_work = 0.0 if self._first_trial is None else self._slots * (now - self._first_trial)
+        return Snapshot(
+            n_cells=self._n_cells,
+            n_done_before=self._n_before[True],
+            n_failed_before=self._n_before[False],
+            n_ok=self._n_ended[True],
+            n_failed=self._n_ended[False],
+            n_left=len(self._left),
+            elapsed=now - self._began,
+            eta_seconds=self._eta_seconds(now) if self._left else None,
+            cells_per_minute=self._cells_per_minute(now),
+            seconds_in_cells=self._seconds_in_cells,
+            slots=self._slots,
+            share_in_cells=self._seconds_in_cells / at_work if at_work and n_ended else None,
+            overhead_seconds_a_cell=(at_work - self._seconds_in_cells) / n_ended if n_ended else None,
+            by_axis={
+                axis: {text_of(value): Count(done=c[0], failed=c[1], total=c[2]) for value, c in counts.items()}
+                for axis, counts in self._by_axis.items()
+            },
+            best=self._best.newest(N_BEST),
+            n_panels=len(self._best),
+            last_errors=tuple(self._errors),
+            **vars(self._machines),
+        )
+
+    def _count_earlier(self, done: pd.DataFrame) -> None:
+        columns = (done[name] for name in ("cell_id", "status", "aggregation_error", "test_accuracy"))
+        for cell_id, status, aggregation_error, test_accuracy in zip(*columns, strict=True):
+            if cell_id in self._left or cell_id not in self._open:
+                continue
+            ok = status == "ok"
+            self._n_before[ok] += 1
+            self._count(self._open.pop(cell_id), ok, aggregation_error, test_accuracy)
+
+    def _count(self, cell: Cell, ok: bool, aggregation_error: float | None, test_accuracy: float | None) -> None:
+        for axis, counts in self._by_axis.items():
+            counts[getattr(cell, axis)][0 if ok else 1] += 1
+        if ok:
+            self._best.add(cell, aggregation_error=aggregation_error, test_accuracy=test_accuracy)
+
+    def _eta_seconds(self, now: float) -> float:
+        # At the end the shards run out before the slots do.
+        is_tail = self._machines.running and not self._machines.pending
+        parallel = self._machines.running if is_tail else self._slots
+        seconds = self._work.seconds() / min(parallel, len(self._left))
+        # Before the first result processes are still starting, and a cell that takes long must not make the ETA zero.
+        since = now - self._updated if self._seconds_in_cells else 0.0
+        return max(seconds - since, seconds / 10)
+
+    def _cells_per_minute(self, now: float) -> float:
+        while self._recent and now - self._recent[0][0] > _RECENT_SECONDS:
+            self._recent.popleft()
+        if self._first_trial is None or not self._recent:
+            return 0.0
+        seconds = min(_RECENT_SECONDS, now - self._first_trial)
+        return 60 * sum(n for _, n in self._recent) / seconds if seconds else 0.0
+
+
+@dataclass(frozen=True)
+class _Machines:
+    running: int = 0
+    pending: int = 0
+    cpus_used: float = 0.0
+    cpus: float = 0.0
+    gpus_used: float = 0.0
+    gpus: float = 0.0
+
+
+def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
+    """Axis -> value -> [done, failed, total], for the axes that vary, and not as another one does."""
+    totals = {axis: Counter(getattr(cell, axis) for cell in cells) for axis in AXES}
+    varying = [axis for axis, counts in totals.items() if len(counts) > 1]
+    for axis, other in FOLLOWS.items():
+        if axis in varying and len({(getattr(c, other), getattr(c, axis)) for c in cells}) == len(totals[other]):
+            varying.remove(axis)
+    return {axis: {value: [0, 0, n] for value, n in totals[axis].items()} for axis in varying}
+
+
+def last_line(error: str) -> str:
+    """The last line of a traceback."""
+    lines = error.strip().splitlines()
+    return lines[-1].strip() if lines else "no traceback"

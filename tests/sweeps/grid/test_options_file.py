@@ -1,0 +1,97 @@
+"""Files of options: what is written is read, goes into a grid, and what is wrong has its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crowdml.method_space import method_space
+from crowdml.registry import REGISTRY
+from crowdml.search_space import Choice
+from sweeps.grid.grids import TRAINING, Block
+from sweeps.grid.options_file import MethodOptions, OptionsFileError, read_options, write_options
+from tests.test_search_space import values_of
+
+FOUND = MethodOptions(
+    {"nnaqc": {"alpha": 0.25, "detach": True, "kappa": 1e-5}, "em+bootstrapping": {"learner.hard": True}},
+    {"digits": {"lr": 0.02, "milestones": [2, 4]}},
+)
+
+
+def test_a_file_goes_into_a_grid(tmp_path: Path) -> None:
+    write_options(tmp_path / "a" / "best.toml", FOUND, comments=["study  s.journal", "", "git commit abc"])
+    assert (tmp_path / "a" / "best.toml").read_text().startswith("# study  s.journal\n#\n# git commit abc\n\n[nnaqc]\n")
+    read = read_options(tmp_path / "a" / "best.toml")
+    assert read == FOUND
+    recipe = read.recipe("digits", TRAINING["digits"][1])
+    assert (recipe.lr, recipe.milestones, recipe.epochs) == (0.02, (2, 4), 15)
+    assert read.recipe("mnist", TRAINING["mnist"][1]) == TRAINING["mnist"][1]
+    block = Block(datasets=("digits",), methods=("nnaqc", "em"), seeds=(0,), method_options=read.methods, recipe=recipe)
+    cells = block.cells()
+    assert {cell.method_options for cell in cells} == {(("alpha", 0.25), ("detach", True), ("kappa", 1e-5)), ()}
+    assert {cell.recipe for cell in cells} == {recipe}
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_point_of_a_space_comes_back(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("options") / "best.toml"
+    name = data.draw(st.sampled_from([*REGISTRY, "em+bootstrapping"]))
+    options = {option: data.draw(values_of(kind)) for option, kind in method_space(name).items()}
+    write_options(path, MethodOptions({name: options}))
+    assert read_options(path).methods == {name: {key: value for key, value in options.items() if value is not None}}
+    for option, kind in method_space(name).items():
+        if isinstance(kind, Choice) and isinstance(options[option], bool):
+            assert read_options(path).methods[name][option] is options[option]
+
+
+def test_aliases_and_long_names_are_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "o.toml"
+    path.write_text("[dawid_skene]\nsmoothing = 0.1\n['mv+nnaqc']\nlearner.alpha = 0.5\n")
+    assert read_options(path).methods == {"em": {"smoothing": 0.1}, "nnaqc": {"learner.alpha": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[nnaqc]\nalpha = = 1\n", "o.toml is no TOML: Invalid value (at line 2, column 9)"),
+        ("\n[nnaqk]\nalpha = 1\n", "line 2: unknown method 'nnaqk'; did you mean nnaqc"),
+        ("[nnaqc]\n\nalhpa = 1\n", "line 3: method nnaqc: unknown option of method nnaqc 'alhpa'; did you mean alpha"),
+        ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "line 3: method nnaqc: alpha must be in [0, 1], got 1.5"),
+        ("[nnaqc]\nalpha = 'x'\n", "line 2: method nnaqc:"),
+        ("['em+bootstrapping']\ntrust = 1.0\nhard = true\n", "line 3: method em+bootstrapping: option 'hard'"),
+        ("['em+bootstrapping']\n'source.hart' = true\n", "line 2: method em+bootstrapping: unknown option"),
+        ("['em+bootstrapping']\nsource.hart = true\n", "line 2: method em+bootstrapping: unknown option"),
+        ("[sce]\nalpha = 0\nbeta = 0\n", "line 1: method sce: alpha and beta must not both be 0"),
+        ("[em]\n[dawid_skene]\n", "line 2: method em has a table already"),
+        ("nnaqc = 3\n", "line 1: nnaqc must be a table [nnaqc] of options, got 3"),
+        ("[recipe.digist]\nlr = 1\n", "line 1: unknown data set with a recipe 'digist'; did you mean digits"),
+        ("[recipe.digits]\nepochs = 3\nlr = -1\n", "line 3: recipe.lr must be above 0, got -1"),
+        ("[recipe.digits]\nlearning_rate = 1\n", "line 2: unknown field of a recipe 'learning_rate'"),
+        ("[recipe.digits]\nlr = 'fast'\n", "line 2:"),
+        ("[recipe.digits]\nkeep = 'last'\npatience = 3\n", "line 3: recipe.patience"),
+        ("[recipe]\ndigits = 3\n", "line 2: recipe.digits must be a table"),
+    ],
+)
+def test_what_is_wrong_has_its_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "o.toml"
+    path.write_text(text)
+    with pytest.raises(OptionsFileError) as error:
+        read_options(path)
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OptionsFileError, match="cannot read the options in"):
+        read_options(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_number_is_never_written(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_options(tmp_path / "o.toml", MethodOptions({"nnaqc": {"alpha": value}}))
+    assert not (tmp_path / "o.toml").exists()
