@@ -18,24 +18,25 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = _parser()
-    options, unknown = parser.parse_known_args(arguments)
+    command = parser()
+    options, unknown = command.parse_known_args(arguments)
     if unknown and not getattr(options, "takes_grid", False):
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
     options.grid = unknown
     try:
         return options.run(options, Console())
     except (ValueError, OSError) as error:
         # Bad input has one clear line; anything else is a bug and shows its traceback.
-        print(f"{parser.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{command.prog} {options.command}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m sweeps", description="Look after the results folder of a sweep.")
-    commands = parser.add_subparsers(
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = _Parser(prog="python -m sweeps", description="Look after the results folder of a sweep.")
+    commands = made.add_subparsers(
         dest="command", metavar="COMMAND", required=True, help="COMMAND --help says more", parser_class=_Parser
     )
     for module in COMMANDS:
@@ -43,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         # The last parser added is the module's.
         name = module.__name__.rpartition(".")[2]
         commands.choices[name].set_defaults(run=module.run)
-    return parser
+    return made
 
 
 class _Parser(argparse.ArgumentParser):

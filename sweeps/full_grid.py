@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from sweeps.grid.grid_choice import choose_cells, write_grid
 from sweeps.grid.plan import Plan, make_plan
 from sweeps.grid.selection import order
 from sweeps.parquet import provenance
+from sweeps.parquet.scrubbing import scrub
 from sweeps.parquet.store import ResultStore
 from sweeps.running.runner import Run, run_inline, run_on_ray
 from sweeps.running.taking_turns import compute_in_turn
@@ -43,7 +45,7 @@ from sweeps.watching.run_record import announce
 from sweeps.watching.snapshot import Snapshot
 from sweeps.watching.tally import Tally
 
-EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED = 0, 3, 130
+EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 3, 130, 143
 
 
 def new_run_id() -> str:
@@ -217,7 +219,7 @@ def _finish(
             ["python", "sweeps/full_grid.py", *(word for word in given if word != "--retry-failed"), "--retry-failed"]
         )
         console.print(
-            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(again)}",
+            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(scrub(again))}",
             highlight=False,
             soft_wrap=True,
         )
@@ -225,4 +227,6 @@ def _finish(
 
 
 if __name__ == "__main__":
+    # So that a run that is told to end says so in its record, as one does that is interrupted.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
     sys.exit(main())

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import argparse
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crowdml.__main__ import parser
+from crowdml.__main__ import parser as crowdml_parser
 from crowdml.registry import REGISTRY
-from sweeps import full_grid
+from sweeps import command_line
+from sweeps.__main__ import parser as results_parser
 from sweeps.grid.presets import PRESETS
+from sweeps.tuning.command_line import parser as tuning_parser
 from tests.analysis.frames import two_methods
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-GUIDES = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("aggregation", "learning")}
+GUIDES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text()
+    for name in ("aggregation", "learning", "sweeps", "tuning", "cluster")
+}
+EVERYTHING = README + "".join(GUIDES.values())
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
@@ -45,24 +53,35 @@ def test_presets_and_methods_are_all_named() -> None:
     assert all(f"`{name}`" in GUIDES["learning"] for name in learned)
 
 
-def test_commands_are_understood() -> None:
-    commands = re.findall(r"^    python sweeps/full_grid\.py(.*?)(?:#.*)?$", README, re.MULTILINE)
-    assert len(commands) >= 4
-    for arguments in commands:
-        words = arguments.split()
+@pytest.mark.parametrize(
+    ("command", "parser", "at_least"),
+    [
+        ("python sweeps/full_grid.py", command_line.parser, 10),
+        ("python sweeps/tune_method.py", tuning_parser, 3),
+        ("python -m sweeps", results_parser, 6),
+        ("crowdml", crowdml_parser, 13),
+    ],
+)
+def test_commands_are_understood(command: str, parser: Callable[[], argparse.ArgumentParser], at_least: int) -> None:
+    found = re.findall(rf"^    {re.escape(command)}( .*?)?(?: +#.*)?$", EVERYTHING, re.MULTILINE)
+    assert len(found) >= at_least
+    for arguments in found:
+        words = shlex.split(arguments)
         if words != ["--help"]:
-            full_grid.parser().parse_args(words)
-
-
-def test_commands_of_crowdml_are_understood() -> None:
-    text = README + "".join(GUIDES.values())
-    commands = re.findall(r"^    crowdml (\w+ .*?|\w+)\s*(?:#.*)?$", text, re.MULTILINE)
-    assert len(commands) >= 13
-    for arguments in commands:
-        parser().parse_args(arguments.split())
+            parser().parse_known_args(words) if "verify" in words else parser().parse_args(words)
 
 
 def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    assert all((ROOT / link).exists() for link in links if "://" not in link), os.getcwd()
+    for text, folder in [(README, ROOT), *((guide, ROOT / "docs") for guide in GUIDES.values())]:
+        links = re.findall(r"\]\(([^)#]+)[^)]*\)", text)
+        assert not [link for link in links if "://" not in link and not (folder / link).exists()]
+
+
+def test_files_that_are_named_are_there() -> None:
+    named = set(
+        re.findall(
+            r"`((?:crowdml|sweeps|analysis|tests|benchmarks|examples|clusters)/[\w/]+\.(?:py|toml|yaml))", EVERYTHING
+        )
+    )
+    assert len(named) > 5
+    assert not [name for name in named if not (ROOT / name).exists()]

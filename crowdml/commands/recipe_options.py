@@ -34,7 +34,8 @@ HELP = {
 def add_recipe(command: argparse.ArgumentParser) -> None:
     """An option for each field."""
     group = command.add_argument_group("training")
-    for name, hint in get_type_hints(Recipe).items():
+    hints = get_type_hints(Recipe)
+    for name, hint in ((item.name, hints[item.name]) for item in fields(Recipe)):
         default = getattr(RECIPE, name)
         shown = "none" if default in (None, ()) else default
         says = f"{HELP[name]} (default {shown})".strip()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from sweeps.parquet.store import ResultStore
 from tests.cluster.nodes import Command
 from tests.cluster.results import assert_complete, assert_same, n_attempts
@@ -13,6 +15,7 @@ GRID = ["--preset", "labels", "--datasets", "digits", "--patterns", "uniform", "
 GRID += ["--methods", "tests.cells:Slow", "--seeds"]
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_between_runs_and_within_one(tmp_path: Path) -> None:
     results, alone = tmp_path / "r", tmp_path / "alone"
     all_seeds = list(map(str, range(24)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crowdml import datasets
 from sweeps.cluster import join
 from tests.cluster.nodes import Command, ray_nodes, wait_until
@@ -17,6 +19,7 @@ RAYS_OWN_BYTES = 200_000
 """Besides, the stores hold the code of the trials."""
 
 
+@pytest.mark.slow
 def test_a_node_holds_each_data_set_once(tmp_path: Path) -> None:
     size = datasets.load(DATASET).nbytes
     with ray_nodes() as nodes:

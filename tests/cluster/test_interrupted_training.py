@@ -30,6 +30,7 @@ def nodes(notes: Path) -> Iterator[Nodes]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "kind"), [(0, "trial"), (1, "driver"), (2, "node")])
 def test_it_goes_on(seed: int, kind: str, nodes: Nodes, notes: Path, tmp_path: Path) -> None:
     arguments, results = [*GRID, "--seeds", str(seed)], tmp_path / "r"

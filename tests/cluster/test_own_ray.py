@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from sweeps.parquet.store import ResultStore
 from tests.cluster.leaky import MARK, SECRETS
 from tests.cluster.nodes import Command, wait_until
@@ -28,6 +30,7 @@ def test_nothing_listens_beyond_loopback(tmp_path: Path) -> None:
     assert [found for found in sockets if not is_loopback(found[1])] == []
 
 
+@pytest.mark.slow
 def test_secrets_reach_no_row_no_file_and_no_line(tmp_path: Path) -> None:
     results = tmp_path / "r"
     arguments = [*GRID, "--methods", "tests.cluster.leaky:Leaky", "mv", "--seeds", "0"]

@@ -51,6 +51,7 @@ def test_the_second_takes_over_from_a_first_that_dies(alone: Path, tmp_path: Pat
     wait_until(lambda: any((results / "runs").glob("*.claims.json")), of=first)
     second = Command(seeds(0, 30), results, None)
     wait_until(lambda: "this one waits for them" in second.output, of=second)
+    wait_until(lambda: n_attempts(results) > 0, of=first)
     first.kill()
     assert 0 < n_attempts(results) < 30
     assert second.wait() == 0, second.output

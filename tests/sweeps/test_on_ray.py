@@ -91,6 +91,7 @@ def test_failures_are_rows_and_the_rest_goes_on(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_killed_driver_loses_nothing(tmp_path: Path) -> None:
     results = tmp_path / "r"
     grid = ["--preset", "labels", "--datasets", "digits", "--methods", "tests.cells:Slow", "--missing-rates", "0"]

@@ -1,4 +1,4 @@
-"""The command as its user meets it, without Ray; `test_tune_on_ray.py` has the same on Ray."""
+"""The command as its user meets it, without Ray; `tuning/test_on_ray.py` has the same on Ray."""
 
 from __future__ import annotations
 
@@ -127,7 +127,9 @@ def test_a_second_run_computes_nothing_and_a_longer_one_the_rest(
     assert out.read_text() == text
     assert run(*LABELS, "--trials", "6", out=out) == 0
     assert "4 trials before, 2 to go" in capsys.readouterr().out
-    pd.testing.assert_frame_equal(trials(out)[:4][before.columns], before)
+    # Which trials are on the front depends on those that come later.
+    kept = before.columns.drop("pareto")
+    pd.testing.assert_frame_equal(trials(out)[:4][kept], before[kept])
     assert len(trials(out)) == 6
 
 

@@ -21,7 +21,7 @@ from sweeps.tuning.search import Search
 from sweeps.tuning.study import COURSE
 from tests.searches import of_labels, of_network
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NETWORK = [
     "--method", "nnaqc", "--dataset", "digits", "--pattern", "uniform", "--noise-rate", "0.5", "--workers", "1",
     "--n-train", "300", "--objective", "clean_validation",
