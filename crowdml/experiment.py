@@ -81,8 +81,8 @@ def run_cell(
     """
     if data.name != cell.dataset:
         raise ValueError(f"cell wants data set {cell.dataset}, got {data.name}")
-    reset_peak_memory()
     clock = _Clock()
+    reset_peak_memory()
     shared = shared or SharedWork()
     whole, part = data, _items_key(cell)
     if isinstance(whole, ImageData):

@@ -110,8 +110,9 @@ def parser() -> argparse.ArgumentParser:
         "--priority",
         nargs="+",
         default=[],
+        type=_criterion,
         metavar="AXIS",
-        help="what runs first: seed (the lowest), -n_workers (the highest), method=labnet,em (those, in that order)",
+        help="what runs first: seed (the lowest), n_workers- (the highest), method=labnet,em (those, in that order)",
     )
     what.add_argument(
         "--price-per-gpu-hour", type=_not_negative, metavar="X", help="of one GPU, for the dry run's estimate of money"
@@ -155,6 +156,11 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
     return value
+
+
+def _criterion(text: str) -> str:
+    """As `sweeps.grid.selection.order` takes it: argparse would take a word that begins with a minus for an option."""
+    return f"-{text.removesuffix('-')}" if text.endswith("-") else text
 
 
 def _share_of_gpu(text: str) -> float | None:

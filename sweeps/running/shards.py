@@ -9,7 +9,7 @@ from crowdml.experiment import Cell
 
 # A trial costs some 30 ms.  The first shards are long, which keeps trials few and shared work together; the last ones
 # are short, so that no process works long after the others have nothing left.
-MIN_SECONDS, MAX_SECONDS = 1.0, 600.0
+MIN_SECONDS, MAX_SECONDS = 2.0, 600.0
 SHARDS_PER_SLOT = 3
 """A shard is that part of what is left for each process."""
 

@@ -25,6 +25,7 @@ class TrialEvents(tune.Callback):
         self.unwritable: str | None = None
         self._progress = progress
         self._looked = 0.0
+        self._started = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune saves its callbacks, but a run is never restored from Tune's state."""
@@ -34,6 +35,13 @@ class TrialEvents(tune.Callback):
         """Tune did something: now and then say what runs."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look(trials)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A process has begun with a shard; with the first the time begins that is shared out."""
+        if not self._started:
+            self._started = True
+            # Tune calls it running only after this.
+            self._look(trials, n_starting=1)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -48,13 +56,13 @@ class TrialEvents(tune.Callback):
         """All trials have ended."""
         self._look(trials)
 
-    def _look(self, trials: list[Any]) -> None:
+    def _look(self, trials: list[Any], *, n_starting: int = 0) -> None:
         self._looked = time.monotonic()
         total, free = ray.cluster_resources(), ray.available_resources()
         of = {name: total.get(name, 0.0) for name in ("CPU", "GPU")}
         self._progress.set_running(
-            running=sum(trial.status == "RUNNING" for trial in trials),
-            pending=sum(trial.status == "PENDING" for trial in trials),
+            running=sum(trial.status == "RUNNING" for trial in trials) + n_starting,
+            pending=sum(trial.status == "PENDING" for trial in trials) - n_starting,
             cpus_used=of["CPU"] - free.get("CPU", 0.0),
             cpus=of["CPU"],
             gpus_used=of["GPU"] - free.get("GPU", 0.0),

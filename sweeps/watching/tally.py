@@ -137,7 +137,9 @@ class Tally:
         """The state now."""
         now = self._clock()
         n_ended = sum(self._n_ended.values())
-        at_work = 0.0 if self._first_trial is None else self._slots * (now - self._first_trial)
+        # Where nothing is left the work is over, and what comes after is none of it.
+        last = now if self._left else self._updated
+        at_work = 0.0 if self._first_trial is None else self._slots * max(last - self._first_trial, 0.0)
         return Snapshot(
             n_cells=self._n_cells,
             n_done_before=self._n_before[True],

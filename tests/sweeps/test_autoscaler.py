@@ -114,3 +114,12 @@ def test_a_sweep_brings_up_the_gpus_it_needs(autoscaled: str, tmp_path: Path) ->
     made = run(*grid, "--epochs", "1", "--n-train", "100", "--gpus-per-trial", "0.5")
     assert made.returncode == 0, made.stderr
     assert list(ResultStore(tmp_path / "r").read_cells()["status"]) == ["ok", "ok"]
+
+
+def test_limits_that_are_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CROWDML_CLUSTER_LIMITS", '{"CPU": 38, "GPU": 4}')
+    assert autoscaler_limits() == {"CPU": 38.0, "GPU": 4.0}
+    for wrong in ("38", '{"CPU": "many"}', "{"):
+        monkeypatch.setenv("CROWDML_CLUSTER_LIMITS", wrong)
+        with pytest.raises(ValueError, match="CROWDML_CLUSTER_LIMITS must be JSON such as"):
+            autoscaler_limits()

@@ -144,6 +144,26 @@ def test_a_second_run_computes_nothing(
     assert ResultStore(tmp_path / "r").attempts() == before
 
 
+def test_some_cells_are_selected_recomputed_and_retried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = ["--preset", "labels", "--datasets", "digits", "--methods", "mv", "em", "--seeds", "0", "--patterns", "flip"]
+    only = [*grid, "--only", 'method == "em" and n_workers == 3']
+    assert run(*only, results=tmp_path / "r") == 0
+    assert "3 of the grid's 24 cells are selected" in capsys.readouterr().out
+    store = ResultStore(tmp_path / "r")
+    assert len(store.attempts()) == 3
+    assert run(*grid, "--recompute", results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert "24 cells, 3 done before, 24 to compute" in printed
+    assert "24/24 cells · 0 running · 0 failed" in printed
+    assert "% of the time in cells" in printed
+    assert len(store.attempts()) == 27
+    assert len(store.read_cells()) == 24
+    assert set(store.read_cells()["command"]) == {
+        f"python sweeps/full_grid.py {' '.join(grid)} --recompute --results "
+        f"{tmp_path / 'r'} --backend inline --address local"
+    }
+
+
 def test_what_a_wider_grid_shares_with_an_earlier_one_is_not_computed_again(tmp_path: Path) -> None:
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     (old,) = ResultStore(tmp_path / "r").attempts().items()
