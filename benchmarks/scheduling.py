@@ -211,7 +211,8 @@ def _watch(pid: int, results: Path, peak: list[float]) -> None:
         while True:
             (kilobytes,) = re.findall(r"VmHWM:\s*(\d+)", status.read_text())
             peak[1] = float(kilobytes) * 1024 / 1e6
-            if any('"running"' in record.read_text() for record in (results / "runs").glob("*[0-9a-f].json")):
+            records = [json.loads(path.read_text()) for path in (results / "runs").glob("*[0-9a-f].json")]
+            if not any(record["state"] != "running" for record in records):
                 peak[0] = peak[1]
             time.sleep(0.1)
 

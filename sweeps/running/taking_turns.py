@@ -51,12 +51,15 @@ def compute_in_turn(
         console: is told for whom the run waits.
     """
     told: set[str] = set()
+    # Those that `compute` has recorded; of the others the rows tell how they ended.
+    own: set[str] = set()
     left = list(todo)
     while True:
         mine, theirs = leave_to_others(record, left)
         # Only now: a run that is over has written all that it computed.
         mine = without_new_attempt(store, mine, before)
         if mine:
+            own |= {cell.id for cell in mine}
             progress.take_over(mine)
             compute(mine)
         for run_id, cells in theirs.items():
@@ -67,10 +70,10 @@ def compute_in_turn(
         if not left:
             break
         left = without_new_attempt(store, left, before)
-        _record_others(store, {cell.id for cell in todo} - {cell.id for cell in left}, progress)
+        _record_others(store, {cell.id for cell in todo} - {cell.id for cell in left} - own, progress)
         if left:
             time.sleep(LOOK_SECONDS)
-    _record_others(store, {cell.id for cell in todo}, progress)
+    _record_others(store, {cell.id for cell in todo} - own, progress)
 
 
 def _record_others(store: ResultStore, ended: set[str], progress: Progress) -> None:
