@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from rich.console import Console
 
+from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, OneLineParser
 from sweeps.commands import compact, diff, export, merge, status, verify, watch
 
 COMMANDS = (status, watch, verify, compact, merge, diff, export)
-
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = _Parser(prog="python -m sweeps", description="Look after the results folder of a sweep.")
+    made = OneLineParser(prog="python -m sweeps", description="Look after the results folder of a sweep.")
     commands = made.add_subparsers(
-        dest="command", metavar="COMMAND", required=True, help="COMMAND --help says more", parser_class=_Parser
+        dest="command", metavar="COMMAND", required=True, help="COMMAND --help says more", parser_class=OneLineParser
     )
     for module in COMMANDS:
         module.add_parser(commands)
@@ -45,13 +43,6 @@ def parser() -> argparse.ArgumentParser:
         name = module.__name__.rpartition(".")[2]
         commands.choices[name].set_defaults(run=module.run)
     return made
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
 
 
 if __name__ == "__main__":

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, NoReturn
+from typing import Any
 
 from crowdml import datasets
 from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
+from sweeps.arguments import OneLineParser, positive
 from sweeps.grid.presets import PRESETS
-
-EXIT_BAD_INPUT = 2
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     presets = "\n".join(f"  {name:15} {preset.description}" for name, preset in PRESETS.items())
-    command = _Parser(
+    command = OneLineParser(
         prog="full_grid.py",
         description="Run a grid of label-noise experiments on Ray and write one Parquet row a cell.\n"
         "Cells that the results folder holds already are not computed again.",
@@ -63,16 +62,16 @@ def parser() -> argparse.ArgumentParser:
     axes.add_argument("--worker-models", nargs="+", metavar="NAME", help=", ".join(WORKER_MODELS))
     axes.add_argument("--assignments", nargs="+", metavar="NAME", help=", ".join(ASSIGNMENTS))
     axes.add_argument(
-        "--labels-per-item", type=_positive, metavar="N", help="of the assignments that do not ask everybody"
+        "--labels-per-item", type=positive, metavar="N", help="of the assignments that do not ask everybody"
     )
     axes.add_argument("--methods", nargs="+", metavar="NAME", help="mv, em, labnet, em+base, your.module:Class, ...")
     axes.add_argument("--seeds", nargs="+", type=int, metavar="N")
     training = command.add_argument_group("training (each replaces the data set's own)")
     training.add_argument("--network", metavar="NAME", help="network for all data sets")
     training.add_argument(
-        "--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it"
+        "--epochs", type=positive, metavar="N", help="epochs a training; the schedule shrinks with it"
     )
-    training.add_argument("--n-train", type=_positive, metavar="N", help="training items used")
+    training.add_argument("--n-train", type=positive, metavar="N", help="training items used")
     command.add_argument(
         "--results",
         default=os.environ.get("CROWDML_RESULTS", "results"),
@@ -88,7 +87,7 @@ def parser() -> argparse.ArgumentParser:
     place.add_argument(
         "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
     )
-    place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default 1")
     place.add_argument(
         "--gpus-per-trial",
         type=_share_of_gpu,
@@ -97,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
         "cells on a GPU as its memory holds, by what such cells needed before, else by a probe)",
     )
     place.add_argument(
-        "--train-workers", type=_positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
+        "--train-workers", type=positive, metavar="N", help="Ray Train workers a training cell (default: its GPUs)"
     )
     what = command.add_argument_group("what")
     what.add_argument(
@@ -142,20 +141,6 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
         sparse = [name for name, kind in ASSIGNMENTS.items() if "labels_per_item" in kind.__dataclass_fields__]
         chosen["assignment_options"] = {name: {"labels_per_item": options.labels_per_item} for name in sparse}
     return chosen
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
 
 
 def _criterion(text: str) -> str:

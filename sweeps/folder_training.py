@@ -27,6 +27,7 @@ from crowdml.learning.loop import TrainingDivergedError
 from crowdml.learning.recipe import Recipe
 from crowdml.names import check_name
 from sweeps import cluster as ray_cluster
+from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 from sweeps.folder_job import (
     CHECKPOINTS,
     CURVES,
@@ -40,7 +41,7 @@ from sweeps.folder_job import (
 )
 from sweeps.parquet import provenance
 
-EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+EXIT_FAILED = 1
 # Fine-tuning of a pretrained backbone on about a million images, for a few epochs, as is usual on Clothing1M.
 RECIPE = {
     "epochs": 10, "batch_size": 64, "lr": 2e-3, "weight_decay": 1e-3, "milestones": (5,), "augment": "crop_flip",

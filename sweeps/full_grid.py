@@ -26,7 +26,8 @@ from rich.markup import escape
 from crowdml import datasets
 from crowdml.cell import Cell
 from sweeps import cluster as ray_cluster
-from sweeps.command_line import EXIT_BAD_INPUT, parser
+from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from sweeps.command_line import parser
 from sweeps.estimates.dry_run import print_forecast
 from sweeps.estimates.forecast import Prices, forecast
 from sweeps.estimates.gpu_shares import costs_of, measure, place
@@ -45,7 +46,7 @@ from sweeps.watching.run_record import announce
 from sweeps.watching.snapshot import Snapshot
 from sweeps.watching.tally import Tally
 
-EXIT_OK, EXIT_FAILED_CELLS, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 3, 130, 143
+EXIT_FAILED_CELLS, EXIT_TERMINATED = 3, 143
 
 
 def new_run_id() -> str:

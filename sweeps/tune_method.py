@@ -22,7 +22,7 @@ from rich.table import Table
 from crowdml import datasets
 from crowdml.search_space import Value
 from sweeps import cluster as ray_cluster
-from sweeps.command_line import EXIT_BAD_INPUT
+from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 from sweeps.tuning.command_line import parser, scheduler_of, search_of
 from sweeps.tuning.final_test import Tested, final_test
 from sweeps.tuning.inline import Scheduler, run_inline
@@ -32,7 +32,7 @@ from sweeps.tuning.report import trials_frame, write_best, write_figures, write_
 from sweeps.tuning.storage import without_password
 from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_trials_of, study_name
 
-EXIT_OK, EXIT_NO_RESULT, EXIT_INTERRUPTED = 0, 3, 130
+EXIT_NO_RESULT = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn, get_args
+from typing import get_args
 
 from crowdml import datasets, methods
 from crowdml.cell import REAL, Cell
 from crowdml.learning.recipe import Recipe
 from crowdml.names import check_name
 from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
-from sweeps.command_line import EXIT_BAD_INPUT
+from sweeps.arguments import OneLineParser, positive
 from sweeps.grid.grids import Block
 from sweeps.tuning.inline import Scheduler
 from sweeps.tuning.samplers import Sampler
@@ -22,7 +22,7 @@ USUAL_RECIPE = ("lr", "weight_decay", "momentum", "batch_size")
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    command = _Parser(
+    command = OneLineParser(
         prog="tune_method.py",
         description="Search a method's options on one crowd, without a look at the test labels, and write the best\n"
         "into a file that full_grid.py --method-options takes.  Run again, it goes on with its study;\n"
@@ -58,9 +58,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial is their mean, default 0")
     what.add_argument("--test-seeds", nargs="+", type=int, metavar="N", help="of the test at the end, default --seeds")
     what.add_argument("--network", metavar="NAME", help="an aggregator is judged by its labels unless this is given")
-    what.add_argument("--epochs", type=_positive, metavar="N", help="epochs a training; the schedule shrinks with it")
+    what.add_argument("--epochs", type=positive, metavar="N", help="epochs a training; the schedule shrinks with it")
     how = command.add_argument_group("how")
-    how.add_argument("--trials", type=_positive, default=50, metavar="N", help="of all drivers and runs, default 50")
+    how.add_argument("--trials", type=positive, default=50, metavar="N", help="of all drivers and runs, default 50")
     how.add_argument("--sampler", choices=get_args(Sampler), default="tpe")
     how.add_argument(
         "--scheduler", choices=get_args(Scheduler),
@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     place = command.add_argument_group("where")
     place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one for this search')
     place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process")
-    place.add_argument("--cpus-per-trial", type=_positive, default=1, metavar="N", help="default 1")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default 1")
     place.add_argument("--gpus-per-trial", type=float, metavar="X", help="default: 1 if there are GPUs")
     return command
 
@@ -136,17 +136,3 @@ def _cell(options: argparse.Namespace) -> Cell:
     )
     (cell,) = block.cells()
     return cell
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message}; see --help\n")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
