@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -28,9 +29,10 @@ from crowdml.cell import Cell
 from sweeps import cluster as ray_cluster
 from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 from sweeps.command_line import parser
+from sweeps.estimates.costs import learn_costs
 from sweeps.estimates.dry_run import print_forecast
 from sweeps.estimates.forecast import Prices, forecast
-from sweeps.estimates.gpu_shares import costs_of, measure, place
+from sweeps.estimates.gpu_shares import measure, place
 from sweeps.estimates.placement import count_slots
 from sweeps.estimates.probe import networks_of
 from sweeps.grid.grid_choice import choose_cells, write_grid
@@ -88,8 +90,9 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
         known = store.read_cells()
         _warn_of_damage(store, console)
         plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
-        measured = measure(options, plan.todo, known, gpus, console, on_cluster=cluster is not None)
-        costs = costs_of(known, gpus, measured)
+        costs = learn_costs(known, gpu=gpus > 0)
+        measured = measure(options, plan.todo, known, costs, gpus, console, on_cluster=cluster is not None)
+        costs = replace(costs, probed=measured.speeds)
         placement = place(options, networks_of(plan.cells), gpus, measured, console)
         n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
         if options.dry_run:
@@ -125,6 +128,7 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
                 ranks=order(mine, priority),
                 data=data,
                 store=store,
+                before=before,
                 provenance=of_run,
                 seconds=costs.seconds,
                 progress=progress,

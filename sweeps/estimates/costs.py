@@ -160,19 +160,18 @@ class CostModel:
         return _SECONDS_IMAGE.get(network, 1e-2) / (_GPU_SPEEDUP if self.gpu else 1)
 
 
-def learn_costs(results: pd.DataFrame, *, gpu: bool, probed: Speeds | None = None) -> CostModel:
-    """A CostModel that knows the timings in a frame of `ResultStore.read_cells`.
+def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
+    """A CostModel that knows the timings in a frame of `ResultStore.read_cells`, and of no probe.
 
     Args:
         results: rows of cells.
         gpu: whether networks will be trained on a GPU; cells trained on the other kind of device tell nothing then.
-        probed: images a second of the networks, from a probe.
     """
     ok = results[(results["status"] == "ok") & (results["seconds"] > 0)]
     on_gpu = ok["device"].isin([name for name in ok["device"].dropna().unique() if is_gpu(name)])
     trains = ok["network"].notna()
     alike = ok[~trains | (on_gpu == gpu)]
-    return CostModel(measured=_measured(alike), gpu=gpu, speeds=_speeds(alike), probed=probed or {})
+    return CostModel(measured=_measured(alike), gpu=gpu, speeds=_speeds(alike))
 
 
 def networks_at_once(method: str) -> int:

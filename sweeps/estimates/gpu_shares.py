@@ -15,7 +15,7 @@ from rich.console import Console
 
 from crowdml import datasets
 from crowdml.cell import Cell
-from sweeps.estimates.costs import CostModel, Kind, Speeds, learn_costs
+from sweeps.estimates.costs import CostModel, Kind, Speeds
 from sweeps.estimates.devices import share_of_gpu
 from sweeps.estimates.placement import Placement, fixed_placement
 from sweeps.estimates.probe import Probe, announcement, gpu_memory_mb, known_gpu_peaks, networks_of, probe
@@ -40,6 +40,7 @@ def measure(
     options: argparse.Namespace,
     cells: Sequence[Cell],
     known: pd.DataFrame,
+    costs: CostModel,
     gpus: float,
     console: Console,
     *,
@@ -53,13 +54,13 @@ def measure(
         options: of the command line.
         cells: those to compute.
         known: rows of `ResultStore.read_cells`.
+        costs: what they say of the cells' seconds.
         gpus: how many there are.
         console: is told before a probe, and what could not be probed.
         on_cluster: whether a Ray cluster is joined; then its GPUs are measured, else this machine's.
     """
     peaks = known_gpu_peaks(known)
     shares = gpus > 0 and options.gpus_per_trial is None and (options.train_workers or 1) == 1
-    costs = learn_costs(known, gpu=gpus > 0)
     wanted = {kind for kind in networks_of(cells) if shares and kind not in peaks}
     if options.dry_run:
         wanted |= {kind for cell in cells if (kind := _kind(cell)) and costs.source(cell) == "constants"}
@@ -101,11 +102,6 @@ def place(
     for (dataset, network), share in shares.items():
         console.print(f"{network} on {dataset}: {1 / share:.0f} cells a GPU", highlight=False)
     return replace(stated, gpus={**stated.gpus, **shares})
-
-
-def costs_of(known: pd.DataFrame, gpus: float, measured: Measured) -> CostModel:
-    """Estimates from stored timings, and where there are none from the probe."""
-    return learn_costs(known, gpu=gpus > 0, probed=measured.speeds or None)
 
 
 def _kind(cell: Cell) -> Kind | None:

@@ -61,7 +61,7 @@ class Probe:
 
     @property
     def speeds(self) -> dict[Kind, float]:
-        """(data set, network) -> images a second, for `learn_costs`."""
+        """(data set, network) -> images a second, for `CostModel`."""
         return {(one.dataset, one.network): one.images_per_second for one in self.networks}
 
     @property

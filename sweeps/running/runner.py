@@ -43,6 +43,7 @@ class Run:
         ranks: of each cell; those of a lower one start first.
         data: data set name -> data, for all cells.
         store: where results go; it exists.
+        before: attempts that are no answer, for they were there before the run.
         provenance: of the rows.
         seconds: estimated wall seconds of a cell.
         progress: is told how cells end; entered already.
@@ -52,6 +53,7 @@ class Run:
     ranks: Sequence[int]
     data: Mapping[str, ImageData | CrowdData]
     store: ResultStore
+    before: Mapping[str, str]
     provenance: Provenance
     seconds: Callable[[Cell], float]
     progress: Progress
@@ -90,7 +92,6 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     Raises:
         ResultsError: rows cannot be written.
     """
-    before = run.store.attempts()
     rank_of = dict(zip((cell.id for cell in run.cells), run.ranks, strict=True))
     left, errors = list(run.cells), {}
     level = n_lost = 0
@@ -109,7 +110,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
                 )
                 found = tuning.tune(shards, max_failures=int(level == LEVELS - 1))
                 errors |= found
-                left = without_new_attempt(run.store, run.cells, before)
+                left = without_new_attempt(run.store, run.cells, run.before)
                 unreachable = bool(left) and any(_UNREACHABLE in error for error in found.values())
                 lost = _newly_gone(gone, wait=unreachable)
                 gone |= lost
@@ -189,9 +190,7 @@ class _Tuning:
             data=self._data,
             location=self._run.store.absolute_location,
             provenance=self._run.provenance,
-            cpus=self._placement.cpus,
-            gpus=self._placement.gpus,
-            n_train_workers=self._placement.n_train_workers,
+            placement=self._placement,
             storage=self._run.store.location_of(TRAIN_FOLDER),
         )
         events = TrialEvents(self._run.progress)

@@ -22,6 +22,7 @@ from ray.exceptions import RayActorError
 from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
 from crowdml.shared_work import SharedWork
+from sweeps.estimates.placement import Placement
 from sweeps.parquet.provenance import Provenance
 from sweeps.parquet.store import ResultsError, ResultStore
 from sweeps.running.cell_worker import CellWorker
@@ -42,9 +43,7 @@ class Shared:
         data: data set -> reference to it, likewise; a machine holds it once.
         location: the results folder.
         provenance: of the run.
-        cpus: of one Ray Train worker.
-        gpus: of one Ray Train worker, by (data set, network).
-        n_train_workers: Ray Train workers a training cell; one means local mode.
+        placement: what a trial gets; one Ray Train worker means local mode.
         storage: where Ray Train keeps its own state; every machine must see it.
     """
 
@@ -52,9 +51,7 @@ class Shared:
     data: Mapping[str, Any]
     location: str
     provenance: Provenance
-    cpus: int
-    gpus: Mapping[tuple[str, str], float]
-    n_train_workers: int
+    placement: Placement
     storage: str
 
 
@@ -78,10 +75,10 @@ class ShardTrainable(tune.Trainable):
         """Take the next shard."""
         shard: Shard = ray.get(self._shared.shards[new_config["shard"]])
         self._todo = list(reversed(shard.cells))
-        if shard.trains and self._shared.n_train_workers == 1:
+        if shard.trains and self._shared.placement.n_train_workers == 1:
             import torch
 
-            torch.set_num_threads(max(1, self._shared.cpus))
+            torch.set_num_threads(max(1, self._shared.placement.cpus))
         return True
 
     def step(self) -> dict[str, Any]:
@@ -119,8 +116,8 @@ def _compute(
     """A cell's result, from this process or from Ray Train workers."""
     if cell.network is None:
         return attempt_cell(cell, data, shared=work)
-    gpus = shared.gpus.get((cell.dataset, cell.network), 0.0)
-    if shared.n_train_workers > 1:
+    gpus = shared.placement.gpus_of(cell)
+    if shared.placement.n_train_workers > 1:
         return _compute_distributed(cell, gpus, shared, keeps=checkpoints is not None)
     # Brings torch with it, which cells that train nothing do without.
     from ray.train.torch import TorchTrainer
@@ -136,7 +133,7 @@ def _compute(
 def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool) -> CellResult:
     from ray.train.torch import TorchTrainer
 
-    resources = {"CPU": float(shared.cpus), **({"GPU": gpus} if gpus else {})}
+    resources = {"CPU": float(shared.placement.cpus), **({"GPU": gpus} if gpus else {})}
     start = time.monotonic()
     trainer = TorchTrainer(
         _train_worker,
@@ -146,7 +143,7 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
             "location": shared.location if keeps else None,
         },
         scaling_config=train.ScalingConfig(
-            num_workers=shared.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
+            num_workers=shared.placement.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),
         run_config=train.RunConfig(
             name=f"{cell.id}-{time.time_ns()}",

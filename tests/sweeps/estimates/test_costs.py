@@ -131,7 +131,7 @@ def test_methods_of_several_networks_say_nothing_of_one() -> None:
 def test_a_probe_serves_where_no_similar_cell_is_known() -> None:
     probed = {("digits", "cnn_digits"): 1000.0}
     known = rows(timed(20, speed=500, **TRAINED))
-    costs = learn_costs(known, gpu=False, probed=probed)
+    costs = replace(learn_costs(known, gpu=False), probed=probed)
     assert costs.estimate(cell(**TRAINED)) == (20, "measured")
     seconds, source = costs.estimate(cell(method="bootstrapping", **TRAINED))
     assert source == "probe"

@@ -54,7 +54,7 @@ def test_the_estimate_from_a_probe_is_near_the_truth(probed: Probe, digits: dict
     """Within a factor of four: two cores are shared with whatever else runs."""
     from crowdml.experiment import run_cell
 
-    costs = learn_costs(TABLES["cells"].empty_table().to_pandas(), gpu=False, probed=probed.speeds)
+    costs = replace(learn_costs(TABLES["cells"].empty_table().to_pandas(), gpu=False), probed=probed.speeds)
     longer = trains(recipe=replace(RECIPE, epochs=10, milestones=()))
     seconds, source = costs.estimate(longer)
     assert source == "probe"

@@ -38,6 +38,7 @@ def run(tmp_path: Path) -> Run:
         ranks=[0] * len(CELLS),
         data={"digits": datasets.load("digits")},
         store=store,
+        before={},
         provenance=PROVENANCE,
         seconds=seconds,
         progress=Progress(Console(file=StringIO()), Tally(CELLS, store.read_cells(), CELLS, seconds, 2)),
