@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crowdml.aggregation.base import Aggregation
+from crowdml.labels import CrowdLabels
 from crowdml.learning.base import Learner, Task, supervise
 from crowdml.learning.course import Course
+from crowdml.methods import Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,13 @@ def learn_from(aggregation: Aggregation, task: Task, learner: Learner) -> JointR
     given = supervise(aggregation.posterior, task.n_classes, labels=aggregation.labels, device=task.device)
     model = learner.learn(course, given)
     return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+
+
+def carry_out(method: Method, crowd: CrowdLabels, task: Task) -> JointResult:
+    """The labels and the network of a whole method: its label source, and its learner where the source trains none."""
+    if method.source_is_joint:
+        return method.source.fit(crowd, task, method.learner)
+    return learn_from(method.source.fit(crowd), task, method.learner)
 
 
 class Trainings:

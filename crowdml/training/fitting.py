@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from crowdml import methods
-from crowdml.joint import JointResult, learn_from
+from crowdml.joint import JointResult, carry_out
 from crowdml.labels import CrowdLabels
 from crowdml.learning import parallel
 from crowdml.learning.base import Report, Task, ignore_report, ignore_tick
@@ -115,6 +115,4 @@ def fit_method(
         tick=watching.tick,
         checkpoints=watching.checkpoints,
     )
-    if method.source_is_joint:
-        return method.source.fit(crowd, task, method.learner)
-    return learn_from(method.source.fit(crowd), task, method.learner)
+    return carry_out(method, crowd, task)

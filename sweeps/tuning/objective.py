@@ -220,7 +220,7 @@ def _fitting(search: Search, cell: Cell, part: Data, given: CellCrowd) -> Fittin
 
 
 def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, watch: Watch, device: str) -> float:
-    from crowdml.joint import learn_from
+    from crowdml.joint import carry_out
     from crowdml.learning.evaluate import accuracies
     from crowdml.learning.task import make_task
 
@@ -242,11 +242,7 @@ def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, 
         truth=fitted.truth,
     )
     method = methods.resolve(cell.method, dict(cell.method_options))
-    if method.source_is_joint:
-        trained = method.source.fit(fitted.crowd, task, method.learner)
-    else:
-        trained = learn_from(method.source.fit(fitted.crowd), task, method.learner)
-    return accuracies(trained.model, task)["test_accuracy"]
+    return accuracies(carry_out(method, fitted.crowd, task).model, task)["test_accuracy"]
 
 
 def _given(cell: Cell, data: Data) -> tuple[CellCrowd, Any]:
