@@ -21,7 +21,7 @@ def labels_needed(curve: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
     """Accuracy (%) against labels an item, with a band of two standard errors, and where it is enough.
 
     Args:
-        curve: of `crowdml.planning.enough_labels`.
+        curve: of `crowdml.quality.label_planning.enough_labels`.
         margin: the fewest labels are marked whose accuracy is within this of the best.
     """
     from matplotlib.figure import Figure

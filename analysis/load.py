@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sweeps.parquet.schema import AXES
-from sweeps.parquet.store import ResultStore
+from sweeps.store.result_store import ResultStore
+from sweeps.store.schema import AXES
 
 PANEL_AXES = [
     "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
@@ -33,7 +33,7 @@ def load(results: str | Path) -> pd.DataFrame:
     Where a method's version changed, so that a folder holds results of the same axes from both, the newest counts.
 
     Raises:
-        sweeps.parquet.store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.store.result_store.ResultsError: not a results folder, or it cannot be read.
     """
     return with_names(ResultStore(results).read_cells())
 
@@ -76,7 +76,7 @@ def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """(title, its ok cells) for each combination of PANEL_AXES; the title says what tells it from the others.
 
     Where cells differ in the noise rate, and not in the number of workers or the missing rate, all rates are one panel.
-    Cells on crowds of real workers are in no panel: see `analysis.crowds`.
+    Cells on crowds of real workers are in no panel: see `analysis.real_crowds`.
     """
     ok = cells[(cells["status"] == "ok") & (cells["pattern"] != REAL)]
     for _, group in ok.groupby([axis for axis in PANEL_AXES if axis != "noise_rate"], dropna=False, sort=True):
@@ -121,7 +121,7 @@ def row_order(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def method_order(names: list[str]) -> list[str]:
     """Methods in the order of the registry, others after them by name."""
-    from crowdml.registry import REGISTRY
+    from crowdml.methods.registry import REGISTRY
 
     order = {name: place for place, name in enumerate(REGISTRY)}
     return sorted(names, key=lambda name: (order.get(name.partition(" ")[0], len(order)), name))

@@ -14,9 +14,11 @@ import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
-from analysis import published, published_networks, statistics
-from analysis.crowds import crowd_tables
+from analysis import statistics
 from analysis.load import load, load_curves, with_names
+from analysis.published import aggregation_tables as published
+from analysis.published import network_tables as published_networks
+from analysis.real_crowds import crowd_tables
 from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
 
 PAGE = "report.html"
@@ -29,8 +31,8 @@ class Report:
     Args:
         html: the page that holds everything.
         files: all files, the page included.
-        comparison: with LABNET's numbers, of `analysis.published.compare`.
-        networks: with those of the other papers, of `analysis.published_networks.compare_networks`.
+        comparison: with LABNET's numbers, of `analysis.published.aggregation_tables.compare`.
+        networks: with those of the other papers, of `analysis.published.network_tables.compare_networks`.
     """
 
     html: Path
@@ -69,7 +71,7 @@ def write_report(
         damaged: of ResultStore; "skip" leaves out what a damaged file held.
 
     Raises:
-        sweeps.parquet.store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.store.result_store.ResultsError: not a results folder, or it cannot be read.
     """
     from analysis.figures import figures
 

@@ -30,12 +30,12 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 
 from benchmarks.peers import PAIRS, run_ours, run_peer
 from crowdml.aggregation import DawidSkene
-from crowdml.aggregation.passes import expectation
-from crowdml.aggregation.threads import cut, n_threads, run_parts
+from crowdml.aggregation.inference.kernels import expectation
+from crowdml.aggregation.inference.threads import cut, n_threads, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.machine import describe_device, peak_memory_mb, reset_peak_memory
 from crowdml.noise import make_pattern, make_workers, simulate_crowd
 from crowdml.noise.assignment import Balanced
+from crowdml.support.device_info import describe_device, peak_memory_mb, reset_peak_memory
 
 OUT = Path(__file__).parent / "results" / "aggregation.csv"
 

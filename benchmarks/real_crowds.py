@@ -21,7 +21,7 @@ from rich.progress import track
 
 from benchmarks.peers import PAIRS, run_peer
 from crowdml import methods
-from crowdml.aggregation.base import TIED
+from crowdml.aggregation.aggregator import TIED
 from crowdml.datasets.crowds import crowd_names, load_crowd
 from crowdml.labels import CrowdLabels
 

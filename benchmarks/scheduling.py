@@ -33,12 +33,12 @@ from typing import Any
 from rich.console import Console
 
 from crowdml import datasets
-from crowdml.cell import Cell
-from crowdml.experiment import run_cell
-from crowdml.machine import describe_device
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.run_cell import run_cell
+from crowdml.support.device_info import describe_device
 from sweeps.grid.presets import grid_cells
-from sweeps.parquet.compaction import compact
-from sweeps.parquet.store import ResultStore
+from sweeps.store.compaction import compact
+from sweeps.store.result_store import ResultStore
 
 ROOT = Path(__file__).parents[1]
 OUT = Path(__file__).parent / "results" / "scheduling.json"

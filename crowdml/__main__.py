@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from crowdml.commands import aggregate, datasets, methods, plan, predict, simulate, train
-from crowdml.commands.options import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser
-from crowdml.names import check_name
+from crowdml.cli import list_datasets as datasets
+from crowdml.cli import list_methods as methods
+from crowdml.cli.labels import aggregate, plan, simulate
+from crowdml.cli.options import EXIT_BAD_INPUT, EXIT_INTERRUPTED, Parser
+from crowdml.cli.training import predict, train
+from crowdml.support.names import check_name
 
 COMMANDS = {
     "aggregate": aggregate,

@@ -28,8 +28,8 @@ from typing import Any, TypeVar
 import aiohttp
 from rich.console import Console
 
-from sweeps.commands.status import title
-from sweeps.parquet.store import ResultStore
+from crowdml.cli.sweeping.status import title
+from sweeps.store.result_store import ResultStore
 from sweeps.watching.live_view import view
 from sweeps.watching.run_files import RunState, live_runs
 

@@ -25,17 +25,17 @@ from torch import nn
 
 from crowdml import methods
 from crowdml.files import write_tables
-from crowdml.folders.decoding import TrainCrop
-from crowdml.folders.layouts import FolderItems
-from crowdml.folders.task import folder_task
 from crowdml.learning import parallel
-from crowdml.learning.base import Learner, Report, Task, ignore_report, supervise
-from crowdml.learning.course import Course
 from crowdml.learning.evaluate import predict_members
 from crowdml.learning.inputs import Inputs
+from crowdml.learning.learner import Learner, Report, Task, ignore_report, supervise
 from crowdml.learning.recipe import Recipe
-from crowdml.machine import describe_device
-from crowdml.names import check_name
+from crowdml.learning.trainings import Course
+from crowdml.support.device_info import describe_device
+from crowdml.support.names import check_name
+from crowdml.training.folders.decoding import TrainCrop
+from crowdml.training.folders.layouts import FolderItems
+from crowdml.training.folders.task import folder_task
 
 SETTINGS, SKIPPED, CURVES, METRICS = "settings.json", "skipped.json", "curves.jsonl", "metrics.json"
 CHECKPOINTS, WEIGHTS = "checkpoints", "weights.pt"

@@ -18,16 +18,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from crowdml.commands.options import named_values, plain_value
-from crowdml.folders import FolderItems, Layout, leave_out, read_layout, unreadable_images
-from crowdml.folders.decoding import TrainCrop
-from crowdml.folders.unreadable import Check
-from crowdml.learning.base import ignore_report
+from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from crowdml.cli.options import named_values, plain_value
+from crowdml.learning.learner import ignore_report
 from crowdml.learning.loop import TrainingDivergedError
 from crowdml.learning.recipe import Recipe
-from crowdml.names import check_name
-from sweeps import cluster as ray_cluster
-from sweeps.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from crowdml.support.names import check_name
+from crowdml.training.folders import FolderItems, Layout, leave_out, read_layout, unreadable_images
+from crowdml.training.folders.decoding import TrainCrop
+from crowdml.training.folders.unreadable import Check
+from sweeps.cluster import connect as ray_cluster
 from sweeps.folder_job import (
     CHECKPOINTS,
     CURVES,
@@ -39,7 +39,7 @@ from sweeps.folder_job import (
     replace_file,
     run_job,
 )
-from sweeps.parquet import provenance
+from sweeps.store import provenance
 
 EXIT_FAILED = 1
 # Fine-tuning of a pretrained backbone on about a million images, for a few epochs, as is usual on Clothing1M.

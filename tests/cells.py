@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from crowdml.aggregation import Aggregation, MajorityVote
-from crowdml.experiment import Cell, CellResult
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.result import CellResult
 from crowdml.labels import CrowdLabels
-from sweeps.parquet.provenance import Provenance
+from sweeps.store.provenance import Provenance
 
 PROVENANCE = Provenance(git_commit="abc", git_dirty=False, versions={"numpy": "2"}, fingerprints={"digits": "f00d"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.tuning.search import Search, make_search
 

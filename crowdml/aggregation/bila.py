@@ -15,9 +15,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.amortised import Batch, Encoder, Training, log_floored, train
-from crowdml.aggregation.base import Aggregation, check_prior, first_posterior
-from crowdml.aggregation.confusion import estimate_confusion, infer_posterior
+from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior
+from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 
 START_SMOOTHING = 0.1

@@ -13,11 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check_prior, first_posterior
-from crowdml.aggregation.confusion import FLOOR
-from crowdml.aggregation.threads import cut, run_parts
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, check_prior, first_posterior
+from crowdml.aggregation.inference.confusion import FLOOR
+from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma, entr
 
-from crowdml.aggregation import dirichlet
-from crowdml.aggregation.base import Aggregation, TieRule, check_positive, check_prior, first_posterior
-from crowdml.aggregation.confusion import given_counts, normalise_log
-from crowdml.aggregation.passes import expectation
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, check_prior, first_posterior
+from crowdml.aggregation.inference import dirichlet
+from crowdml.aggregation.inference.confusion import given_counts, normalise_log
+from crowdml.aggregation.inference.kernels import expectation
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Real, Space, Whole
+from crowdml.support.search_space import Real, Space, Whole
 
 Array = NDArray[np.float64]
 

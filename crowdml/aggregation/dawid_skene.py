@@ -13,11 +13,12 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior, quality_error
-from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_rows, one_hot
-from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior, quality_error
+from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
+from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]

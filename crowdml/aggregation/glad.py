@@ -14,10 +14,10 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, keep_gold
-from crowdml.aggregation.confusion import FLOOR, even_errors, given_counts
-from crowdml.aggregation.passes import LARGEST_PRODUCT
-from crowdml.aggregation.threads import cut, run_parts
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, keep_gold
+from crowdml.aggregation.inference.confusion import FLOOR, even_errors, given_counts
+from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
+from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

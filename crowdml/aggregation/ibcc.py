@@ -13,11 +13,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation import dirichlet
-from crowdml.aggregation.base import Aggregation, TieRule, check_positive, first_posterior
-from crowdml.aggregation.steps import NOTHING, Known, Tables, Workers, fit_em
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
+from crowdml.aggregation.inference import dirichlet
+from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Real, Space
+from crowdml.support.search_space import Real, Space
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, refuse
-from crowdml.aggregation.confusion import FLOOR
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, refuse
+from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.amortised import Batch, Encoder, Training, log_floored, train
-from crowdml.aggregation.base import Aggregation, check_prior, first_posterior, keep_gold
+from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior, keep_gold
+from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Real, Space
+from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import softmax
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, first_posterior
-from crowdml.aggregation.confusion import estimate_confusion, given_counts, infer_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior
+from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 

@@ -14,10 +14,10 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, refuse
-from crowdml.aggregation.confusion import FLOOR, even_errors, normalise_log
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, refuse
+from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Real, Space
+from crowdml.support.search_space import Real, Space
 
 Array = NDArray[np.float64]
 

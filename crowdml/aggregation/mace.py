@@ -13,11 +13,11 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma, gammaln
 
-from crowdml.aggregation.base import Aggregation, TieRule, beta_interval, check_prior, keep_gold
-from crowdml.aggregation.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
-from crowdml.aggregation.threads import cut, run_parts
+from crowdml.aggregation.aggregator import Aggregation, TieRule, beta_interval, check_prior, keep_gold
+from crowdml.aggregation.inference.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
+from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.base import Aggregation, TieRule, agreement, break_ties, check_prior, vote_shares
-from crowdml.aggregation.confusion import one_hot
+from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, check_prior, vote_shares
+from crowdml.aggregation.inference.confusion import one_hot
 from crowdml.labels import CrowdLabels
 
 

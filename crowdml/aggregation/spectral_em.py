@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from crowdml.aggregation.base import Aggregation, agreement, first_posterior, vote_shares
-from crowdml.aggregation.confusion import given_counts, infer_posterior, normalise_rows, one_hot
+from crowdml.aggregation.aggregator import Aggregation, agreement, first_posterior, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Array = NDArray[np.float64]
 Grouping = Literal["dealt", "index"]

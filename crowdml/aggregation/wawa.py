@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.base import TIED, Aggregation, TieRule, check_prior, keep_gold, vote_shares
+from crowdml.aggregation.aggregator import TIED, Aggregation, TieRule, check_prior, keep_gold, vote_shares
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

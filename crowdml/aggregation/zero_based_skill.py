@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.base import Aggregation, TieRule, check_prior, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, vote_shares
 from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Real, Space, Whole
+from crowdml.support.search_space import Real, Space, Whole
 
 AT_REST = 1e-12
 """A step of the skills that is no more than this is rounding: the labels stay as they are from here on."""

@@ -1,10 +1,10 @@
 """Data sets by name: images with their true classes, and crowds of real workers."""
 
-from crowdml.datasets.base import ImageData, TrainTest, channel_statistics, fingerprint, stratified_order
 from crowdml.datasets.catalogue import Description, describe, load
 from crowdml.datasets.crowd_inputs import crowd_names_with_inputs
 from crowdml.datasets.crowd_sources import CrowdSource
 from crowdml.datasets.crowds import CrowdData, crowd_names, crowd_source, load_crowd
+from crowdml.datasets.data import ImageData, TrainTest, channel_statistics, fingerprint, stratified_order
 from crowdml.datasets.download import DatasetMissingError
 from crowdml.datasets.images import (
     class_names,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from crowdml.datasets import crowds, images
-from crowdml.datasets.base import ImageData
 from crowdml.datasets.crowds import CrowdData
-from crowdml.names import check_name
+from crowdml.datasets.data import ImageData
+from crowdml.support.names import check_name
 
 Kind = Literal["images", "labels", "crowd"]
 

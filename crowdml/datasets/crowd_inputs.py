@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from crowdml.datasets.base import TrainTest
+from crowdml.datasets.data import TrainTest
 from crowdml.datasets.download import DatasetMissingError
 from crowdml.datasets.images import load_images
 from crowdml.labels import CrowdLabels

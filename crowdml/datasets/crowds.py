@@ -13,13 +13,13 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.datasets.base import TrainTest
 from crowdml.datasets.crowd_files import as_kept, read_crowd
 from crowdml.datasets.crowd_inputs import crowd_names_with_inputs, read_inputs
 from crowdml.datasets.crowd_sources import SOURCES, CrowdSource
+from crowdml.datasets.data import TrainTest
 from crowdml.datasets.download import ROOT_VARIABLE, DatasetMissingError, data_root, fetch
 from crowdml.labels import CrowdLabels
-from crowdml.names import check_name
+from crowdml.support.names import check_name
 
 
 @dataclass(frozen=True, eq=False)

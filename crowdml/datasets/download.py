@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.datasets.torchvision_import import import_torchvision
+from crowdml.support.torchvision_import import import_torchvision
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (n_items, channels, height, width) and their classes (n_items,)."""

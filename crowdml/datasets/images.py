@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crowdml.datasets.base import ImageData, stratified_order
 from crowdml.datasets.cifar100_classes import CIFAR100_FINE
+from crowdml.datasets.data import ImageData, stratified_order
 from crowdml.datasets.download import Part, TorchvisionFiles, read_torchvision
-from crowdml.names import check_name
+from crowdml.support.names import check_name
 
 _SPLIT_SEED = 0
 """Of the digits: fixed, for another split would be another data set."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crowdml.files.faults import FileError
 from crowdml.files.formats import Progress, batches, ending, parts, place
-from crowdml.known import lookup, with_gold, with_history
+from crowdml.files.gold_and_history import lookup, with_gold, with_history
 from crowdml.labels import CrowdLabels, Repeats
 
 _NOT_A_VALUE = ("", "nan", "NaN")

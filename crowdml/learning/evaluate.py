@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.learning import parallel
-from crowdml.learning.base import Task
 from crowdml.learning.inputs import Inputs
+from crowdml.learning.learner import Task
 from crowdml.learning.recipe import Recipe
 
 

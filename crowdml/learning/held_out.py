@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crowdml.datasets.base import stratified_order
+from crowdml.datasets.data import stratified_order
 
 
 def hold_out(items: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

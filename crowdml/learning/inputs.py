@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crowdml.datasets.base import channel_statistics
+from crowdml.datasets.data import channel_statistics
 from crowdml.learning.augment import augment
 from crowdml.learning.recipe import InputForm
 from crowdml.learning.whiten import whiten

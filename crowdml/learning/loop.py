@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.learning import parallel
-from crowdml.learning.base import Batch, Epoch, Learner, Supervision, Task, Terms, seed_of
 from crowdml.learning.checkpoint import Checkpoint, CheckpointMismatchError, copy_of
 from crowdml.learning.evaluate import accuracies, autocast
 from crowdml.learning.held_out import hold_out
+from crowdml.learning.learner import Batch, Epoch, Learner, Supervision, Task, Terms, seed_of
 from crowdml.learning.optimise import Schedule, make_optimizer
 from crowdml.learning.step_log import StepLog
 

@@ -6,9 +6,6 @@ nothing.  All processes draw the same order of the items, and each takes its sha
 
 from __future__ import annotations
 
-import os
-
-import torch
 from torch import Tensor, distributed, nn
 
 
@@ -20,13 +17,6 @@ def world_size() -> int:
 def rank() -> int:
     """Number of this process among them."""
     return distributed.get_rank() if _active() else 0
-
-
-def default_device() -> str:
-    """The GPU of this process, or the CPU."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def wrap(module: nn.Module) -> nn.Module:

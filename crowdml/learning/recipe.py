@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, get_args
 
-from crowdml.search_space import Choice, Either, Real, Space, Whole
+from crowdml.support.search_space import Choice, Either, Real, Space, Whole
 
 Optimizer = Literal["sgd", "adam", "adamw", "radam"]
 Schedule = Literal["step", "linear", "cosine", "one_cycle"]

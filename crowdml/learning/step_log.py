@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from crowdml.learning import parallel
-from crowdml.learning.base import Terms
+from crowdml.learning.learner import Terms
 
 
 class StepLog:

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from crowdml.datasets import TrainTest
-from crowdml.learning import parallel
-from crowdml.learning.base import Report, Task, ignore_report, ignore_tick
 from crowdml.learning.inputs import InMemory, in_memory
+from crowdml.learning.learner import Report, Task, ignore_report, ignore_tick
 from crowdml.learning.recipe import InputForm, Recipe
 from crowdml.networks import build_network
+from crowdml.support.torch_device import default_device
 
 
 def prepare_inputs(data: TrainTest, form: InputForm, device: str = "auto") -> tuple[InMemory, InMemory | None]:
@@ -29,7 +29,7 @@ def prepare_inputs(data: TrainTest, form: InputForm, device: str = "auto") -> tu
     Raises:
         ValueError: features that are not finite or not to be brought into that form.
     """
-    place = torch.device(parallel.default_device() if device == "auto" else device)
+    place = torch.device(default_device() if device == "auto" else device)
     return in_memory(data.train, data.test, form, place)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crowdml.names import check_name
+from crowdml.support.names import check_name
 
 if TYPE_CHECKING:
     from torch import nn

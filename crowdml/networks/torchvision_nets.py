@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from crowdml.datasets.torchvision_import import import_torchvision
 from crowdml.networks.layers import check_size
+from crowdml.support.torchvision_import import import_torchvision
 
 # The least height and width that every layer can work on; torchvision's AlexNet fails below it, its residual networks
 # would go on with convolutions that see nothing but padding.

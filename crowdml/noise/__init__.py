@@ -3,7 +3,7 @@
 from crowdml.noise.assignment import ASSIGNMENTS, Assignment, make_assignment
 from crowdml.noise.missing import MISSING_RULES, remove_labels
 from crowdml.noise.patterns import PATTERNS, NoisePattern, make_pattern
-from crowdml.noise.simulate import simulate_crowd
+from crowdml.noise.simulation import simulate_crowd
 from crowdml.noise.workers import WORKER_MODELS, Workers, make_worker_model, make_workers
 
 __all__ = [

@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from crowdml.names import check_name
 from crowdml.noise.counter_random import uniform
+from crowdml.support.names import check_name
 
 Asked = NDArray[np.int32]
 """(n_items, labels an item) different workers in each row."""

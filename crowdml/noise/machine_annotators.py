@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
-from crowdml.names import check_name
 from crowdml.noise.assignment import Assignment
 from crowdml.noise.counter_random import make_key
 from crowdml.noise.machine_classifiers import (
@@ -32,6 +31,7 @@ from crowdml.noise.machine_classifiers import (
     learn_svm,
 )
 from crowdml.noise.missing import MissingRule, remove_labels
+from crowdml.support.names import check_name
 
 _FEW = (100, 200, 300, 400)
 """How many images an annotator learns from, evenly drawn, unless the roster says it."""

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.names import check_name
 from crowdml.noise.class_pairs import ASYMMETRIC_PAIRS, FLIP_PAIRS
 from crowdml.noise.mapped import Flip, Pair, Permutation
 from crowdml.noise.spread import Bimodal, ItemDifficulty, RandomSimplex, Uniform
+from crowdml.support.names import check_name
 
 
 class NoisePattern(Protocol):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crowdml.noise.base import Matrices, Workers
 from crowdml.noise.patterns import NoisePattern
+from crowdml.noise.worker_model import Matrices, Workers
 
 _BARELY = 1e-4
 """By how much the uninformed annotators of a separable and uniform crowd favour the true class."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from crowdml.names import check_name
-from crowdml.noise.base import Matrices, WorkerModel, Workers
 from crowdml.noise.patterns import NoisePattern, with_rate
 from crowdml.noise.separable import DiagonallyDominant, RandomMatrices, SeparableRandom, SeparableUniform
+from crowdml.noise.worker_model import Matrices, WorkerModel, Workers
+from crowdml.support.names import check_name
 
 
 @dataclass(frozen=True)

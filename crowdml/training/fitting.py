@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from crowdml import methods
-from crowdml.joint import JointResult, carry_out
+from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning import parallel
-from crowdml.learning.base import Report, Task, ignore_report, ignore_tick
 from crowdml.learning.inputs import Inputs
+from crowdml.learning.learner import Report, Task, ignore_report, ignore_tick
 from crowdml.learning.recipe import Recipe
+from crowdml.methods.carry_out import carry_out
 from crowdml.networks import build_network
 from crowdml.networks.pretrained import load_backbone
+from crowdml.support.torch_device import default_device
 from crowdml.training.items import Items
 from crowdml.training.preparation import Preparation
 
@@ -58,7 +59,7 @@ def usable_device(name: str) -> torch.device:
     Raises:
         ValueError: torch cannot use it.
     """
-    chosen = parallel.default_device() if name == "auto" else name
+    chosen = default_device() if name == "auto" else name
     try:
         device = torch.device(chosen)
         torch.zeros(1, device=device)

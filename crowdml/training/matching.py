@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crowdml.folders.layouts import SUFFIXES
-from crowdml.known import class_names, item_names, lookup, worker_names
+from crowdml.files.gold_and_history import class_names, item_names, lookup, worker_names
 from crowdml.labels import CrowdLabels
+from crowdml.training.folders.layouts import SUFFIXES
 from crowdml.training.items import Items, digest, some
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from crowdml.folders.streaming import Streamed
 from crowdml.learning.inputs import InMemory, Inputs, scaling
 from crowdml.learning.recipe import InputForm
+from crowdml.training.folders.streaming import Streamed
 from crowdml.training.items import Items
 
 

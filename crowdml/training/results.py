@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crowdml.aggregation.base import Aggregation
-from crowdml.frames import confusion_frame, consensus_frame, workers_frame
+from crowdml.aggregation.aggregator import Aggregation
+from crowdml.files.frames import confusion_frame, consensus_frame, workers_frame
 from crowdml.labels import CrowdLabels
 
 MOST_CONFUSION_ROWS = 5_000_000

@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from crowdml import methods
-from crowdml.cell import MACHINES, Cell
 from crowdml.datasets import crowd_names, crowd_source, n_classes, n_train_items
+from crowdml.experiment.cell import MACHINES, Cell
 from crowdml.learning.recipe import Recipe
 from crowdml.noise import make_assignment
 from sweeps.estimates.devices import is_gpu

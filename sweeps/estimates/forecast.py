@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from sweeps.estimates.costs import CostModel, Source
 from sweeps.estimates.placement import Placement
 

@@ -14,7 +14,7 @@ import pandas as pd
 from rich.console import Console
 
 from crowdml import datasets
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from sweeps.estimates.costs import CostModel, Kind, Speeds
 from sweeps.estimates.devices import share_of_gpu
 from sweeps.estimates.placement import Placement, fixed_placement

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crowdml.experiment import Cell
+from crowdml.experiment.cell import Cell
 from sweeps.estimates.costs import Kind
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from crowdml.cell import REAL, Cell
 from crowdml.datasets import CrowdData, ImageData, stratified_order
-from crowdml.datasets.base import TrainTest
-from crowdml.experiment import CellResult, run_cell
+from crowdml.datasets.data import TrainTest
+from crowdml.experiment.cell import REAL, Cell
+from crowdml.experiment.result import CellResult
+from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
 from sweeps.estimates.costs import Kind, networks_at_once
 from sweeps.estimates.devices import is_gpu

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from crowdml import methods
-from crowdml.cell import MACHINES, REAL, Cell
+from crowdml.experiment.cell import MACHINES, REAL, Cell
 from crowdml.noise import make_pattern
 from sweeps.grid.grids import Block
 from sweeps.grid.toml_values import Place, TomlError

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from crowdml.names import UnknownNameError, check_name
-from sweeps.parquet.schema import AXES, TEXT
+from crowdml.support.names import UnknownNameError, check_name
+from sweeps.store.schema import AXES, TEXT
 
 MAX_DEPTH = 50
 

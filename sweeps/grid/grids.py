@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from crowdml.cell import Cell
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, n_train_items, names
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from crowdml.names import check_name
+from crowdml.support.names import check_name
 
 
 @dataclass(frozen=True, kw_only=True)

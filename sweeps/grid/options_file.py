@@ -22,7 +22,7 @@ from typing import Any
 
 from crowdml import methods
 from crowdml.learning.recipe import Recipe
-from crowdml.names import check_name
+from crowdml.support.names import check_name
 from sweeps.grid.grids import TRAINING, with_changes
 from sweeps.grid.toml_lines import line_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-from crowdml.cell import REAL
+from crowdml.experiment.cell import REAL
 from crowdml.learning.recipe import Recipe
-from crowdml.registry import REGISTRY
+from crowdml.methods.registry import REGISTRY
 from sweeps.grid.grids import Block, Preset
 
 # One label an item, as all but the crowd papers have it.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from crowdml.cell import REAL, Cell
 from crowdml.datasets import crowd_names, crowd_source
-from crowdml.names import check_name
-from crowdml.registry import REGISTRY
+from crowdml.experiment.cell import REAL, Cell
+from crowdml.methods.registry import REGISTRY
+from crowdml.support.names import check_name
 from sweeps.grid.grids import Block, Preset
 from sweeps.grid.paper_presets import PAPER_PRESETS
 

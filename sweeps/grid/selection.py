@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from crowdml.cell import Cell
-from crowdml.names import UnknownNameError, check_name
+from crowdml.experiment.cell import Cell
+from crowdml.support.names import UnknownNameError, check_name
 from sweeps.grid.expressions import SelectionError, axes_of, holds, parse
-from sweeps.parquet.schema import AXES, REAL, TEXT, WHOLE
+from sweeps.store.schema import AXES, REAL, TEXT, WHOLE
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:

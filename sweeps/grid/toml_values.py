@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from crowdml.names import UnknownNameError, check_name
+from crowdml.support.names import UnknownNameError, check_name
 
 Place = tuple[str | int, ...]
 

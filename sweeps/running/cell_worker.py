@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crowdml.datasets import CrowdData, ImageData
-from crowdml.experiment import Cell, CellResult, attempt_cell
-from crowdml.shared_work import SharedWork
-from sweeps.parquet.provenance import Provenance
-from sweeps.parquet.scrubbing import scrub
-from sweeps.parquet.store import ResultsError, ResultStore
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.result import CellResult
+from crowdml.experiment.run_cell import attempt_cell
+from crowdml.experiment.shared_work import SharedWork
 from sweeps.running.checkpoints import WORTHWHILE_SECONDS, checkpoints_of, discard_checkpoints
 from sweeps.running.shards import Timed
+from sweeps.store.provenance import Provenance
+from sweeps.store.result_store import ResultsError, ResultStore
+from sweeps.store.scrubbing import scrub
 from sweeps.watching.tally import Outcome
 
 FLUSH_SECONDS = 2.0

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from crowdml.experiment import CURVES
-from sweeps.parquet.locations import is_local, locate, put
-from sweeps.parquet.store import ResultStore
+from crowdml.experiment.run_cell import CURVES
+from sweeps.store.locations import is_local, locate, put
+from sweeps.store.result_store import ResultStore
 
 FOLDER = "checkpoints"
 SEND_SECONDS = 30.0

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from crowdml.datasets import CrowdData, ImageData
-from crowdml.experiment import Cell, failed
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.result import failed
 from sweeps.estimates.placement import Placement
-from sweeps.parquet.provenance import Provenance
-from sweeps.parquet.scrubbing import scrub
-from sweeps.parquet.store import ResultsError, ResultStore
 from sweeps.running.cell_worker import CellWorker
 from sweeps.running.shards import MAX_SECONDS, Shard, pack
 from sweeps.running.taking_turns import without_new_attempt
+from sweeps.store.provenance import Provenance
+from sweeps.store.result_store import ResultsError, ResultStore
+from sweeps.store.scrubbing import scrub
 from sweeps.watching.progress import Progress
 from sweeps.watching.tally import Outcome
 

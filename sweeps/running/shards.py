@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from crowdml.experiment import Cell
+from crowdml.experiment.cell import Cell
 
 # A trial costs some 30 ms.  The first shards are long, which keeps trials few and shared work together; the last ones
 # are short, so that no process works long after the others have nothing left.

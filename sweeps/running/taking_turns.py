@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console
 
-from crowdml.cell import Cell
-from sweeps.parquet.store import ResultStore
+from crowdml.experiment.cell import Cell
+from sweeps.store.result_store import ResultStore
 from sweeps.watching.progress import Progress
 from sweeps.watching.run_record import RunRecord, leave_to_others
 from sweeps.watching.tally import Outcome

@@ -20,14 +20,16 @@ from ray import train, tune
 from ray.exceptions import RayActorError
 
 from crowdml.datasets import CrowdData, ImageData
-from crowdml.experiment import Cell, CellResult, attempt_cell, failed, run_cell
-from crowdml.shared_work import SharedWork
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.result import CellResult, failed
+from crowdml.experiment.run_cell import attempt_cell, run_cell
+from crowdml.experiment.shared_work import SharedWork
 from sweeps.estimates.placement import Placement
-from sweeps.parquet.provenance import Provenance
-from sweeps.parquet.store import ResultsError, ResultStore
 from sweeps.running.cell_worker import CellWorker
 from sweeps.running.checkpoints import checkpoints_of
 from sweeps.running.shards import Shard
+from sweeps.store.provenance import Provenance
+from sweeps.store.result_store import ResultsError, ResultStore
 
 MAX_WORKER_FAILURES = 2
 """How often the Ray Train workers of a cell are started again.  Where one is lost, Ray often learns first that another

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from crowdml.search_space import Value
+from crowdml.support.search_space import Value
 from sweeps.tuning.objective import Data, accuracy_on_test
 from sweeps.tuning.study import SharedStudy
 

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from crowdml import methods
 from crowdml.aggregation import MajorityVote
-from crowdml.aggregation.base import fractional_error
-from crowdml.cell import Cell
-from crowdml.cell_crowd import CellCrowd, cell_crowd
+from crowdml.aggregation.aggregator import fractional_error
 from crowdml.datasets import CrowdData, ImageData, stratified_order
-from crowdml.datasets.base import TrainTest
-from crowdml.experiment import run_cell
+from crowdml.datasets.data import TrainTest
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd import CellCrowd, cell_crowd
+from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
-from crowdml.search_space import Value
+from crowdml.support.search_space import Value
 from sweeps.tuning.search import Search
 
 Data = ImageData | CrowdData
@@ -220,9 +220,9 @@ def _fitting(search: Search, cell: Cell, part: Data, given: CellCrowd) -> Fittin
 
 
 def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, watch: Watch, device: str) -> float:
-    from crowdml.joint import carry_out
     from crowdml.learning.evaluate import accuracies
     from crowdml.learning.task import make_task
+    from crowdml.methods.carry_out import carry_out
 
     def report(step: int, metric: str, value: float) -> None:
         if metric == "test_accuracy":  # of the items held out, which stand in the test items' place

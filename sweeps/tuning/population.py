@@ -24,18 +24,18 @@ from ray.tune.schedulers import PopulationBasedTraining
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from crowdml import methods
-from crowdml.aggregation.base import vote_shares
-from crowdml.learning.base import Learner, Supervision, Task, supervise
+from crowdml.aggregation.aggregator import vote_shares
 from crowdml.learning.checkpoint import Checkpoint
 from crowdml.learning.evaluate import accuracies
+from crowdml.learning.learner import Learner, Supervision, Task, supervise
 from crowdml.learning.loop import train
 from crowdml.learning.optimise import make_optimizer
 from crowdml.learning.task import make_task
-from crowdml.method_space import method_space
-from crowdml.search_space import Either, Real, Value
+from crowdml.methods.search_spaces import method_space
+from crowdml.support.search_space import Either, Real, Value
 from sweeps.tuning.objective import Data, Fitting, fitting
-from sweeps.tuning.progress import TuningProgress
 from sweeps.tuning.search import OF_RECIPE, Search
+from sweeps.tuning.search_progress import TuningProgress
 from sweeps.tuning.study import BY_SEED, COURSE, ERROR, POINT, TOOK, SharedStudy
 
 N_SEGMENTS = 10

@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from crowdml.search_space import Real, Space, Value, Whole
+from crowdml.support.search_space import Real, Space, Value, Whole
 
 Sampler = Literal["tpe", "cmaes", "random"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from crowdml import methods
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from crowdml.method_space import method_defaults, method_space
-from crowdml.search_space import Space, Value, check_in
+from crowdml.methods.search_spaces import method_defaults, method_space
+from crowdml.support.search_space import Space, Value, check_in
 from sweeps.grid.grids import with_changes
 
 Objective = Literal["noisy_validation", "clean_validation"]

@@ -20,7 +20,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from crowdml.search_space import Value
+from crowdml.support.search_space import Value
 from sweeps.tuning.samplers import Sampler, make_sampler
 from sweeps.tuning.search import Search
 from sweeps.tuning.storage import open_storage

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from itertools import islice
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from sweeps.watching.snapshot import Best
 
 PANEL = tuple(item.name for item in fields(Cell) if item.name not in ("method", "method_options", "seed"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 
 # Seconds of belief in the estimates, which keep the first cells from swinging the figure.
 _BELIEF_SECONDS = 10.0

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.parquet.schema import AXES as COLUMNS
-from sweeps.parquet.schema import WHOLE
+from sweeps.store.schema import AXES as COLUMNS
+from sweeps.store.schema import WHOLE
 from sweeps.watching.best_methods import NAMING, NOTHING, PANEL, choose, method_name, panel_name, text_of
 from sweeps.watching.snapshot import Best, Count, LastError, Snapshot
 from sweeps.watching.tally import AXES, FOLLOWS, N_BEST, N_ERRORS, last_line

@@ -20,10 +20,10 @@ from typing import Any
 
 from pyarrow import fs
 
-from sweeps.parquet.locations import locate, put
-from sweeps.parquet.parts import ResultsError
-from sweeps.parquet.scrubbing import scrub
-from sweeps.parquet.store import ResultStore
+from sweeps.store.locations import locate, put
+from sweeps.store.parts import ResultsError
+from sweeps.store.result_store import ResultStore
+from sweeps.store.scrubbing import scrub
 from sweeps.watching.processes import Process, is_running
 from sweeps.watching.snapshot import Snapshot
 

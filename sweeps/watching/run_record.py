@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from crowdml.cell import Cell
-from sweeps.parquet.parts import ResultsError
-from sweeps.parquet.scrubbing import scrub
-from sweeps.parquet.store import ResultStore
+from crowdml.experiment.cell import Cell
+from sweeps.store.parts import ResultsError
+from sweeps.store.result_store import ResultStore
+from sweeps.store.scrubbing import scrub
 from sweeps.watching.processes import this_process
 from sweeps.watching.run_files import RunState, Watcher, read_claims, write_claims, write_state
 from sweeps.watching.snapshot import Snapshot

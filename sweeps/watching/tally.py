@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from sweeps.watching.best_methods import BestMethods, text_of
 from sweeps.watching.eta import WorkLeft
 from sweeps.watching.snapshot import Count, LastError, Snapshot

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from crowdml.experiment import CellResult, failed
-from sweeps.parquet.store import ResultStore
+from crowdml.experiment.result import CellResult, failed
+from sweeps.store.result_store import ResultStore
 from tests.cells import PROVENANCE, cell
 
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from analysis.__main__ import main
 from analysis.report import write_report
+from crowdml.cli.sweeping.analyze import main
 from tests.analysis.frames import broken, folder, ok, two_methods
 
 
@@ -50,7 +50,7 @@ def test_bad_folders_get_one_line_and_exit_code_2(tmp_path: Path, capsys) -> Non
 def test_analysis_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
     location = two_methods(tmp_path / "r")
     code = (
-        f"import sys; from analysis.__main__ import main; main([{str(location)!r}]); "
+        f"import sys; from crowdml.cli.sweeping.analyze import main; main([{str(location)!r}]); "
         "sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import datetime, tzinfo
 
-from sweeps import full_grid
+from crowdml.cli.sweeping import sweep as full_grid
 
 DAY = 86_400.0
 JUMP_AFTER_SECONDS = 4.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweeps.parquet.schema import PROVENANCE, TABLES
-from sweeps.parquet.store import MARKER, ResultStore
+from sweeps.store.result_store import MARKER, ResultStore
+from sweeps.store.schema import PROVENANCE, TABLES
 
 TIMINGS = ["seconds", "seconds_simulate", "seconds_aggregate", "seconds_learn", "images_per_second", "peak_memory_mb"]
 OF_THE_RUN = [name for name in PROVENANCE if name != "data_fingerprint"]

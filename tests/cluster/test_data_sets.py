@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crowdml import datasets
-from sweeps.cluster import join
+from sweeps.cluster.connect import join
 from tests.cluster.nodes import Command, ray_nodes, wait_until
 from tests.cluster.results import n_attempts
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.parquet.store import ResultStore
+from sweeps.store.result_store import ResultStore
 from tests.cluster.nodes import Command, wait_until
 from tests.cluster.results import assert_complete, assert_same, n_attempts
 

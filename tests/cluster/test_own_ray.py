@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.parquet.store import ResultStore
+from sweeps.store.result_store import ResultStore
 from tests.cluster.leaky import MARK, SECRETS
 from tests.cluster.nodes import Command, wait_until
 from tests.cluster.processes import below, is_loopback, listens_on, words

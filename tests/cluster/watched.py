@@ -32,7 +32,8 @@ def epochs(notes: Path) -> list[int]:
 
 
 def _watch() -> None:
-    from crowdml.learning import course, loop, parallel
+    from crowdml.learning import loop, parallel
+    from crowdml.learning import trainings as course
 
     if isinstance(course.Checkpoint, partial):
         return

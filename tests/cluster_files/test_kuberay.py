@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from sweeps.command_line import parser
+from crowdml.cli.sweeping.sweep_options import parser
 from tests.cluster_files.files import KUBERAY, REPOSITORY, Change, Config, load, pins
 from tests.cluster_files.rayjob_schema import RAYJOB
 

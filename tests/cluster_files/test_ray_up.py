@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sweeps.parquet.store import ResultStore
+from sweeps.store.result_store import ResultStore
 from tests.cluster_files.files import ON_PREMISE, REPOSITORY, git
 from tests.cluster_files.hosts import HOME, Host, hosts, why_not
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from analysis.load import load
-from analysis.published import compare
-from sweeps import full_grid
+from analysis.published.aggregation_tables import compare
+from crowdml.cli.sweeping import sweep as full_grid
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crowdml.cell import Cell
 from crowdml.datasets import CrowdData, ImageData, load_crowd, load_images
-from crowdml.experiment import run_cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.run_cell import run_cell
 from crowdml.learning.recipe import Recipe
 from sweeps.grid.grids import TRAINING
 from sweeps.grid.presets import PRESETS

@@ -15,7 +15,7 @@ import torch
 
 from crowdml.learning.checkpoint import Checkpoint
 from sweeps import folder_job, folder_training
-from tests.folders.pictures import clothing1m, cut_short, imagenet, paint
+from tests.crowdml.training.folders.pictures import clothing1m, cut_short, imagenet, paint
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["--network", "lenet", "--side", "16", "--epochs", "3", "--batch-size", "10", "--lr", "0.001"]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
-from crowdml.learning.base import Batch, Epoch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
 from crowdml.learning.evaluate import predict_proba
-from crowdml.search_space import Choice, Real, Space
+from crowdml.learning.learner import Batch, Epoch, Supervision, Task, Terms
+from crowdml.support.search_space import Choice, Real, Space
 
 CountedBy = Literal["posterior", "network"]
 

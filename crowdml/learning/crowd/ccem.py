@@ -7,12 +7,12 @@ from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
+from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import count_confusion
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Space
+from crowdml.support.search_space import Choice, Space
 
 Init = Literal["identity", "votes"]
 

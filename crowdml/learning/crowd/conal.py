@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.course import Course
-from crowdml.learning.crowd.base import CrowdLearner
-from crowdml.learning.crowd.passes import inputs_of
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
+from crowdml.learning.crowd.training_inputs import inputs_of
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Real, Space, Whole
+from crowdml.learning.trainings import Course
+from crowdml.support.search_space import Real, Space, Whole
 
 _HIDDEN = 128
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.matrices import diagonal
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Space
+from crowdml.support.search_space import Choice, Space
 
 Form = Literal["MW", "VW", "VW+B"]
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
-from crowdml.learning.base import Batch, Learner, Supervision, Task, Terms
-from crowdml.learning.course import Course
-from crowdml.learning.crowd.base import CrowdLearner
-from crowdml.learning.crowd.passes import inputs_of
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
+from crowdml.learning.crowd.training_inputs import inputs_of
+from crowdml.learning.learner import Batch, Learner, Supervision, Task, Terms
+from crowdml.learning.trainings import Course
 from crowdml.networks.layers import initialise
 from crowdml.networks.split import split_last_linear
-from crowdml.search_space import Choice, Space, Whole
+from crowdml.support.search_space import Choice, Space, Whole
 
 Averaging = Literal["equal", "workers", "items"]
 

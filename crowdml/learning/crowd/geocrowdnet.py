@@ -8,13 +8,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.course import Course
-from crowdml.learning.crowd.base import annotation_nll
 from crowdml.learning.crowd.ccem import Ccem
+from crowdml.learning.crowd.crowd_learner import annotation_nll
 from crowdml.learning.crowd.matrices import WorkerMatrices, log_confusion
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Real, Space
+from crowdml.learning.trainings import Course
+from crowdml.support.search_space import Choice, Real, Space
 
 Volume = Literal["F", "W"]
 

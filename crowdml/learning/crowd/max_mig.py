@@ -8,11 +8,11 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, vote_confusion
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Space
+from crowdml.support.search_space import Choice, Space
 
 ClassPrior = Literal["majority", "uniform", "learned"]
 

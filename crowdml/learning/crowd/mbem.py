@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.base import Batch, Supervision, Terms
-from crowdml.learning.course import Course
-from crowdml.learning.crowd.base import CrowdLearner
+from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
+from crowdml.learning.learner import Batch, Supervision, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Real, Space, Whole
+from crowdml.learning.trainings import Course
+from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
+from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Real, Space
+from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.learning.annotations import BatchAnnotations
-from crowdml.learning.base import Batch, Supervision, Task, Terms
-from crowdml.learning.crowd.base import CrowdLearner, annotation_nll
+from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import vote_confusion
+from crowdml.learning.learner import Batch, Supervision, Task, Terms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Real, Space
 
 Variant = Literal["a", "b"]
 Transition = Literal["identity", "majority", "fixed"]

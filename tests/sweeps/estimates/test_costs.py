@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdml.experiment import CellResult
+from crowdml.experiment.result import CellResult
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates.costs import CostModel, learn_costs
 from sweeps.grid.grids import shorten
 from sweeps.grid.presets import grid_cells
-from sweeps.parquet.schema import AXES, MEASURES, TABLES, axis_values
-from sweeps.parquet.store import ResultStore
+from sweeps.store.result_store import ResultStore
+from sweeps.store.schema import AXES, MEASURES, TABLES, axis_values
 from tests.cells import PROVENANCE, cell, result
 
 RECIPE = Recipe(epochs=10)

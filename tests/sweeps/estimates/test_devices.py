@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.machine import describe_device
+from crowdml.support.device_info import describe_device
 from sweeps.estimates.devices import CONTEXT_MB, MARGIN, is_gpu, share_of_gpu
 
 

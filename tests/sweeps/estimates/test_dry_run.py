@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates.costs import CostModel, Estimate
 from sweeps.estimates.dry_run import duration, print_forecast

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from crowdml.cell import Cell
+from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from sweeps.command_line import parser
 from sweeps.estimates import gpu_shares
 from sweeps.estimates.costs import learn_costs
 from sweeps.estimates.gpu_shares import Measured, measure, place
 from sweeps.estimates.probe import Probe, ProbedNetwork
-from sweeps.parquet.schema import TABLES
+from sweeps.store.schema import TABLES
 from tests.cells import cell
 
 KIND = ("digits", "cnn_digits")

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from crowdml.cell import Cell
+from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from sweeps.command_line import parser
 from sweeps.estimates.costs import Kind
 from sweeps.estimates.placement import Placement, count_slots, fixed_placement
 from tests.cells import cell

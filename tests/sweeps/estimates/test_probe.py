@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 
 from crowdml import datasets
-from crowdml.cell import Cell
-from crowdml.experiment import CellResult
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.result import CellResult
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates import probe as probe_module
 from sweeps.estimates.costs import learn_costs
 from sweeps.estimates.devices import share_of_gpu
 from sweeps.estimates.probe import Probe, announcement, gpu_memory_mb, known_gpu_peaks, networks_of, probe
-from sweeps.parquet.schema import TABLES
+from sweeps.store.schema import TABLES
 from tests.cells import cell
 
 RECIPE = Recipe(epochs=30, batch_size=64, lr=0.05, milestones=(10,))
@@ -52,7 +52,7 @@ def test_each_network_is_measured_once(probed: Probe) -> None:
 
 def test_the_estimate_from_a_probe_is_near_the_truth(probed: Probe, digits: dict[str, Any]) -> None:
     """Within a factor of four: two cores are shared with whatever else runs."""
-    from crowdml.experiment import run_cell
+    from crowdml.experiment.run_cell import run_cell
 
     costs = replace(learn_costs(TABLES["cells"].empty_table().to_pandas(), gpu=False), probed=probed.speeds)
     longer = trains(recipe=replace(RECIPE, epochs=10, milestones=()))

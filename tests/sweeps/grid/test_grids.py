@@ -4,7 +4,7 @@ import pytest
 
 from crowdml.datasets import crowd_names
 from crowdml.learning.recipe import Recipe
-from crowdml.registry import REGISTRY
+from crowdml.methods.registry import REGISTRY
 from sweeps.grid.grids import TRAINING, Block, Preset, shorten
 from sweeps.grid.presets import PRESETS, grid_cells
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdml.method_space import method_space
-from crowdml.registry import REGISTRY
-from crowdml.search_space import Choice
+from crowdml.methods.registry import REGISTRY
+from crowdml.methods.search_spaces import method_space
+from crowdml.support.search_space import Choice
 from sweeps.grid.grids import TRAINING, Block
 from sweeps.grid.options_file import MethodOptions, OptionsFileError, read_options, write_options
-from tests.test_search_space import values_of
+from tests.crowdml.support.test_search_space import values_of
 
 FOUND = MethodOptions(
     {"nnaqc": {"alpha": 0.25, "detach": True, "kappa": 1e-5}, "em+bootstrapping": {"learner.hard": True}},

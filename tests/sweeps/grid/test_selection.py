@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.grid.expressions import SelectionError
 from sweeps.grid.grids import Block
 from sweeps.grid.selection import order, select
-from sweeps.parquet.schema import AXES, axis_values
+from sweeps.store.schema import AXES, axis_values
 from tests.cells import cell
 
 REAL_CROWD = {"dataset": "labelme", "pattern": "real", "noise_rate": None, "n_workers": None}

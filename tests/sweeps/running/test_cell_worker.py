@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from crowdml import datasets
-from crowdml.experiment import CellResult, attempt_cell
+from crowdml.experiment.result import CellResult
+from crowdml.experiment.run_cell import attempt_cell
 from crowdml.learning.recipe import Recipe
-from sweeps.parquet.store import ResultsError, ResultStore
 from sweeps.running import cell_worker
 from sweeps.running.cell_worker import CellWorker
 from sweeps.running.checkpoints import FOLDER, WORTHWHILE_SECONDS
+from sweeps.store.result_store import ResultsError, ResultStore
 from tests.cells import PROVENANCE, cell
 
 CELLS = [cell(method=method, seed=seed) for seed in (0, 1) for method in ("mv", "tests.cells:Raises")]

@@ -10,12 +10,13 @@ import pytest
 from pyarrow import fs
 
 from crowdml import datasets
-from crowdml.experiment import CURVES, attempt_cell, run_cell
-from crowdml.learning import course, loop
+from crowdml.experiment.run_cell import CURVES, attempt_cell, run_cell
+from crowdml.learning import loop
+from crowdml.learning import trainings as course
 from crowdml.learning.recipe import Recipe
-from sweeps.parquet.store import ResultStore
 from sweeps.running import checkpoints
 from sweeps.running.checkpoints import FOLDER, checkpoints_of, discard_checkpoints
+from sweeps.store.result_store import ResultStore
 from tests.cells import cell
 
 CELL = "0123456789abcdef"

@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from crowdml import datasets
-from crowdml.experiment import Cell, attempt_cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.run_cell import attempt_cell
 from sweeps.estimates.placement import Placement
-from sweeps.parquet.store import ResultsError, ResultStore
 from sweeps.running import runner
 from sweeps.running.runner import LEVELS, MAX_NODES_LOST, NO_RESULT, Run, run_inline, run_on_ray
 from sweeps.running.shards import Shard
+from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.watching.progress import Progress
 from sweeps.watching.tally import Tally
 from tests.cells import PROVENANCE, cell

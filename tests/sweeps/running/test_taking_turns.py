@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from crowdml.cell import Cell
-from sweeps.parquet.store import ResultStore
+from crowdml.experiment.cell import Cell
 from sweeps.running import taking_turns
 from sweeps.running.taking_turns import compute_in_turn, without_new_attempt
+from sweeps.store.result_store import ResultStore
 from sweeps.watching.progress import Progress
 from sweeps.watching.run_record import announce
 from sweeps.watching.tally import Tally

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from crowdml import datasets, methods
 from crowdml.aggregation import MajorityVote
-from crowdml.cell_crowd import cell_crowd
 from crowdml.datasets import ImageData
-from crowdml.experiment import run_cell
+from crowdml.experiment.crowd import cell_crowd
+from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
 from sweeps.tuning.objective import (
     accuracy_on_test,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from crowdml.search_space import Value
+from crowdml.support.search_space import Value
 from sweeps.tuning import study as study_module
 from sweeps.tuning.storage import StudyError, open_storage, without_password
 from sweeps.tuning.study import (

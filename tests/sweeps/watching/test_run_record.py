@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from crowdml.cell import Cell
-from sweeps.parquet.store import ResultsError, ResultStore
+from crowdml.experiment.cell import Cell
+from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.watching import run_files, run_record
 from sweeps.watching.processes import Process, is_running, this_process
 from sweeps.watching.run_files import RunState, Watcher, all_runs, live_runs, write_claims, write_state
@@ -96,7 +96,7 @@ def test_a_killed_driver_is_dead_at_once_and_its_record_stays(store: ResultStore
     script = (
         "import sys, time\n"
         "from sweeps.watching.run_record import announce\n"
-        "from sweeps.parquet.store import ResultStore\n"
+        "from sweeps.store.result_store import ResultStore\n"
         "with announce(ResultStore(sys.argv[1]), 'a', 'c', []):\n"
         "    print('announced', flush=True)\n"
         "    time.sleep(60)\n"

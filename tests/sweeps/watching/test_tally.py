@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.cell import Cell
+from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from sweeps.parquet.schema import TABLES
+from sweeps.store.schema import TABLES
 from sweeps.watching.snapshot import Count, LastError, Snapshot
 from sweeps.watching.tally import N_BEST, N_ERRORS, Outcome, Tally
 from tests.cells import cell

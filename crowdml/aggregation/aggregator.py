@@ -1,0 +1,311 @@
+"""What every aggregator takes and gives: the Aggregator protocol, the Aggregation result, and shared steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
+from crowdml.labels import CrowdLabels
+from crowdml.support.search_space import Space
+
+Ties = Literal["lowest", "first", "random"]
+TIES: tuple[str, ...] = get_args(Ties)
+
+TIED = 1e-9
+"""Classes whose probabilities differ by no more than this are tied: rounding must not decide."""
+
+SMOOTHING = 0.01
+"""Added to every cell of the workers' counts where a method has no pseudo-counts of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregation:
+    """What an aggregator concludes from a crowd.
+
+    Attributes:
+        posterior: (n_items, n_classes) probability of each class; rows sum to one.
+        labels: (n_items,) the class chosen for each item.
+        class_prior: (n_classes,) class probabilities, estimated or given.
+        confusion: (n_workers, n_classes, n_classes) P(label given | true class) of each worker; rows (last axis) sum
+            to one.  A method without such a model gives the one that its posterior implies.
+        worker_quality: (n_workers,) in [0, 1]: expected share of right labels; NaN for a worker without annotations.
+        worker_quality_se: (n_workers,) its standard error; NaN for a worker without annotations.
+        worker_quality_interval: (n_workers, 2) its central 95 % posterior interval (Bayesian methods), or None.
+        n_unlabelled: how many items had no annotation; their posterior is the prior.
+        n_iter: iterations done.
+        converged: whether the stopping tolerance was reached.
+        objective: what the method maximises, after each iteration; empty where it has no objective.
+    """
+
+    posterior: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    class_prior: NDArray[np.float64]
+    confusion: NDArray[np.float64]
+    worker_quality: NDArray[np.float64]
+    worker_quality_se: NDArray[np.float64]
+    worker_quality_interval: NDArray[np.float64] | None = None
+    n_unlabelled: int = 0
+    n_iter: int = 0
+    converged: bool = True
+    objective: tuple[float, ...] = ()
+
+    @property
+    def doubt(self) -> NDArray[np.float64]:
+        """(n_items,) in [0, 1]: entropy of each item's posterior, in units of the entropy of the uniform one."""
+        return doubt_of(self.posterior)
+
+    def doubtful_items(self) -> NDArray[np.int64]:
+        """(n_items,) the items, the most doubtful first; equal ones in their own order."""
+        return np.argsort(-self.doubt, kind="stable")
+
+    def label_doubt(self, crowd: CrowdLabels) -> NDArray[np.float64]:
+        """(n_annotations,) the probability that each label of the crowd is wrong: 1 - posterior of the class given."""
+        return 1 - self.posterior[crowd.item, crowd.label]
+
+    def doubtful_labels(self, crowd: CrowdLabels) -> NDArray[np.int64]:
+        """(n_annotations,) the annotations, the most probably wrong first; equal ones in their own order."""
+        return np.argsort(-self.label_doubt(crowd), kind="stable")
+
+    def with_ties(self, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> Aggregation:
+        """The same conclusion with labels chosen by another tie rule (see `break_ties`)."""
+        return replace(self, labels=break_ties(self.posterior, crowd, ties, seed))
+
+
+class Aggregator(Protocol):
+    """A dataclass of hyper-parameters that turns a crowd into a posterior."""
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Aggregate.
+
+        `prior` is (n_classes,), or (n_items, n_classes) for a prior of each item.  Items in `crowd.gold` keep their
+        known class, and `crowd.history` counts as answers that each worker gave before.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TieRule:
+    """What every aggregator has besides its own hyper-parameters: how it chooses among equally probable classes.
+
+    Args:
+        ties: "lowest" takes the lowest class index, "first" the tied class that was given first for the item,
+            "random" draws among the tied.
+        seed: of every random draw of the method.
+    """
+
+    ties: Ties = "lowest"
+    seed: int = 0
+
+    SPACE: ClassVar[Space] = {}
+    """What can be searched of its options: option -> range."""
+
+    def __post_init__(self) -> None:
+        if self.ties not in TIES:
+            raise ValueError(f"ties must be one of {', '.join(TIES)}, got {self.ties!r}")
+
+    def conclude(
+        self,
+        crowd: CrowdLabels,
+        posterior: NDArray[np.float64],
+        class_prior: NDArray[np.float64] | None = None,
+        *,
+        confusion: NDArray[np.float64] | None = None,
+        counts: NDArray[np.float64] | None = None,
+        quality: NDArray[np.float64] | None = None,
+        quality_se: NDArray[np.float64] | None = None,
+        quality_interval: NDArray[np.float64] | None = None,
+        n_iter: int = 1,
+        converged: bool = True,
+        objective: Sequence[float] = (),
+    ) -> Aggregation:
+        """The result, with everything that the method does not model itself derived from its posterior.
+
+        Args:
+            crowd: the annotations.
+            posterior: (n_items, n_classes).
+            class_prior: (n_classes,), or (n_items, n_classes), of which the mean is kept; by default the mean
+                posterior.
+            confusion: (n_workers, n_classes, n_classes); by default the M-step of Dawid-Skene on the posterior.
+            counts: (n_workers, n_classes, n_classes) what `given_counts` gives for the posterior, if at hand.
+            quality: (n_workers,); by default sum_c p(c) P(label c | true class c).
+            quality_se: (n_workers,); by default that of `quality_error`.
+            quality_interval: (n_workers, 2) or None.
+            n_iter, converged, objective: see Aggregation.
+        """
+        if class_prior is None:
+            class_prior = posterior
+        marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
+        if confusion is None or quality_se is None:
+            given = given_counts(crowd, posterior) if counts is None else counts
+            confusion = normalise_rows(given + SMOOTHING) if confusion is None else confusion
+            quality_se = quality_error(given, marginal) if quality_se is None else quality_se
+        right = np.diagonal(confusion, axis1=1, axis2=2) @ marginal if quality is None else quality
+        seen = crowd.labels_per_worker > 0
+        return Aggregation(
+            posterior=posterior,
+            labels=break_ties(posterior, crowd, self.ties, self.seed),
+            class_prior=marginal,
+            confusion=confusion,
+            worker_quality=np.where(seen, right, np.nan),
+            worker_quality_se=np.where(seen, quality_se, np.nan),
+            worker_quality_interval=(
+                None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
+            ),
+            n_unlabelled=int((crowd.labels_per_item == 0).sum()),
+            n_iter=n_iter,
+            converged=converged,
+            objective=tuple(objective),
+        )
+
+
+def doubt_of(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_items,) in [0, 1]: entropy of each row of (n_items, n_classes), in units of the entropy of the uniform one."""
+    return stats.entropy(posterior, axis=1) / np.log(max(posterior.shape[1], 2))
+
+
+def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
+    """(n_items,) the best class of each row of (n_items, n_classes) scores; see TieRule for the rules."""
+    if ties == "lowest":
+        # The class that rounding lifts above an equal one must not win, so "best" has the tolerance of a tie.
+        return (scores >= scores.max(axis=1, keepdims=True) - TIED).argmax(axis=1)
+    best = scores >= scores.max(axis=1, keepdims=True) - TIED
+    if ties == "random":
+        return np.where(best, np.random.default_rng(seed).random(scores.shape), -1.0).argmax(axis=1)
+    given_at = np.full(scores.shape, crowd.n_annotations)
+    np.minimum.at(given_at, (crowd.item, crowd.label), np.arange(crowd.n_annotations))
+    return np.where(best, given_at, crowd.n_annotations + 1).argmin(axis=1)
+
+
+def fractional_error(
+    scores: NDArray[np.float64], truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None
+) -> float:
+    """Share of wrong answers when the right class in a tie of k counts 1/k, whatever rule broke the tie.
+
+    Args:
+        scores: (n_items, n_classes) a posterior, or votes.
+        truth: (n_items,) true classes; -1 where it is not known, and the item does not count.
+        items: (n_items,) which items count besides; by default all.
+    """
+    counted = truth >= 0 if items is None else items & (truth >= 0)
+    best = scores[counted] >= scores[counted].max(axis=1, keepdims=True) - TIED
+    credit = best[np.arange(len(best)), truth[counted]] / best.sum(axis=1)
+    return float(1 - credit.mean())
+
+
+def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
+    """The prior as a normalised float array (n_classes,) or (n_items, n_classes); None stays None.
+
+    Raises:
+        ValueError: another shape, a negative or non-finite entry, or a row that sums to zero.
+    """
+    if prior is None:
+        return None
+    values = np.asarray(prior, dtype=np.float64)
+    shapes = ((crowd.n_classes,), (crowd.n_items, crowd.n_classes))
+    if values.shape not in shapes:
+        raise ValueError(
+            f"prior must have shape (n_classes,) = {shapes[0]} or (n_items, n_classes) = {shapes[1]}, "
+            f"got {values.shape}"
+        )
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError("prior must be finite and not negative")
+    total = values.sum(axis=-1, keepdims=True)
+    if (total <= 0).any():
+        raise ValueError("prior must not sum to zero")
+    return values / total
+
+
+def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(n_items, n_classes) share of the votes each class got; gold items are certain.
+
+    An item without votes gets the prior (or uniform).
+    """
+    total = crowd.votes.sum(axis=1, keepdims=True)
+    shares = crowd.votes / np.maximum(total, 1)
+    empty = total[:, 0] == 0
+    if empty.any():
+        fallback = np.full(crowd.n_classes, 1 / crowd.n_classes) if prior is None else prior
+        shares[empty] = fallback if fallback.ndim == 1 else fallback[empty]
+    return keep_gold(crowd, shares)
+
+
+def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(n_items, n_classes) where EM starts: the vote shares, corrected by gold labels and histories if any.
+
+    The few known items would be outvoted in the first M-step, and EM stay near the majority's mistakes.  So the workers
+    are judged by what is known of them first; their agreement with the vote counts as one answer a class.
+    """
+    shares = vote_shares(crowd, prior)
+    if crowd.gold is None and crowd.history is None:
+        return shares
+    known = np.zeros_like(shares) if crowd.gold is None else shares * (crowd.gold >= 0)[:, None]
+    confusion = normalise_rows(given_counts(crowd, known) + estimate_confusion(crowd, shares, SMOOTHING))
+    return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
+
+
+def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The posterior with certainty for the items whose class is known, in place."""
+    if crowd.gold is not None:
+        known = np.flatnonzero(crowd.gold >= 0)
+        posterior[known] = 0.0
+        posterior[known, crowd.gold[known]] = 1.0
+    return posterior
+
+
+def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_workers,) mean posterior probability of the labels a worker gave; NaN without annotations."""
+    given = posterior[crowd.item, crowd.label]
+    total = np.bincount(crowd.worker, weights=given, minlength=crowd.n_workers)
+    with np.errstate(invalid="ignore"):
+        return total / crowd.labels_per_worker
+
+
+def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_workers,) standard error of sum_c p(c) P(label c | true class c).
+
+    Each P(label c | true class c) has the variance of its Beta posterior under a flat prior, which is defined without
+    any answer and never zero; the sampling of the answers is in it, what is unknown about the truth only through the
+    expected counts.
+
+    Args:
+        counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given].
+        class_prior: (n_classes,).
+    """
+    right = np.diagonal(counts, axis1=1, axis2=2) + 1
+    total = counts.sum(axis=2) + 2
+    share = right / total
+    return np.sqrt((share * (1 - share) / (total + 1)) @ class_prior**2)
+
+
+def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 2) central 95 % interval of the Beta distributions of that mean and variance; a point without variance."""
+    sure = variance <= 0
+    size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
+    levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]
+    return np.stack([np.where(sure, mean, level) for level in levels], axis=-1)
+
+
+def check_positive(method: object, *names: str) -> None:
+    """Raise ValueError unless the method's fields of those names are positive and finite."""
+    for name in names:
+        value = getattr(method, name)
+        if not 0 < value < np.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value}")
+
+
+def refuse(
+    crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True
+) -> None:
+    """Raise ValueError for what a method cannot take: more than two classes, gold labels, worker histories."""
+    if binary_only and crowd.n_classes != 2:
+        raise ValueError(f"{method} is defined for 2 classes only, the crowd has {crowd.n_classes}")
+    if not gold and crowd.gold is not None:
+        raise ValueError(f"{method} has no place for gold labels; take a method with an E-step, such as em")
+    if not history and crowd.history is not None:
+        raise ValueError(f"{method} has no place for worker histories; take a method that counts answers, such as em")

@@ -1,0 +1,229 @@
+"""Amortised inference: a network reads an item's annotations and gives its posterior; the workers are its decoder.
+
+Encoder and decoder are trained together by Adam on the evidence lower bound, its divergence weighted,
+
+    sum over items i of  sum_c q_i(c) log P(annotations of i | c)  -  kl_weight KL(q_i | prior_i),
+
+where P is the likelihood of Dawid-Skene and the sum over the classes is exact, so that nothing is sampled.  Annotations
+stay sparse: each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  Everything
+is in float64, so that the order in which they are added cannot grow into another answer.  The products of a small crowd
+are too small to gain from several threads: run one a fit (OMP_NUM_THREADS=1) on a busy machine.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from crowdml.aggregation.aggregator import TieRule
+from crowdml.aggregation.inference.confusion import FLOOR
+from crowdml.labels import CrowdLabels
+from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.torch_device import default_device
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Training(TieRule):
+    """How encoder and decoder are trained; a method with an encoder adds its own options.
+
+    Args:
+        learning_rate: of Adam.
+        pretraining_epochs: passes in which the encoder alone learns the vote shares.
+        epochs: passes in which encoder and decoder are trained together.
+        batch_size: items a step.  A crowd of more is split into batches at random, once, and they come in random order.
+        kl_weight: weight of the divergence from the prior; 1 is the evidence lower bound.
+        smoothing: pseudo-count of every cell of the workers' matrices, beside their histories.
+        device: a torch device; "auto" is a GPU if there is one.
+    """
+
+    learning_rate: float = 0.005
+    pretraining_epochs: int = 50
+    epochs: int = 100
+    batch_size: int = 65_536
+    kl_weight: float = 1.0
+    smoothing: float = 0.01
+    device: str = "auto"
+
+    SPACE: ClassVar[Space] = {
+        "learning_rate": Real(1e-4, 5e-2, log=True),
+        "pretraining_epochs": Whole(0, 200),
+        "epochs": Whole(20, 400, log=True),
+        "kl_weight": Real(0.01, 10, log=True),
+        "smoothing": Real(0, 0.5),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        for name in ("pretraining_epochs", "kl_weight", "smoothing"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class Batch(NamedTuple):
+    """Some items and their annotations.
+
+    Attributes:
+        item: (n,) indices of the items.
+        given: (n, n_workers * n_classes) sparse: how often worker w gave the item label l, at w * n_classes + l.
+        received: its transpose, sparse by row too: a product with a transposed view is slow, and on a GPU in no fixed
+            order.
+    """
+
+    item: Tensor
+    given: Tensor
+    received: Tensor
+
+    def add_up(self, table: Tensor) -> Tensor:
+        """(n, width) the sum of the rows of each item's annotations, from (n_workers * n_classes, width)."""
+        return _Product.apply(self.given, self.received, table)  # pyright: ignore[reportReturnType]
+
+
+class Encoder(nn.Module):
+    """From a batch to unnormalised log posteriors (n, n_classes)."""
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the mean loss of an item."""
+        return 0.0
+
+
+class Trained(NamedTuple):
+    """What training gives.
+
+    Attributes:
+        posterior: (n_items, n_classes) by the encoder.
+        confusion: (n_workers, n_classes, n_classes) the decoder.
+        objective: minus the mean loss of an item over each epoch, taken while the weights move, so that it can fall.
+    """
+
+    posterior: Array
+    confusion: Array
+    objective: tuple[float, ...]
+
+
+def train(
+    training: Training,
+    crowd: CrowdLabels,
+    encoder: Encoder,
+    draws: torch.Generator,
+    first: Array,
+    log_prior: Array,
+    decoder: Array,
+) -> Trained:
+    """Train an encoder alone, then with the decoder.
+
+    Args:
+        training: how.
+        crowd: the annotations.  A gold item's bound is the log probability of its annotations and class, and teaches
+            the encoder the class.
+        encoder: freshly made.
+        draws: draws the order of the items; on the CPU.
+        first: (n_items, n_classes) what the encoder learns alone.
+        log_prior: (n_classes,) or (n_items, n_classes).
+        decoder: (n_workers, n_classes, n_classes) its first logits, at [w, true, given].
+    """
+    device = default_device() if training.device == "auto" else training.device
+    n_items, n_classes = first.shape
+    encoder = encoder.to(device)
+    target, prior = (torch.from_numpy(part).to(device) for part in (first, log_prior + np.zeros_like(first)))
+    logits = nn.Parameter(torch.from_numpy(decoder).to(device))
+    pseudo_counts = torch.full_like(logits, training.smoothing, requires_grad=False)
+    if crowd.history is not None:
+        pseudo_counts += torch.from_numpy(crowd.history).to(device)
+    gold = np.full(n_items, -1) if crowd.gold is None else crowd.gold
+    known = torch.from_numpy(gold >= 0).to(device)[:, None]
+
+    def imitation(batch: Batch) -> Tensor:
+        return -(target[batch.item] * log_softmax(encoder(batch), dim=1)).sum(dim=1).mean()
+
+    def minus_bound(batch: Batch) -> Tensor:
+        log_q = log_softmax(encoder(batch), dim=1)
+        log_confusion = log_softmax(logits, dim=2)
+        log_likelihood = batch.add_up(log_confusion.transpose(1, 2).reshape(-1, n_classes))
+        divergence = log_q.exp() * (log_q - prior[batch.item])
+        free = training.kl_weight * divergence - log_q.exp() * log_likelihood
+        # The first posterior of a gold item is its class.
+        fixed = -target[batch.item] * (log_likelihood + log_q)
+        of_item = torch.where(known[batch.item], fixed, free).sum(dim=1).mean()
+        return of_item - (pseudo_counts * log_confusion).sum() / n_items + encoder.penalty()
+
+    batches = split(crowd, training.batch_size, draws, device)
+
+    def descend(parameters: list[nn.Parameter], loss: Callable[[Batch], Tensor], epochs: int) -> list[float]:
+        optimizer = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+        losses: list[float] = []
+        for _ in range(epochs):
+            total = torch.zeros((), dtype=torch.float64, device=device)
+            for number in torch.randperm(len(batches), generator=draws).tolist():
+                batch = batches[number]
+                value = loss(batch)
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+                optimizer.step()
+                total += value.detach() * len(batch.item)
+            losses.append(float(total) / n_items)
+        return losses
+
+    descend(list(encoder.parameters()), imitation, training.pretraining_epochs)
+    losses = descend([*encoder.parameters(), logits], minus_bound, training.epochs)
+    posterior = torch.empty_like(target)
+    with torch.no_grad():
+        for batch in batches:
+            posterior[batch.item] = encoder(batch).softmax(dim=1)
+        confusion = logits.softmax(dim=2)
+    return Trained(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
+
+
+def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[Batch]:
+    """The crowd in batches of `size` items, drawn at random if there are several."""
+    order = np.arange(crowd.n_items)
+    if crowd.n_items > size:
+        order = torch.randperm(crowd.n_items, generator=draws).numpy()
+    result: list[Batch] = []
+    for first in range(0, crowd.n_items, size):
+        item = order[first : first + size]
+        given = crowd.indicator[item]
+        received = sp.csr_array(given.T)
+        result.append(Batch(torch.from_numpy(item).to(device), _sparse(given, device), _sparse(received, device)))
+    return result
+
+
+def log_floored(probability: Array) -> Array:
+    """The logarithm, of no less than FLOOR."""
+    return np.log(np.maximum(probability, FLOOR))
+
+
+class _Product(torch.autograd.Function):
+    """Sparse times dense, whose gradient is the product with the transpose that the batch holds."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, received: Tensor, table: Tensor) -> Tensor:
+        ctx.save_for_backward(received)
+        return given @ table
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
+        (received,) = ctx.saved_tensors
+        return None, None, received @ gradients[0].contiguous()
+
+
+def _sparse(matrix: sp.csr_array, device: str) -> Tensor:
+    start, column, value = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices, matrix.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(start, column, value, matrix.shape, check_invariants=False)

@@ -1,0 +1,79 @@
+"""The E-step with expected counts on a GPU: `passes.expectation` as sparse products in torch."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crowdml.aggregation.inference.em_tables import Tables
+from crowdml.aggregation.inference.kernels import Expectation, by_answer
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+class OnDevice:
+    """A crowd and its posterior in the memory of a device; only tables and sums travel.
+
+    Args:
+        crowd: the annotations; items in `crowd.gold` keep their class.
+        posterior: (n_items, n_classes) the first posterior.
+        device: a torch device name.
+        hard: put each item's whole weight on its most probable class.
+    """
+
+    def __init__(self, crowd: CrowdLabels, posterior: Array, device: str, *, hard: bool = False) -> None:
+        n_answers = crowd.n_workers * crowd.n_classes
+        start, answers = (
+            torch.from_numpy(part).to(device, torch.int64) for part in (crowd.by_item.start, crowd.answers)
+        )
+        ones = torch.ones(crowd.n_annotations, dtype=torch.float64, device=device)
+        self._given = _sparse(start, answers, ones, (crowd.n_items, n_answers))
+        # A product with the transposed view is slow, and atomic additions in no fixed order: so a second copy.
+        order = torch.argsort(answers, stable=True)
+        item = torch.repeat_interleave(torch.arange(crowd.n_items, device=device), start.diff())[order]
+        received = torch.zeros(n_answers + 1, dtype=torch.int64, device=device)
+        received[1:] = torch.bincount(answers, minlength=n_answers).cumsum(0)
+        self._received = _sparse(received, item, ones, (n_answers, crowd.n_items))
+        self._posterior = torch.from_numpy(posterior).to(device)
+        self._shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
+        self._hard = hard
+        gold = np.full(0, -1) if crowd.gold is None else crowd.gold
+        self._known = torch.from_numpy(np.flatnonzero(gold >= 0)).to(device)
+        self._gold = torch.from_numpy(gold[gold >= 0].astype(np.int64)).to(device)
+
+    def e_step(self, tables: Tables) -> Expectation:
+        """See `passes.expectation`; the posterior stays on the device."""
+        log_confusion, log_prior = tables.log_confusion, tables.log_prior
+        log_joint = self._given @ self._to_device(by_answer(log_confusion))
+        log_joint += self._to_device(log_prior)
+        kept = log_joint[self._known, self._gold]
+        log_joint[self._known] = -torch.inf
+        log_joint[self._known, self._gold] = kept
+        log_evidence = torch.logsumexp(log_joint, dim=1)
+        if self._hard:
+            # argmax over a tie is undefined in torch; the first of the largest is the lowest class.
+            best = (log_joint == log_joint.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
+            updated = torch.nn.functional.one_hot(best, log_joint.shape[1]).to(log_joint.dtype)
+        else:
+            updated = torch.exp(log_joint - log_evidence[:, None])
+        moved = (updated - self._posterior).abs().max()
+        self._posterior = updated
+        counts = (self._received @ updated).cpu().numpy().reshape(self._shape).transpose(0, 2, 1)
+        return Expectation(counts, updated.sum(dim=0).cpu().numpy(), float(log_evidence.sum()), float(moved))
+
+    def posterior(self) -> Array:
+        """(n_items, n_classes) the posterior after the last step."""
+        return self._posterior.cpu().numpy()
+
+    def _to_device(self, table: Array) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(table)).to(self._posterior.device)
+
+
+def _sparse(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(start, column, value, shape, check_invariants=False)

@@ -1,0 +1,49 @@
+"""Minimax conditional entropy: how an item confuses depends on its class.
+
+D. Zhou, Q. Liu, J. Platt, C. Meek, "Aggregating Ordinal Labels from Crowds by Minimax Conditional Entropy", ICML 2014,
+and D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015), for multiclass labels.  In the dual, worker w
+gives item i of class c the label l with probability
+
+    pi_iw(l | c) = exp(worker_term[w, c, l] + item_term[i, c, l]) / Z_iw(c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from crowdml.aggregation.minimax.minimax_em import FreeLogits, Minimax, Terms, item_terms_matter
+from crowdml.labels import CrowdLabels
+
+
+@dataclass(frozen=True)
+class MinimaxConditional(Minimax):
+    """Minimax entropy with a matrix of logits a worker and an item; `Minimax` says its other arguments.
+
+    Args:
+        max_bytes: memory that the items' matrices may take, 8 * n_items * n_classes**2; `fit` raises ValueError for a
+            crowd that needs more.
+    """
+
+    max_bytes: float = 8e9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.max_bytes > 0:
+            raise ValueError(f"max_bytes must be positive, got {self.max_bytes}")
+
+    def first_terms(self, crowd: CrowdLabels) -> Terms:
+        """Terms of zero: (n_workers, n_classes, n_classes) and (n_items, n_classes, n_classes)."""
+        penalty = self.penalties(crowd)
+        worker = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
+        item = None
+        if self.item_terms and item_terms_matter(crowd, penalty.item, self.tol):
+            needed = 8 * crowd.n_items * crowd.n_classes**2
+            if needed > self.max_bytes:
+                raise ValueError(
+                    f"the matrices of {crowd.n_items} items and {crowd.n_classes} classes take {needed / 1e9:.1f} GB, "
+                    f"more than max_bytes = {self.max_bytes:g}; raise it, or take MinimaxEntropy"
+                )
+            item = np.zeros((crowd.n_items, crowd.n_classes, crowd.n_classes))
+        return Terms(crowd, penalty, FreeLogits(), worker, item)

@@ -1,0 +1,117 @@
+"""Minimax entropy with penalties chosen by cross-validation over the annotations.
+
+As D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015): the worker penalty from a grid, the item
+penalty in proportion to it, by the likelihood of annotations held out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.aggregation.aggregator import Aggregation, TieRule
+from crowdml.aggregation.minimax.minimax_conditional import MinimaxConditional
+from crowdml.aggregation.minimax.minimax_em import Minimax
+from crowdml.aggregation.minimax.minimax_entropy import MinimaxEntropy
+from crowdml.aggregation.minimax.minimax_ordinal import MinimaxOrdinal
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+Form = Literal["vector", "conditional", "ordinal"]
+
+FORMS: dict[Form, type[Minimax]] = {
+    "vector": MinimaxEntropy,
+    "conditional": MinimaxConditional,
+    "ordinal": MinimaxOrdinal,
+}
+
+
+@dataclass(frozen=True)
+class MinimaxCv(TieRule):
+    """A form of minimax entropy under the penalties that predict held-out annotations best.
+
+    Args:
+        form: "vector" is MinimaxEntropy, "conditional" MinimaxConditional, "ordinal" MinimaxOrdinal (ordered classes).
+        grid: the worker penalties to try, in units of n_classes**2.
+        n_folds: parts of the annotations, each held out once; `seed` deals them out.
+        max_iter, tol, inner_iter: of every fit, as of the form.
+    """
+
+    form: Form = "vector"
+    grid: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    n_folds: int = 5
+    max_iter: int = 100
+    tol: float = 1e-3
+    inner_iter: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
+        if not self.grid or not all(0 < value < np.inf for value in self.grid):
+            raise ValueError(f"grid must hold positive finite numbers, at least one, got {self.grid}")
+        if self.n_folds < 2:
+            raise ValueError(f"n_folds must be at least 2, got {self.n_folds}")
+        self._with_penalty(1.0)  # the form refuses what it cannot take
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Choose the penalty and fit the form to all annotations; the arguments and the result are the form's."""
+        chosen = self.choose(crowd, prior)
+        return self._with_penalty(chosen.lambda_worker).fit(crowd, prior)
+
+    def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Choice:
+        """The penalty that `fit` takes, and how each of the grid did; of equally good ones the strongest.
+
+        Raises:
+            ValueError: fewer annotations than folds.
+        """
+        if crowd.n_annotations < self.n_folds:
+            raise ValueError(f"n_folds = {self.n_folds} needs as many annotations, the crowd has {crowd.n_annotations}")
+        fold = deal_out(crowd, self.n_folds, self.seed)
+        penalties = sorted((value * crowd.n_classes**2 for value in self.grid), reverse=True)
+        score = [self._score(crowd, fold, penalty, prior) for penalty in penalties]
+        return Choice(penalties[int(np.argmax(score))], penalties, score)
+
+    def _score(self, crowd: CrowdLabels, fold: NDArray[np.integer], penalty: float, prior: ArrayLike | None) -> float:
+        """Mean log likelihood of a held-out annotation, each item's given its posterior from the other folds."""
+        method = self._with_penalty(penalty)
+        total = 0.0
+        for number in range(self.n_folds):
+            solution = method.solve(crowd.select(fold != number), prior)
+            _, log_evidence = solution.terms.infer(crowd.select(fold == number), solution.posterior)
+            total += float(log_evidence.sum())
+        return total / crowd.n_annotations
+
+    def _with_penalty(self, lambda_worker: float) -> Minimax:
+        return FORMS[self.form](
+            lambda_worker=lambda_worker,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            inner_iter=self.inner_iter,
+            ties=self.ties,
+            seed=self.seed,
+        )
+
+
+class Choice(NamedTuple):
+    """The worker penalty chosen, those tried, and the mean log likelihood of a held-out annotation under each."""
+
+    lambda_worker: float
+    penalties: list[float]
+    score: list[float]
+
+
+def deal_out(crowd: CrowdLabels, n_folds: int, seed: int) -> NDArray[np.integer]:
+    """(n_annotations,) the fold of each annotation: folds of equal size, each item's annotations spread over them.
+
+    Depends on who labelled what, not on the order of the rows.
+    """
+    known_order = np.lexsort((crowd.label, crowd.worker, crowd.item))
+    shuffled = known_order[np.random.default_rng(seed).permutation(crowd.n_annotations)]
+    by_item = shuffled[np.argsort(crowd.item[shuffled], kind="stable")]
+    fold = np.empty(crowd.n_annotations, np.int64)
+    fold[by_item] = np.arange(crowd.n_annotations) % n_folds
+    return fold

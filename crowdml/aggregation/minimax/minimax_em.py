@@ -1,0 +1,268 @@
+"""What the forms of minimax entropy share: penalties, EM and held-out likelihood.
+
+A form says which logits a worker and an item have.  In coordinates in which the penalty is the plain sum of squares,
+all of them are fitted by the same EM: an M-step of Newton steps on the terms of the workers and of the items in turn,
+and an E-step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior
+from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior, one_hot
+from crowdml.aggregation.minimax.minimax_steps import (
+    expected_by_worker,
+    infer,
+    newton_step,
+    softmax,
+    walk_expected_by_item,
+)
+from crowdml.labels import CrowdLabels
+from crowdml.support.search_space import Choice, Either, Real, Space
+
+Array = NDArray[np.float64]
+
+SETTLED = 1e-3
+"""The M-step ends early once no Newton step spreads the logits of a row by more than this."""
+
+MAX_PENALTY_SHARE = 1 / 3
+"""The default worker penalty is at most this share of labels per item times the data's mean curvature in a logit."""
+
+
+class Coordinates(Protocol):
+    """How terms make logits."""
+
+    def logits(self, term: Array) -> Array:
+        """(n, rows, n_classes) from terms of n workers or items."""
+        ...
+
+    def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
+        """A Newton step on the terms, in place; returns its largest spread of a row of logits (see `newton_step`)."""
+        ...
+
+
+class FreeLogits:
+    """Terms that are logits, (n, rows, n_classes)."""
+
+    def logits(self, term: Array) -> Array:
+        """The terms."""
+        return term
+
+    def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
+        """See `newton_step`."""
+        return newton_step(term, expected, given, penalty)
+
+
+class Penalties(NamedTuple):
+    """The weights of half the squared worker terms and of half the squared item terms."""
+
+    worker: float
+    item: float
+
+
+@dataclass(frozen=True)
+class Minimax(TieRule, ABC):
+    """What every form of minimax entropy takes.
+
+    Args:
+        lambda_worker: penalty of the worker terms, positive.  None is the authors' 0.25 * n_classes**2, but at most
+            labels_per_worker * labels_per_item / (3 * n_classes**2) (means over the crowd): with many classes the
+            authors' rule outweighs the data and every posterior collapses to the uniform one.
+        lambda_item: penalty of the item terms, positive; None is the authors'
+            lambda_worker * labels_per_worker / labels_per_item.
+        item_terms: False leaves the item terms out, which makes an iteration as cheap as one of Dawid-Skene.  True
+            leaves them out too where they could move no posterior probability by `tol` (see `item_terms_matter`).
+        init: the first posterior: "votes" are the vote shares, "majority" the majority label (ties to the lowest
+            class index) as certain; both corrected by gold labels and histories where there are any.
+        max_iter: number of EM iterations at most.
+        tol: stop when no posterior probability moves by more than this.
+        inner_iter: Newton steps on the worker and on the item terms in one M-step at most.
+    """
+
+    lambda_worker: float | None = None
+    lambda_item: float | None = None
+    item_terms: bool = True
+    init: Literal["votes", "majority"] = "votes"
+    max_iter: int = 100
+    tol: float = 1e-3
+    inner_iter: int = 4
+
+    SPACE: ClassVar[Space] = {
+        "lambda_worker": Either(None, Real(0.1, 100, log=True)),
+        "lambda_item": Either(None, Real(0.1, 100, log=True)),
+        "item_terms": Choice(False, True),
+        "init": Choice("votes", "majority"),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init not in ("votes", "majority"):
+            raise ValueError(f'init must be "votes" or "majority", got {self.init!r}')
+        for name in ("lambda_worker", "lambda_item"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise ValueError(f"{name} must be positive and finite, or None, got {value}")
+        for name in ("max_iter", "inner_iter"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
+        """Run EM.
+
+        Args:
+            crowd: the annotations.  The answers of a worker's history were given to items without a term.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; kept fixed.  None is uniform.
+
+        Returns:
+            The Aggregation.  `objective` is the log likelihood of the annotations and of the histories minus the
+            penalties and never falls.  `confusion` is the mean of pi over the items that the worker labelled, weighted
+            by their posterior, and uniform for a class that the worker never met.
+        """
+        solution = self.solve(crowd, prior)
+        return self.conclude(
+            crowd,
+            solution.posterior,
+            solution.prior,
+            confusion=solution.terms.confusion(solution.posterior),
+            n_iter=len(solution.objective),
+            converged=solution.converged,
+            objective=solution.objective,
+        )
+
+    def solve(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Solution:
+        """What `fit` does, with the terms."""
+        checked = check_prior(prior, crowd)
+        class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if checked is None else checked
+        posterior = first_posterior(crowd, checked)
+        if self.init == "majority":
+            posterior = one_hot(posterior.argmax(axis=1), crowd.n_classes)
+        terms = self.first_terms(crowd)
+        objective: list[float] = []
+        converged = False
+        while len(objective) < self.max_iter and not converged:
+            given = np.ascontiguousarray(given_counts(crowd, posterior))
+            moved = np.inf
+            for _ in range(self.inner_iter):
+                moved = terms.step(posterior, given)
+                if moved <= SETTLED:
+                    break
+            updated, log_evidence = terms.infer(crowd, class_prior)
+            objective.append(float(log_evidence.sum()) + terms.log_prior())
+            converged = moved <= SETTLED and bool(np.abs(updated - posterior).max() <= self.tol)
+            posterior = updated
+        return Solution(posterior, class_prior, terms, objective, converged)
+
+    @abstractmethod
+    def first_terms(self, crowd: CrowdLabels) -> Terms:
+        """Terms of zero, under the penalties in force for the crowd."""
+
+    def penalties(self, crowd: CrowdLabels) -> Penalties:
+        """The penalties in force for a crowd: those given, or the defaults."""
+        per_worker, per_item = crowd.n_annotations / crowd.n_workers, crowd.n_annotations / crowd.n_items
+        worker = self.lambda_worker
+        if worker is None:
+            # A logit of a worker who has labelled per_worker items meets a curvature of per_worker / n_classes**2.
+            largest = MAX_PENALTY_SHARE * per_item * per_worker / crowd.n_classes**2
+            worker = min(0.25 * crowd.n_classes**2, largest)
+        return Penalties(worker, worker * per_worker / per_item if self.lambda_item is None else self.lambda_item)
+
+
+class Solution(NamedTuple):
+    """Where EM ended: posterior (n_items, n_classes), prior as kept, terms, objective of each iteration."""
+
+    posterior: Array
+    prior: Array
+    terms: Terms
+    objective: list[float]
+    converged: bool
+
+
+def item_terms_matter(crowd: CrowdLabels, penalty: float, tol: float) -> bool:
+    """Whether item terms under this penalty could move a posterior probability by more than tol.
+
+    At the optimum penalty * item_term[i, l] = votes - expected votes, so no term of an item with k annotations exceeds
+    k / penalty.  Each of its k normalisers then moves by at most that, so log odds by 2 k**2 / penalty, and a
+    probability by at most a quarter of that: below 0.001 where some workers label tens of thousands of items each.
+    """
+    return float(crowd.labels_per_item.max()) ** 2 / (2 * penalty) > tol
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of workers and items, with the steps that fit them.
+
+    Args:
+        crowd: the annotations they are fitted to.
+        penalty: of their squares.
+        coordinates: how they make logits.
+        worker: terms of the workers, changed by `step`.
+        item: terms of the items, changed by `step`, or None for none.
+    """
+
+    crowd: CrowdLabels
+    penalty: Penalties
+    coordinates: Coordinates
+    worker: Array
+    item: Array | None
+
+    def step(self, posterior: Array, given: Array) -> float:
+        """A Newton step on the workers' and one on the items' terms; returns the largest spread of a row's step."""
+        expected = self._expected(posterior, given)
+        moved = self.coordinates.step(self.worker, expected, given, self.penalty.worker)
+        if self.item is None:
+            return moved
+        return max(moved, self._step_items(posterior, self.item))
+
+    def _step_items(self, posterior: Array, item: Array) -> float:
+        votes = self.crowd.votes[:, None, :]
+
+        def step(items: slice, expected: Array) -> float:
+            one_row = expected.shape[1] == 1
+            given = votes[items] if one_row else posterior[items, :, None] * votes[items]
+            return self.coordinates.step(item[items], expected, given, self.penalty.item)
+
+        worker_logits = self.coordinates.logits(self.worker)
+        return walk_expected_by_item(self.crowd, posterior, worker_logits, self._item_logits, step)
+
+    def infer(self, crowd: CrowdLabels, prior: Array) -> tuple[Array, Array]:
+        """E-step on any annotations of the same workers and items: posterior and log likelihood of each item."""
+        worker_logits = self.coordinates.logits(self.worker)
+        if self.item is None:
+            return infer_posterior(crowd, softmax(worker_logits), prior)
+        return infer(crowd, worker_logits, self._item_logits, prior)
+
+    def log_prior(self) -> float:
+        """What the objective has besides the annotations: the log likelihood of the histories minus the penalties."""
+        cost = self.penalty.worker * float(np.vdot(self.worker, self.worker))
+        if self.item is not None:
+            cost += self.penalty.item * float(np.vdot(self.item, self.item))
+        if self.crowd.history is None:
+            return -cost / 2
+        probability = softmax(self.coordinates.logits(self.worker))
+        return float((self.crowd.history * np.log(np.maximum(probability, FLOOR))).sum()) - cost / 2
+
+    def confusion(self, posterior: Array) -> Array:
+        """(n_workers, n_classes, n_classes) mean of pi over the items of a worker, weighted by their posterior."""
+        expected = self._expected(posterior, np.ascontiguousarray(given_counts(self.crowd, posterior)))
+        total = expected.sum(axis=2, keepdims=True)
+        return np.where(total > FLOOR, expected / np.maximum(total, FLOOR), 1 / self.crowd.n_classes)
+
+    def _expected(self, posterior: Array, given: Array) -> Array:
+        """The model's side of the workers' counts, of histories too."""
+        logits = self.coordinates.logits(self.worker)
+        if self.item is None:  # pi is the same for all items, and `given` has their weight
+            return softmax(logits) * given.sum(axis=2, keepdims=True)
+        expected = expected_by_worker(self.crowd, posterior, logits, self._item_logits)
+        if self.crowd.history is not None:
+            expected += softmax(logits) * self.crowd.history.sum(axis=2, keepdims=True)
+        return expected
+
+    def _item_logits(self, items: slice) -> Array:
+        assert self.item is not None
+        return self.coordinates.logits(self.item[items])

@@ -1,0 +1,161 @@
+"""Ordinal minimax conditional entropy: workers and items confuse neighbouring classes.
+
+D. Zhou, Q. Liu, J. Platt, C. Meek, "Aggregating Ordinal Labels from Crowds by Minimax Conditional Entropy", ICML 2014,
+and D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015).  In the dual, the logits of a worker are
+
+    logits[c, l] = sum over thresholds s of theta[s, c >= s, l >= s],
+
+those of an item likewise: whether the class and the label lie on the same side of s is all that matters of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crowdml.aggregation.minimax.minimax_em import Minimax, Terms, item_terms_matter
+from crowdml.aggregation.minimax.minimax_steps import safe_length
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MinimaxOrdinal(Minimax):
+    """Minimax entropy for ordered classes, 0 < 1 < 2 and so on; `Minimax` says its arguments.
+
+    A worker and an item have 2 * (n_classes - 1) terms; an iteration costs n_classes**3 for each of them.  With two
+    classes this is `MinimaxConditional`.
+    """
+
+    def first_terms(self, crowd: CrowdLabels) -> Terms:
+        """Terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""
+        penalty = self.penalties(crowd)
+        thresholds = Thresholds(crowd.n_classes)
+        # A logit is a sum over the thresholds, so it may be as many times what item_terms_matter reckons with.
+        per_logit = penalty.item / max(crowd.n_classes - 1, 1)
+        use_items = self.item_terms and item_terms_matter(crowd, per_logit, self.tol)
+        item = np.zeros((crowd.n_items, thresholds.n_features)) if use_items else None
+        return Terms(crowd, penalty, thresholds, np.zeros((crowd.n_workers, thresholds.n_features)), item)
+
+
+class Thresholds:
+    """Terms of each threshold and side of the class, (n, 2 * (n_classes - 1)) with [s - 1, c >= s] flattened.
+
+    Of theta[s, a, 0] and theta[s, a, 1] only the difference moves a probability, and under the penalty their sum is
+    zero.  So the term here is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares: it adds
+    term / sqrt(2) to the logits of the labels l >= s and takes as much from the others.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        self.n_classes = n_classes
+        self.n_features = 2 * (n_classes - 1)
+
+    def logits(self, term: Array) -> Array:
+        """(n, n_classes, n_classes), each row shifted to 0 for the lowest label."""
+        logits = np.zeros((len(term), self.n_classes, self.n_classes))
+        _add_up(term, logits)
+        return logits
+
+    def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
+        """One Newton step on the terms of every worker or item, in place; no penalised loss can rise.
+
+        The Hessian is bounded and the step shortened as in `newton_step`, by the largest spread of any row.
+        """
+        return _newton_step(term, expected, given, penalty)
+
+
+@njit(cache=True, nogil=True)
+def _add_up(term, logits):
+    n, n_classes, _ = logits.shape
+    for index in range(n):
+        for c in range(n_classes):
+            for s in range(1, n_classes):
+                logits[index, c, s] = logits[index, c, s - 1] + np.sqrt(2.0) * term[index, _feature(s, c)]
+
+
+@njit(cache=True, nogil=True)
+def _newton_step(term, expected, given, penalty):
+    n, size = term.shape
+    n_classes = expected.shape[1]
+    hessian, step = np.empty((size, size)), np.empty(size)
+    largest = 0.0
+    for index in range(n):
+        hessian[:] = 0.0
+        for f in range(size):
+            hessian[f, f] = penalty
+            step[f] = -penalty * term[index, f]
+        for c in range(n_classes):
+            _add_row(expected[index, c], given[index, c], c, hessian, step)
+        _solve(hessian, step)
+        spread = _largest_spread(step, n_classes)
+        largest = max(largest, spread)
+        length = safe_length(spread)
+        for f in range(size):
+            term[index, f] += length * step[f]
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def _add_row(expected, given, c, hessian, gradient):
+    """Add what the answers to class c contribute; of the Hessian the lower triangle.
+
+    The curvature of two thresholds s <= t is 2 n times the covariance of (l >= s) and (l >= t) under the mean
+    distribution: 2 * above[t] * (1 - above[s] / n), where above[s] is the expected number of labels l >= s.
+    """
+    n_classes = len(expected)
+    above = np.empty(n_classes)
+    total = missing = 0.0
+    for s in range(n_classes - 1, -1, -1):
+        total += expected[s]
+        above[s] = total
+    if total <= 0.0:
+        return
+    balance = given.sum() - total
+    for t in range(n_classes - 1, 0, -1):
+        missing += given[t] - expected[t]
+        row = _feature(t, c)
+        gradient[row] += np.sqrt(2.0) * missing - balance / np.sqrt(2.0)
+        for s in range(1, t + 1):
+            hessian[row, _feature(s, c)] += 2 * above[t] * (1 - above[s] / total)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _solve(matrix, right):
+    """Solve a positive definite system in place, by Cholesky on the lower triangle."""
+    size = len(right)
+    for i in range(size):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            matrix[i, j] = np.sqrt(total) if i == j else total / matrix[j, j]
+    for i in range(size):
+        for k in range(i):
+            right[i] -= matrix[i, k] * right[k]
+        right[i] /= matrix[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            right[i] -= matrix[k, i] * right[k]
+        right[i] /= matrix[i, i]
+
+
+@njit(cache=True, nogil=True)
+def _largest_spread(term, n_classes):
+    largest = 0.0
+    for c in range(n_classes):
+        logit = low = high = 0.0
+        for s in range(1, n_classes):
+            logit += np.sqrt(2.0) * term[_feature(s, c)]
+            low, high = min(low, logit), max(high, logit)
+        largest = max(largest, high - low)
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def _feature(s, c):
+    """Where the term of threshold s and of the side of class c stands."""
+    return 2 * (s - 1) + (1 if c >= s else 0)

@@ -1,0 +1,238 @@
+"""The steps that the forms of minimax entropy share: expected counts, Newton steps and posterior.
+
+Worker w gives item i of class c the label l with probability
+
+    pi_iw(l | c) = exp(worker_logits[w, c, l] + item_logits[i, r, l]) / Z_iw(c),
+
+where r is c if an item has a matrix of logits, and 0 if it has one row for all classes.  Logits come as differences to
+the largest of their row, which no ratio to a normaliser notices.  Everything of an item is walked in blocks that stay
+in cache, in threads; of the items, no array is kept but their terms and the posterior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from crowdml.aggregation.inference.confusion import FLOOR, known_only, normalise_log
+from crowdml.aggregation.inference.threads import cut, run_parts
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+ItemLogits = Callable[[slice], Array]
+"""From a range of items to their logits (n, 1, n_classes) or (n, n_classes, n_classes)."""
+
+BLOCK_CELLS = 32_768
+"""Logits of a block of items: 256 KiB, which stay in a core's second-level cache."""
+
+
+def expected_by_worker(crowd: CrowdLabels, posterior: Array, worker_logits: Array, item_logits: ItemLogits) -> Array:
+    """(n_workers, n_classes, n_classes) sum_i q_ic pi_iw(l | c), at [w, c, l]: the model's side of `given_counts`."""
+    weight = np.exp(below_top(worker_logits))
+    start, worker, _ = crowd.by_item
+
+    def walk(first: int, last: int) -> Array:
+        total = np.zeros_like(weight)
+        for block in _blocks(first, last, crowd.n_classes):
+            item_weight = np.exp(below_top(item_logits(block)))
+            _add_by_worker(start, worker, weight, item_weight, posterior, block.start, total)
+        return total
+
+    return np.sum(run_parts(walk, cut(start, crowd.n_classes**2, weight.size)), axis=0) * weight
+
+
+def walk_expected_by_item(
+    crowd: CrowdLabels,
+    posterior: Array,
+    worker_logits: Array,
+    item_logits: ItemLogits,
+    visit: Callable[[slice, Array], float],
+) -> float:
+    """Calls visit(items, expected) for blocks of items, in threads; returns the largest of what it returns.
+
+    `expected`, of the shape of the items' logits, is sum_w q_ic pi_iw(l | c), summed over c too for one row of logits.
+    What visit changes of an item may not enter `item_logits` of another.
+    """
+    weight = np.exp(below_top(worker_logits))
+    start, worker, _ = crowd.by_item
+
+    def walk(first: int, last: int) -> float:
+        largest = 0.0
+        for block in _blocks(first, last, crowd.n_classes):
+            item_weight = np.exp(below_top(item_logits(block)))
+            expected = np.zeros_like(item_weight)
+            _add_by_item(start, worker, weight, item_weight, posterior, block.start, expected)
+            expected *= item_weight
+            largest = max(largest, visit(block, expected))
+        return largest
+
+    return max(run_parts(walk, cut(start, crowd.n_classes**2, 0)))
+
+
+def infer(crowd: CrowdLabels, worker_logits: Array, item_logits: ItemLogits, prior: Array) -> tuple[Array, Array]:
+    """E-step: the posterior (n_items, n_classes) and the log likelihood of each item's annotations (n_items,).
+
+    Args:
+        crowd: the annotations; for a gold item the log likelihood is the joint one with its class.
+        worker_logits: (n_workers, n_classes, n_classes).
+        item_logits: of any range of items.
+        prior: (n_classes,) or (n_items, n_classes).
+    """
+    shifted = below_top(worker_logits)
+    weight = np.exp(shifted)
+    start, worker, label = crowd.by_item
+    log_posterior = np.empty((crowd.n_items, crowd.n_classes))
+    log_posterior[:] = np.log(np.maximum(prior, FLOOR))
+
+    def walk(first: int, last: int) -> None:
+        for block in _blocks(first, last, crowd.n_classes):
+            logits = below_top(item_logits(block))
+            item_weight = np.exp(logits)
+            _add_logs(start, worker, label, shifted, weight, logits, item_weight, block.start, log_posterior)
+
+    run_parts(walk, cut(start, crowd.n_classes**2, 0))
+    return normalise_log(known_only(crowd, log_posterior))
+
+
+def newton_step(term: Array, expected: Array, given: Array, penalty: float) -> float:
+    """One Newton step on every row of logits of `term`, in place; the penalised loss of no row can rise.
+
+    The Hessian of a row, a mean of softmax curvatures, is at most that of the mean distribution (Jensen):
+    diag(expected) - expected expected.T / n + penalty, of which the inverse is closed (Sherman-Morrison).  A softmax
+    curvature changes by at most a factor exp(spread of the step), so with this bound a step shortened to
+    `safe_length` cannot climb (F. Bach, "Self-concordant analysis for logistic regression", 2010).
+
+    Args:
+        term: (..., n_classes), contiguous.
+        expected: of its shape, the model's expected number of each label.
+        given: of its shape, the expected number of each label given.
+        penalty: of half the sum of squares.
+
+    Returns:
+        The largest spread (largest minus smallest entry of a row) of a step before it was shortened.
+    """
+    n_classes = term.shape[-1]
+    expected_rows, given_rows = (np.ascontiguousarray(part).reshape(-1, n_classes) for part in (expected, given))
+    return _newton_step(term.reshape(-1, n_classes), expected_rows, given_rows, penalty)
+
+
+def below_top(logits: Array) -> Array:
+    """The logits minus the largest of their row."""
+    shifted = np.empty_like(logits, order="C")
+    _below_top(np.ascontiguousarray(logits).reshape(-1, logits.shape[-1]), shifted.reshape(-1, logits.shape[-1]))
+    return shifted
+
+
+def softmax(logits: Array) -> Array:
+    """exp(logits), normalised over the last axis."""
+    weight = np.exp(below_top(logits))
+    weight /= weight.sum(axis=-1, keepdims=True)
+    return weight
+
+
+def _blocks(first: int, last: int, n_classes: int) -> Iterator[slice]:
+    size = max(1, BLOCK_CELLS // n_classes**2)
+    for at in range(first, last, size):
+        yield slice(at, min(at + size, last))
+
+
+@njit(cache=True, nogil=True)
+def safe_length(spread):
+    """The share of a Newton step of that spread that cannot climb."""
+    return np.log1p(spread) / spread if spread > 0 else 1.0
+
+
+# ---------------------------------------------------------------- kernels
+# A sum may be reordered ("reassoc"), without which no loop over the labels would use vector instructions.
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _normaliser(weight, item_weight):
+    total = 0.0
+    for label in range(len(weight)):
+        total += weight[label] * item_weight[label]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _add_by_worker(start, worker, weight, item_weight, posterior, first, total):
+    """total[w, c, l] += q_ic item_weight[i, r, l] / Z_iw(c) over the annotations of a block of items."""
+    n_items, n_rows, n_classes = item_weight.shape
+    for position in range(n_items):
+        for at in range(start[first + position], start[first + position + 1]):
+            who = worker[at]
+            for c in range(n_classes):
+                row = item_weight[position, c if n_rows > 1 else 0]
+                share = posterior[first + position, c] / _normaliser(weight[who, c], row)
+                target = total[who, c]
+                for label in range(n_classes):
+                    target[label] += share * row[label]
+
+
+@njit(cache=True, nogil=True)
+def _add_by_item(start, worker, weight, item_weight, posterior, first, total):
+    """total[i, r, l] += q_ic weight[w, c, l] / Z_iw(c) over the annotations of a block of items."""
+    n_items, n_rows, n_classes = item_weight.shape
+    for position in range(n_items):
+        for at in range(start[first + position], start[first + position + 1]):
+            for c in range(n_classes):
+                r = c if n_rows > 1 else 0
+                row = weight[worker[at], c]
+                share = posterior[first + position, c] / _normaliser(row, item_weight[position, r])
+                target = total[position, r]
+                for label in range(n_classes):
+                    target[label] += share * row[label]
+
+
+@njit(cache=True, nogil=True)
+def _add_logs(start, worker, label, logits, weight, item_logits, item_weight, first, log_posterior):
+    """log_posterior[i, c] += log pi_iw(label given | c) over the annotations of a block of items."""
+    n_items, n_rows, n_classes = item_weight.shape
+    for position in range(n_items):
+        for at in range(start[first + position], start[first + position + 1]):
+            who, given = worker[at], label[at]
+            for c in range(n_classes):
+                r = c if n_rows > 1 else 0
+                normaliser = _normaliser(weight[who, c], item_weight[position, r])
+                log_posterior[first + position, c] += (
+                    logits[who, c, given] + item_logits[position, r, given] - np.log(normaliser)
+                )
+
+
+@njit(cache=True, nogil=True)
+def _below_top(logits, shifted):
+    n_classes = logits.shape[1]
+    for index in range(len(logits)):
+        top = logits[index, 0]
+        for label in range(1, n_classes):
+            top = max(top, logits[index, label])
+        for label in range(n_classes):
+            shifted[index, label] = logits[index, label] - top
+
+
+@njit(cache=True, nogil=True)
+def _newton_step(term, expected, given, penalty):
+    n_classes = term.shape[1]
+    step, share = np.empty(n_classes), np.empty(n_classes)
+    largest = 0.0
+    for index in range(len(term)):
+        along = weight = 0.0
+        for label in range(n_classes):
+            mean = expected[index, label]
+            step[label] = (given[index, label] - mean - penalty * term[index, label]) / (mean + penalty)
+            share[label] = mean / (mean + penalty)
+            along += mean * step[label]
+            weight += share[label]
+        if weight > 0:  # a row without any weight has no curvature but the penalty's
+            along /= penalty * weight
+            for label in range(n_classes):
+                step[label] += share[label] * along
+        spread = step.max() - step.min()
+        largest = max(largest, spread)
+        length = safe_length(spread)
+        for label in range(n_classes):
+            term[index, label] += length * step[label]
+    return largest

@@ -1,0 +1,225 @@
+"""A crowd to which annotations are added, and from which those of a few items are had without a look at the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numba import njit
+from numpy.typing import NDArray
+
+from crowdml.aggregation.aggregator import refuse
+from crowdml.aggregation.online.online_state import Numbering, Rows, plain
+from crowdml.labels import CrowdLabels, Repeats
+
+COLUMNS = ("item", "worker", "label", "before", "last", "gold")
+
+
+class Part(NamedTuple):
+    """Some items with annotations of theirs, as a crowd that numbers them and their workers anew.
+
+    Attributes:
+        crowd: the annotations, in the order in which they came.
+        items: (crowd.n_items,) the items' numbers in the growing crowd, ascending.
+        workers: (crowd.n_workers,) the workers' numbers there, ascending.
+    """
+
+    crowd: CrowdLabels
+    items: NDArray[np.int64]
+    workers: NDArray[np.int64]
+
+
+class GrowingCrowd:
+    """Annotations by number of item, worker and class, in the order in which they came.
+
+    Args:
+        class_names: the classes, strings or whole numbers, in order; all that may ever occur.
+        repeats: where a worker labels an item more than once: "error" refuses, "first" keeps the first answer,
+            "keep" keeps all.
+    """
+
+    def __init__(self, class_names: Sequence[int | str], repeats: Repeats) -> None:
+        if repeats not in ("error", "first", "keep"):
+            raise ValueError(f'repeats must be "error", "first" or "keep", got {repeats!r}')
+        if len(class_names) < 2:
+            raise ValueError(f"class_names must hold at least 2 classes, got {len(class_names)}")
+        self.repeats: Repeats = repeats
+        self.classes, self.items, self.workers = Numbering("class"), Numbering("item"), Numbering("worker")
+        names = plain(class_names)
+        self.classes.number(names)
+        self.classes.add(names)
+        # One row an annotation; `before` is the annotation that the same item got before, -1 at its first.
+        self.item, self.worker, self.label, self.before = (Rows((), np.int32) for _ in range(4))
+        # One row an item: its last annotation, and its known class.
+        self.last, self.gold = Rows((), np.int32, fill=-1), Rows((), np.int32, fill=-1)
+
+    def add(self, annotations: CrowdLabels | pd.DataFrame) -> tuple[Part | None, NDArray[np.int64]]:
+        """Add annotations, and gold labels of items with annotations; other items and workers are not taken in.
+
+        Args:
+            annotations: a frame `task, worker, label` or a crowd; a crowd without ids has 0, 1, 2, ...
+
+        Returns:
+            The annotations added, None if all were repeated, and the numbers of all items touched, ascending: those
+            with new annotations or a new gold label.
+
+        Raises:
+            ValueError: an unknown class, an id that is neither a string nor a whole number, a repeated answer that
+                is not allowed, or worker histories; nothing has been added then.
+        """
+        crowd = self._as_crowd(annotations)
+        refuse(crowd, "an online method", history=False)
+        item_ids, worker_ids = _ids(crowd.item_ids, crowd.n_items), _ids(crowd.worker_ids, crowd.n_workers)
+        label = self._class_numbers(crowd)[crowd.label]
+        item_number, new_items = _number(self.items, item_ids, crowd.labels_per_item > 0)
+        worker_number, new_workers = _number(self.workers, worker_ids, crowd.labels_per_worker > 0)
+        item, worker = item_number[crowd.item], worker_number[crowd.worker]
+        kept = self._check_repeats(item, worker, crowd)
+
+        first = len(self.item)
+        self.items.add(new_items)
+        self.workers.add(new_workers)
+        for rows, values in ((self.item, item), (self.worker, worker), (self.label, label)):
+            rows.append(values[kept])
+        self.before.grow(len(self.item))
+        for rows in (self.last, self.gold):
+            rows.grow(len(self.items))
+        _link(self.item.values, self.before.values, self.last.values, first)
+        known = self._add_gold(crowd, item_ids)
+        if not kept.any():
+            return None, known
+        added = self._part(np.unique(item[kept]), np.arange(first, len(self.item)))
+        return added, np.union1d(added.items, known)
+
+    def part(self, items: NDArray[np.int64]) -> Part:
+        """The items of these ascending numbers with all their annotations; time in proportion to those."""
+        return self._part(items, _gather(items, self.before.values, self.last.values))
+
+    def whole(self) -> CrowdLabels:
+        """All annotations, with the ids of items and workers."""
+        gold = self.gold.values
+        return CrowdLabels(
+            self.item.values,
+            self.worker.values,
+            self.label.values,
+            n_items=len(self.items),
+            n_workers=len(self.workers),
+            n_classes=len(self.classes),
+            item_ids=np.array(self.items.names, dtype=object),
+            worker_ids=np.array(self.workers.names, dtype=object),
+            class_names=np.array(self.classes.names, dtype=object),
+            repeats="keep",
+            gold=gold.copy() if (gold >= 0).any() else None,
+        )
+
+    def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> Part:
+        workers, worker = np.unique(self.worker.values[at], return_inverse=True)
+        gold = self.gold.values[items]
+        crowd = CrowdLabels(
+            np.searchsorted(items, self.item.values[at]),
+            worker,
+            self.label.values[at],
+            n_items=len(items),
+            n_workers=len(workers),
+            n_classes=len(self.classes),
+            repeats="keep",
+            gold=gold if (gold >= 0).any() else None,
+        )
+        return Part(crowd, items, workers)
+
+    def _as_crowd(self, annotations: CrowdLabels | pd.DataFrame) -> CrowdLabels:
+        if isinstance(annotations, CrowdLabels):
+            return annotations
+        return CrowdLabels.from_frame(annotations, class_names=self.classes.names, repeats="keep")
+
+    def _class_numbers(self, crowd: CrowdLabels) -> NDArray[np.int64]:
+        """(crowd.n_classes,) the number here of each class of the crowd."""
+        names = _ids(crowd.class_names, crowd.n_classes)
+        numbers = self.classes.find(names)
+        if (numbers < 0).any():
+            unknown = [name for name, number in zip(names, numbers, strict=True) if number < 0]
+            raise ValueError(f"classes {unknown[:5]} are not among class_names {self.classes.names}")
+        return numbers
+
+    def _check_repeats(
+        self, item: NDArray[np.int64], worker: NDArray[np.int64], crowd: CrowdLabels
+    ) -> NDArray[np.bool_]:
+        """(n,) which of these annotations to add."""
+        if self.repeats == "keep":
+            return np.ones(len(item), bool)
+        items = np.unique(item)
+        earlier = _gather(items[items < len(self.items)], self.before.values, self.last.values)
+        width = int(max(worker.max(), self.worker.values.max(initial=0))) + 1
+        pair = np.concatenate([self.item.values[earlier], item]) * width
+        pair += np.concatenate([self.worker.values[earlier], worker])
+        _, first = np.unique(pair, return_index=True)
+        kept = np.zeros(len(pair), bool)
+        kept[first] = True
+        kept = kept[len(earlier) :]
+        if self.repeats == "error" and not kept.all():
+            at = int(np.flatnonzero(~kept)[0])
+            who = _ids(crowd.worker_ids, crowd.n_workers)[crowd.worker[at]]
+            what = _ids(crowd.item_ids, crowd.n_items)[crowd.item[at]]
+            raise ValueError(
+                f"worker {who} labelled item {what} more than once ({int((~kept).sum())} repeated annotations in all); "
+                'pass repeats="first" or repeats="keep"'
+            )
+        return kept
+
+    def _add_gold(self, crowd: CrowdLabels, item_ids: list[Any]) -> NDArray[np.int64]:
+        """Take the crowd's gold labels in; returns the items for which they are news."""
+        if crowd.gold is None:
+            return np.empty(0, np.int64)
+        known = np.flatnonzero(crowd.gold >= 0)
+        items = self.items.find([item_ids[at] for at in known])
+        gold = self._class_numbers(crowd)[crowd.gold[known]]
+        news = items >= 0
+        news[news] = self.gold.values[items[news]] != gold[news]
+        self.gold.values[items[news]] = gold[news]
+        return items[news]
+
+
+def _ids(names: NDArray[Any] | None, n: int) -> list[Any]:
+    return list(range(n)) if names is None else plain(names)
+
+
+def _number(
+    numbering: Numbering, ids: list[Any], wanted: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], list[int | str]]:
+    """(n_ids,) the numbers of the ids that are wanted, -1 for others; and those ids."""
+    chosen = [name for name, is_wanted in zip(ids, wanted, strict=True) if is_wanted]
+    numbers = np.full(len(ids), -1)
+    numbers[wanted] = numbering.number(chosen)
+    return numbers, chosen
+
+
+@njit(cache=True, nogil=True)
+def _link(item, before, last, first):
+    """Hang each annotation from `first` on at the end of its item's chain."""
+    for at in range(first, len(item)):
+        before[at] = last[item[at]]
+        last[item[at]] = at
+
+
+@njit(cache=True, nogil=True)
+def _gather(items, before, last):
+    """The annotations of the items, item by item, each item's in the order in which they came."""
+    n = 0
+    for item in items:
+        at = last[item]
+        while at >= 0:
+            n += 1
+            at = before[at]
+    found = np.empty(n, np.int64)
+    end = 0
+    for item in items:
+        start = end
+        at = last[item]
+        while at >= 0:
+            found[end] = at
+            end += 1
+            at = before[at]
+        found[start:end] = found[start:end][::-1].copy()
+    return found

@@ -1,0 +1,267 @@
+"""Dawid-Skene for annotations that keep arriving: new items, new workers, new answers about old items.
+
+Incremental EM (R. M. Neal and G. E. Hinton, "A view of the EM algorithm that justifies incremental, sparse, and other
+variants", 1998): an E-step of some items alone, whose old share in the expected counts is taken out and whose new one
+is put in, raises the same bound on the likelihood as a whole iteration does.  Stepwise EM (O. Cappé and E. Moulines,
+JRSS-B 71, 2009; P. Liang and D. Klein, NAACL 2009) instead lets old counts fade: it needs no old annotations, but a
+step size, forgets, cannot take an answer about an old item into account, and its bound may fall.  Annotations are
+small, so nothing is forgotten here, and the answer nears that of DawidSkene on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from crowdml.aggregation.aggregator import Aggregation, break_ties
+from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.aggregation.inference.confusion import Posterior, infer_from_logs
+from crowdml.aggregation.inference.em_loop import e_step_of, iterate
+from crowdml.aggregation.inference.em_tables import Tables
+from crowdml.aggregation.inference.kernels import expectation, expected_counts
+from crowdml.aggregation.online.growing_crowd import COLUMNS, GrowingCrowd, Part
+from crowdml.aggregation.online.online_state import Numbering, Rows, read_state, write_state
+from crowdml.labels import CrowdLabels, Repeats
+
+Array = NDArray[np.float64]
+KIND, VERSION = "online Dawid-Skene", 1
+
+
+class _Learnt(NamedTuple):
+    """A posterior of all items (n_items, n_classes), and the expected counts under it, without pseudo-counts."""
+
+    posterior: Posterior
+    counts: Array
+    class_counts: Array
+
+
+class OnlineDawidSkene:
+    """Dawid-Skene that takes annotations as they come.
+
+    A call costs time in proportion to the annotations of the items that it touches; EM over all items comes so seldom
+    that together it costs a fixed number of EM runs over all annotations (1 / refresh + 1, from two starts each).  The
+    state takes 16 bytes an annotation, 8 * n_classes + 8 an item, 8 * n_classes**2 a worker, and the ids.
+
+    Args:
+        class_names: the classes, strings or whole numbers, in order; all that may ever occur.
+        method: the hyper-parameters; `max_iter` and `tol` are those of `refine`.
+        n_passes: iterations over the items touched, each call.
+        refresh: `refine` whenever annotations have grown by this share since the last time; infinity means never.
+        repeats: where a worker labels an item more than once, in one call or in several: "error" refuses, "first"
+            keeps the first answer, "keep" keeps all.
+
+    Raises:
+        ValueError: fewer than two classes or repeated ones, an option out of range, or the worker model
+            "homogeneous", whose one matrix every answer of every worker changes.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[int | str],
+        method: DawidSkene | None = None,
+        *,
+        n_passes: int = 3,
+        refresh: float = 0.25,
+        repeats: Repeats = "error",
+    ) -> None:
+        self.method = method or DawidSkene()
+        if self.method.device != "cpu":
+            raise ValueError(f'device must be "cpu" online, got {self.method.device!r}')
+        if self.method.worker_model == "homogeneous":
+            raise ValueError('worker_model "homogeneous" cannot be learnt online; use DawidSkene')
+        if n_passes < 1:
+            raise ValueError(f"n_passes must be at least 1, got {n_passes}")
+        if not refresh > 0:
+            raise ValueError(f"refresh must be positive, got {refresh}")
+        self.n_passes, self.refresh = n_passes, refresh
+        self._grown = GrowingCrowd(class_names, repeats)
+        n_classes = len(class_names)
+        self._posterior = Rows((n_classes,), np.float64)
+        # The expected counts under the posterior as it stands, without pseudo-counts.
+        self._counts = Rows((n_classes, n_classes), np.float64)
+        self._class_counts = np.zeros(n_classes)
+        self._n_at_refine = 0
+
+    @property
+    def class_names(self) -> list[int | str]:
+        """The classes, in order."""
+        return self._grown.classes.names
+
+    @property
+    def n_annotations(self) -> int:
+        """Annotations taken in."""
+        return len(self._grown.item)
+
+    # ------------------------------------------------------------------------------------------------ learning
+
+    def partial_fit(self, annotations: CrowdLabels | pd.DataFrame) -> OnlineDawidSkene:
+        """Take annotations in, and return itself.
+
+        Args:
+            annotations: a frame `task, worker, label`, or a crowd, whose gold labels count from now on for items
+                with annotations.  Ids tell items and workers apart; a crowd without ids has 0, 1, 2, ...
+
+        Raises:
+            ValueError: an unknown class, an id that is neither a string nor a whole number, a repeated answer that
+                `repeats` does not allow, or worker histories; nothing has been taken in then.
+        """
+        added, touched = self._grown.add(annotations)
+        if added is not None:
+            self._start(added)
+        if not len(touched):
+            return self
+        part = self._grown.part(touched)
+        for _ in range(self.n_passes):
+            self._pass_over(part)
+        if self.n_annotations >= (1 + self.refresh) * self._n_at_refine:
+            self.refine()
+        return self
+
+    def refine(self) -> None:
+        """EM over all items, from where it stands and once more from the votes; keeps what has the higher bound.
+
+        What few annotations suggested at first can hold EM in a poor local optimum, from which only a new start helps.
+        """
+        crowd = self.crowd()
+        starts = (self._posterior.values.copy(), self.method.start(crowd))
+        best = max((self._em_from(crowd, start) for start in starts), key=self._bound_of)
+        self._posterior.values[:], self._counts.values[:], self._class_counts = best
+        self._n_at_refine = self.n_annotations
+
+    # ------------------------------------------------------------------------------------------------ answers
+
+    def predict(self, items: Sequence[int | str]) -> NDArray[np.object_]:
+        """(n,) the most probable class of each item, ties as `method.ties` says.
+
+        Raises:
+            ValueError: an item without annotations.
+        """
+        part, posterior, position = self._infer(items)
+        chosen = break_ties(posterior, part.crowd, self.method.ties, self.method.seed)
+        return np.array(self.class_names, dtype=object)[chosen[position]]
+
+    def predict_proba(self, items: Sequence[int | str]) -> Posterior:
+        """(n, n_classes) the posterior of each item, given all that is known of its workers by now.
+
+        Raises:
+            ValueError: an item without annotations.
+        """
+        _, posterior, position = self._infer(items)
+        return posterior[position]
+
+    def result(self) -> Aggregation:
+        """The same for all items and workers, in the order of `crowd()`, as DawidSkene gives it.
+
+        `objective` holds the bound alone, and `converged` is False, for the next annotation may change everything.
+        """
+        crowd, tables = self.crowd(), self._tables()
+        posterior, _ = infer_from_logs(crowd, tables.log_confusion, tables.log_prior)
+        objective = (self.bound(),)
+        return self.method.conclude(
+            crowd, posterior, tables.class_prior, confusion=tables.confusion, converged=False, objective=objective
+        )
+
+    def bound(self) -> float:
+        """The lower bound on log likelihood plus log density of the tables that every pass raises."""
+        return self._bound_of(_Learnt(self._posterior.values, self._counts.values, self._class_counts))
+
+    def crowd(self) -> CrowdLabels:
+        """All annotations so far, in the order in which they came."""
+        return self._grown.whole()
+
+    # ------------------------------------------------------------------------------------------------ file
+
+    def save(self, path: str | Path) -> None:
+        """Write the whole state to one npz file, atomically: arrays, with options and ids as JSON."""
+        header = {
+            "kind": KIND,
+            "version": VERSION,
+            "method": asdict(self.method),
+            "options": {"n_passes": self.n_passes, "refresh": self.refresh, "repeats": self._grown.repeats},
+            "n_at_refine": self._n_at_refine,
+            "class_names": self.class_names,
+            "items": self._grown.items.names,
+            "workers": self._grown.workers.names,
+        }
+        arrays = {name: rows.values for name, rows in self._rows().items()}
+        write_state(path, header, arrays | {"class_counts": self._class_counts})
+
+    @classmethod
+    def load(cls, path: str | Path) -> OnlineDawidSkene:
+        """Read what `save` wrote; it goes on as if it had never stopped.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it holds something else, is damaged, or was written by another version.
+        """
+        header, arrays = read_state(path, kind=KIND, version=VERSION)
+        online = cls(header["class_names"], DawidSkene(**header["method"]), **header["options"])
+        online._grown.items = Numbering("item", header["items"])
+        online._grown.workers = Numbering("worker", header["workers"])
+        for name, rows in online._rows().items():
+            rows.append(arrays[name])
+        online._class_counts = arrays["class_counts"]
+        online._n_at_refine = header["n_at_refine"]
+        return online
+
+    def _rows(self) -> dict[str, Rows]:
+        columns = {name: getattr(self._grown, name) for name in COLUMNS}
+        return columns | {"posterior": self._posterior, "counts": self._counts}
+
+    # ------------------------------------------------------------------------------------------------ steps
+
+    def _start(self, added: Part) -> None:
+        """Give new items a first posterior, and count the new annotations under their items' posteriors."""
+        is_new = added.items >= len(self._posterior)
+        self._posterior.grow(len(self._grown.items))
+        self._counts.grow(len(self._grown.workers))
+        if is_new.any():
+            start = self.method.start(added.crowd)[is_new]
+            self._posterior.values[added.items[is_new]] = start
+            self._class_counts += start.sum(axis=0)
+        self._counts.values[added.workers] += expected_counts(added.crowd, self._posterior.values[added.items])
+
+    def _pass_over(self, part: Part) -> None:
+        """E-step of some items: take their share out of the counts, and put the new one in."""
+        posterior = self._posterior.values[part.items]
+        share, class_share = expected_counts(part.crowd, posterior), posterior.sum(axis=0)
+        tables = self._tables(part.workers)
+        step = expectation(part.crowd, tables.log_confusion, tables.log_prior, posterior, hard=self.method.hard)
+        self._posterior.values[part.items] = posterior
+        self._counts.values[part.workers] += step.counts - share
+        self._class_counts += step.class_counts - class_share
+
+    def _em_from(self, crowd: CrowdLabels, posterior: Posterior) -> _Learnt:
+        """EM over all items, from a posterior that is overwritten."""
+        e_step = e_step_of(self.method, crowd, posterior)
+        _, sums, *_ = iterate(self.method, expected_counts(crowd, posterior), posterior.sum(axis=0), e_step)
+        return _Learnt(posterior, sums.counts, sums.class_counts)
+
+    def _bound_of(self, learnt: _Learnt) -> float:
+        posterior, counts, class_counts = learnt
+        tables = self.method.m_step(counts, class_counts)
+        expected = (counts * tables.log_confusion).sum() + class_counts @ tables.log_prior
+        entropy = -(posterior * np.log(np.where(posterior > 0, posterior, 1))).sum()
+        return float(expected + entropy + tables.log_density)
+
+    def _tables(self, workers: NDArray[np.int64] | slice = slice(None)) -> Tables:
+        """M-step; what it says of a worker depends on that worker's counts alone."""
+        # Where a count ought to be zero, taking out and putting in may leave it below by a rounding error.
+        return self.method.m_step(np.maximum(self._counts.values[workers], 0), np.maximum(self._class_counts, 0))
+
+    def _infer(self, items: Sequence[int | str]) -> tuple[Part, Posterior, NDArray[np.int64]]:
+        """The distinct items, their posterior, and where in it each of those asked for stands."""
+        numbers = self._grown.items.find(items)
+        if (numbers < 0).any():
+            raise ValueError(f"item {items[int((numbers < 0).argmax())]!r} has no annotations")
+        distinct, position = np.unique(numbers, return_inverse=True)
+        part = self._grown.part(distinct)
+        tables = self._tables(part.workers)
+        posterior, _ = infer_from_logs(part.crowd, tables.log_confusion, tables.log_prior)
+        return part, posterior, position

@@ -1,0 +1,49 @@
+"""`crowdml aggregate --engine ray`: the crowd shared among the processes of a Ray cluster."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from crowdml.cli.display import speak, written
+from crowdml.cli.options import columns_of, method_options, whole_numbers
+
+LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
+"""Options that need the whole crowd in one memory."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Aggregate, write, and say what came of it."""
+    for name in LOCAL_ONLY:
+        if getattr(options, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"--engine ray cannot take {flag}; leave out one of the two")
+    # The package works without Ray, and so does every other command.
+    from sweeps.aggregation.sharded import aggregate_sharded
+
+    result = aggregate_sharded(
+        options.input,
+        options.method,
+        out=options.out,
+        workers_out=options.workers,
+        columns=columns_of(options),
+        class_names=None if options.classes is None else whole_numbers(options.classes),
+        repeats=options.repeats,
+        options=method_options(options.method, options),
+        n_shards=options.shards,
+        address=options.address,
+    )
+    console = Console()
+    speak(
+        console,
+        f"{options.input}: {result.n_annotations:,} labels of {result.n_items:,} items by {result.n_workers:,} "
+        f"workers, {result.n_classes} classes",
+    )
+    end = "converged" if result.converged else "not converged"
+    speak(
+        console,
+        f"method          {options.method} in {result.n_shards} shards, {end} at iteration {result.n_iter}, "
+        f"{result.seconds:.1f} s",
+    )
+    speak(console, written([path for path in (options.out, options.workers) if path]))

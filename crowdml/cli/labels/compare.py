@@ -1,0 +1,130 @@
+"""`crowdml aggregate --compare`: several methods on one crowd, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+
+from crowdml.aggregation.aggregator import Aggregation, Aggregator
+from crowdml.cli.display import show, speak, step, table
+from crowdml.cli.labels.summary import accuracy, describe_crowd
+from crowdml.cli.options import configured, read_input, read_prior, read_truth
+from crowdml.files import write_tables
+from crowdml.labels import CrowdLabels
+from crowdml.methods.registry import REGISTRY
+
+ALL = "all"
+
+
+class Outcome(NamedTuple):
+    """One method on the crowd: its answer and the seconds it took, or why it gave none."""
+
+    method: str
+    result: Aggregation | None
+    seconds: float
+    refusal: str = ""
+
+
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Read, run every method, and show (and write) the comparison."""
+    _check(options)
+    methods = {name: configured(name, options) for name in chosen_methods(options.compare)}
+    with step(f"reading {options.input}") as progress:
+        crowd = read_input(options, progress)
+    prior = read_prior(options.prior, crowd, options.task_column)
+    truth = read_truth(options, crowd)
+    outcomes: list[Outcome] = []
+    with step("comparing") as progress:
+        for name, method in methods.items():
+            progress(len(outcomes), len(methods))
+            outcomes.append(_outcome(name, method, crowd, prior))
+    frame = comparison(outcomes, truth)
+    if options.out:
+        write_tables({options.out: frame})
+    describe_crowd(console, options.input, crowd)
+    _show(console, frame)
+    if options.out:
+        speak(console, f"\nwrote {options.out}")
+
+
+def chosen_methods(names: Sequence[str]) -> list[str]:
+    """The methods to compare: those named, or every aggregator."""
+    if list(names) == [ALL]:
+        return [name for name, entry in REGISTRY.items() if entry.kind == "aggregator"]
+    return list(dict.fromkeys(names))
+
+
+def comparison(outcomes: Sequence[Outcome], truth: NDArray[np.int64] | None = None) -> pd.DataFrame:
+    """One row a method.
+
+    Columns: method, seconds, n_iter, converged, accuracy and accuracy_se where there is a truth, same_<method> for
+    each method that gave an answer (the share of items with the same label), refusal (empty where there is an answer).
+    """
+    answered = {outcome.method: outcome.result for outcome in outcomes if outcome.result is not None}
+    rows = []
+    for method, result, seconds, refusal in outcomes:
+        row: dict[str, object] = {"method": method}
+        if result is not None:
+            row |= {"seconds": seconds, "n_iter": result.n_iter, "converged": result.converged}
+            if truth is not None:
+                row["accuracy"], row["accuracy_se"] = accuracy(result.labels, truth)
+            row |= {f"same_{name}": float((result.labels == other.labels).mean()) for name, other in answered.items()}
+        rows.append(row | {"refusal": refusal})
+    frame = pd.DataFrame(rows)
+    return frame.astype({"n_iter": "Int64", "converged": "boolean"}) if answered else frame
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name in ("workers", "confusion", "doubtful_labels"):
+        if getattr(options, name):
+            raise ValueError(f"--compare writes one table, to --out; leave out --{name.replace('_', '-')}")
+
+
+def _outcome(name: str, method: Aggregator, crowd: CrowdLabels, prior: NDArray[np.float64] | None) -> Outcome:
+    started = time.perf_counter()
+    try:
+        result = method.fit(crowd, prior)
+    except ValueError as error:
+        return Outcome(name, None, 0.0, " ".join(str(error).split()))
+    return Outcome(name, result, time.perf_counter() - started)
+
+
+def _show(console: Console, frame: pd.DataFrame) -> None:
+    answered = frame[frame["refusal"] == ""]
+    with_truth = "accuracy" in answered
+    if with_truth:
+        answered = answered.sort_values("accuracy", ascending=False, kind="stable")
+    heads = ["", "method", "seconds", "iterations", *(["accuracy"] if with_truth else [])]
+    rows = []
+    for number, row in enumerate(answered.to_dict("records"), 1):
+        cells = [number, row["method"], f"{row['seconds']:.2f}", f"{row['n_iter']}{' ' if row['converged'] else '+'}"]
+        rows.append([*cells, f"{row['accuracy']:.4f} ± {row['accuracy_se']:.4f}"] if with_truth else cells)
+    speak(console, "")
+    show(console, table(heads, rows, numbers=["", *heads[2:]], names=["method"]))
+    if (~answered["converged"]).any():
+        speak(console, "+: stopped before it converged")
+    _show_agreement(console, answered)
+    for row in frame[frame["refusal"] != ""].to_dict("records"):
+        speak(console, f"not {row['method']}: {row['refusal']}")
+
+
+def _show_agreement(console: Console, answered: pd.DataFrame) -> None:
+    """How often each two give the same label, in lines that no narrow terminal breaks up."""
+    speak(console, "\nitems with the same label, per cent (= all)")
+    numbers = range(1, len(answered) + 1)
+    speak(console, "   " + "".join(f"{number:>4}" for number in numbers))
+    for number, row in zip(numbers, answered.to_dict("records"), strict=True):
+        shares = "".join(f"{_percent(row[f'same_{other}']):>4}" for other in answered["method"])
+        speak(console, f"{number:>3}{shares}  {row['method']}")
+    speak(console, "")
+
+
+def _percent(share: float) -> str:
+    return "=" if share == 1 else f"{100 * share:.0f}"

@@ -1,0 +1,133 @@
+"""`crowdml simulate`: a crowd with known truth, as files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+
+from crowdml.cli.display import speak, step, written
+from crowdml.cli.options import check_outputs, named_values, plain_value
+from crowdml.files import write_tables
+from crowdml.files.writing import STDOUT
+from crowdml.labels import CrowdLabels
+from crowdml.noise import (
+    ASSIGNMENTS,
+    MISSING_RULES,
+    PATTERNS,
+    WORKER_MODELS,
+    make_assignment,
+    make_pattern,
+    make_workers,
+    simulate_crowd,
+)
+from crowdml.noise.spread import ItemDifficulty
+
+EXAMPLES = """examples:
+  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
+      --out answers.csv --truth-out truth.csv
+  crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
+      --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
+  crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
+      --rate 0.4 --missing-rate 0.3 --seed 1 --out answers.csv
+  crowdml aggregate answers.csv --truth truth.csv --compare all
+"""
+
+OPTIONS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
+
+
+def add_to(commands: argparse._SubParsersAction, name: str) -> None:
+    """The command line of this command."""
+    command = commands.add_parser(
+        name,
+        help="make a crowd whose truth is known",
+        description="Simulate the labels of a crowd.  The same options and seed give the same labels.  An unknown\n"
+        "option of a pattern, worker model or assignment is answered with those that there are.",
+        epilog=EXAMPLES,
+    )
+    command.set_defaults(run=run)
+    for size in ("items", "workers"):
+        command.add_argument(f"--{size}", type=int, required=True, metavar="N")
+    command.add_argument("--classes", type=int, required=True, metavar="N", help="equally frequent: 0, 1, 2, ...")
+    errors = command.add_argument_group("errors")
+    errors.add_argument(
+        "--rate", type=float, required=True, metavar="P", help="probability of a draw by the pattern, in [0, 1)"
+    )
+    errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default uniform)")
+    errors.add_argument("--pattern-option", **OPTIONS)
+    errors.add_argument(
+        "--worker-model", default="homogeneous", metavar="NAME", help=f"{_names(WORKER_MODELS)} (default homogeneous)"
+    )
+    errors.add_argument("--worker-option", **OPTIONS)
+    asked = command.add_argument_group("who labels what")
+    asked.add_argument(
+        "--assignment",
+        metavar="NAME",
+        help=f"{_names(ASSIGNMENTS)} (default every_item, with --labels-per-item balanced)",
+    )
+    asked.add_argument("--assignment-option", **OPTIONS)
+    asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option of that name")
+    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default 0)")
+    asked.add_argument(
+        "--missing", choices=MISSING_RULES, default="floor", help="how a share becomes a number of labels of an item"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default 0)")
+    command.add_argument("--out", required=True, metavar="FILE", help="task, worker, label; - for standard output")
+    command.add_argument("--truth-out", metavar="FILE", help="task, label")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Draw the truth and the labels, and write them."""
+    for name, least in (("items", 1), ("workers", 1), ("classes", 2), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}")
+    outputs = [path for path in (options.out, options.truth_out) if path]
+    check_outputs(outputs)
+    with step("simulating"):
+        crowd, truth = _simulate(options)
+    tables = [crowd.to_frame(), pd.DataFrame({"task": np.arange(len(truth)), "label": truth})]
+    with step("writing"):
+        write_tables(dict(zip(outputs, tables, strict=False)))
+    share = float((crowd.label == truth[crowd.item]).mean())
+    speak(
+        Console(stderr=STDOUT in outputs),
+        f"{crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
+        f"{100 * share:.1f} % right; {written(outputs)}",
+    )
+
+
+def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int64]]:
+    pattern = make_pattern(options.pattern, options.rate, "a simulated crowd", _values(options.pattern_option))
+    assigned = _values(options.assignment_option)
+    if options.labels_per_item is not None:
+        assigned["labels_per_item"] = options.labels_per_item
+    default = "every_item" if options.labels_per_item is None else "balanced"
+    assignment = make_assignment(options.assignment or default, assigned)
+    rng = np.random.default_rng(options.seed)
+    truth = rng.permutation(np.arange(options.items) % options.classes)
+    workers = make_workers(
+        options.worker_model, pattern, options.workers, options.classes, rng, _values(options.worker_option)
+    )
+    crowd = simulate_crowd(
+        truth,
+        workers,
+        assignment=assignment,
+        difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
+        missing_rate=options.missing_rate,
+        missing=options.missing,
+        seed=options.seed,
+    )
+    return crowd, truth
+
+
+def _names(there: Iterable[str]) -> str:
+    return ", ".join(there)
+
+
+def _values(words: list[str]) -> dict[str, Any]:
+    return {name: plain_value(text) for name, text in named_values(words).items()}

@@ -1,0 +1,95 @@
+"""What a person wants to know of a crowd and of an aggregation, in a few lines."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from crowdml.aggregation.aggregator import Aggregation
+from crowdml.cli.display import show, speak, table
+from crowdml.files.gold_and_history import class_names, worker_names
+from crowdml.labels import CrowdLabels
+from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
+
+N_WORST = 5
+DOUBTFUL = 0.5
+"""Items of more doubt than this are counted as doubtful."""
+
+
+def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
+    """Sizes, labels an item, agreement."""
+    names = class_names(crowd)
+    labels = crowd.labels_per_item
+    speak(
+        console,
+        f"{source}: {crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
+        f"{len(names)} classes ({_some(names)})",
+    )
+    speak(console, f"labels an item  {labels.mean():.2f} ({labels.min()} to {labels.max()})")
+    speak(
+        console,
+        f"agreement       {_agreement(crowd)}",
+    )
+    if crowd.gold is not None:
+        speak(console, f"gold labels     {(crowd.gold >= 0).sum():,} items")
+    if crowd.history is not None:
+        n_known = int((crowd.history.sum(axis=(1, 2)) > 0).sum())
+        speak(console, f"history         {n_known:,} workers, {crowd.history.sum():,.0f} answers")
+
+
+def describe_result(
+    console: Console,
+    method: str,
+    crowd: CrowdLabels,
+    result: Aggregation,
+    seconds: float,
+    truth: NDArray[np.int64] | None,
+) -> None:
+    """How the method ended, how sure it is, its accuracy where the truth is given, and the worst workers."""
+    end = "converged" if result.converged else "not converged"
+    speak(console, f"method          {method}, {end} at iteration {result.n_iter}, {seconds:.2f} s")
+    n_doubtful = int((result.doubt > DOUBTFUL).sum())
+    speak(
+        console, f"doubt           mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
+    )
+    if truth is not None:
+        share, error = accuracy(result.labels, truth)
+        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {(truth >= 0).sum():,} items")
+    speak(console, "")
+    show(console, _worst_workers(crowd, result))
+
+
+def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[float, float]:
+    """Share of right labels among the items whose truth is known (not -1), and its standard error."""
+    known = truth >= 0
+    share = float((labels[known] == truth[known]).mean())
+    return share, float(np.sqrt(share * (1 - share) / known.sum()))
+
+
+def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
+    names = worker_names(crowd)
+    worst = np.argsort(result.worker_quality, kind="stable")[:N_WORST]
+    rows = [
+        (
+            names[worker],
+            f"{crowd.labels_per_worker[worker]:,}",
+            f"{result.worker_quality[worker]:.3f} ± {result.worker_quality_se[worker]:.3f}",
+        )
+        for worker in worst
+    ]
+    return table(("worst workers", "labels", "quality"), rows, numbers=("labels", "quality"))
+
+
+def _some(names: NDArray) -> str:
+    """The first names, and that there are more."""
+    shown = ", ".join(map(str, names[:8]))
+    return shown if len(names) <= 8 else f"{shown}, ..."
+
+
+def _agreement(crowd: CrowdLabels) -> str:
+    kappa, alpha = fleiss_kappa(crowd), krippendorff_alpha(crowd)
+    if np.isnan(kappa):
+        return "not defined: no item has two labels, or all labels are of one class"
+    return f"Fleiss' kappa {kappa:.3f}, Krippendorff's alpha {alpha:.3f}"

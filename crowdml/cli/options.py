@@ -1,0 +1,238 @@
+"""What the commands share: the parser, the options of annotation files, and `name=value` options."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.aggregation.aggregator import TIES, Aggregator
+from crowdml.files import Columns, Progress, check_writable, read_columns, read_crowd, read_labels
+from crowdml.files.gold_and_history import class_names, item_names, lookup, true_classes
+from crowdml.labels import CrowdLabels
+from crowdml.methods.from_frames import aggregator
+from crowdml.support.names import check_name
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, and whose examples keep their lines."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave."""
+        self.exit(EXIT_BAD_INPUT, f"crowdml: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
+def add_input(command: argparse.ArgumentParser) -> None:
+    """The options that say how annotations are read."""
+    command.add_argument(
+        "input",
+        metavar="ANSWERS",
+        help="a row an annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
+    )
+    add_reading(command)
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """The same without the file itself."""
+    columns = command.add_argument_group("input")
+    for name in ("task", "worker", "label"):
+        columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default {name}")
+    columns.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: those that occur, sorted)"
+    )
+    columns.add_argument(
+        "--repeats",
+        choices=("error", "first", "keep"),
+        default="error",
+        help="where a worker labelled a task twice: refuse (default), keep the first label, or keep all",
+    )
+    columns.add_argument("--gold", metavar="FILE", help="known labels of some tasks: columns task, label")
+    columns.add_argument(
+        "--history",
+        metavar="FILE",
+        help="earlier answers of the workers: columns worker, truth, label, count, as --confusion writes them",
+    )
+
+
+def columns_of(options: argparse.Namespace) -> Columns:
+    """The names of the columns."""
+    return Columns(options.task_column, options.worker_column, options.label_column)
+
+
+def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
+    """The annotations that `add_input` describes."""
+    columns = columns_of(options)
+    return read_crowd(
+        options.input,
+        columns.task,
+        columns.worker,
+        columns.label,
+        class_names=None if options.classes is None else whole_numbers(options.classes),
+        repeats=options.repeats,
+        gold=options.gold,
+        history=options.history,
+        progress=progress,
+    )
+
+
+def whole_numbers(words: Sequence[str]) -> list[Any]:
+    """The words as integers if all are plainly written ones, as they are otherwise: the rule for columns of CSV."""
+    return [int(word) for word in words] if all(_is_whole(word) for word in words) else list(words)
+
+
+def add_method_options(command: argparse.ArgumentParser) -> None:
+    """The options that choose and configure an aggregator."""
+    command.add_argument("--method", default="em", metavar="NAME", help="see crowdml methods (default em: Dawid-Skene)")
+    method = command.add_argument_group("method")
+    method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default lowest)")
+    method.add_argument("--seed", type=int, metavar="N", help="of all random draws (default 0)")
+    method.add_argument(
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the method, such as max_iter=50; an unknown name lists them",
+    )
+    method.add_argument(
+        "--prior",
+        nargs="+",
+        metavar="P|FILE",
+        help="probability of each class in order, or a file with the columns task, p_<class>, ... as --out writes it",
+    )
+
+
+def configured(method: str, options: argparse.Namespace) -> Aggregator:
+    """The aggregator with what `add_method_options` describes."""
+    return aggregator(method, **method_options(method, options))
+
+
+def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The options given for a method, each of the type of its default.
+
+    Raises:
+        ValueError: no such method or option, or a value of another type.
+    """
+    common = {name: getattr(options, name) for name in ("ties", "seed") if getattr(options, name) is not None}
+    if not options.option:
+        return common
+    defaults = vars(aggregator(method))
+    given = named_values(options.option)
+    what = f"option of method {method}"
+    return common | {
+        name: _as_default(name, text, defaults[check_name(what, name, defaults)]) for name, text in given.items()
+    }
+
+
+def check_outputs(paths: Sequence[str]) -> None:
+    """Raise ValueError where tables cannot go, before the work rather than after it."""
+    if len(set(paths)) < len(paths):
+        raise ValueError(f"each output needs a file of its own, got {', '.join(paths)}")
+    for path in paths:
+        check_writable(path)
+
+
+def named_values(words: Iterable[str]) -> dict[str, str]:
+    """name=value words as a dictionary.
+
+    Raises:
+        ValueError: a word without a name or a value.
+    """
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"an option is written NAME=VALUE, got {word!r}")
+        pairs[name] = value
+    return pairs
+
+
+def plain_value(text: str) -> Any:
+    """A number, tuple, True, False or None as Python writes them; any other text is itself."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64] | None:
+    """The prior (n_classes,) or (n_items, n_classes) that `--prior` gives.
+
+    Raises:
+        ValueError: as many numbers as there are not classes, a file that does not have every task, or no number.
+    """
+    if words is None:
+        return None
+    names = class_names(crowd)
+    if len(words) == 1 and not _is_number(words[0]):
+        return _prior_of_items(words[0], crowd, task_column)
+    if len(words) != len(names) or not all(map(_is_number, words)):
+        raise ValueError(
+            f"--prior must be one number for each of the {len(names)} classes {', '.join(map(str, names))}, "
+            f"or one file; got {' '.join(words)}"
+        )
+    return np.array(words, dtype=np.float64)
+
+
+def read_truth(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.int64] | None:
+    """(n_items,) the true classes of `--truth`, -1 where not known or given as gold: what was told proves nothing.
+
+    Raises:
+        ValueError: no item is left to judge by.
+    """
+    if options.truth is None:
+        return None
+    truth = true_classes(crowd, read_labels(options.truth, options.task_column, options.label_column))
+    if crowd.gold is not None:
+        truth[crowd.gold >= 0] = -1
+        if (truth < 0).all():
+            raise ValueError(f"{options.truth}: every task with a true label is among the gold labels")
+    return truth
+
+
+def _prior_of_items(path: str, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64]:
+    shares = [f"p_{name}" for name in class_names(crowd)]
+    frame = read_columns(path, (task_column, *shares), numbers=shares)
+    tasks = frame[task_column]
+    if not tasks.is_unique:
+        raise ValueError(f"{path}: task {tasks[tasks.duplicated()].iloc[0]} is there more than once")
+    row = lookup(tasks.to_numpy(), item_names(crowd))
+    if row.min() < 0:
+        missing = item_names(crowd)[int(row.argmin())]
+        raise ValueError(f"{path}: {int((row < 0).sum())} tasks have no prior, the first is {missing}")
+    return frame[shares].to_numpy(np.float64)[row]
+
+
+def _as_default(name: str, text: str, default: Any) -> Any:
+    if isinstance(default, str):
+        return text
+    value = plain_value(text)
+    kinds = {bool: ("true or false", bool), int: ("a whole number", int), float: ("a number", (int, float))}
+    if type(default) in kinds:
+        wanted, kind = kinds[type(default)]
+        if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
+            raise ValueError(f"option {name} must be {wanted}, got {text!r}")
+    return value
+
+
+def _is_whole(word: str) -> bool:
+    return word.lstrip("-").isdecimal() and str(int(word)) == word
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,235 @@
+"""The main job: run a grid of cells on Ray, write Parquet, print the table.
+
+    python sweeps/full_grid.py                                      # the preset that fits this machine
+    python sweeps/full_grid.py --preset labels
+    python sweeps/full_grid.py --preset labnet-table1 --results s3://bucket/crowdml --gpus-per-trial 0.25
+
+Run again, it computes only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+
+from crowdml import datasets
+from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
+from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.experiment.cell import Cell
+from sweeps.cluster import connect as ray_cluster
+from sweeps.estimates.costs import learn_costs
+from sweeps.estimates.dry_run import print_forecast
+from sweeps.estimates.forecast import Prices, forecast
+from sweeps.estimates.gpu_shares import measure, place
+from sweeps.estimates.placement import count_slots
+from sweeps.estimates.probe import networks_of
+from sweeps.grid.selection import order
+from sweeps.grid.todo import Plan, make_plan
+from sweeps.running.runner import Run, run_inline, run_on_ray
+from sweeps.running.taking_turns import compute_in_turn
+from sweeps.store import provenance
+from sweeps.store.result_store import ResultStore
+from sweeps.store.scrubbing import scrub
+from sweeps.watching.progress import Progress, Sink
+from sweeps.watching.run_record import announce
+from sweeps.watching.snapshot import Snapshot
+from sweeps.watching.tally import Tally
+
+EXIT_FAILED_CELLS, EXIT_TERMINATED = 3, 143
+
+
+def new_run_id() -> str:
+    """A name of a run: when it began, in UTC, and four digits that no other run of that second has."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    console = Console()
+    try:
+        return _main(options, given, console)
+    except (ValueError, datasets.DatasetMissingError) as error:
+        # Bad input has one clear line; anything else is a bug and shows its traceback.
+        print(f"full_grid.py: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        return EXIT_INTERRUPTED
+
+
+def _main(options: argparse.Namespace, given: list[str], console: Console) -> int:
+    run_id = new_run_id()
+    with ExitStack() as stack:
+        cluster = None
+        if options.backend == "ray":
+            cluster = stack.enter_context(ray_cluster.join(options.address))
+        gpus = cluster.gpus if cluster else ray_cluster.local_gpus()
+        cpus = cluster.cpus if cluster else os.cpu_count() or 1
+        where = "this Ray cluster" if cluster else "this machine"
+        if options.write_grid is not None:
+            write_grid(options.write_grid, options, gpus, where, console)
+            return EXIT_OK
+        cells, priority = choose_cells(options, gpus, where, console)
+        store = ResultStore(options.results, damaged="skip")
+        before = store.attempts()
+        known = store.read_cells()
+        _warn_of_damage(store, console)
+        plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
+        costs = learn_costs(known, gpu=gpus > 0)
+        measured = measure(options, plan.todo, known, costs, gpus, console, on_cluster=cluster is not None)
+        costs = replace(costs, probed=measured.speeds)
+        placement = place(options, networks_of(plan.cells), gpus, measured, console)
+        n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
+        if options.dry_run:
+            status = dict(zip(known["cell_id"], known["status"], strict=True))
+            prices = Prices(gpu=options.price_per_gpu_hour, cpu=options.price_per_cpu_hour)
+            expected = forecast(plan.cells, plan.todo, status, costs, placement, n_slots=n_slots, prices=prices)
+            print_forecast(console, expected)
+            return EXIT_OK
+        if not plan.todo:
+            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+            return _finish(plan, store, given, console, known)
+        store.create()
+        data = _load(plan.todo)
+        command = shlex.join(["python", "sweeps/full_grid.py", *given])
+        of_run = provenance.collect(
+            {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
+        )
+        console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+        if options.backend == "ray":
+            if cluster is None:
+                size = sum(item.nbytes for item in data.values())
+                cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
+            console.print(_where(cluster), highlight=False, soft_wrap=True)
+        record = stack.enter_context(announce(store, run_id, command, plan.todo, git_commit=of_run.git_commit))
+        other = known[~known["cell_id"].isin([cell.id for cell in plan.todo])]
+        tally = Tally(plan.cells, other, [], costs.seconds, n_slots)
+        sinks = [record.update, *_sinks(options, store, run_id, cluster)]
+        progress = stack.enter_context(Progress(console, tally, sinks, run_id))
+
+        def compute(mine: Sequence[Cell]) -> None:
+            run = Run(
+                cells=mine,
+                ranks=order(mine, priority),
+                data=data,
+                store=store,
+                before=before,
+                provenance=of_run,
+                seconds=costs.seconds,
+                progress=progress,
+            )
+            if options.backend == "inline":
+                run_inline(run)
+            else:
+                run_on_ray(run, placement, n_slots=n_slots)
+
+        compute_in_turn(
+            compute, plan.todo, record=record, store=store, before=before, progress=progress, console=console
+        )
+    _print_share(progress.snapshot(), console)
+    return _finish(plan, store, given, console)
+
+
+def _print_share(snapshot: Snapshot, console: Console) -> None:
+    """How much of the processes' time went into cells, and what the rest is for each."""
+    if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
+        console.print(
+            f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
+            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms a cell besides",
+            highlight=False,
+        )
+
+
+def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:
+    """The data sets of the cells by name, with their items where a network is trained on them."""
+    trained = {cell.dataset for cell in cells if cell.network is not None}
+    return {name: datasets.load(name, for_networks=name in trained) for name in dict.fromkeys(c.dataset for c in cells)}
+
+
+def _warn_of_damage(store: ResultStore, console: Console) -> None:
+    for part in store.damaged_parts:
+        console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
+    if store.damaged_parts:
+        where = shlex.quote(store.public_location)
+        console.print(
+            f"the cells in damaged files count as not there; python -m sweeps verify {where} --repair moves them aside",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _sinks(
+    options: argparse.Namespace, store: ResultStore, run_id: str, cluster: ray_cluster.Cluster | None
+) -> list[Sink]:
+    """Where the numbers of the progress view go besides the screen."""
+    sinks: list[Sink] = []
+    if cluster is not None:
+        from sweeps.watching.metrics import RayMetrics
+
+        sinks.append(RayMetrics(run_id))
+    folder = options.tensorboard or (f"{store.absolute_location}/tensorboard" if store.is_local else None)
+    if folder is not None:
+        from sweeps.watching.scalars import TensorBoardScalars
+
+        sinks.append(TensorBoardScalars(f"{folder}/{run_id}"))
+    return sinks
+
+
+def _where(cluster: ray_cluster.Cluster) -> str:
+    nodes = "a Ray of its own on this machine" if cluster.own else f"the Ray cluster, {cluster.n_nodes} nodes"
+    dashboard = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
+    return f"running on {nodes}: {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs{dashboard}"
+
+
+def _finish(
+    plan: Plan, store: ResultStore, given: list[str], console: Console, unchanged: pd.DataFrame | None = None
+) -> int:
+    """Print the tables and write the report; where the results are those of an earlier run the report is there."""
+    from analysis.load import with_names
+    from analysis.report import find_report, summary, write_report
+
+    wanted = {cell.id for cell in plan.cells}
+    every = store.read_cells() if unchanged is None else unchanged
+    frame = every[every["cell_id"].isin(wanted)]
+    n_failed = int((frame["status"] == "failed").sum())
+    n_missing = len(wanted) - len(frame)
+    console.print(summary(frame))
+    report = None if unchanged is None else find_report(store.location)
+    if report is None:
+        report = write_report(store.location, cells=with_names(every), damaged="skip").html
+    console.print(
+        f"results   {store.public_location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True
+    )
+    console.print(f"report    {report}  (figures beside it)", highlight=False, soft_wrap=True)
+    console.print(f"look on   python -m analysis {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
+    if n_missing:
+        console.print(f"{n_missing} cells have no result yet; the same command computes them")
+    if n_failed:
+        again = shlex.join(
+            [
+                "python",
+                "sweeps/full_grid.py",
+                *(word for word in given if word != "--retry-failed"),
+                "--retry-failed",
+            ]
+        )
+        console.print(
+            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(scrub(again))}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK

@@ -1,0 +1,71 @@
+"""The tables that an aggregation gives, as pandas frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from crowdml.aggregation.aggregator import Aggregation
+from crowdml.aggregation.inference.confusion import given_counts
+from crowdml.files.gold_and_history import class_names, item_names, worker_names
+from crowdml.labels import CrowdLabels
+
+
+def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
+    """One row an item: task, label, p_<class> for each class (the posterior), doubt."""
+    names = class_names(crowd)
+    columns = {"task": item_names(crowd), "label": names[result.labels]}
+    columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(names)}
+    return pd.DataFrame(columns | {"doubt": result.doubt})
+
+
+def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
+    """One row a worker: worker, n_labels, quality, quality_se; see Aggregation.
+
+    Where the method gives an interval of the quality, also quality_low and quality_high.
+    """
+    frame = pd.DataFrame(
+        {
+            "worker": worker_names(crowd),
+            "n_labels": crowd.labels_per_worker,
+            "quality": result.worker_quality,
+            "quality_se": result.worker_quality_se,
+        }
+    )
+    if result.worker_quality_interval is not None:
+        frame[["quality_low", "quality_high"]] = result.worker_quality_interval
+    return frame
+
+
+def confusion_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
+    """One row for each worker, true class and label given: worker, truth, label, probability, count.
+
+    `count` is the expected number of such answers, those of the crowd's history among them, so that the frame is the
+    history of the next crowd.
+    """
+    names = class_names(crowd)
+    n_classes = crowd.n_classes
+    return pd.DataFrame(
+        {
+            "worker": np.repeat(worker_names(crowd), n_classes**2),
+            "truth": np.tile(np.repeat(names, n_classes), crowd.n_workers),
+            "label": np.tile(names, crowd.n_workers * n_classes),
+            "probability": result.confusion.ravel(),
+            "count": given_counts(crowd, result.posterior).ravel(),
+        }
+    )
+
+
+def doubtful_labels_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
+    """One row an annotation, the most probably wrong first: task, worker, label, consensus, p_wrong."""
+    order = result.doubtful_labels(crowd)
+    item, names = crowd.item[order], class_names(crowd)
+    return pd.DataFrame(
+        {
+            "task": item_names(crowd)[item],
+            "worker": worker_names(crowd)[crowd.worker[order]],
+            "label": names[crowd.label[order]],
+            "consensus": names[result.labels[item]],
+            "p_wrong": result.label_doubt(crowd)[order],
+        }
+    )

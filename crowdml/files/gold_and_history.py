@@ -1,0 +1,110 @@
+"""What is known beside the annotations, matched to a crowd by name: gold labels, earlier answers, the truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.labels import CrowdLabels
+
+HISTORY_COLUMNS = ("worker", "truth", "label", "count")
+
+
+def lookup(names: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
+    """(n_wanted,) the position of each wanted name among the names, -1 where it is not there.
+
+    Names of different types are compared as text: a file read as "7" and a frame with 7 mean the same item.
+    """
+    index, sought = pd.Index(np.asarray(names)), pd.Index(np.asarray(wanted))
+    if index.dtype != sought.dtype:
+        index, sought = index.map(str), sought.map(str)
+    return index.get_indexer(sought).astype(np.int64)
+
+
+def item_names(crowd: CrowdLabels) -> NDArray:
+    """(n_items,) the items' ids."""
+    return np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
+
+
+def worker_names(crowd: CrowdLabels) -> NDArray:
+    """(n_workers,) the workers' ids."""
+    return np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids
+
+
+def class_names(crowd: CrowdLabels) -> NDArray:
+    """(n_classes,) the classes' names."""
+    return np.arange(crowd.n_classes) if crowd.class_names is None else crowd.class_names
+
+
+def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
+    """The crowd with known labels of some items.
+
+    Args:
+        crowd: the annotations.
+        labels: the known labels, the items' ids as index; items that are not in the crowd are left out.
+
+    Raises:
+        ValueError: no item of the crowd is among them, or a label is none of the crowd's classes.
+    """
+    gold = true_classes(crowd, labels)
+    if (gold == crowd.n_classes).any():
+        names = class_names(crowd)
+        unknown = labels[lookup(names, labels.to_numpy()) < 0].unique()
+        raise ValueError(
+            f"gold labels {', '.join(map(str, unknown[:5]))} are not among the classes {', '.join(map(str, names))}; "
+            "name all classes if the crowd does not use each"
+        )
+    return replace(crowd, gold=gold, repeats="keep")
+
+
+def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
+    """(n_items,) the class of each item by labels with the items' ids as index.
+
+    An item without one has -1, an item whose label is no class of the crowd has n_classes.
+
+    Raises:
+        ValueError: no item of the crowd is among them, or one is there twice.
+    """
+    if not labels.index.is_unique:
+        twice = labels.index[labels.index.duplicated()][0]
+        raise ValueError(f"the known labels have task {twice} more than once")
+    at = lookup(item_names(crowd), labels.index)
+    if (at < 0).all():
+        raise ValueError(
+            f"none of the {len(labels)} tasks with a known label is in the crowd: "
+            f"{labels.index[0]} there, {item_names(crowd)[0]} here"
+        )
+    found = lookup(class_names(crowd), labels.to_numpy())[at >= 0]
+    known = np.full(crowd.n_items, -1, np.int64)
+    known[at[at >= 0]] = np.where(found < 0, crowd.n_classes, found)
+    return known
+
+
+def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
+    """The crowd with how often its workers gave which label to which class before.
+
+    Args:
+        crowd: the annotations.
+        counts: columns worker, truth, label and count, see `crowdml.files.frames.confusion_frame`; rows of the
+            same cell add up, and workers who are not in the crowd are left out.
+
+    Raises:
+        ValueError: a column is missing, a class is not the crowd's, or a count is negative.
+    """
+    for name in HISTORY_COLUMNS:
+        if name not in counts:
+            raise ValueError(
+                f"the history of workers needs the columns {', '.join(HISTORY_COLUMNS)}; {name!r} is missing"
+            )
+    worker = lookup(worker_names(crowd), counts["worker"].to_numpy())
+    cells = [lookup(class_names(crowd), counts[name].to_numpy()) for name in ("truth", "label")]
+    for name, index in zip(("truth", "label"), cells, strict=True):
+        if (index < 0).any():
+            raise ValueError(f"history: {name} {counts[name].iloc[int(index.argmin())]} is none of the crowd's classes")
+    history = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
+    here = worker >= 0
+    np.add.at(history, (worker[here], cells[0][here], cells[1][here]), counts["count"].to_numpy(np.float64)[here])
+    return replace(crowd, history=history, repeats="keep")

@@ -1,0 +1,45 @@
+"""CROWDLAB with its classifier: the network is trained out of fold, the ensemble labels, the network learns the labels.
+
+Goh, Tkachenko, Mueller, arXiv 2210.06812 (2022), Section 3; the weights are in `crowdml.aggregation.crowdlab_weights`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from crowdml.aggregation.aggregator import TieRule, vote_shares
+from crowdml.aggregation.crowdlab_weights import Crowdlab
+from crowdml.aggregation.inference.confusion import one_hot
+from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.result import JointResult
+from crowdml.labels import CrowdLabels
+from crowdml.learning.learner import Learner, Task
+from crowdml.support.search_space import Space, Whole
+
+
+@dataclass(frozen=True)
+class CrowdlabTraining(TieRule):
+    """CROWDLAB as a joint method.
+
+    Args:
+        folds: into how many parts the items are split; each part's predictions come from a network trained on the
+            majority labels of the others.
+    """
+
+    folds: int = 3
+
+    SPACE: ClassVar[Space] = {"folds": Whole(2, 5)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+
+    def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
+        """Train, label and train; the network returned is trained on all items and the ensemble's labels."""
+        trainings = Trainings(learner, task)
+        majority = one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
+        predicted = trainings.predict_out_of_fold(majority, self.folds)
+        aggregation = Crowdlab(ties=self.ties, seed=self.seed).fit(crowd, predicted)
+        return trainings.result(aggregation, trainings.train(aggregation.posterior))

@@ -1,0 +1,187 @@
+"""LABNET: a network and an aggregator that take turns.
+
+Ghiassi, Birke, Chen, "LABNET: A Collaborative Method for DNN Training and Label Aggregation", VISAPP 2022,
+Algorithm 1, read as follows.  Labels start from the majority vote.  In each iteration the network is trained if its
+mean loss on the labels has grown (Eq. 7, with H_0 = 0, so the first two iterations always train); its mean prediction
+is the class prior (Eq. 2), or the share of each class among the labels where it was not trained; the workers'
+confusion matrices are counted from the labels and the labels inferred anew.  The paper calls counting the E-step and
+inferring the M-step; here both have their usual names.
+
+`prior="instance"` takes the network's prediction for each item as that item's prior, as MBEM does (Khetan, Lipton,
+Anandkumar, ICLR 2018).  A network predicts for the items it was trained on what it memorised, noise included, so the
+predictions come from networks trained on the other folds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import nn
+
+from crowdml.aggregation.aggregator import TieRule, vote_shares
+from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.aggregation.inference.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
+from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.result import JointResult
+from crowdml.labels import CrowdLabels
+from crowdml.learning.learner import Learner, Task
+from crowdml.support.search_space import Choice, Real, Space, Whole
+
+
+@dataclass(frozen=True)
+class Labnet(TieRule):
+    """LABNET's options.
+
+    Args:
+        prior: "class" (the paper) or "instance", see above.
+        init: the first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene at convergence.
+        hard: labels are certain (the paper), or posteriors.
+        refresh_counts: count the confusion matrices from the current labels in every iteration; False keeps those of
+            the majority vote, as the algorithm is printed.
+        max_iter: iterations at most.
+        smoothing: added to every cell of the workers' counts.
+        reinit: start every training from a fresh network; by default it goes on from the last one.
+        final_training: train once more if the labels have changed since the last training.
+        folds: for the instance prior: into how many parts the items are split.
+        calibrate: for the instance prior: sharpen or flatten the predictions by the temperature under which the
+            crowd's annotations are most likely.
+    """
+
+    prior: Literal["class", "instance"] = "class"
+    init: Literal["majority", "em"] = "majority"
+    hard: bool = True
+    refresh_counts: bool = True
+    max_iter: int = 10
+    smoothing: float = 0.01
+    reinit: bool = False
+    final_training: bool = False
+    folds: int = 3
+    calibrate: bool = True
+
+    SPACE: ClassVar[Space] = {
+        "prior": Choice("class", "instance"),
+        "init": Choice("majority", "em"),
+        "hard": Choice(False, True),
+        "refresh_counts": Choice(False, True),
+        "max_iter": Whole(1, 20),
+        "smoothing": Real(1e-4, 1, log=True),
+        "reinit": Choice(False, True),
+        "final_training": Choice(False, True),
+        "folds": Whole(2, 5),
+        "calibrate": Choice(False, True),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prior not in ("class", "instance"):
+            raise ValueError(f'prior must be "class" or "instance", got {self.prior!r}')
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+        if not self.smoothing >= 0:
+            raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
+
+    def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
+        """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done.
+
+        The aggregation's `objective` holds -H_t, the network's mean log probability of the labels.
+        """
+        trainings = Trainings(learner, task)
+        network = _Network(self, trainings)
+        start = posterior = self._first_labels(crowd)
+        probabilities = np.empty(0)
+        prior, confusion = np.empty(0), np.empty(0)
+        losses = [0.0]
+        due, converged = True, False
+        while len(losses) <= self.max_iter and not converged:
+            trained = due
+            if trained:
+                probabilities = network.train_and_predict(posterior)
+            label_probability = (posterior * np.log(np.maximum(probabilities, FLOOR))).sum(axis=1)
+            losses.append(-float(label_probability.mean()))
+            due = losses[-1] > losses[-2]
+            confusion = estimate_confusion(crowd, posterior if self.refresh_counts else start, self.smoothing)
+            if self.prior == "instance":
+                prior = calibrated(crowd, confusion, probabilities) if self.calibrate else probabilities
+            else:
+                prior = probabilities.mean(axis=0) if trained else posterior.mean(axis=0)
+            updated, _ = infer_posterior(crowd, confusion, prior)
+            if self.hard:
+                updated = one_hot(updated.argmax(axis=1), crowd.n_classes)
+            settled = np.abs(updated - posterior).max() < 1e-5
+            converged = bool(settled and not due and not trained)
+            posterior = updated
+        model = network.finish(posterior)
+        aggregation = self.conclude(
+            crowd,
+            posterior,
+            prior,
+            confusion=confusion,
+            n_iter=len(losses) - 1,
+            converged=converged,
+            objective=[-loss for loss in losses[1:]],
+        )
+        return trainings.result(aggregation, model)
+
+    def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
+        if self.init == "em":
+            # From vote shares and to its end: stopped early, or started from certain labels, EM keeps the majority's
+            # systematic errors, and a network that learns them confirms them.
+            em = DawidSkene(smoothing=self.smoothing).fit(crowd)
+            return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
+        return one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
+
+
+def calibrated(
+    crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n_items, n_classes) predictions at the temperature that makes the annotations most likely.
+
+    Maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw] over T with p(T) proportional to p ** (1 / T); needs no truth.
+    """
+    log_p = np.log(np.maximum(probabilities, FLOOR))
+    # Each item's likelihood, up to a factor that no temperature changes.
+    likelihood, _ = infer_posterior(crowd, confusion, np.ones(crowd.n_classes))
+
+    def at(log_temperature: float) -> NDArray[np.float64]:
+        return normalise_log(log_p * np.exp(-log_temperature))[0]
+
+    def loss(log_temperature: float) -> float:
+        return -float(np.log((at(log_temperature) * likelihood).sum(axis=1)).sum())
+
+    best = minimize_scalar(loss, bounds=(np.log(0.2), np.log(20)), method="bounded", options={"xatol": 0.01})
+    return at(best.x)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Network:
+    """The network of a run and the labels that it was last trained on."""
+
+    def __init__(self, options: Labnet, trainings: Trainings) -> None:
+        self._options, self._trainings = options, trainings
+        self._model: nn.Module | None = None
+        self._trained_on: NDArray[np.float64] | None = None
+
+    def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
+        if self._options.prior == "instance":
+            return self._trainings.predict_out_of_fold(posterior, self._options.folds)
+        return self._trainings.predict(self._train_on_all(posterior))
+
+    def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
+        """The network to be tested."""
+        changed = self._trained_on is None or not np.array_equal(self._trained_on, posterior)
+        if self._model is None or (self._options.final_training and changed):
+            return self._train_on_all(posterior)
+        return self._model
+
+    def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
+        """Train the network on all items, from where it is unless it starts anew every time."""
+        start = None if self._options.reinit else self._model
+        self._model = self._trainings.train(posterior, model=start)
+        self._trained_on = posterior
+        return self._model

@@ -1,0 +1,69 @@
+"""Bootstrapping: the target is a mixture of the label and of what the network itself predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from crowdml.learning.learner import Batch, LabelLearner, Terms
+from crowdml.learning.learners.noise_layer import check_share, cross_entropy
+from crowdml.learning.likelihood import log_probabilities
+from crowdml.support.search_space import Choice, Real, Space
+
+
+@dataclass(frozen=True)
+class Bootstrapping(LabelLearner):
+    """Reed et al., "Training deep neural networks on noisy labels with bootstrapping" (ICLR workshop 2015), eqs. 6, 7.
+
+    Args:
+        trust: beta of the paper, the weight of the label in the target, in [0, 1]; theirs are 0.95 (soft), 0.8 (hard).
+        hard: the other part of the target is the most probable class instead of the whole prediction.
+        detach: no gradient flows through the prediction in the target; the paper lets it flow.
+    """
+
+    trust: float = 0.95
+    hard: bool = False
+    detach: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "trust": Real(0.5, 1),
+        "hard": Choice(False, True),
+        "detach": Choice(False, True),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("trust", self.trust)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+        """Mean cross-entropy with the mixed target."""
+        log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
+        if self.hard:
+            return {"bootstrapping": hard_bootstrapping(log_class, target, trust=self.trust)}
+        return {"bootstrapping": soft_bootstrapping(log_class, target, trust=self.trust, detach=self.detach)}
+
+
+def soft_bootstrapping(log_class: Tensor, target: Tensor, *, trust: float, detach: bool = False) -> Tensor:
+    """Mean of -sum_c (trust y_c + (1 - trust) f_c) log f_c over the items (Reed et al., eq. 6), scalar.
+
+    Args:
+        log_class: (n, n_classes) log f.
+        target: y, (n,) int64 labels or (n, n_classes) distributions.
+        trust: weight of y.
+        detach: take f in the target as a constant.
+    """
+    own = log_class.exp()
+    entropy = -((own.detach() if detach else own) * log_class).sum(dim=1).mean()
+    return trust * cross_entropy(log_class, target) + (1 - trust) * entropy
+
+
+def hard_bootstrapping(log_class: Tensor, target: Tensor, *, trust: float) -> Tensor:
+    """Mean of -sum_c (trust y_c + (1 - trust) z_c) log f_c, z one for the largest f (Reed et al., eq. 7), scalar.
+
+    Args:
+        log_class, target, trust: as for the soft form.
+    """
+    return trust * cross_entropy(log_class, target) - (1 - trust) * log_class.amax(dim=1).mean()

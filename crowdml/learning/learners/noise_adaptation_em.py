@@ -1,0 +1,111 @@
+"""The s-model trained by EM, the network anew in every M-step (Bekker, Goldberger, ICASSP 2016)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from crowdml.learning.learner import LabelLearner, Supervision, supervise
+from crowdml.learning.learners.cross_entropy import CrossEntropy
+from crowdml.learning.learners.noise_adaptation import FLOOR, count_confusion
+from crowdml.learning.targets import distribution
+from crowdml.learning.trainings import Course
+from crowdml.support.search_space import Choice, Space, Whole
+
+
+@dataclass(frozen=True)
+class SModelEm(LabelLearner):
+    """EM for P(label j | x) = sum_i f_i(x) theta_ij: the true classes are inferred, not summed out by the network.
+
+    A baseline is trained on the labels and gives theta, as in the s-model.  Then in turns: the E-step infers the true
+    classes c from f and theta, the M-step counts theta and trains the network on c by plain cross-entropy.  Each
+    training follows the recipe, so the whole costs up to `max_iter` + 1 of them.
+
+    Args:
+        target: see LabelLearner; a posterior's classes are labels of that weight.
+        pretrain_soft: see SModel.
+        max_iter: M-steps at most.
+        tolerance: stop when no entry of theta has moved by more.
+        reinit: train a fresh network in every M-step instead of training the last one on.
+    """
+
+    pretrain_soft: bool = False
+    max_iter: int = 5
+    tolerance: float = 1e-3
+    reinit: bool = False
+
+    SPACE: ClassVar[Space] = {
+        **LabelLearner.SPACE,
+        "pretrain_soft": Choice(False, True),
+        "max_iter": Whole(1, 10),
+        "reinit": Choice(False, True),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_iter < 1:
+            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
+
+    def learn(
+        self,
+        course: Course,
+        given: Supervision,
+        *,
+        model: nn.Module | None = None,
+        items: Tensor | None = None,
+        evaluate: bool = True,
+    ) -> nn.Module:
+        """Train baseline and network; the network of an earlier `learn` takes the baseline's place.
+
+        Returns:
+            The network; it predicts the true class.
+        """
+        task = course.task
+        labels = distribution(given.target(self.target), task.n_classes)
+        chosen = torch.arange(task.n_items, device=task.device) if items is None else items.to(task.device)
+        if model is None:
+            model = course.train(CrossEntropy(self.target), given, items=items, evaluate=evaluate)
+        predicted = course.predict(model)
+        transition = count_confusion(predicted[chosen], labels[chosen], soft=self.pretrain_soft)
+        for _ in range(self.max_iter):
+            classes, updated = em_step(predicted, transition, labels, chosen)
+            inferred = supervise(classes, task.n_classes, labels=given.labels, device=task.device)
+            start = None if self.reinit else model
+            model = course.train(CrossEntropy("posterior"), inferred, model=start, items=items, evaluate=evaluate)
+            if float((updated - transition).abs().max()) <= self.tolerance:
+                break
+            transition, predicted = updated, course.predict(model)
+        return model
+
+
+def em_step(
+    predicted: Tensor, transition: Tensor, labels: Tensor, items: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The E-step, and the M-step of theta.
+
+    c_tij is proportional over i to f_i(x_t) theta_ij, for every label j of item t with its weight; c_ti is its sum over
+    j.  Theta becomes theta_ij ~ sum_t c_tij, its rows summing to one.
+
+    Args:
+        predicted: (n_items, n_classes) f.
+        transition: (n_classes, n_classes) theta, [true, label].
+        labels: (n_items, n_classes) labels as distributions.
+        items: (n,) from which theta is counted; by default all.
+
+    Returns:
+        (n_items, n_classes) c and (n_classes, n_classes) theta.
+    """
+    f = predicted.double()
+    theta = (transition.double() + FLOOR) / (1 + FLOOR * len(transition))
+    odds = labels / (f @ theta)
+    classes = f * (odds @ theta.T)
+    f, odds = (f, odds) if items is None else (f[items], odds[items])
+    counts = theta * (f.T @ odds)
+    # A class that no item is of keeps its row.
+    counts = torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, theta)
+    return classes.float(), (counts / counts.sum(dim=1, keepdim=True)).float()

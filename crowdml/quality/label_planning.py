@@ -1,0 +1,184 @@
+"""What to buy next: on which items another label helps most, and how many labels an item are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import entr
+
+from crowdml.aggregation.aggregator import Aggregation, Aggregator
+from crowdml.aggregation.inference.confusion import normalise_rows
+from crowdml.labels import CrowdLabels
+
+Array = NDArray[np.float64]
+Gain = Literal["information", "error"]
+
+LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100)
+"""Numbers of labels an item at which `enough_labels` looks by default."""
+
+STREAM = 0x706C616E
+"""Sets the draws here apart from those that simulated the crowd with the same seed."""
+
+
+def next_labels(
+    crowd: CrowdLabels,
+    aggregation: Aggregation,
+    n: int | None = None,
+    *,
+    gain: Gain = "information",
+    worker: int | None = None,
+) -> pd.DataFrame:
+    """The items on which one more label is expected to help most, the best first.
+
+    The label is that of an average worker, whose confusion matrix is the mean over the annotations given, or of one
+    worker.  With posterior q and matrix A, label l comes with probability p(l) = sum_c q_c A[c, l] and turns the
+    posterior into q_c A[c, l] / p(l).
+
+    Args:
+        crowd: the annotations.
+        aggregation: what has been concluded from them.
+        n: how many items; by default all.
+        gain: "information", the expected fall of the posterior's entropy in nats: H(p) - sum_c q_c H(A[c]); or
+            "error", the expected fall of the probability of a wrong label: sum_l max_c q_c A[c, l] - max_c q_c, which
+            is zero where one label cannot change the choice.
+        worker: index of the worker who would be asked.
+
+    Returns:
+        One row an item: `task`, `expected_gain`, `doubt` and `n_labels` so far; equal ones in their own order.  Items
+        whose class is known (gold) and those that the worker has labelled already are left out.
+
+    Raises:
+        ValueError: an unknown gain, a worker out of range, or n below 1.
+    """
+    if gain not in get_args(Gain):
+        raise ValueError(f"gain must be one of {', '.join(get_args(Gain))}, got {gain!r}")
+    if worker is not None and not 0 <= worker < crowd.n_workers:
+        raise ValueError(f"worker must be in [0, {crowd.n_workers}), got {worker}")
+    if n is not None and n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    confusion = average_worker(crowd, aggregation) if worker is None else aggregation.confusion[worker]
+    expected = (_information if gain == "information" else _fewer_errors)(aggregation.posterior, confusion)
+    wanted = np.ones(crowd.n_items, bool) if crowd.gold is None else crowd.gold < 0
+    if worker is not None:
+        wanted[crowd.item[crowd.worker == worker]] = False
+    best = np.argsort(np.where(wanted, -expected, np.inf), kind="stable")[: int(wanted.sum())][:n]
+    names = np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
+    return pd.DataFrame(
+        {
+            "task": names[best],
+            "expected_gain": expected[best],
+            "doubt": aggregation.doubt[best],
+            "n_labels": crowd.labels_per_item[best],
+        }
+    )
+
+
+def average_worker(crowd: CrowdLabels, aggregation: Aggregation) -> Array:
+    """(n_classes, n_classes) the mean confusion matrix over the annotations given, busy workers counting more."""
+    return normalise_rows(np.einsum("w,wcl->cl", crowd.labels_per_worker, aggregation.confusion))
+
+
+def enough_labels(
+    crowd: CrowdLabels,
+    method: Aggregator,
+    truth: NDArray[np.integer] | None = None,
+    *,
+    labels_per_item: Sequence[int] | None = None,
+    n_samples: int = 5,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Accuracy against the number of labels an item, by leaving labels of the crowd at hand out.
+
+    In every sample each item's labels are shuffled once, and the first k of them kept for each k, so that more labels
+    hold the fewer ones; an item with less than k keeps all.  Items whose class is known (gold) are not scored.
+
+    Args:
+        crowd: the annotations.
+        method: the aggregator.
+        truth: (n_items,) true classes, -1 unknown.  Without it, accuracy is agreement with the labels that the method
+            gives for the whole crowd: how soon the answer stops changing, not whether it is right.
+        labels_per_item: the values of k; by default a ladder up to what nine in ten items have.
+        n_samples: shuffles.
+        seed: of the shuffles.
+        progress: called with the number of fits done and of all.
+
+    Returns:
+        One row a k: `labels_per_item`, `mean_labels` that were there, `accuracy` in [0, 1], its `standard_error` over
+        items and samples (over items alone with one sample) and `measure`, "accuracy" or "agreement with all labels".
+
+    Raises:
+        ValueError: a k or a number of samples below 1, or a truth of another shape or without a known class.
+    """
+    steps = _steps(crowd, labels_per_item)
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1, got {n_samples}")
+    right = method.fit(crowd).labels if truth is None else np.asarray(truth)
+    if right.shape != (crowd.n_items,) or not (right >= 0).any():
+        raise ValueError(f"truth must have shape ({crowd.n_items},) and a known class, got {right.shape}")
+    labelled = crowd.labels_per_item > 0
+    scored = labelled & (right >= 0) & (True if crowd.gold is None else crowd.gold < 0)
+    if not scored.any():
+        raise ValueError("no item is left to score: those with a known class have no labels, or are gold")
+    rows = []
+    for done, k in enumerate(steps):
+        whole = k >= crowd.labels_per_item.max()  # the same in every sample
+        right_here = []
+        for sample in range(1 if whole else n_samples):
+            part = crowd if whole else crowd.select(_shuffled_rank(crowd, [seed, sample, STREAM]) < k)
+            right_here.append((method.fit(part).labels == right)[scored])
+            if progress is not None:
+                progress(done * n_samples + sample + 1, len(steps) * n_samples)
+        mean_labels = float(np.minimum(crowd.labels_per_item, k)[labelled].mean())
+        rows.append((k, mean_labels, *_mean_and_error(np.stack(right_here))))
+    curve = pd.DataFrame(rows, columns=["labels_per_item", "mean_labels", "accuracy", "standard_error"])
+    return curve.assign(measure="agreement with all labels" if truth is None else "accuracy")
+
+
+def _mean_and_error(right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of right labels (n_samples, n_items), and its standard error over items and samples."""
+    n_samples, n_items = right.shape
+    variance = right.mean(axis=0).var() / n_items
+    if n_samples > 1:
+        variance += right.mean(axis=1).var(ddof=1) / n_samples
+    return float(right.mean()), float(np.sqrt(variance))
+
+
+def _information(posterior: Array, confusion: Array) -> Array:
+    """(n_items,) mutual information of the true class and the next label, in nats."""
+    gained = entr(posterior @ confusion).sum(axis=1) - posterior @ entr(confusion).sum(axis=1)
+    return np.maximum(gained, 0)
+
+
+def _fewer_errors(posterior: Array, confusion: Array) -> Array:
+    """(n_items,) expected fall of the probability that the most probable class is wrong."""
+    sure = np.zeros(len(posterior))
+    for given in confusion.T:
+        sure += (posterior * given).max(axis=1)
+    return np.maximum(sure - posterior.max(axis=1), 0)
+
+
+def _steps(crowd: CrowdLabels, labels_per_item: Sequence[int] | None) -> list[int]:
+    if labels_per_item is not None:
+        if not labels_per_item or min(labels_per_item) < 1:
+            raise ValueError(f"labels_per_item must be whole numbers of at least 1, got {list(labels_per_item)}")
+        return sorted(set(labels_per_item))
+    most = int(np.quantile(crowd.labels_per_item[crowd.labels_per_item > 0], 0.9))
+    return [k for k in LADDER if k < most] + [most]
+
+
+def _shuffled_rank(crowd: CrowdLabels, seed: Sequence[int]) -> NDArray[np.int64]:
+    """(n_annotations,) the place of each annotation among those of its item, in random order.
+
+    The same whatever the order of the rows.
+    """
+    by_name = np.lexsort((crowd.label, crowd.worker, crowd.item))
+    chance = np.random.default_rng(seed).random(crowd.n_annotations)
+    order = by_name[np.lexsort((chance, crowd.item[by_name]))]
+    rank = np.empty(crowd.n_annotations, np.int64)
+    rank[order] = np.arange(crowd.n_annotations) - crowd.by_item.start[crowd.item[order]]
+    return rank

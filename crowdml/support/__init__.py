@@ -1,0 +1,1 @@
+"""Small tools that every room uses: names, ranges of options, devices."""

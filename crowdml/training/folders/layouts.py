@@ -1,0 +1,195 @@
+"""Which images a folder holds, and what it says of their classes: the layouts of published data sets.  No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.support.names import check_name
+
+Layout = Literal["auto", "flat", "imagenet", "clothing1m"]
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""What names an image file, in lower case."""
+
+# The classes of Clothing1M (Xiao, Xia, Yang, Huang, Wang, CVPR 2015), 0 to 13, as its category_names_eng.txt has them.
+CLOTHING1M_CLASSES = (
+    "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Down Coat", "Suit",
+    "Shawl", "Dress", "Vest", "Underwear",
+)  # fmt: skip
+_CLOTHING1M_FILES = (
+    "noisy_train_key_list.txt", "noisy_label_kv.txt", "clean_test_key_list.txt", "clean_label_kv.txt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FolderItems:
+    """The images of a folder.
+
+    Args:
+        train_paths: the training items.
+        train_ids: a name for each: its path from the folder, with "/" and without the suffix.
+        train_labels: (n_items,) int64 one noisy label an item, or None where the layout has none.
+        test_paths: the test items; none where the layout has none.
+        test_labels: (n_test,) int64 true classes of the test items, or None.
+        class_names: of the classes in order, or None.
+        layout: "flat", "imagenet" or "clothing1m".
+    """
+
+    train_paths: tuple[Path, ...]
+    train_ids: tuple[str, ...]
+    train_labels: NDArray[np.int64] | None
+    test_paths: tuple[Path, ...]
+    test_labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...] | None
+    layout: str
+
+
+def read_layout(folder: str | Path, layout: Layout = "auto") -> FolderItems:
+    """The images below a folder and their labels; opens no image.
+
+    Args:
+        folder: where they are.
+        layout: "flat", any images, without labels; "imagenet", train/CLASS/image and val/CLASS/image; "clothing1m",
+            the release of that data set, its lists beside images/ (or in annotations/, as some copies keep them), noisy
+            training labels and clean test labels; "auto" looks which of them it is.
+
+    Raises:
+        NotADirectoryError: no such folder.
+        ValueError: the folder does not have the layout, or its lists contradict themselves; says what was looked for.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a folder")
+    check_name("layout", layout, ["auto", *_READERS])
+    return _READERS[_recognise(root) if layout == "auto" else layout](root)
+
+
+def _recognise(root: Path) -> str:
+    if any((root / place / name).is_file() for place in ("", "annotations") for name in _CLOTHING1M_FILES):
+        return "clothing1m"
+    return "imagenet" if any(_class_folders(root / "train")) else "flat"
+
+
+def _read_flat(root: Path) -> FolderItems:
+    paths = tuple(_images_below(root))
+    if not paths:
+        raise ValueError(f"{root} holds no images; looked for {', '.join(sorted(SUFFIXES))} in it and its folders")
+    return FolderItems(paths, _ids(root, paths), None, (), None, None, "flat")
+
+
+def _read_imagenet(root: Path) -> FolderItems:
+    folders = list(_class_folders(root / "train"))
+    if not folders:
+        raise ValueError(f"{root} has not the layout imagenet; looked for train/CLASS/ with images in it")
+    names = tuple(folder.name for folder in folders)
+    place = {name: number for number, name in enumerate(names)}
+    unknown = [folder.name for folder in _class_folders(root / "val") if folder.name not in place]
+    if unknown:
+        raise ValueError(f"{root / 'val'} has {len(unknown)} classes that train/ has not, the first is {unknown[0]}")
+    train_paths, train_labels = _labelled(root / "train", place)
+    test_paths, test_labels = _labelled(root / "val", place)
+    return FolderItems(
+        train_paths,
+        _ids(root, train_paths),
+        train_labels,
+        test_paths,
+        test_labels if test_paths else None,
+        names,
+        "imagenet",
+    )
+
+
+def _read_clothing1m(root: Path) -> FolderItems:
+    lists = root / "annotations" if (root / "annotations" / _CLOTHING1M_FILES[0]).is_file() else root
+    missing = [name for name in _CLOTHING1M_FILES if not (lists / name).is_file()]
+    if missing:
+        raise ValueError(f"{root} has not the layout clothing1m; looked for {', '.join(missing)} in {lists}")
+    names = _clothing1m_classes(lists / "category_names_eng.txt")
+    train_keys, test_keys = _lines(lists / _CLOTHING1M_FILES[0]), _lines(lists / _CLOTHING1M_FILES[2])
+    train_paths = tuple(root / key for key in train_keys)
+    return FolderItems(
+        train_paths,
+        _ids(root, train_paths),
+        _labels_of(train_keys, lists / _CLOTHING1M_FILES[1], len(names)),
+        tuple(root / key for key in test_keys),
+        _labels_of(test_keys, lists / _CLOTHING1M_FILES[3], len(names)),
+        names,
+        "clothing1m",
+    )
+
+
+_READERS = {"flat": _read_flat, "imagenet": _read_imagenet, "clothing1m": _read_clothing1m}
+
+
+def _clothing1m_classes(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        return CLOTHING1M_CLASSES
+    names = tuple(_lines(path))
+    if len(names) != len(CLOTHING1M_CLASSES):
+        raise ValueError(f"{path} must have {len(CLOTHING1M_CLASSES)} lines, one a class, got {len(names)}")
+    return names
+
+
+def _labels_of(keys: list[str], path: Path, n_classes: int) -> NDArray[np.int64]:
+    """(n_keys,) the labels that a file of lines "key label" gives the keys."""
+    label_of: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), 1):
+        key, _, label = line.rpartition(" ")
+        if not (key and label.isdecimal() and int(label) < n_classes):
+            raise ValueError(f'{path}, line {number}: must be "key label" with a label below {n_classes}, got {line!r}')
+        label_of[key.rstrip()] = int(label)
+    without = [key for key in keys if key not in label_of]
+    if without:
+        raise ValueError(f"{path} has no label for {len(without)} of {len(keys)} images, the first is {without[0]}")
+    return np.fromiter((label_of[key] for key in keys), np.int64, len(keys))
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if line]
+
+
+def _class_folders(parent: Path) -> Iterator[Path]:
+    """The folders in a folder that hold an image, by name; none where there is no such folder."""
+    if parent.is_dir():
+        for folder in sorted(parent.iterdir()):
+            if folder.is_dir() and not folder.name.startswith(".") and next(_images_below(folder), None):
+                yield folder
+
+
+def _labelled(parent: Path, place: Mapping[str, int]) -> tuple[tuple[Path, ...], NDArray[np.int64]]:
+    """The images of every class folder, and the number of its class for each."""
+    by_class = [(place[folder.name], list(_images_below(folder))) for folder in _class_folders(parent)]
+    paths = tuple(path for _, images in by_class for path in images)
+    counts = [len(images) for _, images in by_class]
+    return paths, np.repeat(np.array([label for label, _ in by_class], np.int64), counts)
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    """Every image in a folder and the folders in it, in an order that does not depend on the file system."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _ids(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
+    """The paths from the folder without suffixes.
+
+    Raises:
+        ValueError: two images that only their suffix tells apart.
+    """
+    first: dict[str, Path] = {}
+    for path in paths:
+        name = path.relative_to(root).with_suffix("").as_posix()
+        if name in first:
+            raise ValueError(f"{first[name]} and {path} have the same name {name!r}; an item is known by it")
+        first[name] = path
+    return tuple(first)

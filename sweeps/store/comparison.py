@@ -1,0 +1,126 @@
+"""What tells two results folders apart: their cells, the results of cells in both, and where the rows come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeps.store.schema import AXES, MEASURES, REAL
+
+TRAINED_TOLERANCE = 1e-6
+"""Cells with a network differ when a share does by more than this; those without when it does at all."""
+_OF_THE_MACHINE = {"seconds", "seconds_simulate", "seconds_aggregate", "seconds_learn", "peak_memory_mb", "device"}
+COMPARED = [name for name in MEASURES if name not in {*_OF_THE_MACHINE, "images_per_second", "error"}]
+"""Columns that a cell computed again must repeat."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two folders side by side; cells are matched by their axes, so also across versions of a method.
+
+    Args:
+        only_a, only_b: the axes of the cells that one folder lacks.
+        different: AXES, then `column`, `a` and `b` as text: one row for each differing column of a cell in both.
+        n_both: cells in both.
+        n_other_version: those of them with another cell id, that is, another version of their method.
+        provenance: `what`, and how many cells have which value in `a` and `b`, where that differs.
+    """
+
+    only_a: pd.DataFrame
+    only_b: pd.DataFrame
+    different: pd.DataFrame
+    n_both: int
+    n_other_version: int
+    provenance: pd.DataFrame
+
+    @property
+    def same(self) -> bool:
+        """Whether both have the same cells with the same results."""
+        return not (len(self.only_a) or len(self.only_b) or len(self.different))
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float | None = None) -> Comparison:
+    """Compare the cells of two folders.
+
+    Args:
+        a, b: of `ResultStore.read_cells`.
+        tolerance: the largest difference of a real number that counts as none; None is 0 for cells without a network
+            and TRAINED_TOLERANCE for those with one.
+    """
+    axes = list(AXES)
+    numbers: dict[tuple[Any, ...], int] = {}
+    rows_a, rows_b = _numbered(a, numbers), _numbered(b, numbers)
+    paired = rows_a.merge(rows_b.drop(columns=axes), left_index=True, right_index=True, suffixes=("_a", "_b"))
+    differing = [_differing(paired, column, tolerance) for column in COMPARED]
+    different = pd.concat(differing).sort_index(kind="stable").reset_index(drop=True)
+    return Comparison(
+        only_a=rows_a.loc[~rows_a.index.isin(rows_b.index), axes].reset_index(drop=True),
+        only_b=rows_b.loc[~rows_b.index.isin(rows_a.index), axes].reset_index(drop=True),
+        different=different,
+        n_both=len(paired),
+        n_other_version=int((paired["cell_id_a"] != paired["cell_id_b"]).sum()),
+        provenance=_provenance(a, b),
+    )
+
+
+def _numbered(cells: pd.DataFrame, numbers: dict[tuple[Any, ...], int]) -> pd.DataFrame:
+    """One row for each combination of axes, that of the newest version of its method, indexed by its number.
+
+    A column of whole numbers is one of floats in a folder where some are missing; as parts of a key they are equal.
+    """
+    newest = cells.sort_values("finished_at", kind="stable").drop_duplicates(list(AXES), keep="last")
+    columns = [newest[axis].astype(object).where(newest[axis].notna(), None) for axis in AXES]
+    return newest.set_index(
+        pd.Index([numbers.setdefault(key, len(numbers)) for key in zip(*columns, strict=True)], dtype="int64")
+    )
+
+
+def _differing(paired: pd.DataFrame, column: str, tolerance: float | None) -> pd.DataFrame:
+    a, b = paired[f"{column}_a"], paired[f"{column}_b"]
+    unlike = (a != b) & ~(a.isna() & b.isna())
+    if MEASURES[column] == REAL:
+        allowed = paired["network"].notna() * TRAINED_TOLERANCE if tolerance is None else tolerance
+        unlike &= ~((a - b).abs() <= allowed)
+    rows = paired.loc[unlike, list(AXES)].assign(column=column)
+    return rows.assign(a=a[unlike].map(_text).astype(object), b=b[unlike].map(_text).astype(object))
+
+
+def _provenance(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    counts = [_counts(a), _counts(b)]
+    rows = [
+        {"what": what, **{side: _listed(count.get(what, {})) for side, count in zip("ab", counts, strict=True)}}
+        for what in sorted({*counts[0], *counts[1]})
+        if set(counts[0].get(what, {})) != set(counts[1].get(what, {}))
+    ]
+    return pd.DataFrame(rows, columns=["what", "a", "b"])
+
+
+def _counts(cells: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """What a row comes from -> value -> number of rows."""
+    counts: dict[str, dict[str, int]] = {}
+    columns = ["git_commit", "git_dirty", "device", "versions", "dataset", "data_fingerprint"]
+    for values, n_rows in cells[columns].value_counts(dropna=False).items():
+        for what, value in _facts(dict(zip(columns, values, strict=True))):  # pyright: ignore[reportArgumentType]
+            of_value = counts.setdefault(what, {})
+            of_value[value] = of_value.get(value, 0) + int(n_rows)
+    return counts
+
+
+def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in ("git_commit", "git_dirty", "device"):
+        yield name, _text(row[name])
+    yield f"data of {row['dataset']}", _text(row["data_fingerprint"])
+    for package, version in json.loads(row["versions"]).items():
+        yield f"{package} version", version
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{value} ({n_rows} cells)" for value, n_rows in sorted(counts.items())) or "-"
+
+
+def _text(value: Any) -> str:
+    return "-" if pd.isna(value) else str(value)

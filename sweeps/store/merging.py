@@ -1,0 +1,40 @@
+"""The union of results folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from sweeps.store.attempts import distinct, without
+from sweeps.store.result_store import ResultStore
+
+
+def merge(sources: Sequence[ResultStore], target: ResultStore) -> dict[str, int]:
+    """Bring every attempt of the sources into the target, each once, with its provenance.
+
+    Done again, or after it was interrupted, it adds only what is not there yet.
+
+    Args:
+        sources: the folders to read; the target may be one of them.
+        target: the folder to add to; made where it is not there.
+
+    Returns:
+        Table -> rows added.
+
+    Raises:
+        ResultsError: a file is damaged or cannot be reached, or the target cannot be written.
+    """
+    target.create()
+    added = {}
+    # Cells last: a cell is seen when its curves and workers are there.
+    for table in ("curves", "workers", "cells"):
+        present = target.read_rows(table, ["attempt"])["attempt"].combine_chunks()
+        added[table] = 0
+        for source in sources:
+            for part in source.parts(table):
+                rows = without(distinct(source.read_part(table, part)), present)
+                target.write_rows(table, rows)
+                added[table] += rows.num_rows
+                present = pa.concat_arrays([present, rows["attempt"].combine_chunks().unique()])
+    return added

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from crowdml import methods
+from crowdml.aggregation import DawidSkene, MajorityVote
+from crowdml.experiment.cell import Cell
+from crowdml.methods import registry
+from crowdml.support.names import UnknownNameError
+
+KINDS = get_args(registry.Kind)
+
+
+@pytest.mark.parametrize("name", methods.REGISTRY)
+def test_every_registered_class_can_be_made_with_its_options(name: str) -> None:
+    entry = methods.REGISTRY[name]
+    resolved = methods.resolve(f"mv+{name}" if entry.kind == "learner" else name)
+    part = resolved.learner if entry.kind == "learner" else resolved.source
+    if entry.kind == "crowd":
+        part = part.learner
+    assert type(part).__module__ == entry.target.partition(":")[0]
+    assert resolved.source_is_joint == (entry.kind in ("joint", "crowd"))
+    for option, value in entry.options.items():
+        assert getattr(part, option) == value
+    for option, value in entry.learner_options.items():
+        assert getattr(resolved.learner, option) == value
+    assert entry.summary
+    assert entry.paper
+
+
+def test_short_and_long_names_are_one_method() -> None:
+    for long, short in (
+        ("mv+nnaqc", "nnaqc"),
+        ("base", "mv"),
+        ("zencrowd+jocor3", "one_coin+jocor3"),
+        ("ccem", "ccem"),
+    ):
+        assert methods.canonical(long) == methods.canonical(short) == short
+    resolved = methods.resolve("nnaqc")
+    assert resolved.source == methods.resolve("mv").source
+    assert resolved.learner == methods.resolve("em+nnaqc").learner
+
+
+def test_what_a_method_needs_a_network_for() -> None:
+    for name, needed in (("em", False), ("em+base", False), ("nnaqc", True), ("em+nnaqc", True), ("labnet", True)):
+        assert methods.needs_network(name) == needed
+    assert methods.needs_network("ccem")
+
+
+def test_any_aggregator_goes_with_any_learner_and_crowd_methods_stand_alone() -> None:
+    by_kind = {kind: [name for name, entry in methods.REGISTRY.items() if entry.kind == kind] for kind in KINDS}
+    for source in (*by_kind["aggregator"], *by_kind["joint"]):
+        for learner in by_kind["learner"]:
+            assert methods.resolve(f"{source}+{learner}").learner is not None
+    with pytest.raises(UnknownNameError, match="ccem learns from all annotations end to end; name it alone"):
+        methods.resolve("ccem+nnaqc")
+    with pytest.raises(UnknownNameError, match="unknown learner 'ccem'"):
+        methods.resolve("em+ccem")
+
+
+def test_an_option_of_both_parts_is_named_with_its_part() -> None:
+    with pytest.raises(UnknownNameError, match=r"say source\.max_iter or learner\.max_iter"):
+        methods.resolve("em+s_model_em", {"max_iter": 3})
+    resolved = methods.resolve("em+s_model_em", {"source.max_iter": 3, "learner.max_iter": 4})
+    assert (resolved.source.max_iter, resolved.learner.max_iter) == (3, 4)
+
+
+def test_options_go_to_the_part_that_has_them() -> None:
+    assert methods.resolve("em", {"max_iter": 7}).source == DawidSkene(max_iter=7)
+    assert methods.resolve("em_hard").source == DawidSkene(hard=True)
+    assert methods.resolve("mv+base", {"ties": "random"}).source == MajorityVote(ties="random")
+
+
+def test_an_alias_is_the_method_it_stands_for() -> None:
+    assert methods.resolve("dawid_skene").source == DawidSkene()
+    assert methods.canonical("dawid_skene+base") == "em"
+    cell = {"dataset": "digits", "pattern": "uniform", "noise_rate": 0.5, "n_workers": 3, "missing_rate": 0, "seed": 0}
+    assert Cell(**cell, method="dawid_skene").id == Cell(**cell, method="em").id
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("majority", {}, "unknown method 'majority'"),
+        ("labnet+em", {}, "unknown learner 'em'"),
+        ("base+base", {}, "unknown label source 'base'"),
+        ("em", {"max_itr": 3}, "unknown option of method em 'max_itr'; did you mean max_iter"),
+        ("os:path", {}, "method class 'os:path' has no fit"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(name: str, options, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message):
+        methods.resolve(name, options)
+
+
+def test_a_class_of_ones_own_is_named_by_module_and_class() -> None:
+    resolved = methods.resolve("tests.cells:Slow+base", {"seconds": 0.0})
+    assert resolved.source.seconds == 0.0
+    assert not resolved.source_is_joint
