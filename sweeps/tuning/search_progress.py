@@ -25,9 +25,9 @@ class SearchProgress(LiveText):
     """How far the running trials are, if the caller knows it."""
 
     def __init__(self, console: Console, study: SharedStudy) -> None:
-        super().__init__(console, self.line)
         self._study = study
         self._start = time.monotonic()
+        super().__init__(console, self.line)
 
     def line(self) -> str:
         """Return the line."""

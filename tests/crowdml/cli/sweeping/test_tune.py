@@ -180,7 +180,9 @@ def test_noisy_validation_on_a_real_crowd(tmp_path: Path, data_root: Path) -> No
     assert "test accuracy of the defaults: 9" in out.read_text()  # percent of the 800 items
 
 
-def test_a_search_without_a_successful_trial_returns_3_and_shows_the_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_without_a_successful_trial_shows_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "best.toml"
     crowd = ["--dataset", "digits", "--pattern", "uniform", "--noise-rate", "0.5", "--workers", "3", "--n-train", "300"]
     arguments = ["--method", "em", *crowd, "--options", "smoothing", "--validation", "0.0001"]
