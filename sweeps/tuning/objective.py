@@ -28,11 +28,13 @@ from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
 from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.search_space import Value
 from sweeps.tuning.search import Search
 
 if TYPE_CHECKING:
-    from crowdml.learning.learner import Report, Task
+    from crowdml.learning.task import Task
 
 DataSet = ImageData | CrowdData
 OnEpoch = Callable[[float], None]
@@ -222,28 +224,30 @@ def split_for_validation(search: Search, cell: Cell, data: DataSet) -> Validatio
     )
 
 
-def validation_task(split: ValidationSplit, cell: Cell, *, device: str = "auto", report: Report | None = None) -> Task:
+def validation_task(
+    split: ValidationSplit, cell: Cell, *, device: str = "auto", observers: Observers | None = None
+) -> Task:
     """Return the task of training a cell's network on a split.  Imports torch.
 
     Args:
         split: the items.
         cell: names the network, the recipe and the seed.
         device: a torch device; "auto" takes a GPU if there is one.
-        report: see Task; the metric "test_accuracy" is the validation accuracy.
+        observers: the reported metric "test_accuracy" is the validation accuracy.
     """
-    from crowdml.learning.learner import ignore_report
+    from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
 
     assert cell.network is not None
     assert cell.recipe is not None
+    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, cell.recipe.inputs, device)
     return make_task(
-        split.items,
-        n_classes=split.crowd.n_classes,
-        network=cell.network,
-        recipe=cell.recipe,
-        seed=cell.seed,
-        device=device,
-        report=report or ignore_report,
+        inputs,
+        split.crowd.n_classes,
+        TrainingSettings(cell.network, cell.recipe, cell.seed),
+        test_inputs=held_out_inputs,
+        test_labels=split.items.test_labels,
+        observers=observers,
         truth=split.truth,
     )
 
@@ -257,7 +261,7 @@ def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpo
             on_epoch(value)
 
     split = split_for_validation(search, cell, data)
-    task = validation_task(split, cell, device=device, report=report)
+    task = validation_task(split, cell, device=device, observers=Observers(report=report))
     method = methods.resolve(cell.method, dict(cell.method_options))
     return accuracies(carry_out(method, split.crowd, task).model, task)["test_accuracy"]
 

@@ -27,9 +27,13 @@ from crowdml import methods
 from crowdml.aggregation.aggregator import vote_shares
 from crowdml.learning.checkpoint import Checkpoint
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Learner, Supervision, Task, supervise
+from crowdml.learning.learner import Learner
 from crowdml.learning.loop import train
+from crowdml.learning.observers import Observers
 from crowdml.learning.optimise import make_optimizer
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner
 from crowdml.methods.configure import Method
 from crowdml.methods.search_spaces import method_space
 from crowdml.support.search_space import Either, Real, Value
@@ -111,7 +115,7 @@ def population_space(search: Search) -> dict[str, Real]:
         raise PopulationError(f"--scheduler pbt trains networks, and {cell.method} is searched without a network")
     method = methods.resolve(cell.method)
     learner = _learner(method)
-    if type(learner).learn is not Learner.learn or (method.learner is not None and method.source_is_joint):
+    if isinstance(learner, StagedLearner) or (method.learner is not None and method.source_is_joint):
         raise PopulationError(f"{cell.method} does more than one plain training; pbt changes options within one")
     of_learner = {*learner.SPACE, *(f"learner.{name}" for name in learner.SPACE)} & method_space(cell.method).keys()
     chosen = {name: kind for name, kind in search.space.items() if name in of_learner or name.startswith(RECIPE_PREFIX)}
@@ -153,19 +157,19 @@ class Member(tune.Trainable):
         """Train one segment, and return the validation accuracy."""
         task, given, learner = self._training()
         self._apply_options(task, given, learner)
-        segment = math.ceil(task.recipe.epochs / N_SEGMENTS)
+        segment = math.ceil(task.settings.recipe.epochs / N_SEGMENTS)
         n_epochs = 0
 
         def count(step: int, metric: str, value: float) -> None:
             nonlocal n_epochs
             n_epochs += metric == "train_loss"
 
-        def pause(stage: int, done: float) -> None:
+        def pause(training: int, done: float) -> None:
             if n_epochs >= segment:  # the checkpoint is written; the next segment repeats the one step since then
                 raise _PausedError
 
         try:
-            watched = replace(task, report=count, tick=pause)
+            watched = replace(task, observers=Observers(report=count, tick=pause))
             train(learner, watched, given, evaluate=False, checkpoint=self._checkpoint)
         except _PausedError:
             pass
@@ -207,8 +211,9 @@ class Member(tune.Trainable):
         state = self._checkpoint.read(task.device)
         if state is None:
             return
-        groups = make_optimizer(task.recipe, learner.parameter_groups(learner.build(task, given), task.recipe))
-        for kept, fresh in zip(state["optimizer"]["param_groups"], groups.param_groups, strict=True):
+        recipe = task.settings.recipe
+        optimizer = make_optimizer(recipe, learner.parameter_groups(learner.build(task, given), recipe))
+        for kept, fresh in zip(state["optimizer"]["param_groups"], optimizer.param_groups, strict=True):
             decay = kept["lr"] / kept["initial_lr"]  # the schedule's factor so far
             settings = {name: value for name, value in fresh.items() if name != "params"}
             kept.update(settings, initial_lr=fresh["lr"], lr=fresh["lr"] * decay)
