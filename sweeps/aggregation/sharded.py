@@ -36,18 +36,10 @@ from crowdml.aggregation.spectral_em import SpectralEm
 from crowdml.files import Columns, check_writable, write_tables
 from crowdml.labels import Repeats
 from crowdml.support.names import UnknownNameError
+from sweeps.aggregation import row_groups
 from sweeps.aggregation.crowd_shard import LogTables, ShardedCrowd
 from sweeps.aggregation.iteration_progress import IterationProgress
-from sweeps.aggregation.row_groups import (
-    DistinctNames,
-    RowGroup,
-    assign_whole,
-    chunks,
-    distinct_names,
-    list_row_groups,
-    merge,
-    split_by_item,
-)
+from sweeps.aggregation.row_groups import DistinctNames, RowGroup
 from sweeps.aggregation.shard_pool import ShardPool, run_tasks
 from sweeps.cluster import connect as ray_cluster
 from sweeps.store.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
@@ -135,7 +127,7 @@ def aggregate_sharded(
     if n_shards is not None and n_shards < 1:
         raise ValueError(f"n_shards must be at least 1, got {n_shards}")
     _check_places(out, workers_out)
-    groups = list_row_groups(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
+    groups = row_groups.list_row_groups(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
     n_annotations = sum(group.n_rows for group in groups)
     progress = IterationProgress(console or Console(stderr=True), em.max_iter if em else 1, em.tol if em else 0.0)
     with progress, ExitStack() as stack:
@@ -144,13 +136,15 @@ def aggregate_sharded(
             cluster = stack.enter_context(ray_cluster.start_local(data_bytes=STORE_BYTES))
         n_shards = n_shards or max(1, min(int(cluster.cpus), math.ceil(n_annotations / SHARD_ROWS)))
         progress.phase(f"reading {n_annotations} annotations")
-        shards = assign_whole(groups, n_shards)
+        shards = row_groups.assign_whole(groups, n_shards)
         split = shards is None
         if shards is None:
             folder = stack.enter_context(_scratch_folder(scratch, out, local_ray=cluster.own))
             names, shards = _split_by_item(groups, columns, n_shards, folder)
         else:
-            names = merge(run_tasks(distinct_names, [(chunk, columns) for chunk in chunks(groups)]))
+            names = row_groups.merge(
+                run_tasks(row_groups.distinct_names, [(chunk, columns) for chunk in row_groups.chunks(groups)])
+            )
         classes = _classes(names.labels, class_names)
         crowd = ShardedCrowd(shards, columns, names.workers, classes, repeats, ties, em)
         pool = stack.enter_context(ShardPool(crowd, cpus=cluster.cpus))
@@ -241,10 +235,10 @@ def _split_by_item(
     groups: list[RowGroup], columns: Columns, n_shards: int, folder: str
 ) -> tuple[DistinctNames, list[list[RowGroup]]]:
     """Sort all annotations into shards; return the distinct names, and the row groups of each shard that has rows."""
-    arguments = [(chunk, columns, n_shards, folder, number) for number, chunk in enumerate(chunks(groups))]
-    names, written = zip(*run_tasks(split_by_item, arguments), strict=True)
+    arguments = [(chunk, columns, n_shards, folder, number) for number, chunk in enumerate(row_groups.chunks(groups))]
+    names, written = zip(*run_tasks(row_groups.split_by_item, arguments), strict=True)
     shards = [[group for group in of_shard if group.n_rows] for of_shard in zip(*written, strict=True)]
-    return merge(names), [shard for shard in shards if shard]
+    return row_groups.merge(names), [shard for shard in shards if shard]
 
 
 def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:
