@@ -1,4 +1,4 @@
-"""`crowdml aggregate --engine ray`: aggregate a crowd in parallel on a Ray cluster."""
+"""`crowdml aggregate --engine ray`: share the crowd among the processes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth
 
 
 def run(options: argparse.Namespace) -> None:
-    """Aggregate the crowd, write the results, and print a summary."""
+    """Aggregate, write the tables, and print a summary."""
     for name in LOCAL_ONLY:
         if getattr(options, name):
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--engine ray does not support {flag}; leave out one of the two")
-    # Imported here because the import of Ray is slow.
+            raise ValueError(f"--engine ray cannot take {flag}; leave out one of them")
+    # Ray takes a second to import; other commands do not need it.
     from sweeps.aggregation.sharded import aggregate_sharded
 
     result = aggregate_sharded(

@@ -1,16 +1,11 @@
-"""The hyper-parameter search: find a method's best options on one crowd and write them to a file for `full_grid.py`.
-
-python sweeps/tune_method.py --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
-python sweeps/tune_method.py --method em --dataset rte --backend inline --out em.toml
-python sweeps/full_grid.py --methods em nnaqc --method-options best.toml
-"""
+"""`crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,8 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crowdml import datasets
-from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
-from crowdml.cli.sweeping.tune_options import parser, scheduler_of, search_of
+from crowdml.cli.sweeping.tune_command import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
 from sweeps.tuning.final_test import FinalAccuracy, final_test
@@ -32,27 +26,23 @@ from sweeps.tuning.search_report import trials_frame, write_best_options, write_
 from sweeps.tuning.storage import without_password
 from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name
 
-EXIT_NO_RESULT = 3
+EXIT_OK, EXIT_NO_RESULT = 0, 3
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
-    console = Console()
+def run(options: argparse.Namespace) -> int:
+    """Run the search and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: the search was interrupted; its trials so far are kept.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return _main(options, console)
-    except (ValueError, datasets.DatasetMissingError) as error:
-        # Bad input gets one clear line; any other error is a bug and shows its traceback.
-        print(f"tune_method.py: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _search(options, Console())
     except KeyboardInterrupt:
-        console.print("interrupted; run the same command again to continue")
-        return EXIT_INTERRUPTED
+        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
 
 
-def _main(options: argparse.Namespace, console: Console) -> int:
+def _search(options: argparse.Namespace, console: Console) -> int:
     search = search_of(options)
     scheduler = scheduler_of(options, search)
     out = Path(options.out)
@@ -127,7 +117,7 @@ def _finish(
     _say(console, f"options   {out}")
     _say(console, f"trials    {', '.join(map(str, tables))}")
     _say(console, f"figures   {', '.join(map(str, figures))}")
-    sweep = ["python", "sweeps/full_grid.py", "--methods", study.search.cell.method, "--method-options", str(out)]
+    sweep = ["crowdml", "sweep", "--methods", study.search.cell.method, "--method-options", str(out)]
     _say(console, f"use them  {shlex.join(sweep)}")
     return EXIT_OK
 

@@ -48,4 +48,6 @@ def test_the_command_line_reaches_the_sharded_run(monkeypatch: pytest.MonkeyPatc
 
 def test_what_needs_the_whole_crowd_in_one_memory_is_refused(capsys) -> None:
     assert main(["aggregate", "parts", "--engine", "ray", "--prior", "0.5", "0.5"]) == 2
-    assert capsys.readouterr().err == "crowdml: --engine ray does not support --prior; leave out one of the two\n"
+    assert (
+        capsys.readouterr().err == "crowdml aggregate: error: --engine ray cannot take --prior; leave out one of them\n"
+    )

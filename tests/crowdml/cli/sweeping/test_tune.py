@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crowdml.cli.sweeping import tune as tune_method
+from crowdml.cli.main import main
 from sweeps.grid.grids import Block
 from sweeps.grid.options_file import read_options
 
@@ -24,7 +24,7 @@ NETWORK = ["--method", "nnaqc", *CROWD, "--noise-rate", "0.5", "--workers", "1",
 
 
 def run(*arguments: str, out: Path) -> int:
-    return tune_method.main([*arguments, "--backend", "inline", "--out", str(out)])
+    return main(["tune", *arguments, "--backend", "inline", "--out", str(out)])
 
 
 def best_of(frame: pd.DataFrame) -> pd.Series:
@@ -89,7 +89,7 @@ def test_a_search_writes_options_trials_and_figures(tmp_path: Path, capsys: pyte
     out = tmp_path / "made" / "best.toml"
     assert run(*LABELS, "--seeds", "0", "1", "--trials", "14", out=out) == 0
     printed = capsys.readouterr().out
-    assert "full_grid.py --methods em --method-options" in printed
+    assert "crowdml sweep --methods em --method-options" in printed
     frame = trials(out)
     assert len(frame) == 14
     pd.testing.assert_frame_equal(
@@ -180,9 +180,7 @@ def test_noisy_validation_on_a_real_crowd(tmp_path: Path, data_root: Path) -> No
     assert "test accuracy of the defaults: 9" in out.read_text()  # percent of the 800 items
 
 
-def test_a_search_without_a_successful_trial_shows_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_search_without_a_successful_trial_shows_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "best.toml"
     crowd = ["--dataset", "digits", "--pattern", "uniform", "--noise-rate", "0.5", "--workers", "3", "--n-train", "300"]
     arguments = ["--method", "em", *crowd, "--options", "smoothing", "--validation", "0.0001"]
@@ -204,7 +202,7 @@ def test_an_interrupt_frees_the_place_of_the_running_trial(
     with monkeypatch.context() as patched:
         patched.setattr("sweeps.tuning.search_inline.evaluate_point", interrupt)
         assert run(*LABELS, "--trials", "2", out=out) == 130
-    assert "run the same command again to continue" in capsys.readouterr().out
+    assert "run the same command again to continue" in capsys.readouterr().err
     start = time.monotonic()
     assert run(*LABELS, "--trials", "2", out=out) == 0
     assert time.monotonic() - start < 20  # it does not wait for a lost trial
@@ -240,7 +238,7 @@ def test_two_drivers_share_one_study(tmp_path: Path) -> None:
 
 def test_the_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        tune_method.main(["--help"])
+        main(["tune", "--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     for text in ("--objective", "--multi-objective", "--study", "--dry-run", "exit code", "pbt"):
