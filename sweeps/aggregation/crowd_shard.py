@@ -121,7 +121,7 @@ class CrowdShard:
     def _load(self) -> tuple[CrowdLabels, pa.Array]:
         # Not in the constructor: an error in the data must reach the caller and not kill the actor.
         if self._loaded is None:
-            self._loaded = load(self._whole, self._whole.shards[self._number])
+            self._loaded = read_shard(self._whole, self._whole.shards[self._number])
         return self._loaded
 
     def _restore(self, iteration: int, tables: LogTables | None) -> None:
@@ -148,7 +148,7 @@ class CrowdShard:
         return break_ties(self._posterior, self._crowd, ties.ties, ties.seed + self._number)  # one seed per shard
 
 
-def load(crowd: ShardedCrowd, groups: Sequence[RowGroup]) -> tuple[CrowdLabels, pa.Array]:
+def read_shard(crowd: ShardedCrowd, groups: Sequence[RowGroup]) -> tuple[CrowdLabels, pa.Array]:
     """Read the annotations of some row groups; return them and the names of their items.
 
     Workers and classes keep their numbers in the whole crowd.

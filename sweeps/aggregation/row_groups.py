@@ -109,7 +109,7 @@ def distinct_names(groups: Sequence[RowGroup], columns: Columns) -> DistinctName
     Raises:
         LocationError: a file cannot be read, or a column has empty values.
     """
-    return merge([_distinct_names(read(group, columns), columns) for group in groups])
+    return merge_names([_distinct_names(read(group, columns), columns) for group in groups])
 
 
 def split_by_item(
@@ -162,7 +162,7 @@ def read(group: RowGroup, columns: Columns) -> pa.Table:
     )
 
 
-def merge(parts: Sequence[DistinctNames]) -> DistinctNames:
+def merge_names(parts: Sequence[DistinctNames]) -> DistinctNames:
     """Return the distinct workers and labels of all parts together."""
     return DistinctNames(_sorted([part.workers for part in parts]), _sorted([part.labels for part in parts]))
 

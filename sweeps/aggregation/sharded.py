@@ -142,7 +142,7 @@ def aggregate_sharded(
             folder = stack.enter_context(_scratch_folder(scratch, out, local_ray=cluster.own))
             names, shards = _split_by_item(groups, columns, n_shards, folder)
         else:
-            names = row_groups.merge(
+            names = row_groups.merge_names(
                 run_tasks(row_groups.distinct_names, [(chunk, columns) for chunk in row_groups.chunks(groups)])
             )
         classes = _classes(names.labels, class_names)
@@ -238,7 +238,7 @@ def _split_by_item(
     arguments = [(chunk, columns, n_shards, folder, number) for number, chunk in enumerate(row_groups.chunks(groups))]
     names, written = zip(*run_tasks(row_groups.split_by_item, arguments), strict=True)
     shards = [[group for group in of_shard if group.n_rows] for of_shard in zip(*written, strict=True)]
-    return row_groups.merge(names), [shard for shard in shards if shard]
+    return row_groups.merge_names(names), [shard for shard in shards if shard]
 
 
 def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:

@@ -59,9 +59,7 @@ class Evaluation:
     by_seed: tuple[float, ...]
 
 
-def evaluate_point(
-    search: Search, point: Mapping[str, Value], data: DataSet, on_epoch: OnEpoch, *, device: str = "auto"
-) -> Evaluation:
+def evaluate_point(search: Search, point: Mapping[str, Value], data: DataSet, on_epoch: OnEpoch) -> Evaluation:
     """Return the value of a point.
 
     Args:
@@ -69,7 +67,6 @@ def evaluate_point(
         point: option -> value.
         data: the whole data set.
         on_epoch: receives, after every epoch of every seed, the mean over the finished seeds and the running seed.
-        device: see `run_cell`.
     """
     start = time.perf_counter()
     finished: list[float] = []
@@ -78,18 +75,18 @@ def evaluate_point(
         def on_epoch_of_seed(value: float) -> None:
             on_epoch((sum(finished) + value) / (len(finished) + 1))
 
-        finished.append(evaluate_cell(search, search.cell_at(point, seed), data, on_epoch_of_seed, device=device))
+        finished.append(evaluate_cell(search, search.cell_at(point, seed), data, on_epoch_of_seed))
     return Evaluation(sum(finished) / len(finished), time.perf_counter() - start, tuple(finished))
 
 
-def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch, *, device: str = "auto") -> float:
+def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:
     """Return the value of one cell by the search's objective.
 
     Raises:
         ValueError: there are no items or annotations to validate on.
     """
     if cell.network is not None:
-        return _evaluate_network(search, cell, data, on_epoch, device)
+        return _evaluate_network(search, cell, data, on_epoch)
     given = _crowd_and_items(cell, data)[0]
     if search.objective == "clean_validation":
         held_out = held_out_items(search, cell, given)
@@ -101,14 +98,14 @@ def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch, 
     return value
 
 
-def accuracy_on_test(search: Search, cell: Cell, data: DataSet, *, device: str = "auto") -> float:
+def accuracy_on_test(search: Search, cell: Cell, data: DataSet) -> float:
     """Return the test accuracy of a cell; call it only after the search.
 
     With a network, trains on all training items and returns the accuracy on the test items.  Without a network, returns
     the accuracy of the inferred labels on the items whose true class the search has not used.
     """
     if cell.network is not None:
-        accuracy = run_cell(cell, data, device=device).test_accuracy
+        accuracy = run_cell(cell, data).test_accuracy
         assert accuracy is not None
         return accuracy
     given = _crowd_and_items(cell, data)[0]
@@ -224,15 +221,12 @@ def split_for_validation(search: Search, cell: Cell, data: DataSet) -> Validatio
     )
 
 
-def validation_task(
-    split: ValidationSplit, cell: Cell, *, device: str = "auto", observers: Observers | None = None
-) -> Task:
+def validation_task(split: ValidationSplit, cell: Cell, observers: Observers | None = None) -> Task:
     """Return the task of training a cell's network on a split.  Imports torch.
 
     Args:
         split: the items.
         cell: names the network, the recipe and the seed.
-        device: a torch device; "auto" takes a GPU if there is one.
         observers: the reported metric "test_accuracy" is the validation accuracy.
     """
     from crowdml.learning.inputs import in_memory
@@ -240,7 +234,7 @@ def validation_task(
 
     assert cell.network is not None
     assert cell.recipe is not None
-    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, cell.recipe.inputs, device)
+    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, cell.recipe.inputs)
     return make_task(
         inputs,
         split.crowd.n_classes,
@@ -252,7 +246,7 @@ def validation_task(
     )
 
 
-def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch, device: str) -> float:
+def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:
     from crowdml.learning.evaluate import accuracies
     from crowdml.methods.carry_out import carry_out
 
@@ -261,7 +255,7 @@ def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpo
             on_epoch(value)
 
     split = split_for_validation(search, cell, data)
-    task = validation_task(split, cell, device=device, observers=Observers(report=report))
+    task = validation_task(split, cell, Observers(report=report))
     method = methods.resolve(cell.method, dict(cell.method_options))
     return accuracies(carry_out(method, split.crowd, task).model, task)["test_accuracy"]
 

@@ -25,7 +25,7 @@ class _StoppedEarly(Exception):
     """The pruner stops the running trial."""
 
 
-def run_inline(study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress) -> None:
+def run_search_inline(study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress) -> None:
     """Compute trials until the study has all its trials.
 
     Args:

@@ -27,7 +27,7 @@ _STEP, _VALUE, _EVALUATION, _ERROR = "step", "value", "evaluation", "error"
 _MAX_STEPS = 10**6
 
 
-def run_on_ray(
+def run_search_on_ray(
     study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress, resources: Mapping[str, float]
 ) -> None:
     """Compute trials on the connected Ray cluster until the study has all its trials.

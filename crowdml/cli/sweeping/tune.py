@@ -20,7 +20,7 @@ from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
 from sweeps.tuning.final_test import FinalAccuracy, final_test
 from sweeps.tuning.objective import DataSet
-from sweeps.tuning.search_inline import Scheduler, run_inline
+from sweeps.tuning.search_inline import Scheduler, run_search_inline
 from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.search_report import trials_frame, write_best_options, write_figures, write_trials
 from sweeps.tuning.storage import without_password
@@ -69,7 +69,7 @@ def _run(
 ) -> None:
     progress = SearchProgress(console, study)
     if options.backend == "inline":
-        run_inline(study, data, scheduler, progress)
+        run_search_inline(study, data, scheduler, progress)
         return
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster.join(options.address))
@@ -89,9 +89,9 @@ def _run(
 
             run_population(study, data, progress, resources)
         else:
-            from sweeps.tuning.search_on_ray import run_on_ray
+            from sweeps.tuning.search_on_ray import run_search_on_ray
 
-            run_on_ray(study, data, scheduler, progress, resources)
+            run_search_on_ray(study, data, scheduler, progress, resources)
 
 
 def _finish(

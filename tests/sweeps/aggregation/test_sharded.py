@@ -293,7 +293,7 @@ def test_splitting_by_item_keeps_items_together_and_rows_in_order(tmp_path: Path
         row_groups.split_by_item(run, columns, 3, str(tmp_path / "shards"), number)
         for number, run in enumerate((groups[:2], groups[2:]))
     ]
-    names = row_groups.merge([each for each, _ in dealt])
+    names = row_groups.merge_names([each for each, _ in dealt])
     assert (names.workers.to_pylist(), names.labels.to_pylist()) == (list(range(300)), ["no", "yes"])
     shards = [
         pa.concat_tables([row_groups.read(group, columns) for group in of_shard])
