@@ -17,7 +17,6 @@ from typing import Any
 
 import ray
 import torch
-from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
@@ -38,6 +37,7 @@ from crowdml.methods.configure import Method
 from crowdml.methods.search_spaces import method_space
 from crowdml.support.search_space import Either, Real, Value
 from sweeps.tuning.objective import DataSet, split_for_validation, validation_task
+from sweeps.tuning.samplers import distribution
 from sweeps.tuning.search import RECIPE_PREFIX, Search
 from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.study import BY_SEED, ERROR, POINT, SECONDS, SEGMENTS, SharedStudy
@@ -261,7 +261,7 @@ def _add_trial(study: SharedStudy, space: Mapping[str, Real], result: Any, secon
         create_trial(
             value=value,
             params=last,
-            distributions={name: FloatDistribution(kind.low, kind.high, log=kind.log) for name, kind in space.items()},
+            distributions={name: distribution(kind) for name, kind in space.items()},
             user_attrs={
                 POINT: {**study.search.defaults(), **last},
                 SECONDS: seconds,

@@ -97,7 +97,7 @@ class _CmaEs(BaseSampler):
         """Return the distributions of the numbers; none if there are fewer than two, because CMA-ES needs two."""
         if len(self._ranges) < 2:
             return {}
-        return {name: _distribution(kind) for name, kind in self._ranges.items()}
+        return {name: distribution(kind) for name, kind in self._ranges.items()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -133,7 +133,8 @@ def _whole_chunks(points: Sequence[Any], size: int) -> list[list[Any]]:
     return [list(points[at : at + size]) for at in range(0, len(points) - size + 1, size)]
 
 
-def _distribution(kind: Real | Whole) -> BaseDistribution:
+def distribution(kind: Real | Whole) -> BaseDistribution:
+    """Return the distribution from which Optuna draws a number of the range."""
     if isinstance(kind, Real):
         return FloatDistribution(kind.low, kind.high, log=kind.log)
     return IntDistribution(kind.low, kind.high, log=kind.log)
