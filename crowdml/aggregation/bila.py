@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior
-from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 
@@ -25,7 +25,7 @@ START_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True)
-class Bila(Training):
+class Bila(AmortisedTraining):
     """Amortised variational Dawid-Skene.
 
     Differs from the authors' code: an answer is read as one of n_workers
@@ -33,7 +33,7 @@ class Bila(Training):
     shares first; and the divergence has its full weight, not 0.1.
 
     Args:
-        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see AmortisedTraining.
         hidden: widths of the network's two hidden layers, with tanh (the authors').  They start from random weights, so
             the answer depends on `seed`, and on the order of workers and classes as another seed would.
     """
@@ -94,7 +94,7 @@ class TanhNetwork(Encoder):
         self.third = _weights((widths[1], widths[2]), widths[1], draws)
         self.third_bias = nn.Parameter(torch.zeros(widths[2], dtype=torch.float64))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: ItemBatch) -> Tensor:
         """See Encoder."""
         features = torch.tanh(batch.add_up(self.table) + self.first_bias)
         features = torch.tanh(features @ self.second + self.second_bias)

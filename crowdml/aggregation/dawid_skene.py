@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior, quality_error
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
-from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Choice, Real, Space
@@ -118,7 +118,7 @@ class DawidSkene(TieRule):
         certain = self.init == "majority" or self.hard
         return one_hot(posterior.argmax(axis=1), crowd.n_classes) if certain else posterior
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
         """Matrices and class prior from expected counts, see steps.Em."""
         pseudo_counts = self.pseudo_counts(len(class_counts), known.history)
         confusion = self.confusion_from(counts + pseudo_counts)
@@ -127,12 +127,14 @@ class DawidSkene(TieRule):
         log_prior = np.log(np.maximum(class_prior, FLOOR))
         return Tables(confusion, class_prior, log_confusion, log_prior, float((pseudo_counts * log_confusion).sum()))
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
         """Matrices of the last M-step, with the standard errors of the counts that followed, see steps.Em."""
         marginal = np.atleast_2d(tables.class_prior).mean(axis=0)
         quality = np.diagonal(tables.confusion, axis1=1, axis2=2) @ marginal
         seen = counts if known.history is None else counts + known.history
-        return Workers(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
+        return WorkerEstimates(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
 
     def pseudo_counts(self, n_classes: int, history: Array | None = None) -> Array:
         """What is added to the expected counts: (n_classes, n_classes), or one such matrix a worker with histories."""

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
-from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
@@ -95,7 +95,7 @@ class Ibcc(TieRule):
         """(n_items, n_classes) the posterior before the first update."""
         return first_posterior(crowd, prior)
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
         """The distributions of matrices and class prior from expected counts, see steps.Em."""
         pseudo_counts = self._pseudo_counts(len(class_counts), known)
         rows = dirichlet.update(pseudo_counts, counts)
@@ -109,16 +109,18 @@ class Ibcc(TieRule):
             float(dirichlet.minus_divergence(rows, counts).sum() + class_bound),
         )
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
         """Posterior means and intervals from the last counts, see steps.Em."""
         parameters = self._pseudo_counts(len(class_counts), known) + counts
         marginal = np.atleast_2d(self._class_prior(class_counts, known)).mean(axis=0)
         quality = dirichlet.quality(*dirichlet.diagonal_moments(parameters), marginal)
-        return Workers(dirichlet.mean(parameters), marginal, **quality)
+        return WorkerEstimates(dirichlet.mean(parameters), marginal, **quality)
 
-    def _pseudo_counts(self, n_classes: int, known: Known) -> Array:
+    def _pseudo_counts(self, n_classes: int, known: PriorKnowledge) -> Array:
         prior = dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal)
         return prior if known.history is None else prior + known.history
 
-    def _class_prior(self, class_counts: Array, known: Known) -> Array:
+    def _class_prior(self, class_counts: Array, known: PriorKnowledge) -> Array:
         return dirichlet.mean(self.class_pseudo_count + class_counts) if known.prior is None else known.prior

@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior, keep_gold
-from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)
-class Laa(Training):
+class Laa(AmortisedTraining):
     """The label-aware autoencoder LAA-B.
 
     All weights start from zero, not from small random numbers: the encoder is pretrained on a problem with one optimum,
@@ -29,7 +29,7 @@ class Laa(Training):
     than `batch_size` items is split at random, by `seed`.
 
     Args:
-        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.  The authors
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see AmortisedTraining.  The authors
             weigh the divergence by 0.0001, which lets the posterior drift from unbalanced classes (an error above 70 %
             on product, where 0.1 gives 10 %).
         encoder_penalty: weight of the mean absolute encoder weight, the authors' 0.005.
@@ -40,7 +40,7 @@ class Laa(Training):
     smoothing: float = 0.0
     encoder_penalty: float = 0.005
 
-    SPACE: ClassVar[Space] = {**Training.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
+    SPACE: ClassVar[Space] = {**AmortisedTraining.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,7 +97,7 @@ class WeightedVote(Encoder):
         self.bias = nn.Parameter(torch.zeros(crowd.n_classes, dtype=torch.float64))
         self._penalty = penalty
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: ItemBatch) -> Tensor:
         """See Encoder."""
         return batch.add_up(self.weight) + self.bias
 

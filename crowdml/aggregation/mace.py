@@ -100,7 +100,7 @@ class Mace(TieRule):
             rise = bounds[-1] - bounds[-2] if len(bounds) > 1 else np.inf
             converged = bool(np.max(rise) <= self.tol * crowd.n_annotations)
         best = int(bounds[-1].argmax())
-        logs = _Workers(*(part[..., [best]] for part in logs))
+        logs = _Behaviour(*(part[..., [best]] for part in logs))
         return self.conclude(
             crowd,
             _posterior(crowd, logs, log_prior),
@@ -108,10 +108,10 @@ class Mace(TieRule):
             n_iter=len(bounds),
             converged=converged,
             objective=[float(bound[best]) for bound in bounds],
-            **self._competence(_Workers(*(part[..., best] for part in weights)), class_prior),
+            **self._competence(_Behaviour(*(part[..., best] for part in weights)), class_prior),
         )
 
-    def _starts(self, crowd: CrowdLabels) -> _Workers:
+    def _starts(self, crowd: CrowdLabels) -> _Behaviour:
         shape = (crowd.n_workers, crowd.n_classes + 2, self.n_starts)
         drawn = np.random.default_rng(self.seed).uniform(1, 2.5, shape)
         drawn[..., 0] = 1
@@ -119,7 +119,7 @@ class Mace(TieRule):
         known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
         right = np.diagonal(known, axis1=1, axis2=2)
         wrong = (known.sum(axis=1) - right)[..., None]
-        return _Workers(
+        return _Behaviour(
             drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1), drawn[:, 2:] + wrong
         )
 
@@ -128,12 +128,12 @@ class Mace(TieRule):
         smoothing = self.smoothing / n_classes
         return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (smoothing, smoothing)
 
-    def _maximise(self, counts: _Workers) -> _Workers:
+    def _maximise(self, counts: _Behaviour) -> _Behaviour:
         """M-step: the weights of the Beta and Dirichlet distributions of theta and xi."""
         theta, strategy = self._pseudo_counts(counts.strategy.shape[1])
-        return _Workers(counts.know + theta, counts.spam + theta, counts.strategy + strategy)
+        return _Behaviour(counts.know + theta, counts.spam + theta, counts.strategy + strategy)
 
-    def _log_density(self, weights: _Workers, logs: _Workers) -> Array:
+    def _log_density(self, weights: _Behaviour, logs: _Behaviour) -> Array:
         """(n_starts,) what the objective has besides the evidence of the annotations."""
         theta, strategy = self._pseudo_counts(weights.strategy.shape[1])
         if self.inference == "em":
@@ -141,7 +141,7 @@ class Mace(TieRule):
         coin, coin_logs = (np.stack([part.know, part.spam], axis=1) for part in (weights, logs))
         return -_divergence(coin, coin_logs, theta) - _divergence(weights.strategy, logs.strategy, strategy)
 
-    def _competence(self, weights: _Workers, class_prior: Array) -> dict[str, Array]:
+    def _competence(self, weights: _Behaviour, class_prior: Array) -> dict[str, Array]:
         """Confusion and quality of the workers from the weights of one start, as `conclude` takes them."""
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         spam = normalise_rows(np.stack([weights.know, weights.spam], axis=1))[:, 1]
@@ -163,7 +163,7 @@ class Mace(TieRule):
         }
 
 
-class _Workers(NamedTuple):
+class _Behaviour(NamedTuple):
     """Counts, weights or logarithms of what the workers do, for each start.
 
     Attributes:
@@ -177,20 +177,20 @@ class _Workers(NamedTuple):
     strategy: Array
 
 
-def _log_means(weights: _Workers) -> _Workers:
+def _log_means(weights: _Behaviour) -> _Behaviour:
     """Logarithms of the probabilities that the weights give."""
     coin = np.log(np.maximum(weights.know + weights.spam, FLOOR))
     total = np.log(np.maximum(weights.strategy.sum(axis=1, keepdims=True), FLOOR))
     know, spam, strategy = (np.log(np.maximum(part, FLOOR)) for part in weights)
-    return _Workers(know - coin, spam - coin, strategy - total)
+    return _Behaviour(know - coin, spam - coin, strategy - total)
 
 
-def _log_expectations(weights: _Workers) -> _Workers:
+def _log_expectations(weights: _Behaviour) -> _Behaviour:
     """Expected logarithms of the probabilities whose Beta and Dirichlet posteriors have these weights."""
     coin = digamma(weights.know + weights.spam)
     total = digamma(weights.strategy.sum(axis=1, keepdims=True))
     know, spam, strategy = (digamma(part) for part in weights)
-    return _Workers(know - coin, spam - coin, strategy - total)
+    return _Behaviour(know - coin, spam - coin, strategy - total)
 
 
 def _divergence(weights: Array, logs: Array, prior: float) -> Array:
@@ -200,7 +200,7 @@ def _divergence(weights: Array, logs: Array, prior: float) -> Array:
     return (each + ((weights - prior) * logs).sum(axis=1)).sum(axis=0)
 
 
-def _expect(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> tuple[_Workers, Array]:
+def _expect(crowd: CrowdLabels, logs: _Behaviour, log_prior: Array) -> tuple[_Behaviour, Array]:
     """E-step: expected counts, and the log likelihood (n_starts,).
 
     The probability of label l is s x_l (spammed) where the truth is another class, and s x_l + k where it is l.  So an
@@ -218,16 +218,16 @@ def _expect(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> tuple[_Work
         evidence = evidence + (before * ratio).sum(axis=(0, 1))
     known = right * -np.expm1(-ratio)
     strategy = given - known
-    return _Workers(known.sum(axis=1), strategy.sum(axis=1), strategy), evidence + (given * spammed).sum(axis=(0, 1))
+    return _Behaviour(known.sum(axis=1), strategy.sum(axis=1), strategy), evidence + (given * spammed).sum(axis=(0, 1))
 
 
-def _label_logs(logs: _Workers) -> tuple[Array, Array]:
+def _label_logs(logs: _Behaviour) -> tuple[Array, Array]:
     """(n_workers, n_classes, n_starts) each: log s x_l, and log of (s x_l + k) / (s x_l)."""
     spammed = logs.spam[:, None] + logs.strategy
     return spammed, np.logaddexp(spammed, logs.know[:, None]) - spammed
 
 
-def _posterior(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> Array:
+def _posterior(crowd: CrowdLabels, logs: _Behaviour, log_prior: Array) -> Array:
     """(n_items, n_classes) of the only start in logs."""
     ratio = _label_logs(logs)[1].ravel()
     item = np.repeat(np.arange(crowd.n_items), crowd.labels_per_item)

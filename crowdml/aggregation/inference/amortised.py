@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Training(TieRule):
+class AmortisedTraining(TieRule):
     """How encoder and decoder are trained; a method with an encoder adds its own options.
 
     Args:
@@ -75,7 +75,7 @@ class Training(TieRule):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-class Batch(NamedTuple):
+class ItemBatch(NamedTuple):
     """Some items and their annotations.
 
     Attributes:
@@ -102,7 +102,7 @@ class Encoder(nn.Module):
         return 0.0
 
 
-class Trained(NamedTuple):
+class AmortisedFit(NamedTuple):
     """What training gives.
 
     Attributes:
@@ -117,14 +117,14 @@ class Trained(NamedTuple):
 
 
 def train(
-    training: Training,
+    training: AmortisedTraining,
     crowd: CrowdLabels,
     encoder: Encoder,
     draws: torch.Generator,
     first: Array,
     log_prior: Array,
     decoder: Array,
-) -> Trained:
+) -> AmortisedFit:
     """Train an encoder alone, then with the decoder.
 
     Args:
@@ -148,10 +148,10 @@ def train(
     gold = np.full(n_items, -1) if crowd.gold is None else crowd.gold
     known = torch.from_numpy(gold >= 0).to(device)[:, None]
 
-    def imitation(batch: Batch) -> Tensor:
+    def imitation(batch: ItemBatch) -> Tensor:
         return -(target[batch.item] * log_softmax(encoder(batch), dim=1)).sum(dim=1).mean()
 
-    def minus_bound(batch: Batch) -> Tensor:
+    def minus_bound(batch: ItemBatch) -> Tensor:
         log_q = log_softmax(encoder(batch), dim=1)
         log_confusion = log_softmax(logits, dim=2)
         log_likelihood = batch.add_up(log_confusion.transpose(1, 2).reshape(-1, n_classes))
@@ -164,7 +164,7 @@ def train(
 
     batches = split(crowd, training.batch_size, draws, device)
 
-    def descend(parameters: list[nn.Parameter], loss: Callable[[Batch], Tensor], epochs: int) -> list[float]:
+    def descend(parameters: list[nn.Parameter], loss: Callable[[ItemBatch], Tensor], epochs: int) -> list[float]:
         optimizer = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
         losses: list[float] = []
         for _ in range(epochs):
@@ -186,20 +186,20 @@ def train(
         for batch in batches:
             posterior[batch.item] = encoder(batch).softmax(dim=1)
         confusion = logits.softmax(dim=2)
-    return Trained(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
+    return AmortisedFit(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
 
 
-def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[Batch]:
+def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[ItemBatch]:
     """The crowd in batches of `size` items, drawn at random if there are several."""
     order = np.arange(crowd.n_items)
     if crowd.n_items > size:
         order = torch.randperm(crowd.n_items, generator=draws).numpy()
-    result: list[Batch] = []
+    result: list[ItemBatch] = []
     for first in range(0, crowd.n_items, size):
         item = order[first : first + size]
         given = crowd.indicator[item]
         received = sp.csr_array(given.T)
-        result.append(Batch(torch.from_numpy(item).to(device), _sparse(given, device), _sparse(received, device)))
+        result.append(ItemBatch(torch.from_numpy(item).to(device), _sparse(given, device), _sparse(received, device)))
     return result
 
 

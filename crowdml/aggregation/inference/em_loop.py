@@ -21,7 +21,7 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 
-class Known(NamedTuple):
+class PriorKnowledge(NamedTuple):
     """What is known besides the annotations.
 
     Attributes:
@@ -33,10 +33,10 @@ class Known(NamedTuple):
     prior: Array | None = None
 
 
-NOTHING = Known()
+NO_KNOWLEDGE = PriorKnowledge()
 
 
-class Workers(NamedTuple):
+class WorkerEstimates(NamedTuple):
     """What is known of the workers in the end; the fields are those of Aggregation."""
 
     confusion: Array
@@ -47,7 +47,7 @@ class Workers(NamedTuple):
 
 
 @runtime_checkable
-class Em(Protocol):
+class EmMethod(Protocol):
     """A method whose E-step is `kernels.expectation` and whose M-step takes sums."""
 
     @property
@@ -72,16 +72,18 @@ class Em(Protocol):
         """
         ...
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
         """Tables from expected counts: (n_workers, n_classes, n_classes) at [w, true, given], and (n_classes,)."""
         ...
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
         """The conclusion from the last tables, and the counts of the E-step that followed them."""
         ...
 
 
-class Fit(NamedTuple):
+class EmResult(NamedTuple):
     """Where EM ended: the last tables, the sums of the E-step that followed, and how it went."""
 
     tables: Tables
@@ -90,7 +92,9 @@ class Fit(NamedTuple):
     objective: tuple[float, ...]
 
 
-def fit_em(method: Em, crowd: CrowdLabels, prior: ArrayLike | None, device: str = "cpu") -> tuple[Array, Fit, Workers]:
+def fit_em(
+    method: EmMethod, crowd: CrowdLabels, prior: ArrayLike | None, device: str = "cpu"
+) -> tuple[Array, EmResult, WorkerEstimates]:
     """Run EM on one machine.
 
     Args:
@@ -102,7 +106,7 @@ def fit_em(method: Em, crowd: CrowdLabels, prior: ArrayLike | None, device: str 
     Returns:
         The posterior (n_items, n_classes), how EM ended, and what it says of the workers.
     """
-    known = Known(crowd.history, check_prior(prior, crowd))
+    known = PriorKnowledge(crowd.history, check_prior(prior, crowd))
     posterior = method.start(crowd, known.prior)
     counts = given_counts(crowd, posterior, history=False)
     if device == "cpu":
@@ -116,7 +120,7 @@ def fit_em(method: Em, crowd: CrowdLabels, prior: ArrayLike | None, device: str 
     return posterior, fit, method.workers(fit.tables, fit.sums.counts, fit.sums.class_counts, known)
 
 
-def e_step_of(method: Em, crowd: CrowdLabels, posterior: Array) -> Callable[[Tables], Expectation]:
+def e_step_of(method: EmMethod, crowd: CrowdLabels, posterior: Array) -> Callable[[Tables], Expectation]:
     """The E-step in this process: updates the posterior (n_items, n_classes) in place."""
 
     def e_step(tables: Tables) -> Expectation:
@@ -126,12 +130,12 @@ def e_step_of(method: Em, crowd: CrowdLabels, posterior: Array) -> Callable[[Tab
 
 
 def iterate(
-    method: Em,
+    method: EmMethod,
     counts: Array,
     class_counts: Array,
     e_step: Callable[[Tables], Expectation],
-    known: Known = NOTHING,
-) -> Fit:
+    known: PriorKnowledge = NO_KNOWLEDGE,
+) -> EmResult:
     """M-step and E-step in turn, until nothing moves.
 
     Args:
@@ -149,4 +153,4 @@ def iterate(
         objective.append(sums.log_evidence + tables.log_density)
         converged = sums.moved <= method.tol
         if converged or len(objective) == method.max_iter:
-            return Fit(tables, sums, converged, tuple(objective))
+            return EmResult(tables, sums, converged, tuple(objective))

@@ -62,7 +62,7 @@ class MinimaxCv(TieRule):
         chosen = self.choose(crowd, prior)
         return self._with_penalty(chosen.lambda_worker).fit(crowd, prior)
 
-    def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Choice:
+    def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> PenaltyChoice:
         """The penalty that `fit` takes, and how each of the grid did; of equally good ones the strongest.
 
         Raises:
@@ -73,7 +73,7 @@ class MinimaxCv(TieRule):
         fold = deal_out(crowd, self.n_folds, self.seed)
         penalties = sorted((value * crowd.n_classes**2 for value in self.grid), reverse=True)
         score = [self._score(crowd, fold, penalty, prior) for penalty in penalties]
-        return Choice(penalties[int(np.argmax(score))], penalties, score)
+        return PenaltyChoice(penalties[int(np.argmax(score))], penalties, score)
 
     def _score(self, crowd: CrowdLabels, fold: NDArray[np.integer], penalty: float, prior: ArrayLike | None) -> float:
         """Mean log likelihood of a held-out annotation, each item's given its posterior from the other folds."""
@@ -96,7 +96,7 @@ class MinimaxCv(TieRule):
         )
 
 
-class Choice(NamedTuple):
+class PenaltyChoice(NamedTuple):
     """The worker penalty chosen, those tried, and the mean log likelihood of a held-out annotation under each."""
 
     lambda_worker: float

@@ -17,7 +17,7 @@ from crowdml.labels import CrowdLabels, Repeats
 COLUMNS = ("item", "worker", "label", "before", "last", "gold")
 
 
-class Part(NamedTuple):
+class CrowdPart(NamedTuple):
     """Some items with annotations of theirs, as a crowd that numbers them and their workers anew.
 
     Attributes:
@@ -55,7 +55,7 @@ class GrowingCrowd:
         # One row an item: its last annotation, and its known class.
         self.last, self.gold = Rows((), np.int32, fill=-1), Rows((), np.int32, fill=-1)
 
-    def add(self, annotations: CrowdLabels | pd.DataFrame) -> tuple[Part | None, NDArray[np.int64]]:
+    def add(self, annotations: CrowdLabels | pd.DataFrame) -> tuple[CrowdPart | None, NDArray[np.int64]]:
         """Add annotations, and gold labels of items with annotations; other items and workers are not taken in.
 
         Args:
@@ -93,7 +93,7 @@ class GrowingCrowd:
         added = self._part(np.unique(item[kept]), np.arange(first, len(self.item)))
         return added, np.union1d(added.items, known)
 
-    def part(self, items: NDArray[np.int64]) -> Part:
+    def part(self, items: NDArray[np.int64]) -> CrowdPart:
         """The items of these ascending numbers with all their annotations; time in proportion to those."""
         return self._part(items, _gather(items, self.before.values, self.last.values))
 
@@ -114,7 +114,7 @@ class GrowingCrowd:
             gold=gold.copy() if (gold >= 0).any() else None,
         )
 
-    def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> Part:
+    def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> CrowdPart:
         workers, worker = np.unique(self.worker.values[at], return_inverse=True)
         gold = self.gold.values[items]
         crowd = CrowdLabels(
@@ -127,7 +127,7 @@ class GrowingCrowd:
             repeats="keep",
             gold=gold if (gold >= 0).any() else None,
         )
-        return Part(crowd, items, workers)
+        return CrowdPart(crowd, items, workers)
 
     def _as_crowd(self, annotations: CrowdLabels | pd.DataFrame) -> CrowdLabels:
         if isinstance(annotations, CrowdLabels):

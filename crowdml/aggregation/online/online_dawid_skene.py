@@ -25,7 +25,7 @@ from crowdml.aggregation.inference.confusion import Posterior, infer_from_logs
 from crowdml.aggregation.inference.em_loop import e_step_of, iterate
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.kernels import expectation, expected_counts
-from crowdml.aggregation.online.growing_crowd import COLUMNS, GrowingCrowd, Part
+from crowdml.aggregation.online.growing_crowd import COLUMNS, CrowdPart, GrowingCrowd
 from crowdml.aggregation.online.online_state import Numbering, Rows, read_state, write_state
 from crowdml.labels import CrowdLabels, Repeats
 
@@ -216,7 +216,7 @@ class OnlineDawidSkene:
 
     # ------------------------------------------------------------------------------------------------ steps
 
-    def _start(self, added: Part) -> None:
+    def _start(self, added: CrowdPart) -> None:
         """Give new items a first posterior, and count the new annotations under their items' posteriors."""
         is_new = added.items >= len(self._posterior)
         self._posterior.grow(len(self._grown.items))
@@ -227,7 +227,7 @@ class OnlineDawidSkene:
             self._class_counts += start.sum(axis=0)
         self._counts.values[added.workers] += expected_counts(added.crowd, self._posterior.values[added.items])
 
-    def _pass_over(self, part: Part) -> None:
+    def _pass_over(self, part: CrowdPart) -> None:
         """E-step of some items: take their share out of the counts, and put the new one in."""
         posterior = self._posterior.values[part.items]
         share, class_share = expected_counts(part.crowd, posterior), posterior.sum(axis=0)
@@ -255,7 +255,7 @@ class OnlineDawidSkene:
         # Where a count ought to be zero, taking out and putting in may leave it below by a rounding error.
         return self.method.m_step(np.maximum(self._counts.values[workers], 0), np.maximum(self._class_counts, 0))
 
-    def _infer(self, items: Sequence[int | str]) -> tuple[Part, Posterior, NDArray[np.int64]]:
+    def _infer(self, items: Sequence[int | str]) -> tuple[CrowdPart, Posterior, NDArray[np.int64]]:
         """The distinct items, their posterior, and where in it each of those asked for stands."""
         numbers = self._grown.items.find(items)
         if (numbers < 0).any():
