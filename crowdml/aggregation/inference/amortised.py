@@ -1,13 +1,13 @@
-"""Amortised inference: a network reads an item's annotations and gives its posterior; the workers are its decoder.
+"""Amortised inference: a network maps an item's annotations to its posterior, and the worker matrices decode it.
 
-Encoder and decoder are trained together by Adam on the evidence lower bound, its divergence weighted,
+Encoder and decoder are trained together by Adam on the evidence lower bound, with a weighted divergence:
 
-    sum over items i of  sum_c q_i(c) log P(annotations of i | c)  -  kl_weight KL(q_i | prior_i),
+    sum over items i of  sum_c q_i(c) log P(annotations of i | c)  -  kl_weight KL(q_i | prior_i).
 
-where P is the likelihood of Dawid-Skene and the sum over the classes is exact, so that nothing is sampled.  Annotations
-stay sparse: each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  Everything
-is in float64, so that the order in which they are added cannot grow into another answer.  The products of a small crowd
-are too small to gain from several threads: run one a fit (OMP_NUM_THREADS=1) on a busy machine.
+P is the likelihood of Dawid-Skene.  The sum over the classes is exact, so nothing is sampled.  Annotations stay sparse:
+each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  All numbers are float64,
+so that the order of the additions cannot change the result noticeably.  A small crowd gains nothing from several
+threads: on a busy machine, use one thread per fit (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AmortisedTraining(TieRule):
-    """How encoder and decoder are trained; a method with an encoder adds its own options.
+    """How encoder and decoder are trained.  A method with an encoder adds its own options.
 
     Args:
-        learning_rate: of Adam.
-        pretraining_epochs: passes in which the encoder alone learns the vote shares.
-        epochs: passes in which encoder and decoder are trained together.
-        batch_size: items a step.  A crowd of more is split into batches at random, once, and they come in random order.
+        learning_rate: learning rate of Adam.
+        pretraining_epochs: number of epochs in which the encoder alone learns the vote shares.
+        epochs: number of epochs in which encoder and decoder are trained together.
+        batch_size: items per step.  A larger crowd is split into batches at random, once.  The order of the batches is
+            random in every epoch.
         kl_weight: weight of the divergence from the prior; 1 is the evidence lower bound.
-        smoothing: pseudo-count of every cell of the workers' matrices, beside their histories.
-        device: a torch device; "auto" is a GPU if there is one.
+        smoothing: pseudo-count of every cell of the workers' matrices, added to their histories.
+        device: a torch device.  "auto" is a GPU if there is one.
     """
 
     learning_rate: float = 0.005
@@ -81,8 +82,8 @@ class ItemBatch(NamedTuple):
     Attributes:
         item: (n,) indices of the items.
         given: (n, n_workers * n_classes) sparse: how often worker w gave the item label l, at w * n_classes + l.
-        received: its transpose, sparse by row too: a product with a transposed view is slow, and on a GPU in no fixed
-            order.
+        received: the transpose of `given`, stored by row too.  A product with a transposed view is slow, and adds in
+            random order on a GPU.
     """
 
     item: Tensor
@@ -90,25 +91,26 @@ class ItemBatch(NamedTuple):
     received: Tensor
 
     def add_up(self, table: Tensor) -> Tensor:
-        """(n, width) the sum of the rows of each item's annotations, from (n_workers * n_classes, width)."""
+        """Return (n, width) the sum of each item's rows in a table (n_workers * n_classes, width)."""
         return _Product.apply(self.given, self.received, table)  # pyright: ignore[reportReturnType]
 
 
 class Encoder(nn.Module):
-    """From a batch to unnormalised log posteriors (n, n_classes)."""
+    """Maps a batch to unnormalised log posteriors (n, n_classes)."""
 
     def penalty(self) -> Tensor | float:
-        """What is added to the mean loss of an item."""
+        """Return a penalty that is added to the mean loss per item."""
         return 0.0
 
 
 class AmortisedFit(NamedTuple):
-    """What training gives.
+    """The result of training.
 
     Attributes:
         posterior: (n_items, n_classes) by the encoder.
-        confusion: (n_workers, n_classes, n_classes) the decoder.
-        objective: minus the mean loss of an item over each epoch, taken while the weights move, so that it can fall.
+        confusion: (n_workers, n_classes, n_classes) by the decoder.
+        objective: minus the mean loss per item in each epoch.  The weights change within an epoch, so the objective can
+            fall.
     """
 
     posterior: Array
@@ -125,17 +127,17 @@ def train(
     log_prior: Array,
     decoder: Array,
 ) -> AmortisedFit:
-    """Train an encoder alone, then with the decoder.
+    """Train an encoder alone, then together with the decoder.
 
     Args:
-        training: how.
-        crowd: the annotations.  A gold item's bound is the log probability of its annotations and class, and teaches
-            the encoder the class.
-        encoder: freshly made.
-        draws: draws the order of the items; on the CPU.
-        first: (n_items, n_classes) what the encoder learns alone.
+        training: the options.
+        crowd: the annotations.  The bound of a gold item is the log probability of its annotations and its class.  The
+            encoder learns this class.
+        encoder: a new encoder.
+        draws: draws the order of the items; a generator on the CPU.
+        first: (n_items, n_classes) the posterior that the encoder learns alone.
         log_prior: (n_classes,) or (n_items, n_classes).
-        decoder: (n_workers, n_classes, n_classes) its first logits, at [w, true, given].
+        decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].
     """
     device = default_device() if training.device == "auto" else training.device
     n_items, n_classes = first.shape
@@ -157,7 +159,7 @@ def train(
         log_likelihood = batch.add_up(log_confusion.transpose(1, 2).reshape(-1, n_classes))
         divergence = log_q.exp() * (log_q - prior[batch.item])
         free = training.kl_weight * divergence - log_q.exp() * log_likelihood
-        # The first posterior of a gold item is its class.
+        # The first posterior of a gold item is certain of its class.
         fixed = -target[batch.item] * (log_likelihood + log_q)
         of_item = torch.where(known[batch.item], fixed, free).sum(dim=1).mean()
         return of_item - (pseudo_counts * log_confusion).sum() / n_items + encoder.penalty()
@@ -190,7 +192,7 @@ def train(
 
 
 def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[ItemBatch]:
-    """The crowd in batches of `size` items, drawn at random if there are several."""
+    """Split the crowd into batches of `size` items, at random if there are several batches."""
     order = np.arange(crowd.n_items)
     if crowd.n_items > size:
         order = torch.randperm(crowd.n_items, generator=draws).numpy()
@@ -204,12 +206,12 @@ def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) ->
 
 
 def log_floored(probability: Array) -> Array:
-    """The logarithm, of no less than FLOOR."""
+    """Return the logarithm of the probabilities, which are raised to at least FLOOR."""
     return np.log(np.maximum(probability, FLOOR))
 
 
 class _Product(torch.autograd.Function):
-    """Sparse times dense, whose gradient is the product with the transpose that the batch holds."""
+    """Sparse times dense.  The gradient is the product with the transpose in the batch."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, received: Tensor, table: Tensor) -> Tensor:

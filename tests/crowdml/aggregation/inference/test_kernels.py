@@ -43,13 +43,13 @@ def steps(draw: st.DrawFn):
     return crowd, np.log(np.maximum(confusion, FLOOR)), np.log(np.maximum(prior, FLOOR))
 
 
-@given(steps(), st.booleans(), st.sampled_from(["walk", "device"]))
+@given(steps(), st.booleans(), st.sampled_from(["kernels", "device"]))
 def test_a_step_is_the_sparse_products_of_the_textbook(step, hard: bool, where: str) -> None:
     crowd, log_confusion, log_prior = step
     expected, counts, log_evidence = by_sparse_products(crowd, log_confusion, log_prior, hard=hard)
     posterior = np.full((crowd.n_items, crowd.n_classes), 1 / crowd.n_classes)
     moved = np.abs(expected - posterior).max()
-    if where == "walk":
+    if where == "kernels":
         result = passes.expectation(crowd, log_confusion, log_prior, posterior, hard=hard)
     else:
         on_device = OnDevice(crowd, posterior, "cpu", hard=hard)
