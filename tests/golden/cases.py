@@ -17,9 +17,11 @@ import torch
 
 from crowdml import methods
 from crowdml.aggregation import Aggregation
-from crowdml.cell_crowd import cell_crowd
 from crowdml.datasets import CrowdData, ImageData, TrainTest, load_images
-from crowdml.experiment import Cell, CellResult, run_cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd import cell_crowd
+from crowdml.experiment.result import CellResult
+from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import Recipe
 
