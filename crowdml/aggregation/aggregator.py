@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
@@ -72,10 +72,6 @@ class Aggregation:
     def doubtful_labels(self, crowd: CrowdLabels) -> NDArray[np.int64]:
         """Return the (n_annotations,) annotations, the most doubtful first.  Equally doubtful ones keep their order."""
         return np.argsort(-self.label_doubt(crowd), kind="stable")
-
-    def with_ties(self, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> Aggregation:
-        """Return the same result with labels chosen by another tie rule (see `break_ties`)."""
-        return replace(self, labels=break_ties(self.posterior, crowd, ties, seed))
 
 
 class Aggregator(Protocol):

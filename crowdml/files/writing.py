@@ -68,7 +68,7 @@ def _write(path: Path, form: str, frame: pd.DataFrame, *, packed: bool) -> None:
     if form == ".parquet":
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
         return
-    with pa.output_stream(path, compression="gzip" if packed else None) as out:
+    with pa.output_stream(path, compression="gzip" if packed else cast("Any", None)) as out:
         if form == ".csv":
             _write_csv(out, frame)
         else:

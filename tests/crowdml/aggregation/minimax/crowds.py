@@ -1,4 +1,4 @@
-"""Minimax entropy written out term by term, as the code under test never does."""
+"""Minimax entropy written out term by term, independent of the tested code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def log_evidence(crowd: CrowdLabels, worker_logits: Array, item_logits: Array) -
 
 
 def expected_by_item(crowd: CrowdLabels, posterior: Array, worker_logits: Array, item_logits: Array) -> Array:
-    """What visit_expected_by_item shows of all items, of the shape of their logits."""
+    """Return the expected counts that visit_expected_by_item passes for all items, in the shape of their logits."""
     total = np.full_like(item_logits, np.nan)
 
     def visit(items: slice, expected: Array) -> float:

@@ -208,7 +208,7 @@ def test_all_methods_are_all_aggregators() -> None:
 def test_a_comparison_by_hand() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0], [0, 1], [1, 1]]), n_classes=2)
     lowest, first = MajorityVote().fit(crowd), MajorityVote().fit(crowd, [0.1, 0.9])
-    changed = first.with_ties(crowd, "first")
+    changed = MajorityVote(ties="first").fit(crowd, [0.1, 0.9])
     outcomes = [Outcome("a", lowest, 1.5), Outcome("b", None, 0.0, "binary only"), Outcome("c", changed, 0.5)]
     table = comparison(outcomes, np.array([0, 1, -1]))
     assert table["refusal"].tolist() == ["", "binary only", ""]
