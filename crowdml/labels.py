@@ -95,7 +95,7 @@ class CrowdLabels:
                 raise ValueError(f"gold must be integers of shape ({self.n_items},), got {gold.dtype} {gold.shape}")
             if gold.min() < -1 or gold.max() >= self.n_classes:
                 raise ValueError(
-                    f"gold must be in [0, {self.n_classes}), or -1 for not known, got {gold.min()} to {gold.max()}"
+                    f"gold must be in [0, {self.n_classes}), or -1 for unknown, got {gold.min()} to {gold.max()}"
                 )
         if self.history is not None:
             shape = (self.n_workers, self.n_classes, self.n_classes)

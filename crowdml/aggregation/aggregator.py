@@ -321,6 +321,6 @@ def refuse(
     if binary_only and crowd.n_classes != 2:
         raise ValueError(f"{method} is defined for 2 classes only, the crowd has {crowd.n_classes}")
     if not gold and crowd.gold is not None:
-        raise ValueError(f"{method} has no place for gold labels; take a method with an E-step, such as em")
+        raise ValueError(f"{method} cannot use gold labels; use a method with an E-step, such as em")
     if not history and crowd.history is not None:
-        raise ValueError(f"{method} has no place for worker histories; take a method that counts answers, such as em")
+        raise ValueError(f"{method} cannot use worker histories; use a method that counts answers, such as em")

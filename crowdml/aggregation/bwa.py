@@ -104,7 +104,7 @@ class Bwa(TieRule):
 
 
 class Step(NamedTuple):
-    """The result of one round of averages, besides the values.
+    """The result of one round of averages, without the values.
 
     Attributes:
         squares: (n_workers, n_classes) sum of squared differences between the workers' answers and the values.

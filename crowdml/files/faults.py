@@ -67,7 +67,7 @@ def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
             wanted = [header.index(name) for name in columns]
             for row in reader:
                 if row and len(row) != len(header):
-                    return Fault(reader.line_num, f"{len(row)} values where the header has {len(header)}")
+                    return Fault(reader.line_num, f"the row has {len(row)} values, the header has {len(header)}")
                 for name, at in zip(columns, wanted, strict=True):
                     if row and _undecodable(row[at]):
                         return Fault(reader.line_num, f"column {name!r} is not UTF-8 text")
@@ -75,7 +75,7 @@ def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
         except csv.Error as error:
             return Fault(start, f"a quoted value is not closed or not followed by a comma ({error})")
         except (OSError, EOFError, zlib.error) as error:
-            return Fault(start, f"the compressed data cannot be read on ({error})")
+            return Fault(start, f"the compressed data is damaged or ends early ({error})")
     return None
 
 
@@ -122,7 +122,7 @@ def json_fault(path: Path, columns: Sequence[str]) -> Fault | None:
                     if value is not None and kinds.setdefault(name, kind) != kind:
                         return Fault(number, f"column {name!r} is {value!r} ({kind}), before it was {kinds[name]}")
         except (OSError, EOFError, zlib.error) as error:
-            return Fault(number + 1, f"the compressed data cannot be read on ({error})")
+            return Fault(number + 1, f"the compressed data is damaged or ends early ({error})")
     return None
 
 

@@ -182,7 +182,7 @@ def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> 
         if name not in there:
             raise FileError(f"{path}: column {name!r} is missing; the file has {', '.join(there)}")
         if there.count(name) > 1:
-            raise FileError(f"{path}: column {name!r} is there {there.count(name)} times")
+            raise FileError(f"{path}: column {name!r} occurs {there.count(name)} times")
 
 
 def _at(path: Path, fault: Fault | None, error: Exception | None = None) -> FileError:

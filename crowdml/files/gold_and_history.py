@@ -55,7 +55,7 @@ def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
         unknown = labels[lookup(names, labels.to_numpy()) < 0].unique()
         raise ValueError(
             f"gold labels {', '.join(map(str, unknown[:5]))} are not among the classes {', '.join(map(str, names))}; "
-            "name all classes if the crowd does not use each"
+            "pass the names of all classes if the crowd does not use every class"
         )
     return replace(crowd, gold=gold, repeats="keep")
 
@@ -75,7 +75,7 @@ def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
     if (at < 0).all():
         raise ValueError(
             f"none of the {len(labels)} tasks with a known label is in the crowd: "
-            f"{labels.index[0]} there, {item_names(crowd)[0]} here"
+            f"the labels have {labels.index[0]}, the crowd has {item_names(crowd)[0]}"
         )
     found = lookup(class_names(crowd), labels.to_numpy())[at >= 0]
     known = np.full(crowd.n_items, -1, np.int64)
@@ -103,7 +103,7 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
     cells = [lookup(class_names(crowd), counts[name].to_numpy()) for name in ("truth", "label")]
     for name, index in zip(("truth", "label"), cells, strict=True):
         if (index < 0).any():
-            raise ValueError(f"history: {name} {counts[name].iloc[int(index.argmin())]} is none of the crowd's classes")
+            raise ValueError(f"history: {name} {counts[name].iloc[int(index.argmin())]} is not a class of the crowd")
     history = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
     here = worker >= 0
     np.add.at(history, (worker[here], cells[0][here], cells[1][here]), counts["count"].to_numpy(np.float64)[here])

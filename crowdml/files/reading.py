@@ -102,7 +102,7 @@ def read_labels(path: str | Path, task: str = "task", label: str = "label") -> p
     items = table.columns[task]
     if len(items.values) < len(items.codes):
         row = _first_repeat(items.codes.astype(np.int64))
-        raise FileError(f"{table.place(row)}: task {items.values[items.codes[row]]} is there for the second time")
+        raise FileError(f"{table.place(row)}: task {items.values[items.codes[row]]} occurs for the second time")
     return pd.Series(table.columns[label].each, index=pd.Index(items.each, name=task), name=label)
 
 

@@ -36,7 +36,7 @@ def check_writable(path: str | Path) -> None:
     if target.is_dir():
         raise FileError(f"{target}: is a folder")
     if not os.access(target.parent, os.W_OK):
-        reason = "may not be written to" if target.parent.is_dir() else "is not there"
+        reason = "cannot be written to" if target.parent.is_dir() else "does not exist"
         raise FileError(f"{target}: the folder {target.parent} {reason}")
 
 
@@ -68,7 +68,7 @@ def _write(path: Path, form: str, frame: pd.DataFrame, *, packed: bool) -> None:
     if form == ".parquet":
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
         return
-    with pa.output_stream(path, compression="gzip" if packed else cast("Any", None)) as out:
+    with pa.CompressedOutputStream(str(path), "gzip") if packed else pa.OSFile(str(path), "wb") as out:
         if form == ".csv":
             _write_csv(out, frame)
         else:

@@ -69,7 +69,7 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
     if level not in get_args(Level):
         raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
     if values is not None and level != "interval":
-        raise ValueError(f'values belong to level="interval", got level={level!r}')
+        raise ValueError(f'values can be used only with level="interval", got level={level!r}')
     votes, size = _paired(crowd)
     if not len(votes):
         return float("nan")

@@ -126,7 +126,7 @@ def enough_labels(
     labelled = crowd.labels_per_item > 0
     scored = labelled & (right >= 0) & (True if crowd.gold is None else crowd.gold < 0)
     if not scored.any():
-        raise ValueError("no item is left to score: those with a known class have no labels, or are gold")
+        raise ValueError("no item is left to score: every item with a known class is gold or has no labels")
     rows = []
     for done, k in enumerate(steps):
         whole = k >= crowd.labels_per_item.max()  # equal in all samples

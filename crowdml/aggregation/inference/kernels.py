@@ -31,7 +31,7 @@ REORDER = {"reassoc", "nnan", "nsz"}
 
 
 class Expectation(NamedTuple):
-    """The result of an E-step, besides the posterior.
+    """The result of an E-step, without the posterior.
 
     Attributes:
         counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given], without history.

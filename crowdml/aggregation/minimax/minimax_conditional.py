@@ -43,7 +43,7 @@ class MinimaxConditional(Minimax):
             if needed > self.max_bytes:
                 raise ValueError(
                     f"the matrices of {crowd.n_items} items and {crowd.n_classes} classes take {needed / 1e9:.1f} GB, "
-                    f"more than max_bytes = {self.max_bytes:g}; raise it, or take MinimaxEntropy"
+                    f"more than max_bytes = {self.max_bytes:g}; raise max_bytes, or use MinimaxEntropy"
                 )
             item = np.zeros((crowd.n_items, crowd.n_classes, crowd.n_classes))
         return Terms(crowd, penalty, FreeLogits(), worker, item)

@@ -72,7 +72,9 @@ class MinimaxCv(TieRule):
             ValueError: there are fewer annotations than folds.
         """
         if crowd.n_annotations < self.n_folds:
-            raise ValueError(f"n_folds = {self.n_folds} needs as many annotations, the crowd has {crowd.n_annotations}")
+            raise ValueError(
+                f"n_folds = {self.n_folds} needs at least {self.n_folds} annotations, the crowd has {crowd.n_annotations}"
+            )
         fold = deal_out(crowd, self.n_folds, self.seed)
         penalties = sorted((value * crowd.n_classes**2 for value in self.grid), reverse=True)
         score = [self._score(crowd, fold, penalty, prior) for penalty in penalties]

@@ -132,7 +132,9 @@ def read_state(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, 
     if header.get("kind") != kind:
         raise ValueError(f"{path} is not a saved {kind} but {header.get('kind')!r}")
     if header.get("version") != version:
-        raise ValueError(f"{path} was saved as version {header.get('version')} of {kind}, this crowdml reads {version}")
+        raise ValueError(
+            f"{path} was saved as version {header.get('version')} of {kind}, this crowdml reads version {version}"
+        )
     return header, arrays
 
 

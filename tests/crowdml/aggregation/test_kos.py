@@ -100,7 +100,7 @@ def test_a_crowd_that_the_method_cannot_use_is_refused() -> None:
         Kos().fit(three)
     two, _ = simulated(n_classes=2)
     gold = CrowdLabels(two.item, two.worker, two.label, 400, 6, 2, gold=np.zeros(400, int))
-    with pytest.raises(ValueError, match="no place for gold"):
+    with pytest.raises(ValueError, match="cannot use gold"):
         Kos().fit(gold)
     with pytest.raises(ValueError, match="max_iter must be at least 1, got 0"):
         Kos(max_iter=0)

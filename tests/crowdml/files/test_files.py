@@ -98,10 +98,10 @@ BAD_CSV = [
     (b"", "answers.csv: the file is empty"),
     (HEADER, "answers.csv: no rows"),
     (b"task,worker,lab\n1,2,3\n", "answers.csv: column 'label' is missing; the file has task, worker, lab"),
-    (b"task,worker,label,label\n1,2,3,4\n", "answers.csv: column 'label' is there 2 times"),
+    (b"task,worker,label,label\n1,2,3,4\n", "answers.csv: column 'label' occurs 2 times"),
     (b"t\xffsk,worker,label\n1,2,3\n", "answers.csv, line 1: the header is not UTF-8 text"),
-    (HEADER + b"1,2,3\n1,3\n", "answers.csv, line 3: 2 values where the header has 3"),
-    (HEADER + b'1,"a\nb",3\n\n1,2,3,4\n', "answers.csv, line 5: 4 values where the header has 3"),
+    (HEADER + b"1,2,3\n1,3\n", "answers.csv, line 3: the row has 2 values, the header has 3"),
+    (HEADER + b'1,"a\nb",3\n\n1,2,3,4\n', "answers.csv, line 5: the row has 4 values, the header has 3"),
     (HEADER + b"1,2,3\n1,3,\xff\n", "answers.csv, line 3: column 'label' is not UTF-8 text"),
     (HEADER + b'1,2,3\n1,"3,4\n1,4,3\n', "answers.csv, line 3: a quoted value is not closed"),
     (HEADER + b"1,2,3\n\n1,,3\n", "answers.csv, line 4: column 'worker' is empty"),
@@ -183,14 +183,14 @@ def test_a_path_without_a_readable_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_packed_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     packed = gzip.compress(HEADER + b"".join(b"%d,%d,1\n" % (i, i * i) for i in range(20_000)))
-    with pytest.raises(FileError, match=r"answers\.csv\.gz, line \d+: the compressed data cannot be read on"):
+    with pytest.raises(FileError, match=r"answers\.csv\.gz, line \d+: the compressed data is damaged or ends early"):
         read_crowd(text_file(tmp_path, packed[:-1000], "answers.csv.gz"))
 
 
 def test_a_bad_row_at_the_end_of_a_large_file_is_found(tmp_path: Path) -> None:
     n_rows = 300_000
     body = b"".join(b"%d,%d,%d\n" % (row // 3, row % 3, row % 2) for row in range(n_rows))
-    with pytest.raises(FileError, match=f"line {n_rows + 2}: 2 values where the header has 3"):
+    with pytest.raises(FileError, match=f"line {n_rows + 2}: the row has 2 values, the header has 3"):
         read_crowd(text_file(tmp_path, HEADER + body + b"1,2"))
 
 
@@ -209,7 +209,7 @@ def test_columns_must_differ() -> None:
 def test_labels_of_items_come_as_a_series(tmp_path: Path) -> None:
     labels = read_labels(text_file(tmp_path, b"q,truth\nb,1\na,0\n"), "q", "truth")
     assert labels.to_dict() == {"b": 1, "a": 0}
-    with pytest.raises(FileError, match="line 4: task a is there for the second time"):
+    with pytest.raises(FileError, match="line 4: task a occurs for the second time"):
         read_labels(text_file(tmp_path, b"task,label\na,1\nb,1\na,0\n"))
 
 
@@ -282,7 +282,7 @@ def test_an_interrupted_write_leaves_the_old_files_and_nothing_else(tmp_path: Pa
     ("name", "message"),
     [
         ("labels.txt", "the ending must be one of"),
-        ("absent/labels.csv", "the folder .*absent is not there"),
+        ("absent/labels.csv", "the folder .*absent does not exist"),
         ("folder.csv", "is a folder"),
     ],
 )

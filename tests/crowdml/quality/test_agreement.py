@@ -197,7 +197,7 @@ def test_bad_arguments_are_refused() -> None:
     crowd = krippendorff_example()
     with pytest.raises(ValueError, match="level must be one of nominal, ordinal, interval, got 'ratio'"):
         krippendorff_alpha(crowd, "ratio")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match='values belong to level="interval"'):
+    with pytest.raises(ValueError, match='values can be used only with level="interval"'):
         krippendorff_alpha(crowd, "nominal", values=[1, 2, 3, 4, 5])
     with pytest.raises(ValueError, match=r"values must be finite, of shape \(5,\), got \(2,\)"):
         krippendorff_alpha(crowd, "interval", values=[1, 2])

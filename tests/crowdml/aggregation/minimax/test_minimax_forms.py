@@ -26,7 +26,7 @@ FORMS: list[type[Minimax]] = [MinimaxEntropy, MinimaxConditional, MinimaxOrdinal
 def written_out(form: type[Minimax], crowd: CrowdLabels, flat: Array) -> tuple[Array, Array, Array]:
     """Return the logits of workers and items, and the workers' parameters, from the papers' flat parameters.
 
-    The ordinal form has 4 * (n_classes - 1) of them, one a threshold and a pair of sides.
+    The ordinal form has 4 * (n_classes - 1) parameters, one per threshold and pair of sides.
     """
     n_workers, n_items, n_classes = crowd.n_workers, crowd.n_items, crowd.n_classes
     if form is not MinimaxOrdinal:

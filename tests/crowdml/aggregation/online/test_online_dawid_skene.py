@@ -197,7 +197,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         OnlineDawidSkene.load(path)
     for header, message in [
         ({"kind": "another", "version": 1}, "not a saved online Dawid-Skene but 'another'"),
-        ({"kind": "online Dawid-Skene", "version": 99}, "version 99 of online Dawid-Skene, this crowdml reads 1"),
+        (
+            {"kind": "online Dawid-Skene", "version": 99},
+            "version 99 of .*, this crowdml reads version 1",
+        ),
     ]:
         np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8))
         with pytest.raises(ValueError, match=message):
@@ -215,7 +218,7 @@ def test_a_refused_call_changes_nothing() -> None:
         (CrowdLabels(np.array([0]), np.array([0]), np.array([4]), 1, 1, 5), r"classes \[4\] are not among"),
         (
             CrowdLabels(np.array([0]), np.array([0]), np.array([0]), 1, 1, 4, history=np.ones((1, 4, 4))),
-            "no place for worker histories",
+            "cannot use worker histories",
         ),
     ]
     for rows, message in refused:
