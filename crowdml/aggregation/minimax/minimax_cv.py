@@ -73,7 +73,7 @@ class MinimaxCv(TieRule):
         """
         if crowd.n_annotations < self.n_folds:
             raise ValueError(
-                f"n_folds = {self.n_folds} needs {self.n_folds} annotations or more, the crowd has {crowd.n_annotations}"
+                f"n_folds = {self.n_folds} needs {self.n_folds} annotations or more, got {crowd.n_annotations}"
             )
         fold = deal_out(crowd, self.n_folds, self.seed)
         penalties = sorted((value * crowd.n_classes**2 for value in self.grid), reverse=True)
