@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from crowdml.machine import describe_device
+from crowdml.support.device_info import describe_device
 from tests.golden.cases import all_cases, compute
 
 PATH = Path(__file__).with_name("record.json")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from crowdml.registry import REGISTRY
+from crowdml.methods.registry import REGISTRY
 from tests.golden import record
 from tests.golden.cases import AGGREGATORS, TRAINING, Case, all_cases, compute
 
