@@ -135,14 +135,14 @@ def build(cell_type: type, values: Mapping[str, Any]) -> Any:
             _take(item, values, arguments)
             continue
         chosen = declared.choose(values.get(declared.by))
-        own = {} if chosen is None else {field.name: field for field in fields(chosen)}
+        own = {} if chosen is None else {each.name: each for each in fields(chosen)}
         for name in (name for name, column in known.items() if column.part == item.name and name not in own):
             if name != declared.by and not known[name].is_default(values.get(name)):
                 have = "a cell without a network has" if chosen is None else f"{getattr(chosen, 'words', chosen)} have"
                 raise CellError(name, values[name], f"must be left out, because {have} none")
         taken: dict[str, Any] = {}
-        for field in own.values():
-            _take(field, values, taken)
+        for each in own.values():
+            _take(each, values, taken)
         arguments[item.name] = None if chosen is None else chosen(**taken)
     return cell_type(**arguments)
 
@@ -177,10 +177,10 @@ def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
 _RECIPE_DEFAULTS = json.loads(json.dumps(asdict(Recipe())))
 
 
-def _take(field: Any, values: Mapping[str, Any], arguments: dict[str, Any]) -> None:
+def _take(item: Any, values: Mapping[str, Any], arguments: dict[str, Any]) -> None:
     """Put the value of a field into the arguments, if there is one."""
-    value = values.get(field.name)
+    value = values.get(item.name)
     if value is not None:
-        arguments[field.name] = value
-    elif field.default is MISSING:
-        raise CellError(field.name, None, "must be given")
+        arguments[item.name] = value
+    elif item.default is MISSING:
+        raise CellError(item.name, None, "must be given")

@@ -176,7 +176,7 @@ class _Clock:
 
 
 def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
-    """Return the curves in the folder of checkpoints, or None; of processes that train together the first keeps them."""
+    """Return the curves in the folder of checkpoints; None without a folder, and in all processes but the first."""
     if checkpoints is None:
         return None
     from crowdml.learning import parallel

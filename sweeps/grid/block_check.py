@@ -52,7 +52,9 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> None:
 def _error_of(block: Block) -> CellError | None:
     """Return the error of the first cell that cannot be made or refuses its options."""
     try:
-        for cell in {(cell.dataset, cell.crowd, cell.method, cell.method_options): cell for cell in block.cells()}.values():
+        for cell in {
+            (cell.dataset, cell.crowd, cell.method, cell.method_options): cell for cell in block.cells()
+        }.values():
             check_options(cell)
     except CellError as error:
         return error

@@ -6,7 +6,6 @@ The columns of a cell derive from what the fields of Cell declare, the measures 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -27,12 +26,11 @@ _TYPES = {str: TEXT, int: WHOLE, float: REAL, bool: FLAG}
 AXES = {name: {Kind.WHOLE: WHOLE, Kind.NUMBER: REAL}.get(column.axis.kind, TEXT) for name, column in COLUMNS.items()}
 """Columns of a cell; options and recipe are JSON text."""
 MEASURES = {
-    item.name: next(
-        made for kind, made in _TYPES.items() if get_type_hints(CellResult)[item.name] in (kind, kind | None)
-    )
-    for item in fields(CellResult)
-    if item.name not in ("cell", "curves", "workers")
+    name: next(made for kind, made in _TYPES.items() if hint in (kind, kind | None))
+    for name, hint in get_type_hints(CellResult).items()
+    if name not in ("cell", "curves", "workers")
 }
+"""Columns of a result."""
 PROVENANCE = {
     "data_fingerprint": TEXT,
     "git_commit": TEXT,
