@@ -85,7 +85,7 @@ def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) 
     Raises:
         ValueError: there are no items or annotations to validate on.
     """
-    if cell.network is not None:
+    if cell.training is not None:
         return _evaluate_network(search, cell, data, on_epoch)
     given = _crowd_and_items(cell, data)[0]
     if search.objective == "clean_validation":
@@ -104,7 +104,7 @@ def accuracy_on_test(search: Search, cell: Cell, data: DataSet) -> float:
     With a network, trains on all training items and returns the accuracy on the test items.  Without a network, returns
     the accuracy of the inferred labels on the items whose true class the search has not used.
     """
-    if cell.network is not None:
+    if cell.training is not None:
         accuracy = run_cell(cell, data).test_accuracy
         assert accuracy is not None
         return accuracy
@@ -232,13 +232,13 @@ def validation_task(split: ValidationSplit, cell: Cell, observers: Observers | N
     from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
 
-    assert cell.network is not None
-    assert cell.recipe is not None
-    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, cell.recipe.inputs)
+    training = cell.training
+    assert training is not None
+    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, training.recipe.inputs)
     return make_task(
         inputs,
         split.crowd.n_classes,
-        TrainingSettings(cell.network, cell.recipe, cell.seed),
+        TrainingSettings(training.network, training.recipe, cell.seed),
         test_inputs=held_out_inputs,
         test_labels=split.items.test_labels,
         observers=observers,

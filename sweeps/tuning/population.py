@@ -111,7 +111,7 @@ def population_space(search: Search) -> dict[str, Real]:
     cell = search.cell
     if len(search.seeds) > 1:
         raise PopulationError("--scheduler pbt trains a population of one seed; give one seed in --seeds")
-    if cell.network is None:
+    if cell.training is None:
         raise PopulationError(f"--scheduler pbt trains networks, and {cell.method} is searched without a network")
     method = methods.resolve(cell.method)
     learner = _learner(method)

@@ -56,7 +56,7 @@ class Search:
         """The name of the study: two searches share it only if every trial has the same result in both."""
         content = [
             self.cell.id,
-            methods.version(self.cell.method, labels_only=self.cell.network is None),
+            methods.version(self.cell.method, labels_only=self.cell.training is None),
             self.seeds,
             self.objective,
             self.share,
@@ -71,9 +71,9 @@ class Search:
         Raises:
             ValueError: a default is outside its range.
         """
-        point = method_defaults(self.cell.method, labels_only=self.cell.network is None)
-        if self.cell.recipe is not None:
-            point |= {f"{RECIPE_PREFIX}{name}": getattr(self.cell.recipe, name) for name in Recipe.SPACE}
+        point = method_defaults(self.cell.method, labels_only=self.cell.training is None)
+        if self.cell.training is not None:
+            point |= {f"{RECIPE_PREFIX}{name}": getattr(self.cell.training.recipe, name) for name in Recipe.SPACE}
         defaults = {name: point[name] for name in self.space}
         for name, value in defaults.items():
             check_in(self.space, name, value)
@@ -82,10 +82,10 @@ class Search:
     def cell_at(self, point: Mapping[str, Value], seed: int) -> Cell:
         """Return the cell of a point; if the point changes the epochs, the schedule changes in proportion."""
         options, changes = split_point(point)
-        recipe = self.cell.recipe
-        if recipe is not None and changes:
-            recipe = with_changes(recipe, changes)
-        return replace(self.cell, seed=seed, method_options=tuple(options.items()), recipe=recipe)
+        training = self.cell.training
+        if training is not None and changes:
+            training = replace(training, recipe=with_changes(training.recipe, changes))
+        return replace(self.cell, seed=seed, method_options=tuple(options.items()), training=training)
 
 
 def make_search(
@@ -108,7 +108,7 @@ def make_search(
     Raises:
         ValueError: an option has no range, or an argument is out of range.
     """
-    declared = method_space(cell.method, labels_only=cell.network is None)
+    declared = method_space(cell.method, labels_only=cell.training is None)
     wanted = list(declared) if options is None else list(options)
     for name in wanted:
         if name not in declared:
@@ -116,7 +116,7 @@ def make_search(
     for name in recipe:
         if name not in Recipe.SPACE:
             raise ValueError(f"--recipe {name}: the recipe has no range for it {_available(Recipe.SPACE)}")
-    if recipe and cell.recipe is None:
+    if recipe and cell.training is None:
         raise ValueError(f"--recipe: a cell of {cell.method} on {cell.dataset} trains no network")
     space = {name: declared[name] for name in wanted}
     space |= {f"{RECIPE_PREFIX}{name}": Recipe.SPACE[name] for name in recipe}

@@ -50,8 +50,8 @@ def run_search_inline(study: SharedStudy, data: DataSet, scheduler: Scheduler, p
 
 def grace_epochs(study: SharedStudy) -> int:
     """Return the number of epochs that every trial trains before it may be stopped: a fifth of a training."""
-    recipe = study.search.cell.recipe
-    return 1 if recipe is None else max(1, recipe.epochs // 5)
+    training = study.search.cell.training
+    return 1 if training is None else max(1, training.recipe.epochs // 5)
 
 
 def _compute(study: SharedStudy, claim: Claim, data: DataSet) -> None:

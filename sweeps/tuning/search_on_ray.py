@@ -112,7 +112,7 @@ def _compute(config: Mapping[str, Any], *, search: Search, data: DataSet, n_thre
         steps += 1
         tune.report({_STEP: steps, _VALUE: value})
 
-    if search.cell.network is not None:
+    if search.cell.training is not None:
         import torch
 
         torch.set_num_threads(max(1, n_threads))

@@ -12,6 +12,8 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from crowdml.experiment.cell import COLUMNS, Cell
+from crowdml.experiment.columns import columns_of
 from crowdml.support.search_space import Value
 from crowdml.support.whole_file import whole_file
 from sweeps.grid.options_file import MethodOptions, write_options
@@ -86,7 +88,7 @@ def write_best_options(
         f"study: {search.name} in {storage}, {len(study.finished_trials())} trials",
         f"objective: {search.objective} {value:.4f}, mean of seeds {', '.join(map(str, search.seeds))}",
         *(f"{name}: {text}" for name, text in tested.items()),
-        f"crowd: {_crowd(study)}",
+        f"crowd: {_crowd(cell)}",
         f"git commit: {provenance.git_commit or 'none'}{dirty}",
     ]
     recipes = {cell.dataset: recipe} if recipe else {}
@@ -213,15 +215,16 @@ def _seconds(trial: FrozenTrial) -> float:
 
 def _objective(study: SharedStudy) -> str:
     search = study.search
-    if search.cell.network is None and search.objective == "noisy_validation":
+    if search.cell.training is None and search.objective == "noisy_validation":
         return "log-likelihood of held-out annotations"
     return search.objective.replace("_", " ")
 
 
-def _crowd(study: SharedStudy) -> str:
-    cell = study.search.cell
-    shown = ("pattern", "noise_rate", "n_workers", "missing_rate", "worker_model", "assignment", "n_train", "network")
-    return ", ".join(f"{name} {getattr(cell, name)}" for name in shown if getattr(cell, name) is not None)
+def _crowd(cell: Cell) -> str:
+    """Return the columns of a cell that describe its crowd and its network, except columns at their default."""
+    shown = [name for name, column in COLUMNS.items() if column.part == "crowd"] + ["n_train", "network"]
+    row = columns_of(cell)
+    return ", ".join(f"{name} {row[name]}" for name in shown if not COLUMNS[name].is_default(COLUMNS[name].value(cell)))
 
 
 def _figure(study: SharedStudy) -> tuple[Figure, Any]:

@@ -58,7 +58,7 @@ def _search(options: argparse.Namespace, console: Console) -> int:
     study = SharedStudy(
         storage, search, n_trials=options.trials, sampler=options.sampler, seed=options.search_seed, **kind
     )
-    data = datasets.load(search.cell.dataset, for_networks=search.cell.network is not None)
+    data = datasets.load(search.cell.dataset, for_networks=search.cell.training is not None)
     if n_left:
         _run(options, study, data, scheduler, console)
     return _finish(options, study, data, out, without_password(storage), console)
@@ -76,7 +76,7 @@ def _run(
         if cluster is None:
             cluster = stack.enter_context(ray_cluster.start_local(data_bytes=data.nbytes))
         gpus = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
-        if study.search.cell.network is None:
+        if study.search.cell.training is None:
             gpus = 0.0
         if options.cpus_per_trial > cluster.cpus or gpus > cluster.gpus:
             raise ValueError(
