@@ -10,7 +10,7 @@ import pandas as pd
 
 from crowdml.experiment.cell import Cell
 from crowdml.support.names import UnknownNameError, check_name
-from sweeps.grid.expressions import SelectionError, axes_of, holds, parse
+from sweeps.grid.expressions import SelectionError, holds
 from sweeps.store.schema import AXES, REAL, TEXT, WHOLE
 
 
@@ -24,9 +24,8 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
     Raises:
         SelectionError: it is no such expression.
     """
-    tree = parse(expression)
-    table = pd.DataFrame({axis: _column(cells, axis) for axis in sorted(axes_of(tree))})
-    return [cell for cell, chosen in zip(cells, holds(tree, table), strict=True) if chosen]
+    chosen = holds(expression, lambda axis: _column(cells, axis))
+    return [cell for cell, is_chosen in zip(cells, chosen, strict=True) if is_chosen]
 
 
 def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
