@@ -1,12 +1,11 @@
-"""The language of `--only`: comparisons of axes with values, a part of pandas' query language that cannot run code.
+"""The language of `--only`: comparisons of axes with values.  An expression cannot run code.
 
     method == "labnet" and n_workers > 3
     dataset in ["mnist", "cifar10"] and not 0.3 <= noise_rate < 0.6
 
-The axes are the columns of the results table.  An expression compares axes with numbers, texts, None and lists of
-these, and joins comparisons with and, or and not.  A cell may have no value on an axis: a label-only cell has no
-network.  Then `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python, and no other comparison
-holds.
+An axis is a column of the results table that describes the cell.  A comparison takes an axis and a number, a text, None
+or a list of these.  The words `and`, `or` and `not` join comparisons.  A cell may have no value on an axis: a
+label-only cell has no network.  Then only `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import pandas as pd
 
+from crowdml.experiment.axes import Kind
+from crowdml.experiment.cell import COLUMNS
 from crowdml.support.names import UnknownNameError, check_name
-from sweeps.store.schema import AXES, TEXT
 
 MAX_DEPTH = 50
 
@@ -62,8 +62,13 @@ def check_expression(expression: str) -> str:
     Raises:
         SelectionError: the text is not an expression of the language.
     """
-    holds(expression, lambda axis: pd.Series([], dtype="str" if AXES[axis] == TEXT else "float64"))
+    holds(expression, lambda axis: pd.Series([], dtype="float64" if is_number(axis) else "str"))
     return expression
+
+
+def is_number(axis: str) -> bool:
+    """Return whether the values of an axis are numbers."""
+    return COLUMNS[axis].axis.kind in (Kind.WHOLE, Kind.NUMBER)
 
 
 class _Side(NamedTuple):
@@ -104,23 +109,23 @@ class _Evaluation:
                 triples = zip(sides, signs, sides[1:], strict=False)
                 return reduce(operator.and_, [self._compared(node, *triple) for triple in triples])
             case ast.Name() | ast.Constant():
-                self._refuse(node, "is no comparison; write axis == value")
-        self._refuse(node, "is not allowed; compare axes with values, and join with and, or, not")
+                self._refuse(node, "is not a comparison; write axis == value")
+        self._refuse(node, "is not allowed; compare axes with values, and join comparisons with and, or, not")
 
     def _side(self, node: ast.expr) -> _Side:
         if isinstance(node, ast.Name):
             try:
-                check_name("axis", node.id, AXES)
+                check_name("axis", node.id, COLUMNS)
             except UnknownNameError as error:
                 raise SelectionError(f"{self._place(node)}: {error}") from None
-            return _Side(self._column(node.id), {_TEXTS if AXES[node.id] == TEXT else _NUMBERS})
+            return _Side(self._column(node.id), {_NUMBERS if is_number(node.id) else _TEXTS})
         is_list = isinstance(node, (ast.List, ast.Tuple))
         try:
             literal = ast.literal_eval(node)
             values = [_number_or_text(value) for value in (literal if is_list else [literal])]
         except (ValueError, TypeError, OverflowError):
             if is_list:
-                self._refuse(node, "holds more than numbers, texts and None")
+                self._refuse(node, "may hold only numbers, texts and None")
             self._refuse(node, "is not allowed; compare with numbers, texts, None or a list of them")
         kinds = {_TEXTS if isinstance(value, str) else _NUMBERS for value in values if value is not None}
         return _Side(values if is_list else values[0], kinds)
@@ -131,7 +136,7 @@ class _Evaluation:
         if not (left.is_axis or right.is_axis):
             self._refuse(node, "compares no axis; write axis == value")
         if left.is_list or (isinstance(sign, _MEMBERSHIP) and not right.is_list):
-            self._refuse(node, "has no list on its right; write axis in [value, ...]")
+            self._refuse(node, "needs a list on its right; write axis in [value, ...]")
         if right.is_list and not isinstance(sign, (*_MEMBERSHIP, *_EQUALITY)):
             self._refuse(node, "compares with a list; write axis in [value, ...]")
         if len(left.kinds | right.kinds) > 1:
@@ -144,7 +149,7 @@ class _Evaluation:
         return same if isinstance(sign, (ast.Eq, ast.In)) else ~same
 
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
-        raise SelectionError(f"{self._place(node)} {reason}; the axes are {', '.join(AXES)}")
+        raise SelectionError(f"{self._place(node)} {reason}; the axes are {', '.join(COLUMNS)}")
 
     def _place(self, node: ast.expr) -> str:
         source = ast.get_source_segment(self._text, node) or self._text

@@ -25,7 +25,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from crowdml.experiment.cell import MACHINES, REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import MACHINES, REAL
 from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
 from sweeps.grid.block_check import OPTION_AXES, check_block

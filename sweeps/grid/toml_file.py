@@ -139,6 +139,8 @@ def toml_value(value: Any) -> str:
 
 def error_text(error: CellError) -> str:
     """Return what an error says about a value, without the field, which the place in the file names."""
+    if isinstance(error.__cause__, TypeError):
+        return f"must be a value of another type, got {shown(error.value)}"
     reason = one_line(error.reason)
     return reason if isinstance(error, OptionError) else f"{reason}, got {shown(error.value)}"
 
@@ -234,8 +236,8 @@ def _problem(found: ErrorDetails, model: type[BaseModel]) -> Problem:
 def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel]:
     """Return the model of the table at a place."""
     for part in place:
-        if isinstance(part, str):
-            model = next(_models_in(model.model_fields[part].annotation))
+        if part in model.model_fields:  # neither an index nor a name of the user
+            model = next(_models_in(model.model_fields[str(part)].annotation))
     return model
 
 
