@@ -34,8 +34,8 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem
     field, _, option = error.field.partition(".")
     axis = OPTION_AXES.get(field) or _AXIS_OF.get(field)
     if axis is None:
-        tables = [table for table in ((), ("other_axes",)) if field in (given.get("other_axes", {}) if table else given)]
-        return ((*place, *tables[0], field), error_text(error)) if tables else (place, str(error))
+        inner = ("other_axes", field) if field in given.get("other_axes", {}) else (field,)
+        return ((*place, *inner), error_text(error)) if inner[0] in given else (place, str(error))
     index, value, error = _narrowed(block, axis, error)
     if value in given.get(field, {}):
         return (*place, field, value, *([option] if option else [])), error_text(error)

@@ -36,7 +36,14 @@ from sweeps.grid.options_file import MethodName, MethodTables, recipe_problem
 from sweeps.grid.presets import PRESETS
 from sweeps.grid.selection import check_priority, select
 from sweeps.grid.toml_file import (
-    Place, Problem, TomlFileError, TomlTable, check_content, given_fields, read_toml, table_model,
+    Place,
+    Problem,
+    TomlFileError,
+    TomlTable,
+    check_content,
+    given_fields,
+    read_toml,
+    table_model,
 )  # fmt: skip
 
 

@@ -36,7 +36,10 @@ def preset_to_toml(preset: Preset, *, only: str | None = None, priority: Sequenc
 
 
 def _block(block: Block) -> Iterator[str]:
-    tables: dict[str, Mapping[str, Any]] = {"recipe": _changed(block.recipe or Recipe()), "other_axes": block.other_axes}
+    tables: dict[str, Mapping[str, Any]] = {
+        "recipe": _changed(block.recipe or Recipe()),
+        "other_axes": block.other_axes,
+    }
     for field, axis in OPTION_AXES.items():
         # Presets share tables of options; the file keeps only the options that the block uses.
         used = {name: options for name, options in getattr(block, field).items() if name in getattr(block, axis)}

@@ -27,15 +27,24 @@ from crowdml.support.names import check_name
 from crowdml.support.whole_file import whole_file
 from sweeps.grid.grids import TRAINING, with_changes
 from sweeps.grid.toml_file import (
-    Options, Problem, TomlFileError, TomlTable, check_content, error_text, given_fields, read_toml, table_model,
-    toml_key, toml_value,
+    Options,
+    Problem,
+    TomlFileError,
+    TomlTable,
+    check_content,
+    error_text,
+    given_fields,
+    read_toml,
+    table_model,
+    toml_key,
+    toml_value,
 )  # fmt: skip
 
 RECIPE = "recipe"
 
 
 def _method_name(name: str, info: ValidationInfo) -> str:
-    if ":" in name and not info.context["allow_imports"]:
+    if ":" in name and not (info.context or {})["allow_imports"]:
         raise ValueError(
             f'"{name}" is a class to import, and a grid file must not run code; name a method of `python -m crowdml '
             "methods`, or give --allow-imports if you trust the file"

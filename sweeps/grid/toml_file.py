@@ -204,7 +204,7 @@ def _toml_type(hint: Any) -> Any:
         return _OptionValue
     if hint is int:
         return Annotated[int, Field(ge=_FEWEST, le=_MOST)]
-    return table_model(hint) if is_dataclass(hint) else hint
+    return table_model(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
 
 
 def _with_tuples(value: Any) -> Any:

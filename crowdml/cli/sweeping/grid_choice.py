@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -14,6 +13,7 @@ from rich.markup import escape
 from crowdml.cli.sweeping.sweep_options import overrides
 from crowdml.experiment.cell import Cell
 from crowdml.support.names import check_name
+from crowdml.support.whole_file import whole_file
 from sweeps.grid.grid_file import GridFile, read_grid
 from sweeps.grid.grid_text import preset_to_toml
 from sweeps.grid.options_file import MethodOptions, read_options
@@ -65,7 +65,8 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
         replace(grid.preset, blocks=blocks), only=options.only or grid.only, priority=options.priority or grid.priority
     )
     try:
-        Path(path).write_text(text, "utf-8")
+        with whole_file(path) as partial:
+            partial.write_text(text, "utf-8")
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
     console.print(f"wrote {path}; python sweeps/full_grid.py --grid {path} runs it", highlight=False, soft_wrap=True)
@@ -76,8 +77,10 @@ def with_options(cells: Sequence[Cell], options: MethodOptions) -> list[Cell]:
     changed = []
     for cell in cells:
         chosen = {**dict(cell.method_options), **options.methods.get(cell.method, {})}
-        recipe = None if cell.recipe is None else options.recipe(cell.dataset, cell.recipe)
-        changed.append(replace(cell, method_options=tuple(chosen.items()), recipe=recipe))
+        training = cell.training
+        if training is not None:
+            training = replace(training, recipe=options.recipe(cell.dataset, training.recipe))
+        changed.append(replace(cell, method_options=tuple(chosen.items()), training=training))
     return list({cell.id: cell for cell in changed}.values())
 
 

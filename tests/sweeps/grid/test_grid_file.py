@@ -110,7 +110,7 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         (("train = false", '[block.recipe]\nlr = "x"'), 'block 1, recipe.lr: must be a number, got "x"'),
         (("train = false", "[block.recipe]\nlrr = 1"), "block 1, recipe: unknown key 'lrr'; did you mean lr"),
         (("train = false", '[block.recipe]\naugment = "flp"'), "recipe.augment: must be 'none', 'flip', 'crop' or"),
-        (("train = false", "recipe = {patience = 2}"), 'block 1, recipe.patience: recipe.patience and keep="best" need'),
+        (("train = false", "recipe = {patience = 2}"), "block 1, recipe.patience: recipe.patience and keep="),
         (("train = false", "recipe = {patience = 2, lr = 1}"), "block 1, recipe.patience: recipe.patience and keep="),
         (("train = false", "[block.recipe]\nSPACE = 1"), "block 1, recipe: unknown key 'SPACE'"),
         (("train = false", "recipe = 3"), "block 1, recipe: must be a table, got 3"),
@@ -121,14 +121,14 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         (('["mv"]', '["mv", "labnet"]'), "block 1: network must be given, because method labnet trains one"),
         (('["mv"]', '["em+bass"]'), "block 1, methods[0]: unknown learner 'bass'; did you mean base"),
         (("train", 'worker_models = ["homogenous"]\ntrain'), "block 1, worker_models: must be one of homogeneous"),
-        (("train", 'assignments = ["balanced"]\ntrain'), "assignments: assignment balanced needs the assignment option"),
+        (("train", 'assignments = ["balanced"]\ntrain'), "assignments: assignment balanced needs the assignment"),
         (
             ("train", 'assignments = ["balanced"]\nassignment_options.balanced.labels_per_item = 30\ntrain'),
-            "block 1, assignment_options.balanced.labels_per_item: labels_per_item must be at most n_workers = 3, got 30",
+            "1, assignment_options.balanced.labels_per_item: labels_per_item must be at most n_workers = 3, got 30",
         ),
         (
             ("train", 'worker_models = ["hammer_spammer"]\nworker_options.hammer_spammer = {hamers = 0.5}\ntrain'),
-            "block 1, worker_options.hammer_spammer.hamers: unknown option of worker model hammer_spammer 'hamers'; did",
+            "block 1, worker_options.hammer_spammer.hamers: unknown option of worker model hammer_spammer 'hamers';",
         ),
         (
             ("train", 'worker_models = ["homogeneous", "hammer_spammer"]\n'
@@ -149,7 +149,7 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         ),
         (("train", "method_options.emm.max_iter = 3\ntrain"), "block 1, method_options.emm: unknown method 'emm'"),
         (("train", "method_options.mv = 3\ntrain"), "block 1, method_options.mv: must be a table, got 3"),
-        (("train", "method_options.mv.x = {y = 1}\ntrain"), "block 1, method_options.mv.x.y: unknown option of method mv"),
+        (("train", "method_options.mv.x = {y = 1}\ntrain"), "method_options.mv.x.y: unknown option of method mv"),
         (("train", "method_options.mv.x = {}\ntrain"), "block 1, method_options.mv.x: must be a text, a number, true"),
         (("train", "method_options.mv.x = [1, 1979-05-27]\ntrain"), "method_options.mv.x: must be a text, a number"),
         (("train", "method_options.mv.x = inf\ntrain"), "method_options.mv.x: must be a finite number, got inf"),
@@ -157,7 +157,7 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
             ("train", "[block.method_options.em]\n[block.method_options.dawid_skene]\n[block.recipe]\n#"),
             "block 1, method_options: em, dawid_skene name one method more than once",
         ),
-        (("train", "noise_rates = [0.5]\nextends = 'labls'\ntrain"), "block 1, extends: unknown preset 'labls'; did you"),
+        (("train", "noise_rates = [0.5]\nextends = 'labls'\ntrain"), "block 1, extends: unknown preset 'labls'; did"),
         (('datasets = ["digits"]', ""), "block 1: datasets must be given, or extends with the name of a preset"),
         (("[[block]]", "[block]"), "block: must be one or more tables, each below a line [[block]] with two brackets"),
         (("[[block]]", "[[blocks]]"), ": unknown key 'blocks'; did you mean block"),
@@ -195,7 +195,11 @@ def test_all_problems_of_a_file_are_listed(tmp_path: Path) -> None:
     text = BLOCK.replace("seeds = [0]", 'seeds = ["x"]\nsedes = 1') + BLOCK.replace("train = false", "train = 0")
     with pytest.raises(TomlFileError) as raised:
         read_grid(written(text, tmp_path))
-    assert [place for place, _ in raised.value.problems] == [("block", 0, "seeds", 0), ("block", 0), ("block", 1, "train")]
+    assert [place for place, _ in raised.value.problems] == [
+        ("block", 0, "seeds", 0),
+        ("block", 0),
+        ("block", 1, "train"),
+    ]
     assert len(str(raised.value).splitlines()) == 3
     two = BLOCK.replace("[0]", "[-1]") + BLOCK.replace('["uniform"]', '["flp"]')
     with pytest.raises(TomlFileError) as raised:
@@ -257,7 +261,7 @@ def test_a_grid_file_imports_nothing(place: str, tmp_path: Path, monkeypatch: py
         "methods": BLOCK.replace('["mv"]', '["mv", "hostile_module:Class"]'),
         "options": BLOCK + '[block.method_options."hostile_module:Class"]\nx = 1\n',
     }[place]
-    with pytest.raises(TomlFileError, match=f"my_grid.toml: block 1, method.* is a class to import, .* give --allow-imports"):
+    with pytest.raises(TomlFileError, match=r"block 1, method.* is a class to import, .* give --allow-imports"):
         read_grid(written(text, tmp_path))
     assert "hostile_module" not in sys.modules
     with pytest.raises(SystemExit, match="was run"):

@@ -100,7 +100,7 @@ def test_all_problems_of_a_file_are_listed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(TomlFileError, match="none.toml: cannot be read: No such file or directory"):
+    with pytest.raises(TomlFileError, match=r"none.toml: cannot be read: No such file or directory"):
         read_options(tmp_path / "none.toml")
 
 
