@@ -44,7 +44,7 @@ from sweeps.grid.toml_file import (
     given_fields,
     read_toml,
     table_model,
-)  # fmt: skip
+)
 
 
 def _check_tables(value: Any) -> Any:

@@ -38,7 +38,7 @@ from sweeps.grid.toml_file import (
     table_model,
     toml_key,
     toml_value,
-)  # fmt: skip
+)
 
 RECIPE = "recipe"
 

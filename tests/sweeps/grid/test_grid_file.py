@@ -80,6 +80,14 @@ def test_fields_can_be_replaced_from_outside(tmp_path: Path) -> None:
     assert [(cell.seed, cell.crowd.n_workers) for cell in cells] == [(4, 3), (5, 3)]
 
 
+def test_a_field_without_a_list_can_be_an_axis(tmp_path: Path) -> None:
+    text = BLOCK + "[block.other_axes]\nn_train = [10, 20]\n"
+    grid = read_grid(written(text, tmp_path))
+    assert sorted(cell.n_train or 0 for cell in grid.cells()) == [10, 10, 20, 20]
+    again = read_grid(written(preset_to_toml(grid.preset), tmp_path))
+    assert ids(again.cells()) == ids(grid.cells())
+
+
 def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
     text = BLOCK.replace('["mv"]', '["em+base"]') + "[block.method_options.em]\nmax_iter = 3\n"
     assert {cell.method_options for cell in read_grid(written(text, tmp_path)).cells()} == {(("max_iter", 3),)}
@@ -153,6 +161,8 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         (("train", "method_options.mv.x = {}\ntrain"), "block 1, method_options.mv.x: must be a text, a number, true"),
         (("train", "method_options.mv.x = [1, 1979-05-27]\ntrain"), "method_options.mv.x: must be a text, a number"),
         (("train", "method_options.mv.x = inf\ntrain"), "method_options.mv.x: must be a finite number, got inf"),
+        (("train", "other_axes.missing = ['round', 'ceil']\ntrain"), "other_axes.missing: must be one of floor, round"),
+        (("train", "other_axes.missing = 'round'\ntrain"), "other_axes.missing: must be a list, got"),
         (
             ("train", "[block.method_options.em]\n[block.method_options.dawid_skene]\n[block.recipe]\n#"),
             "block 1, method_options: em, dawid_skene name one method more than once",
