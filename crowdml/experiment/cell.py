@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 from crowdml import methods, networks
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, names
@@ -29,6 +29,8 @@ class Training:
     Raises:
         CellError: an unknown name.
     """
+
+    has: ClassVar[str] = "a network has"
 
     network: str = axis(Kind.TEXT, "network", names=tuple(networks.names()), follows="dataset")
     recipe: Recipe = axis(Kind.RECIPE, "how the network is trained", follows="dataset")
@@ -74,7 +76,7 @@ class Cell:
         except ValueError as error:
             raise OptionError("method", self.method, str(error)) from error
         if self.training is None and methods.needs_network(self.method):
-            raise CellError("network", None, f"must be given, because method {self.method} trains one")
+            raise CellError("method", self.method, "needs a network and a recipe, because it trains a network")
 
     def _check_crowd(self) -> None:
         real = self.dataset in crowd_names()

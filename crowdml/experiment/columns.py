@@ -25,7 +25,7 @@ class Parts:
     Args:
         by: the column whose value says which type the part has.
         choose: value of that column -> the type; None if the cell has no such part.
-        types: all types.
+        types: all types; `has` of a type begins a sentence about it, such as "real workers have".
     """
 
     by: str
@@ -132,17 +132,17 @@ def build(cell_type: type, values: Mapping[str, Any]) -> Any:
     for item in fields(cell_type):
         declared: Parts | None = item.metadata.get("parts")
         if declared is None:
-            _take(item, values, arguments)
+            _take(item, values, arguments, "a cell has")
             continue
         chosen = declared.choose(values.get(declared.by))
+        have = "a cell without a network has" if chosen is None else chosen.has
         own = {} if chosen is None else {each.name: each for each in fields(chosen)}
         for name in (name for name, column in known.items() if column.part == item.name and name not in own):
             if name != declared.by and not known[name].is_default(values.get(name)):
-                have = "a cell without a network has" if chosen is None else f"{getattr(chosen, 'words', chosen)} have"
                 raise CellError(name, values[name], f"must be left out, because {have} none")
         taken: dict[str, Any] = {}
         for each in own.values():
-            _take(each, values, taken)
+            _take(each, values, taken, have)
         arguments[item.name] = None if chosen is None else chosen(**taken)
     return cell_type(**arguments)
 
@@ -177,10 +177,10 @@ def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
 _RECIPE_DEFAULTS = json.loads(json.dumps(asdict(Recipe())))
 
 
-def _take(item: Any, values: Mapping[str, Any], arguments: dict[str, Any]) -> None:
+def _take(item: Any, values: Mapping[str, Any], arguments: dict[str, Any], have: str) -> None:
     """Put the value of a field into the arguments, if there is one."""
     value = values.get(item.name)
     if value is not None:
         arguments[item.name] = value
     elif item.default is MISSING:
-        raise CellError(item.name, None, "must be given")
+        raise CellError(item.name, None, f"must be given, because {have} one")

@@ -38,7 +38,7 @@ class Simulated:
         CellError: an unknown name, or a value out of range.
     """
 
-    words: ClassVar[str] = "simulated workers"
+    has: ClassVar[str] = "simulated workers have"
 
     pattern: str = axis(
         Kind.TEXT, "how workers err", names=(*PATTERNS, MACHINES, REAL), panel=False, costs=False,
@@ -94,7 +94,7 @@ class MachineAnnotators:
         CellError: an unknown name, or a value out of range.
     """
 
-    words: ClassVar[str] = "machine annotators"
+    has: ClassVar[str] = "machine annotators have"
     pattern: ClassVar[str] = MACHINES
 
     pattern_options: Options = same_axis(Simulated, "pattern_options")
@@ -122,7 +122,7 @@ class Real:
         CellError: an unknown name, or a value out of range.
     """
 
-    words: ClassVar[str] = "real workers"
+    has: ClassVar[str] = "real workers have"
     pattern: ClassVar[str] = REAL
 
     n_workers: int | None = same_axis(Simulated, "n_workers", default=None)

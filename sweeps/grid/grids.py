@@ -84,6 +84,8 @@ class Block:
         own_network, own_recipe = TRAINING[dataset]
         recipe = self.recipe or own_recipe
         if self.epochs is not None:
+            if self.epochs < 1:
+                raise CellError("epochs", self.epochs, "must be at least 1")
             recipe = shorten(recipe, self.epochs)
         return {"network": self.network or own_network, "recipe": recipe}
 
