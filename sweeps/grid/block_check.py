@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from crowdml.experiment.axes import CellError, OptionError
+from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell, check_options
 from crowdml.experiment.crowd_types import Simulated
 from sweeps.grid.grids import AXES, OPTIONS, Block
@@ -61,8 +61,6 @@ def _error_of(block: Block) -> CellError | None:
             check_options(cell)
     except CellError as error:
         return error
-    except ValueError as error:  # the recipe of a data set cannot be trained for this number of epochs
-        return OptionError("epochs", block.epochs, str(error))
     return None
 
 
