@@ -118,7 +118,7 @@ from pathlib import Path
 from analysis.load import PANEL_AXES, load, panels
 from crowdml.experiment.cell import COLUMNS, cell_from
 from crowdml.experiment.columns import columns_of
-from sweeps.grid.grids import Block, other_axes
+from sweeps.grid.grids import Block, axis_options, with_axes
 from sweeps.grid.selection import order, select
 from sweeps.store.result_store import ResultStore
 from tests.analysis.frames import ok
@@ -138,8 +138,8 @@ else:
 assert select([plain, paid], "label_budget > 9") == [paid]
 assert order([plain, paid], ["label_budget"]) == [1, 0]
 assert "label_budget" in PANEL_AXES
-assert other_axes()["label_budget"].axis.help == "labels to pay for"
-block = Block(datasets=("digits",), methods=("mv",), other_axes={"label_budget": (50, None)}, train=False)
+assert axis_options()["label_budget"].axis.help == "labels to pay for"
+block = with_axes(Block(datasets=("digits",), methods=("mv",), train=False), {"label_budget": [50, None]})
 assert {made.crowd.label_budget for made in block.cells()} == {50, None}
 assert ResultStore(old_folder).status() == {plain.id: "ok"}, "older files are read with the default"
 store = ResultStore(new_folder)
