@@ -203,7 +203,7 @@ def test_tables_of_features(folder: Path, capsys, form: str) -> None:
     assert (predictions["label"] == NAMES[predictions["q"] % 3]).mean() > 0.8
     frame[["q", "b", "a", "c", "d"]].to_csv("turned.csv", index=False)
     assert run("predict run turned.csv --task-column q --out p.csv") == 2
-    assert "feature 'b' stands where 'a' did in training" in capsys.readouterr().err
+    assert "feature 'b' stands where 'a' stood in training" in capsys.readouterr().err
 
 
 def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
