@@ -22,13 +22,15 @@ from crowdml.experiment.crowd import CellCrowd, cell_crowd
 from crowdml.experiment.result import CellResult, failed
 from crowdml.experiment.shared_work import SharedWork
 from crowdml.learning.curves import KeptCurves, Point
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.device_info import describe_device, peak_memory_mb, reset_peak_memory
 
 if TYPE_CHECKING:
     from torch import nn
 
     from crowdml.joint.result import JointResult
-    from crowdml.learning.learner import Report, Task
+    from crowdml.learning.task import Task
 
 __all__ = ["Cell", "CellResult", "NonFiniteResultError", "attempt_cell", "failed", "run_cell"]
 
@@ -95,19 +97,22 @@ def run_cell(
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
     task: Task | None = None
     if cell.network is not None:
-        task = _task(cell, data, given.truth, device, shared, curves.add, checkpoints)
+        task = _task(cell, data, given.truth, device, shared, Observers(report=curves.add, checkpoints=checkpoints))
     trained: JointResult | None = None
     if method.source_is_joint:
-        joint: JointResult = method.source.fit(crowd, task, method.learner)
-        trained, aggregation = joint, joint.aggregation
+        from crowdml.methods.carry_out import carry_out
+
+        assert task is not None
+        trained = carry_out(method, crowd, task)
+        aggregation = trained.aggregation
     else:
         aggregation = shared.get("labels", (cell.crowd_key, method.source), lambda: method.source.fit(crowd))
     clock.lap("aggregate")
 
     if task is not None and trained is None:
-        from crowdml.methods.carry_out import learn_from
+        from crowdml.methods.carry_out import carry_out
 
-        trained = learn_from(aggregation, task, method.learner)
+        trained = carry_out(method, crowd, task, aggregation)
     known = given.truth >= 0
     wrong, truth = aggregation.labels[known] != given.truth[known], given.truth[known]
     accuracy = (None, None) if trained is None or task is None else _accuracy(trained.model, task, given.affected)
@@ -198,10 +203,10 @@ def _task(
     truth: np.ndarray,
     device: str,
     shared: SharedWork,
-    report: Report,
-    checkpoints: Path | None,
+    observers: Observers,
 ) -> Task:
-    from crowdml.learning.task import make_task, prepare_inputs
+    from crowdml.learning.inputs import in_memory
+    from crowdml.learning.task import make_task
 
     assert cell.network is not None
     assert cell.recipe is not None
@@ -209,17 +214,17 @@ def _task(
         reason = "has labels only" if isinstance(data, ImageData) else "was loaded without its items (for_networks)"
         raise ValueError(f"data set {data.name} {reason}; a network needs images or features")
     items, form = data.for_networks, cell.recipe.inputs
+    inputs, test_inputs = shared.get(
+        "inputs", (_items_key(cell), form, device), lambda: in_memory(items.train, items.test, form, device)
+    )
     return make_task(
-        items,
-        n_classes=data.n_classes,
-        network=cell.network,
-        recipe=cell.recipe,
-        seed=cell.seed,
-        device=device,
-        report=report,
+        inputs,
+        data.n_classes,
+        TrainingSettings(cell.network, cell.recipe, cell.seed),
+        test_inputs=test_inputs,
+        test_labels=items.test_labels,
+        observers=observers,
         truth=truth,
-        checkpoints=checkpoints,
-        inputs=shared.get("inputs", (_items_key(cell), form, device), lambda: prepare_inputs(items, form, device)),
     )
 
 

@@ -11,10 +11,11 @@ from typing import ClassVar
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.crowdlab_weights import Crowdlab
 from crowdml.aggregation.inference.confusion import one_hot
-from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.out_of_fold import JointTrainer
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Learner, Task
+from crowdml.learning.learner import Learner
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Space, Whole
 
 
@@ -38,8 +39,8 @@ class CrowdlabTraining(TieRule):
 
     def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
         """Train, label and train; the network returned is trained on all items and the ensemble's labels."""
-        trainings = Trainings(learner, task)
+        trainer = JointTrainer(learner, task)
         majority = one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
-        predicted = trainings.predict_out_of_fold(majority, self.folds)
+        predicted = trainer.predict_out_of_fold(majority, self.folds)
         aggregation = Crowdlab(ties=self.ties, seed=self.seed).fit(crowd, predicted)
-        return trainings.result(aggregation, trainings.train(aggregation.posterior))
+        return trainer.result(aggregation, trainer.train(aggregation.posterior))

@@ -13,8 +13,10 @@ from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Learner, Task, supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,16 @@ class EndToEnd(TieRule):
         """
         if crowd.history is not None:
             raise ValueError("worker histories go with aggregators; a network cannot learn from answers to other items")
-        course = Course(task)
+        trainer = Trainer(task)
         shares = vote_shares(crowd)
         given = supervise(shares, task.n_classes, crowd=crowd, device=task.device)
-        model = self.learner.learn(course, given)
+        model = trainer.learn(self.learner, given)
         predicted = predict_proba(model, task, task.inputs).cpu().numpy().astype(np.float64)
         model.eval()
         with torch.inference_mode():
             confusion = self.learner.confusion(model).double().cpu().numpy()
         posterior, _ = infer_posterior(crowd, confusion, np.maximum(predicted, FLOOR))
         aggregation = self.conclude(
-            crowd, keep_gold(crowd, posterior), predicted, confusion=confusion, n_iter=course.n_epochs
+            crowd, keep_gold(crowd, posterior), predicted, confusion=confusion, n_iter=trainer.n_epochs
         )
-        return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+        return JointResult.of(aggregation, model, trainer)

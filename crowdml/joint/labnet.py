@@ -25,10 +25,11 @@ from torch import nn
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
-from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.out_of_fold import JointTrainer
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Learner, Task
+from crowdml.learning.learner import Learner
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
@@ -91,8 +92,8 @@ class Labnet(TieRule):
 
         The aggregation's `objective` holds -H_t, the network's mean log probability of the labels.
         """
-        trainings = Trainings(learner, task)
-        network = _Network(self, trainings)
+        trainer = JointTrainer(learner, task)
+        network = _Network(self, trainer)
         start = posterior = self._first_labels(crowd)
         probabilities = np.empty(0)
         prior, confusion = np.empty(0), np.empty(0)
@@ -126,7 +127,7 @@ class Labnet(TieRule):
             converged=converged,
             objective=[-loss for loss in losses[1:]],
         )
-        return trainings.result(aggregation, model)
+        return trainer.result(aggregation, model)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
         if self.init == "em":
@@ -161,16 +162,16 @@ def calibrated(
 class _Network:
     """The network of a run and the labels that it was last trained on."""
 
-    def __init__(self, options: Labnet, trainings: Trainings) -> None:
-        self._options, self._trainings = options, trainings
+    def __init__(self, options: Labnet, trainer: JointTrainer) -> None:
+        self._options, self._trainer = options, trainer
         self._model: nn.Module | None = None
         self._trained_on: NDArray[np.float64] | None = None
 
     def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
         if self._options.prior == "instance":
-            return self._trainings.predict_out_of_fold(posterior, self._options.folds)
-        return self._trainings.predict(self._train_on_all(posterior))
+            return self._trainer.predict_out_of_fold(posterior, self._options.folds)
+        return self._trainer.predict(self._train_on_all(posterior))
 
     def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
         """The network to be tested."""
@@ -182,6 +183,6 @@ class _Network:
     def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
         """Train the network on all items, from where it is unless it starts anew every time."""
         start = None if self._options.reinit else self._model
-        self._model = self._trainings.train(posterior, model=start)
+        self._model = self._trainer.train(posterior, model=start)
         self._trained_on = posterior
         return self._model

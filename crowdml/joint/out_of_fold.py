@@ -13,16 +13,18 @@ from torch import nn
 
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.joint.result import JointResult
-from crowdml.learning.learner import Learner, Task, supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 
 
-class Trainings:
+class JointTrainer:
     """Trains the networks of one run on posteriors and counts what they cost."""
 
     def __init__(self, learner: Learner, task: Task) -> None:
         self._learner = learner
-        self._course = Course(task)
+        self._trainer = Trainer(task)
 
     def train(
         self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
@@ -34,15 +36,15 @@ class Trainings:
             model: go on from this one instead of a fresh one.
             items: (n,) indices of the items to train on; by default all.
         """
-        task = self._course.task
+        task = self._trainer.task
         given = supervise(posterior, task.n_classes, device=task.device)
         chosen = None if items is None else torch.from_numpy(items)
-        return self._learner.learn(self._course, given, model=model, items=chosen, evaluate=items is None)
+        return self._trainer.learn(self._learner, given, model=model, items=chosen, evaluate=items is None)
 
     def predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """(n, n_classes) what a network predicts for the training items, or for some of them."""
         chosen = None if items is None else torch.from_numpy(items)
-        return self._course.predict(model, chosen).cpu().numpy().astype(np.float64)
+        return self._trainer.predict(model, chosen).cpu().numpy().astype(np.float64)
 
     def predict_out_of_fold(self, posterior: NDArray[np.float64], folds: int) -> NDArray[np.float64]:
         """(n_items, n_classes) what networks predict for each item that were trained on the other folds.
@@ -51,7 +53,7 @@ class Trainings:
             posterior: (n_items, n_classes) labels to train on.
             folds: into how many parts the items are split, the same for every call of a task.
         """
-        fold = np.random.default_rng([self._course.task.seed, 1]).permutation(len(posterior)) % folds
+        fold = np.random.default_rng([self._trainer.task.settings.seed, 1]).permutation(len(posterior)) % folds
         probabilities = np.empty_like(posterior)
         for number in range(folds):
             held_out = fold == number
@@ -61,5 +63,4 @@ class Trainings:
 
     def result(self, aggregation: Aggregation, model: nn.Module) -> JointResult:
         """The result, with the costs so far."""
-        course = self._course
-        return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+        return JointResult.of(aggregation, model, self._trainer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from crowdml.aggregation.aggregator import Aggregation
+from crowdml.learning.trainer import Trainer
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +26,8 @@ class JointResult:
     n_trainings: int
     n_images: int
     seconds: float
+
+    @classmethod
+    def of(cls, aggregation: Aggregation, model: nn.Module, trainer: Trainer) -> JointResult:
+        """Return the result with the costs that the trainer has counted."""
+        return cls(aggregation, model, trainer.n_trainings, trainer.n_images, trainer.seconds)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from torch import nn
 
 from crowdml.learning import parallel
+from crowdml.support.whole_file import whole_file
 
 
 class CheckpointMismatchError(ValueError):
@@ -73,14 +72,11 @@ class Checkpoint:
         self._written = time.monotonic()
         if parallel.rank() != 0:
             return
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({**state, "identity": self.identity}, partial)
-            os.replace(partial, self.path)
+            with whole_file(self.path) as partial:
+                torch.save({**state, "identity": self.identity}, partial)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a file cannot be written whole
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
             warnings.warn(f"the training goes on without a checkpoint: {self.path}: {error}", stacklevel=2)
 
 

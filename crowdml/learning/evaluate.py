@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from crowdml.learning import parallel
 from crowdml.learning.inputs import Inputs
-from crowdml.learning.learner import Task
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.task import Task
 
 
 class SeveralNetworks(nn.Module):
@@ -48,7 +48,7 @@ def predict_members(model: nn.Module, task: Task, inputs: Inputs, items: Tensor 
     wanted = torch.arange(len(inputs), device=task.device) if items is None else items.to(task.device)
     n_networks = len(model.networks) if isinstance(model, SeveralNetworks) else 1
     probabilities = torch.zeros((n_networks, len(wanted), task.n_classes), device=task.device)
-    with torch.inference_mode(), autocast(task.recipe, task.device):
+    with torch.inference_mode(), autocast(task.settings.recipe, task.device):
         places = list(_shares(len(wanted), inputs.predict_batch, task.device))
         for place, (batch,) in zip(places, inputs.batches([wanted[place] for place in places]), strict=True):
             logits = model.member_logits(batch) if isinstance(model, SeveralNetworks) else model(batch)[None]

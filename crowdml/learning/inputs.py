@@ -15,6 +15,7 @@ from crowdml.datasets.data import channel_statistics
 from crowdml.learning.augment import augment
 from crowdml.learning.recipe import InputForm
 from crowdml.learning.whiten import whiten
+from crowdml.support.torch_device import default_device
 
 
 class Inputs(Protocol):
@@ -23,6 +24,11 @@ class Inputs(Protocol):
     @property
     def device(self) -> torch.device:
         """Where batches are put."""
+        ...
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one item's input: (channels, height, width) or (n_features,)."""
         ...
 
     @property
@@ -67,6 +73,11 @@ class InMemory:
         return self.values.device
 
     @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one item's input."""
+        return tuple(self.values.shape[1:])
+
+    @property
     def predict_batch(self) -> int:
         """2,048: small items, such as fit into memory all together."""
         return 2048
@@ -93,7 +104,7 @@ class InMemory:
 
 
 def in_memory(
-    train: NDArray, test: NDArray | None, form: InputForm, device: torch.device
+    train: NDArray, test: NDArray | None, form: InputForm, device: torch.device | str = "auto"
 ) -> tuple[InMemory, InMemory | None]:
     """Training and test inputs on the device, in the form of the recipe; statistics are those of the training items.
 
@@ -106,6 +117,7 @@ def in_memory(
     Raises:
         ValueError: features that are to be whitened, or that are not finite.
     """
+    device = torch.device(default_device() if device == "auto" else device)
     is_images = train.dtype == np.uint8
     if form == "whitened":
         if not is_images:

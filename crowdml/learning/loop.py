@@ -9,16 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from crowdml.learning import parallel
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.checkpoint import Checkpoint, CheckpointMismatchError, copy_of
 from crowdml.learning.evaluate import accuracies, autocast
 from crowdml.learning.held_out import hold_out
-from crowdml.learning.learner import Batch, Epoch, Learner, Supervision, Task, Terms, seed_of
-from crowdml.learning.optimise import Schedule, make_optimizer
+from crowdml.learning.learner import Learner, LossTerms
+from crowdml.learning.optimise import RateSchedule, make_optimizer
 from crowdml.learning.step_log import StepLog
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -26,7 +30,7 @@ class TrainingDivergedError(ArithmeticError):
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainingOutcome:
     """A trained model and what the training cost.
 
     Attributes:
@@ -53,8 +57,8 @@ def train(
     first_epoch: int = 0,
     evaluate: bool = True,
     checkpoint: Checkpoint | None = None,
-) -> Trained:
-    """Train a learner's model by the task's recipe; deterministic from `task.seed` and `stream`.
+) -> TrainingOutcome:
+    """Train a learner's model by the task's recipe; deterministic from `task.settings.seed` and `stream`.
 
     Every epoch draws from a seed of its own, so a training that goes on from a checkpoint ends as one that was never
     interrupted.  Reports after every epoch "train_loss", its terms where there are several, and "validation_loss"
@@ -83,13 +87,13 @@ def train(
     if learner.one_process and parallel.world_size() > 1:
         name = type(learner).__name__
         raise ValueError(f"{name} keeps something for each item and trains in one process, not in several")
-    with _seeded(seed_of(task.seed, stream), task.device):
+    with _seeded(seed_of(task.settings.seed, stream), task.device):
         fresh = learner.build(task, given) if model is None else model
         fresh = fresh.to(task.device)
         fresh.to(memory_format=_memory_format(task.device))  # pyright: ignore[reportCallIssue]
         training = _Training(learner, task, given, fresh, items, stream)
         training.run(first_epoch, evaluate, checkpoint)
-    return Trained(fresh, training.n_images, training.epoch, training.seconds)
+    return TrainingOutcome(fresh, training.n_images, training.epoch, training.seconds)
 
 
 class _Loss(nn.Module):
@@ -100,7 +104,7 @@ class _Loss(nn.Module):
         self.model = model
         self._learner = learner
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         return self._learner.loss(self.model, batch)
 
 
@@ -110,14 +114,14 @@ class _Training:
     def __init__(
         self, learner: Learner, task: Task, given: Supervision, model: nn.Module, items: Tensor | None, stream: int
     ) -> None:
-        recipe, device = task.recipe, task.device
+        recipe, device = task.settings.recipe, task.device
         chosen = torch.arange(task.n_items, device=device) if items is None else items.to(device)
-        self._items, self._held_out = hold_out(chosen, given.labels, recipe.validation, task.seed)
+        self._items, self._held_out = hold_out(chosen, given.labels, recipe.validation, task.settings.seed)
         _check_batches(len(self._items), recipe.batch_size)
         self._learner, self._task, self._given, self._model, self._stream = learner, task, given, model, stream
         self._loss = parallel.wrap(_Loss(learner, model))
         self._optimizer = make_optimizer(recipe, learner.parameter_groups(model, recipe))
-        self._schedule = Schedule(recipe, self._optimizer, _n_batches(len(self._items), recipe.batch_size))
+        self._schedule = RateSchedule(recipe, self._optimizer, _n_batches(len(self._items), recipe.batch_size))
         self.epoch = self.n_images = 0
         self.seconds = 0.0
         self._best_loss, self._best_epoch = math.inf, 0
@@ -125,7 +129,7 @@ class _Training:
 
     def run(self, first_epoch: int, evaluate: bool, checkpoint: Checkpoint | None) -> None:
         """Train to the end, from the checkpoint if there is one."""
-        recipe, task = self._task.recipe, self._task
+        recipe, task = self._task.settings.recipe, self._task
         done = checkpoint is not None and self._load(checkpoint)
         interval = 1 if task.test_inputs is None else math.ceil(2 * len(task.test_inputs) / len(self._items))
         while not done:
@@ -135,9 +139,9 @@ class _Training:
             self.epoch += 1
             step = first_epoch + self.epoch
             for name, value in terms.items():
-                task.report(step, f"train_{name}", value)
+                task.observers.report(step, f"train_{name}", value)
             if len(self._held_out):
-                task.report(step, "validation_loss", self._validate())
+                task.observers.report(step, "validation_loss", self._validate())
             self.seconds += time.perf_counter() - start
             out_of_patience = recipe.patience is not None and self.epoch - self._best_epoch >= recipe.patience
             done = self.epoch == recipe.epochs or out_of_patience
@@ -145,16 +149,16 @@ class _Training:
                 self._model.load_state_dict(self._best)
             if evaluate and (done or self.epoch % interval == 0):
                 for name, value in accuracies(self._model, task).items():
-                    task.report(step, name, value)
+                    task.observers.report(step, name, value)
             if checkpoint is not None and (done or checkpoint.is_due):
                 checkpoint.write(self._state(done))
 
     def _train_epoch(self) -> dict[str, float]:
         """One pass; the mean of the loss and of its terms."""
-        task, recipe = self._task, self._task.recipe
+        task, recipe = self._task, self._task.settings.recipe
         # The processes must agree on the order of the items, and not on what they do to inputs.
-        order = torch.Generator(task.device).manual_seed(seed_of(task.seed, self._stream, 1 + self.epoch))
-        own_seed = seed_of(task.seed, self._stream, 1 + self.epoch, parallel.rank())
+        order = torch.Generator(task.device).manual_seed(seed_of(task.settings.seed, self._stream, 1 + self.epoch))
+        own_seed = seed_of(task.settings.seed, self._stream, 1 + self.epoch, parallel.rank())
         draws = torch.Generator(task.device).manual_seed(own_seed)
         torch.manual_seed(own_seed)
         self._learner.begin_epoch(self._model, task, self._given, Epoch(self.epoch, recipe.epochs, self._items))
@@ -176,7 +180,7 @@ class _Training:
             loss.backward()
             self._optimizer.step()
             self._schedule.after_step()
-            task.tick(self._stream, (self.epoch + (step + 1) / len(batches)) / recipe.epochs)
+            task.observers.tick(self._stream, (self.epoch + (step + 1) / len(batches)) / recipe.epochs)
         self._schedule.after_epoch()
         self.n_images += sum(sizes)
         return log.means(self._diverged)
@@ -191,7 +195,7 @@ class _Training:
         return per_item[mine].sum() * n_processes / per_item[whole].sum().clamp_min(1)
 
     def _diverged(self, step: int, term: str, value: float) -> TrainingDivergedError:
-        recipe = self._task.recipe
+        recipe = self._task.settings.recipe
         return TrainingDivergedError(
             f"the training loss is {value} in epoch {self.epoch + 1} of {recipe.epochs}, step {step + 1}, "
             f"by its term {term}; lower recipe.lr ({recipe.lr:g})"
@@ -199,7 +203,7 @@ class _Training:
 
     def _validate(self) -> float:
         """The mean loss of the held-out items; keeps the best network if the recipe wants it."""
-        task, recipe = self._task, self._task.recipe
+        task, recipe = self._task, self._task.settings.recipe
         self._model.eval()
         total = torch.zeros((), device=task.device)
         places = self._held_out.split(task.inputs.predict_batch)
@@ -279,3 +283,9 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def seed_of(*parts: int) -> int:
+    """Return a 63-bit seed that is different for different sequences of whole numbers."""
+    # A SeedSequence ignores zeros at the end, so the number of parts stands before them.
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)

@@ -21,7 +21,7 @@ def make_optimizer(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> optim.Op
     return make(groups, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
 
 
-class Schedule:
+class RateSchedule:
     """The learning rate (and the momentum) from step to step.
 
     Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from crowdml.support.search_space import Choice, Either, Real, Space, Whole
@@ -18,8 +19,6 @@ _CHOICES = {
     "optimizer": get_args(Optimizer), "schedule": get_args(Schedule), "augment": get_args(Augment),
     "precision": get_args(Precision), "inputs": get_args(InputForm), "keep": get_args(Keep),
 }  # fmt: skip
-# Recipes of older cells do not have the fields that follow this one; they are left out of ids where unset.
-_LAST_OF_OLDER_CELLS = "precision"
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,23 @@ class Recipe:
             raise ValueError('recipe.patience and keep="best" need held-out items; set recipe.validation above 0')
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-able values; what older recipes do not have is left out where it holds its default."""
-        known = [item.name for item in fields(self)]
-        late = known[known.index(_LAST_OF_OLDER_CELLS) + 1 :]
-        unset = {item.name for item in fields(self) if item.name in late and getattr(self, item.name) == item.default}
-        return {name: value for name, value in asdict(self).items() if name not in unset}
+        """Return all fields as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What determines a training, except the items and their labels.
+
+    Args:
+        network: name of the network.
+        recipe: how the network is trained.
+        seed: every random draw of the training follows from it.
+        weights: file of a pretrained state_dict that the network starts from, except for its last layer; None starts
+            from random weights.
+    """
+
+    network: str
+    recipe: Recipe
+    seed: int = 0
+    weights: Path | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from crowdml.learning import parallel
-from crowdml.learning.learner import Terms
+from crowdml.learning.learner import LossTerms
 
 
 class StepLog:
@@ -25,7 +25,7 @@ class StepLog:
         self._values = torch.empty(0)
         self._sizes: list[int] = []
 
-    def keep(self, step: int, terms: Terms, size: int) -> None:
+    def keep(self, step: int, terms: LossTerms, size: int) -> None:
         """Keep the terms of a step, which is of `size` items."""
         if step == 0:
             self._names = tuple(terms)

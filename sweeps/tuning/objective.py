@@ -27,6 +27,8 @@ from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
 from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.search_space import Value
 from sweeps.tuning.search import Search
 
@@ -221,6 +223,7 @@ def _fitting(search: Search, cell: Cell, part: Data, given: CellCrowd) -> Fittin
 
 def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, watch: Watch, device: str) -> float:
     from crowdml.learning.evaluate import accuracies
+    from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
     from crowdml.methods.carry_out import carry_out
 
@@ -231,14 +234,14 @@ def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, 
     assert cell.network is not None
     assert cell.recipe is not None
     fitted = _fitting(search, cell, part, given)
+    inputs, test_inputs = in_memory(fitted.items.train, fitted.items.test, cell.recipe.inputs, device)
     task = make_task(
-        fitted.items,
-        n_classes=part.n_classes,
-        network=cell.network,
-        recipe=cell.recipe,
-        seed=cell.seed,
-        device=device,
-        report=report,
+        inputs,
+        part.n_classes,
+        TrainingSettings(cell.network, cell.recipe, cell.seed),
+        test_inputs=test_inputs,
+        test_labels=fitted.items.test_labels,
+        observers=Observers(report=report),
         truth=fitted.truth,
     )
     method = methods.resolve(cell.method, dict(cell.method_options))

@@ -27,10 +27,15 @@ from crowdml import methods
 from crowdml.aggregation.aggregator import vote_shares
 from crowdml.learning.checkpoint import Checkpoint
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Learner, Supervision, Task, supervise
+from crowdml.learning.inputs import in_memory
+from crowdml.learning.learner import Learner
 from crowdml.learning.loop import train
+from crowdml.learning.observers import Observers
 from crowdml.learning.optimise import make_optimizer
-from crowdml.learning.task import make_task
+from crowdml.learning.recipe import TrainingSettings
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.task import Task, make_task
+from crowdml.learning.trainer import StagedLearner
 from crowdml.methods.search_spaces import method_space
 from crowdml.support.search_space import Either, Real, Value
 from sweeps.tuning.objective import Data, Fitting, fitting
@@ -110,7 +115,7 @@ def population_space(search: Search) -> dict[str, Real]:
     if search.cell.network is None:
         raise PopulationError(f"--scheduler pbt trains networks, and {search.cell.method} is searched without one")
     learner = _learner(search, {})
-    if type(learner).learn is not Learner.learn:
+    if isinstance(learner, StagedLearner):
         raise PopulationError(f"{search.cell.method} does more than one plain training; pbt changes options within one")
     own = method_space(search.cell.method).keys() & {*learner.SPACE, *(f"learner.{name}" for name in learner.SPACE)}
     chosen = {name: kind for name, kind in search.space.items() if name in own or name.startswith(OF_RECIPE)}
@@ -152,7 +157,7 @@ class Member(tune.Trainable):
         """Train for a segment, and look at the items held out."""
         task, given, learner = self._training()
         self._take_options(task, given, learner)
-        segment = math.ceil(task.recipe.epochs / N_SEGMENTS)
+        segment = math.ceil(task.settings.recipe.epochs / N_SEGMENTS)
         n_epochs = 0
 
         def count(step: int, metric: str, value: float) -> None:
@@ -164,7 +169,7 @@ class Member(tune.Trainable):
                 raise _PausedError
 
         try:
-            watched = replace(task, report=count, tick=pause)
+            watched = replace(task, observers=Observers(report=count, tick=pause))
             train(learner, watched, given, evaluate=False, checkpoint=self._checkpoint)
         except _PausedError:
             pass
@@ -195,12 +200,13 @@ class Member(tune.Trainable):
         cell, fitted = self._cell, self._fitted
         assert cell.network is not None
         assert cell.recipe is not None
+        inputs, test_inputs = in_memory(fitted.items.train, fitted.items.test, cell.recipe.inputs)
         task = make_task(
-            fitted.items,
-            n_classes=fitted.crowd.n_classes,
-            network=cell.network,
-            recipe=cell.recipe,
-            seed=cell.seed,
+            inputs,
+            fitted.crowd.n_classes,
+            TrainingSettings(cell.network, cell.recipe, cell.seed),
+            test_inputs=test_inputs,
+            test_labels=fitted.items.test_labels,
             truth=fitted.truth,
         )
         method = methods.resolve(cell.method, dict(cell.method_options))
@@ -216,7 +222,9 @@ class Member(tune.Trainable):
         state = self._checkpoint.read(task.device)
         if state is None:
             return
-        groups = make_optimizer(task.recipe, learner.parameter_groups(learner.build(task, given), task.recipe))
+        groups = make_optimizer(
+            task.settings.recipe, learner.parameter_groups(learner.build(task, given), task.settings.recipe)
+        )
         for kept, fresh in zip(state["optimizer"]["param_groups"], groups.param_groups, strict=True):
             fallen = kept["lr"] / kept["initial_lr"]  # what the schedule has made of the learning rate so far
             settings = {name: value for name, value in fresh.items() if name != "params"}

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, Epoch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 CountedBy = Literal["posterior", "network"]
@@ -68,7 +71,7 @@ class AggNet(CrowdLearner):
         part, n_workers = given.crowd.of(epoch.items), given.crowd.n_workers
         model.confusion.copy_(count_confusion(part, counted[epoch.items], n_workers, self.smoothing))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy on the posterior."""
         assert isinstance(model, _Inferring)
         return {"cross_entropy": functional.cross_entropy(model(batch.inputs), model.posterior[batch.items])}

@@ -7,11 +7,14 @@ from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import count_confusion
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Space
 
 Init = Literal["identity", "votes"]
@@ -48,7 +51,7 @@ class Ccem(CrowdLearner):
             free = count_confusion(crowd.all(), given.posterior, crowd.n_workers, _SMOOTHING).log()
         return WorkerMatrices(task.build_network(), free)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The coupled cross-entropy of the batch's annotations."""
         log_f = log_probabilities(model(batch.inputs))
         return {"cross_entropy": annotation_nll(log_f, log_confusion(model), batch.given, batch.items)}

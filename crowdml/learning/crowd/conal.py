@@ -9,18 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.training_inputs import inputs_of
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Real, Space, Whole
 
 _HIDDEN = 128
 
 
 @dataclass(frozen=True)
-class Conal(CrowdLearner):
+class Conal(CrowdLearner, StagedLearner):
     """Each label comes from a confusion that all workers share or from the worker's own, by item and worker.
 
     With f the network's probabilities, A_g and A_w free matrices (both twice the identity at the start), and
@@ -55,7 +58,7 @@ class Conal(CrowdLearner):
         network = task.build_network()
         return _CommonNoise(network, example.numel(), given.crowd.n_workers, task.n_classes, self.embedding)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean negative log likelihood of the annotations, and the term of the matrices' difference."""
         assert isinstance(model, _CommonNoise)
         part = batch.annotations
@@ -66,20 +69,12 @@ class Conal(CrowdLearner):
         nll = functional.cross_entropy(logits, part.label, reduction="sum") / max(len(part), 1)
         return {"annotations": nll, "difference": -self.difference * apart}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train; then find how much of the common noise each worker has, which its matrix needs."""
-        model = course.train(self, given, model=model, items=items, evaluate=evaluate)
+        model = run.train(self, model=run.model)
         assert isinstance(model, _CommonNoise)
         with torch.inference_mode():
-            shares = torch.cat([model.omega(inputs) for inputs in inputs_of(course.task, items)])
+            shares = torch.cat([model.omega(inputs) for inputs in inputs_of(run.task, run.items)])
             model.mean_omega.copy_(shares.mean(dim=0))
         return model
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Learner, Supervision
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import Supervision
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.matrices import diagonal
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Space
 
 Form = Literal["MW", "VW", "VW+B"]
@@ -42,7 +45,7 @@ class CrowdLayer(CrowdLearner):
         """The network and the workers' layers."""
         return NetworkWithCrowdLayer(task.build_network(), given.crowd.n_workers, given.crowd.n_classes, self.form)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy of the batch's annotations; 0 without any."""
         assert isinstance(model, NetworkWithCrowdLayer)
         part = batch.annotations

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.training_inputs import inputs_of
-from crowdml.learning.learner import Batch, Learner, Supervision, Task, Terms
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner, LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.networks.layers import initialise
 from crowdml.networks.split import split_last_linear
 from crowdml.support.search_space import Choice, Space, Whole
@@ -22,7 +25,7 @@ Averaging = Literal["equal", "workers", "items"]
 
 
 @dataclass(frozen=True)
-class DoctorNet(CrowdLearner):
+class DoctorNet(CrowdLearner, StagedLearner):
     """Predicts what each worker would say of an item, and averages the workers.
 
     The workers share the network's features and have a linear layer each, trained on their own labels (DN).  Then all
@@ -53,7 +56,7 @@ class DoctorNet(CrowdLearner):
         seen = torch.bincount(given.crowd.all().worker, minlength=given.crowd.n_workers) > 0
         return _Doctors(features, last.in_features, task.n_classes, seen)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy of the workers' classifiers on the workers' labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
@@ -61,26 +64,18 @@ class DoctorNet(CrowdLearner):
         said = log_labels[part.row, part.worker, part.label]
         return {"annotations": -said.sum() / max(len(part), 1)}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train the classifiers, then the weights of their average; then find what the workers say of each class."""
-        if model is not None:
-            assert isinstance(model, _Doctors)
-            model.learn_classifiers()
-        model = course.train(self, given, model=model, items=items, evaluate=evaluate)
+        if run.model is not None:
+            assert isinstance(run.model, _Doctors)
+            run.model.learn_classifiers()
+        model = run.train(self, model=run.model)
         assert isinstance(model, _Doctors)
         if self.averaging != "equal":
             model.learn_average(by_item=self.averaging == "items")
-            recipe = replace(course.task.recipe, epochs=self.averaging_epochs)
-            course.train(_Average(), given, model=model, items=items, evaluate=evaluate, recipe=recipe)
-        model.confusion.copy_(_expected_labels(model, course.task, items))
+            recipe = replace(run.task.settings.recipe, epochs=self.averaging_epochs)
+            run.train(_Average(), model=model, recipe=recipe)
+        model.confusion.copy_(_expected_labels(model, run.task, run.items))
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
@@ -97,7 +92,7 @@ class DoctorNet(CrowdLearner):
 class _Average(Learner):
     """The second training: the weights of the average."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy of the others' average on the distribution of an item's labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations

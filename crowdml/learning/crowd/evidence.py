@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crowdml.learning.annotations import BatchAnnotations
-from crowdml.learning.learner import Supervision
+from crowdml.learning.supervision import Supervision
 
 
 def count_confusion(part: BatchAnnotations, posterior: Tensor, n_workers: int, smoothing: float) -> Tensor:

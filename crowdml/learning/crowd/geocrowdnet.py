@@ -8,12 +8,15 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.crowd_learner import annotation_nll
 from crowdml.learning.crowd.matrices import WorkerMatrices, log_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Choice, Real, Space
 
 Volume = Literal["F", "W"]
@@ -23,7 +26,7 @@ _LARGEST = 100.0
 
 
 @dataclass(frozen=True)
-class GeoCrowdNet(Ccem):
+class GeoCrowdNet(Ccem, StagedLearner):
     """CCEM minus `weight` times a log determinant (Ibrahim, Nguyen and Fu, ICLR 2023, Eq. 8 and 9).
 
     "F" takes log det(F F^T) of the batch's predictions F (n_classes, n), which spreads them over the simplex; "W" takes
@@ -62,7 +65,7 @@ class GeoCrowdNet(Ccem):
         model.register_buffer("batches", torch.zeros(2, dtype=torch.int64))
         return model
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The coupled cross-entropy of the batch's annotations, and the regulariser."""
         log_f, log_a = log_probabilities(model(batch.inputs)), log_confusion(model)
         gram = gram_of_predictions(log_f) if self.volume == "F" else gram_of_matrices(log_a)
@@ -75,21 +78,13 @@ class GeoCrowdNet(Ccem):
             "volume": self.weight * volume,
         }
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train, and report how often the regulariser was left out."""
-        trained = super().learn(course, given, model=model, items=items, evaluate=evaluate)
+        trained = run.train(self, model=run.model)
         assert isinstance(trained, WorkerMatrices)
         assert isinstance(trained.batches, Tensor)
         left_out, every = trained.batches.tolist()
-        course.task.report(course.n_epochs, "regulariser_left_out", left_out / every)
+        run.task.observers.report(run.trainer.n_epochs, "regulariser_left_out", left_out / every)
         return trained
 
 

@@ -8,10 +8,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, vote_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Space
 
 ClassPrior = Literal["majority", "uniform", "learned"]
@@ -52,7 +55,7 @@ class MaxMig(CrowdLearner):
         log_prior = torch.zeros_like(prior) if self.class_prior == "uniform" else prior.log()
         return _CoTraining(task.build_network(), weights, log_prior, self.class_prior == "learned")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The gain of a batch, with its sign changed: its part of one item, and its part of two."""
         assert isinstance(model, _CoTraining)
         log_f = log_probabilities(model(batch.inputs))

@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
-from crowdml.learning.learner import Batch, Supervision, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
-class Mbem(CrowdLearner):
+class Mbem(CrowdLearner, StagedLearner):
     """Trains on the vote shares, then on posteriors under the matrices that its predictions give, round after round.
 
     Khetan, Lipton and Anandkumar, ICLR 2018, Algorithm 1.  A round counts each worker's labels by the predicted class
@@ -44,33 +46,25 @@ class Mbem(CrowdLearner):
         if not self.smoothing > 0:
             raise ValueError(f"smoothing must be above 0, got {self.smoothing}")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Cross-entropy against the posterior, which weighs the loss of each class."""
         log_f = log_probabilities(model(batch.inputs))
         return {"cross_entropy": functional.cross_entropy(log_f, batch.target("posterior"))}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train `rounds + 1` networks; the last is returned with the matrices that its own predictions give."""
-        device = course.task.device
-        chosen = torch.arange(course.task.n_items, device=device) if items is None else items.to(device)
-        start = model.network if isinstance(model, NetworkWithMatrices) else model
+        device, given = run.task.device, run.given
+        chosen = torch.arange(run.task.n_items, device=device) if run.items is None else run.items.to(device)
+        start = run.model.network if isinstance(run.model, NetworkWithMatrices) else run.model
         # What trains is one distribution an item, not the annotations.
         target = replace(given, annotations=None)
-        network = course.train(self, target, model=start, items=chosen, evaluate=evaluate)
+        network = run.train(self, model=start, given=target)
         for _ in range(self.rounds):
-            confusion, prior = self.estimate(given, chosen, course.predict(network, chosen))
+            confusion, prior = self.estimate(given, chosen, run.predict(network))
             posterior = given.posterior.index_copy(0, chosen, posterior_of(given, chosen, confusion, prior))
             improved = replace(target, posterior=posterior, labels=posterior.argmax(dim=1))
-            network = course.train(self, improved, items=chosen, evaluate=evaluate)
-        confusion, _ = self.estimate(given, chosen, course.predict(network, chosen))
+            network = run.train(self, given=improved)
+        confusion, _ = self.estimate(given, chosen, run.predict(network))
         return NetworkWithMatrices(network, confusion)
 
     def confusion(self, model: nn.Module) -> Tensor:

@@ -7,10 +7,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.matrices import WorkerMatrices, diagonal, log_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
 
@@ -44,7 +47,7 @@ class TraceReg(CrowdLearner):
         free = diagonal(given.crowd.n_workers, given.crowd.n_classes, on=1.0, off=-5.0)
         return WorkerMatrices(task.build_network(), free, rows="softplus")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The coupled cross-entropy of the batch's annotations, and the trace."""
         log_a = log_confusion(model)
         trace = log_a.diagonal(dim1=1, dim2=2).exp().sum(dim=1).mean()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from crowdml.learning.learner import Task
+from crowdml.learning.task import Task
 
 
 def inputs_of(task: Task, items: Tensor | None) -> Iterator[Tensor]:

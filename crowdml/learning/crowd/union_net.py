@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import vote_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 Variant = Literal["a", "b"]
@@ -67,7 +70,7 @@ class UnionNet(CrowdLearner):
             theta = (vote_confusion(given) + self.epsilon).log()
         return _Union(task.build_network(), theta, learned=self.transition != "fixed")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean negative log likelihood of the annotations in the union."""
         assert isinstance(model, _Union)
         log_f = log_probabilities(model(batch.inputs))

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, LabelLearner, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.noise_layer import check_share, cross_entropy
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.support.search_space import Choice, Real, Space
@@ -38,7 +39,7 @@ class Bootstrapping(LabelLearner):
         super().__post_init__()
         check_share("trust", self.trust)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy with the mixed target."""
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
         if self.hard:

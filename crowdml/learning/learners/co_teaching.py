@@ -8,10 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import SeveralNetworks
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.several_networks import build_several, cross_entropies, member_log_probabilities
 from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Space, Whole
 
 
@@ -26,7 +29,7 @@ class CoTeaching(SmallLossLearner):
         """Two networks with initial weights of their own."""
         return build_several(task, 2)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The cross-entropy of each network on what the other chose."""
         log_p = member_log_probabilities(model, batch.inputs)
         losses = cross_entropies(log_p, batch.target(self.target))
@@ -76,7 +79,7 @@ class Decoupling(LabelLearner):
         """Two networks with initial weights of their own."""
         return build_several(task, 2)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The cross-entropy of each network where they disagree; everywhere if the loss is only measured."""
         log_p = member_log_probabilities(model, batch.inputs)
         losses = cross_entropies(log_p, batch.target(self.target))
@@ -89,5 +92,5 @@ def disagree(log_p: Tensor) -> Tensor:
     return first != second
 
 
-def _of_each(losses: Tensor) -> Terms:
+def _of_each(losses: Tensor) -> LossTerms:
     return {"cross_entropy_1": losses[0], "cross_entropy_2": losses[1]}

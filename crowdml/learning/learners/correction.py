@@ -10,11 +10,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Learner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch, Epoch
+from crowdml.learning.learner import LabelLearner, Learner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.noise_layer import WithTransition, full_precision, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Real, Space
 
 # Probabilities are cut off here by the backward correction, whose loss has no lower bound.
@@ -22,7 +25,7 @@ _LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True)
-class Correction(LabelLearner):
+class Correction(LabelLearner, StagedLearner):
     """Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach" (CVPR 2017).
 
     Unless the matrix is given, a first network is trained with plain cross-entropy, the matrix is read off what it
@@ -48,30 +51,22 @@ class Correction(LabelLearner):
             object.__setattr__(self, "transition", tuple(tuple(map(float, row)) for row in self.transition))
             _check_stochastic(self.transition)
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Estimate the matrix, if it is not given, then train with the corrected loss; see Learner.
 
         Raises:
             ValueError: the matrix does not fit the task, or cannot be inverted where that is needed.
         """
-        task = course.task
+        task = run.task
         if self.transition is None:
-            first = course.train(CrossEntropy(self.target), given, items=items, evaluate=False)
-            transition = anchor_transition(course.predict(first, items), self.percentile)
+            first = run.train(CrossEntropy(self.target), evaluate=False)
+            transition = anchor_transition(run.predict(first), self.percentile)
         else:
             transition = torch.tensor(self.transition, device=task.device)
             if len(transition) != task.n_classes:
                 raise ValueError(f"transition is of {len(transition)} classes, the task has {task.n_classes}")
         self.check(transition)
-        return course.train(_WithKnownTransition(self, transition), given, model=model, items=items, evaluate=evaluate)
+        return run.train(_WithKnownTransition(self, transition), model=run.model)
 
     def check(self, transition: Tensor) -> None:
         """Raise ValueError where the matrix cannot be used."""
@@ -81,7 +76,7 @@ class Correction(LabelLearner):
 class ForwardCorrection(Correction):
     """The forward form: cross-entropy of the label after the matrix (theorem 2)."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean of -log sum_c f_c T[c, label]."""
         assert isinstance(model, WithTransition)
         log_class = log_probabilities(model(batch.inputs))
@@ -92,7 +87,7 @@ class ForwardCorrection(Correction):
 class BackwardCorrection(Correction):
     """The backward form: the mixture of the classes' losses that is unbiased under the noise (theorem 1)."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean of the corrected cross-entropy, which can be negative."""
         assert isinstance(model, WithTransition)
         log_class = log_probabilities(model(batch.inputs))
@@ -145,7 +140,7 @@ class _WithKnownTransition(Learner):
         assert isinstance(model, WithTransition)
         model.transition.copy_(self.transition)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         return self.correction.loss(model, batch)
 
 

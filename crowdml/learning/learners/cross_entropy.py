@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 
 
 @dataclass(frozen=True)
 class CrossEntropy(LabelLearner):
     """Train the network as it is on the labels, or on the whole posterior."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean cross-entropy of a batch."""
         return {"cross_entropy": functional.cross_entropy(model(batch.inputs), batch.target(self.target))}

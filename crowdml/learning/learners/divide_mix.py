@@ -14,12 +14,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import SeveralNetworks, predict_members
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.several_networks import cross_entropies, member_log_probabilities
 from crowdml.learning.learners.small_loss import mean_over
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
@@ -99,7 +102,7 @@ class DivideMix(LabelLearner):
         losses = cross_entropies(p.clamp_min(torch.finfo(p.dtype).tiny).log(), given.target(self.target)[epoch.items])
         model.clean[:, epoch.items] = torch.stack([clean_probability(row) for row in losses])
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Cross-entropy in the warm-up and where the loss is only measured, else MixMatch; summed over the networks."""
         assert isinstance(model, Divided)
         if not model.training or batch.epoch < self.n_warm_up:
@@ -132,7 +135,7 @@ class DivideMix(LabelLearner):
         labelled = right > self.threshold
         return sharpen(torch.where(labelled, refined, (own + other) / 2), self.temperature), labelled.squeeze(1)
 
-    def _cross_entropy(self, model: Divided, batch: Batch) -> Terms:
+    def _cross_entropy(self, model: Divided, batch: Batch) -> LossTerms:
         log_p = member_log_probabilities(model, batch.inputs)
         terms = {"cross_entropy": cross_entropies(log_p, batch.target(self.target)).mean(dim=1).sum()}
         if self.confidence_penalty and model.training:

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
 # Probabilities are kept this far from 0 and 1, as in the authors' code, so that the logarithm stays finite.
@@ -48,7 +51,7 @@ class EarlyLearningRegularisation(LabelLearner):
         """The network and the average prediction of every item."""
         return Remembering(task.build_network(), task.n_items, task.n_classes)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Means over the batch; in training the averages move first, as in the authors' code."""
         assert isinstance(model, Remembering)
         logits = model(batch.inputs).float()

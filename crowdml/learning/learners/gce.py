@@ -8,9 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import expected
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Either, Real, Space, Whole
 
 
@@ -66,7 +69,7 @@ class GeneralisedCrossEntropy(LabelLearner):
             loss = generalised_cross_entropy(predicted.log(), given.target(self.target)[epoch.items], self.q)
             model.kept[epoch.items] = loss < self._loss_of_pruned()
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean over the batch."""
         log_class = model(batch.inputs).float().log_softmax(dim=1)
         loss = generalised_cross_entropy(log_class, batch.target(self.target), self.q)

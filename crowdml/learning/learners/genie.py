@@ -8,11 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms, count_transition
+from crowdml.learning.batch import Batch, Epoch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.bootstrapping import soft_bootstrapping
-from crowdml.learning.learners.noise_layer import WithTransition, check_share, noisy_cross_entropy
+from crowdml.learning.learners.noise_layer import WithTransition, check_share, count_transition, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
 
@@ -50,7 +53,7 @@ class Genie(LabelLearner):
         assert isinstance(model, WithTransition)
         model.transition.copy_(self._transition(task, given))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The terms with their weights, "noise_layer" and, where it has any, "quasi_clustering"."""
         assert isinstance(model, WithTransition)
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.bootstrapping import soft_bootstrapping
 from crowdml.learning.learners.noise_layer import check_share, cross_entropy, full_precision
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 
@@ -79,10 +82,10 @@ class Nnaqc(LabelLearner):
         network = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
         return [{"params": network}, {"params": [model.weight], "weight_decay": 0.0}]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The terms with their weights, "noise_model" and "quasi_clustering"; a term of no weight is not there."""
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
-        terms: Terms = {}
+        terms: LossTerms = {}
         if self.alpha > 0:
             assert isinstance(model, WithNoiseModel)
             terms["noise_model"] = self.alpha * cross_entropy(model.label_logits(log_class.exp()), target)

@@ -16,12 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms, count_transition
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
+from crowdml.learning.learners.noise_layer import count_transition
 from crowdml.learning.likelihood import label_nll, log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
-from crowdml.learning.trainings import Course
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.networks.split import split_last_linear
 from crowdml.support.search_space import Choice, Real, Space
 
@@ -32,7 +36,7 @@ _BLIND_NOISE = 0.46
 
 
 @dataclass(frozen=True)
-class SModel(LabelLearner):
+class SModel(LabelLearner, StagedLearner):
     """The s-model: b_ij = log of the confusion of a trained baseline, then network and b are trained on.
 
     Both trainings follow the recipe; the layer is left out of weight decay, which would draw it to even noise.
@@ -63,7 +67,7 @@ class SModel(LabelLearner):
         even = torch.full((task.n_classes, task.n_classes), _BLIND_NOISE / (task.n_classes - 1))
         return self._adapt(task.build_network(), even.fill_diagonal_(1 - _BLIND_NOISE))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Means over the batch."""
         assert isinstance(model, Adapted)
         target = batch.target(self.target)
@@ -80,27 +84,20 @@ class SModel(LabelLearner):
         others = [parameter for parameter in model.parameters() if all(parameter is not one for one in layer)]
         return [{"params": others}, {"params": layer, "weight_decay": 0.0}]
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train in stages, the whole last; a model of an earlier `learn` is trained on as it is."""
+        model = run.model
         if model is None:
-            network = self._pretrain(course, given, items, evaluate)
-            labels = distribution(given.target(self.target), course.task.n_classes)
-            labels = labels if items is None else labels[items]
-            confusion = count_confusion(course.predict(network, items), labels, soft=self.pretrain_soft)
+            network = self._pretrain(run)
+            labels = distribution(run.given.target(self.target), run.task.n_classes)
+            labels = labels if run.items is None else labels[run.items]
+            confusion = count_confusion(run.predict(network), labels, soft=self.pretrain_soft)
             model = self._adapt(network, confusion)
-        return course.train(self, given, model=model, items=items, evaluate=evaluate)
+        return run.train(self, model=model)
 
-    def _pretrain(self, course: Course, given: Supervision, items: Tensor | None, evaluate: bool) -> nn.Module:
+    def _pretrain(self, run: TrainingRun) -> nn.Module:
         """The trained network that the layer is added to."""
-        return course.train(CrossEntropy(self.target), given, items=items, evaluate=evaluate)
+        return run.train(CrossEntropy(self.target))
 
     def _adapt(self, network: nn.Module, confusion: Tensor) -> Adapted:
         return AdaptedByMatrix(network, confusion, self.sparse)
@@ -120,10 +117,10 @@ class CModel(SModel):
         ValueError: the network does not end in a linear layer (when it is trained).
     """
 
-    def _pretrain(self, course: Course, given: Supervision, items: Tensor | None, evaluate: bool) -> nn.Module:
+    def _pretrain(self, run: TrainingRun) -> nn.Module:
         """The network of a trained s-model."""
         simple = SModel(self.target, self.beta, self.pretrain_soft, self.sparse)
-        adapted = simple.learn(course, given, items=items, evaluate=evaluate)
+        adapted = simple.learn(run)
         assert isinstance(adapted, AdaptedByMatrix)
         return adapted.network
 

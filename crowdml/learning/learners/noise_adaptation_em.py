@@ -8,16 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import LabelLearner, Supervision, supervise
+from crowdml.learning.learner import LabelLearner
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.noise_adaptation import FLOOR, count_confusion
+from crowdml.learning.supervision import supervise
 from crowdml.learning.targets import distribution
-from crowdml.learning.trainings import Course
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Choice, Space, Whole
 
 
 @dataclass(frozen=True)
-class SModelEm(LabelLearner):
+class SModelEm(LabelLearner, StagedLearner):
     """EM for P(label j | x) = sum_i f_i(x) theta_ij: the true classes are inferred, not summed out by the network.
 
     A baseline is trained on the labels and gives theta, as in the s-model.  Then in turns: the E-step infers the true
@@ -51,35 +52,26 @@ class SModelEm(LabelLearner):
         if not self.tolerance >= 0:
             raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
+    def learn(self, run: TrainingRun) -> nn.Module:
         """Train baseline and network; the network of an earlier `learn` takes the baseline's place.
 
         Returns:
             The network; it predicts the true class.
         """
-        task = course.task
+        task, items, given = run.task, run.items, run.given
         labels = distribution(given.target(self.target), task.n_classes)
         chosen = torch.arange(task.n_items, device=task.device) if items is None else items.to(task.device)
-        if model is None:
-            model = course.train(CrossEntropy(self.target), given, items=items, evaluate=evaluate)
-        predicted = course.predict(model)
+        model = run.train(CrossEntropy(self.target)) if run.model is None else run.model
+        predicted = run.trainer.predict(model)
         transition = count_confusion(predicted[chosen], labels[chosen], soft=self.pretrain_soft)
         for _ in range(self.max_iter):
             classes, updated = em_step(predicted, transition, labels, chosen)
             inferred = supervise(classes, task.n_classes, labels=given.labels, device=task.device)
             start = None if self.reinit else model
-            model = course.train(CrossEntropy("posterior"), inferred, model=start, items=items, evaluate=evaluate)
+            model = run.train(CrossEntropy("posterior"), model=start, given=inferred)
             if float((updated - transition).abs().max()) <= self.tolerance:
                 break
-            transition, predicted = updated, course.predict(model)
+            transition, predicted = updated, run.trainer.predict(model)
         return model
 
 

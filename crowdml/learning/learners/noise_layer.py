@@ -53,6 +53,21 @@ def noisy_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -
     return label_nll(log_class, transition.clamp_min(_FLOOR).log(), target)
 
 
+def count_transition(truth: Tensor, posterior: Tensor) -> Tensor:
+    """Return P(label | true class), counted over the items, as (n_classes, n_classes); rows sum to one.
+
+    The row of a class without items is that row of the identity.
+
+    Args:
+        truth: (n_items,) int64 true classes.
+        posterior: (n_items, n_classes) labels as distributions.
+    """
+    n_classes = posterior.shape[1]
+    counts = posterior.new_zeros((n_classes, n_classes)).index_add_(0, truth, posterior)
+    counts = torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, torch.eye(n_classes, device=counts.device))
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
 def full_precision(values: Tensor) -> torch.autocast:
     """The context in which matrix products are not cut down to bfloat16, on the device of some values."""
     return torch.autocast(values.device.type, enabled=False)

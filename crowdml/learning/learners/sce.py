@@ -8,7 +8,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.targets import expected
 from crowdml.support.search_space import Real, Space
 
@@ -48,7 +49,7 @@ class SymmetricCrossEntropy(LabelLearner):
         if not self.log_zero < 0:
             raise ValueError(f"log_zero must be below 0, got {self.log_zero}")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Means over the batch, by direction."""
         logits, target = model(batch.inputs).float(), batch.target(self.target)
         reverse = reverse_cross_entropy(logits.softmax(dim=1), target, self.log_zero)

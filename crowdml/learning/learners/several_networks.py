@@ -9,10 +9,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import SeveralNetworks
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 Graph = Literal["full", "circular"]
@@ -66,7 +69,7 @@ class JoCoR(SmallLossLearner):
         """Networks with initial weights of their own."""
         return build_several(task, self.n_networks)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The two parts of the joint loss, each its mean over the chosen items."""
         log_p = member_log_probabilities(model, batch.inputs)
         labels = (1 - self.lambda_) * cross_entropies(log_p, batch.target(self.target)).sum(dim=0)

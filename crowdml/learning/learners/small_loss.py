@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crowdml.learning.learner import Batch, LabelLearner
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner
 from crowdml.support.search_space import Real, Space, Whole
 
 # (1 - 0.9) * 10 is a little less than 1 in floating point, and the count is rounded down.

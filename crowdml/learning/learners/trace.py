@@ -10,10 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.noise_layer import cross_entropy, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
 # The diagonal of the matrix when its learning begins: near one, the gradient of the softmax vanishes.
@@ -65,7 +68,7 @@ class TraceRegularised(LabelLearner):
             {"params": [model.row_logits], "lr": rate, "weight_decay": 0.0},
         ]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """The terms "noise_layer" and "trace", the latter with its weight, which is 0 in the warm-up."""
         assert isinstance(model, WithLearnedTransition)
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)

@@ -8,7 +8,9 @@ import torch
 
 from crowdml.learning.evaluate import SeveralNetworks, accuracies, predict_members, predict_proba
 from crowdml.learning.held_out import hold_out
-from crowdml.learning.learner import count_transition, seed_of, supervise
+from crowdml.learning.learners.noise_layer import count_transition
+from crowdml.learning.loop import seed_of
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs()

@@ -7,9 +7,9 @@ from torch import nn
 
 from crowdml.learning.augment import augment
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.loop import TrainingDivergedError, train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs()

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowdlayer import CrowdLayer, Form, NetworkWithCrowdLayer
-from crowdml.learning.learner import Batch
 from tests.crowdml.learning.crowd.cases import (
     accuracy_and_error,
     batch_of,

@@ -8,10 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.checkpoint import CheckpointMismatchError
-from crowdml.learning.learner import Batch, LabelLearner, Task, Terms, supervise
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
-from crowdml.learning.trainings import Course
+from crowdml.learning.observers import Observers
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs()
@@ -32,7 +36,7 @@ class StopsIn(LabelLearner):
     def __repr__(self) -> str:
         return "StopsIn()"
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         if batch.epoch == self.epoch:
             raise InterruptedError_
         return CrossEntropy().loss(model, batch)
@@ -44,7 +48,7 @@ def network() -> nn.Module:
 
 def task(folder: Path | None = None, **changes) -> Task:
     made = make(DATA, network=network, **{**RECIPE, **changes})
-    return replace(made, checkpoints=folder)
+    return replace(made, observers=Observers(checkpoints=folder))
 
 
 def state(model: nn.Module) -> Tensor:
@@ -54,22 +58,23 @@ def state(model: nn.Module) -> Tensor:
 @pytest.mark.parametrize("changes", [{}, {"validation": 0.2, "keep": "best", "schedule": "cosine"}])
 def test_an_interrupted_training_ends_as_one_that_was_not(tmp_path: Path, monkeypatch, changes) -> None:
     monkeypatch.setattr("crowdml.learning.checkpoint.Checkpoint.is_due", True)
-    whole = Course(task(**changes)).train(StopsIn(), GIVEN)
+    whole = Trainer(task(**changes)).train(StopsIn(), GIVEN)
     with pytest.raises(InterruptedError_):
-        Course(task(tmp_path, **changes)).train(StopsIn(epoch=2), GIVEN)
+        Trainer(task(tmp_path, **changes)).train(StopsIn(epoch=2), GIVEN)
     seen: list[int] = []
-    resumed = replace(task(tmp_path, **changes), report=lambda step, metric, value: seen.append(step))
-    course = Course(resumed)
-    assert torch.equal(state(course.train(StopsIn(), GIVEN)), state(whole))
+    observers = Observers(report=lambda step, metric, value: seen.append(step), checkpoints=tmp_path)
+    resumed = replace(task(**changes), observers=observers)
+    trainer = Trainer(resumed)
+    assert torch.equal(state(trainer.train(StopsIn(), GIVEN)), state(whole))
     assert set(seen) == {3, 4}
     n_items = 120 if not changes else 96
-    assert course.n_images == 4 * n_items
+    assert trainer.n_images == 4 * n_items
 
 
 def test_finished_trainings_are_taken_from_the_folder(tmp_path: Path) -> None:
-    first = Course(task(tmp_path))
+    first = Trainer(task(tmp_path))
     models = [first.train(CrossEntropy(), GIVEN), first.train(CrossEntropy(), GIVEN)]
-    again = Course(task(tmp_path))
+    again = Trainer(task(tmp_path))
     # An epoch that would raise shows that none is run.
     monkey = [again.train(CrossEntropy(), GIVEN) for _ in range(2)]
     assert [torch.equal(state(old), state(new)) for old, new in zip(models, monkey, strict=True)] == [True, True]
@@ -78,14 +83,14 @@ def test_finished_trainings_are_taken_from_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    Course(task(tmp_path)).train(CrossEntropy(), GIVEN)
+    Trainer(task(tmp_path)).train(CrossEntropy(), GIVEN)
     with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt is of another training .* delete it"):
-        Course(task(tmp_path, epochs=5)).train(CrossEntropy(), GIVEN)
+        Trainer(task(tmp_path, epochs=5)).train(CrossEntropy(), GIVEN)
     with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt is of another network; delete it"):
-        Course(replace(make(DATA, **RECIPE), checkpoints=tmp_path)).train(CrossEntropy(), GIVEN)
+        Trainer(replace(make(DATA, **RECIPE), observers=Observers(checkpoints=tmp_path))).train(CrossEntropy(), GIVEN)
     (tmp_path / "training-000.pt").write_bytes(b"nonsense")
     with pytest.raises(CheckpointMismatchError, match="cannot be read as a checkpoint"):
-        Course(task(tmp_path)).train(CrossEntropy(), GIVEN)
+        Trainer(task(tmp_path)).train(CrossEntropy(), GIVEN)
 
 
 def test_a_checkpoint_that_would_run_code_is_not_read(tmp_path: Path) -> None:
@@ -95,23 +100,23 @@ def test_a_checkpoint_that_would_run_code_is_not_read(tmp_path: Path) -> None:
 
     torch.save({"identity": Evil()}, tmp_path / "training-000.pt")
     with pytest.raises(CheckpointMismatchError, match="cannot be read"):
-        Course(task(tmp_path)).train(CrossEntropy(), GIVEN)
+        Trainer(task(tmp_path)).train(CrossEntropy(), GIVEN)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_course_counts_what_its_trainings_cost() -> None:
-    course = Course(task())
-    course.train(CrossEntropy(), GIVEN)
-    course.train(CrossEntropy(), GIVEN, items=torch.arange(60), recipe=replace(course.task.recipe, epochs=2))
-    assert (course.n_trainings, course.n_epochs, course.n_images) == (2, 6, 4 * 120 + 2 * 60)
-    assert course.seconds > 0
+def test_a_trainer_counts_what_its_trainings_cost() -> None:
+    trainer = Trainer(task())
+    trainer.train(CrossEntropy(), GIVEN)
+    trainer.train(CrossEntropy(), GIVEN, items=torch.arange(60), recipe=replace(trainer.task.settings.recipe, epochs=2))
+    assert (trainer.n_trainings, trainer.n_epochs, trainer.n_images) == (2, 6, 4 * 120 + 2 * 60)
+    assert trainer.seconds > 0
 
 
-def test_a_course_predicts_for_the_training_items() -> None:
-    course = Course(task())
-    model = course.train(CrossEntropy(), GIVEN)
-    everything = course.predict(model)
+def test_a_trainer_predicts_for_the_training_items() -> None:
+    trainer = Trainer(task())
+    model = trainer.train(CrossEntropy(), GIVEN)
+    everything = trainer.predict(model)
     assert everything.shape == (120, 3)
     assert everything.sum(dim=1).numpy() == pytest.approx(np.ones(120), abs=1e-5)
     some = torch.tensor([5, 3, 99])
-    assert torch.allclose(course.predict(model, some), everything[some], atol=1e-6)
+    assert torch.allclose(trainer.predict(model, some), everything[some], atol=1e-6)
