@@ -33,8 +33,8 @@ from crowdml.learning.task import make_task
 from crowdml.methods.carry_out import carry_out
 from crowdml.support.torch_device import usable_device
 from crowdml.training.defaults import METHOD, NETWORK
-from crowdml.training.job import configured_method
 from crowdml.training.items import Items
+from crowdml.training.job import configured_method
 from crowdml.training.matching import match_crowd
 from crowdml.training.preparation import prepare
 from crowdml.training.results import curves_frame

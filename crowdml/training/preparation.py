@@ -106,6 +106,4 @@ def prepare(items: Items, form: InputForm, side: int | None) -> Preparation:
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if form == "standard" else ((0.0,) * 3, (1.0,) * 3)
     deviation = np.array(std, np.float32)
     scale, shift = 1 / (255 * deviation), np.array(mean, np.float32) / deviation
-    return Preparation(
-        (3, side, side), tuple(scale.tolist()), tuple(shift.tolist()), side=side, streamed=True
-    )
+    return Preparation((3, side, side), tuple(scale.tolist()), tuple(shift.tolist()), side=side, streamed=True)

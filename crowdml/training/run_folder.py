@@ -1,11 +1,11 @@
 """RunFolder: the folder of one training.
 
-    settings.json           what is trained, on which data; a run with other settings is refused
-    skipped.json            images that cannot be read, with the reasons
-    checkpoints/            learning curves, and the state that an interrupted run goes on from; gone when the run is done
-    consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
-    weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
-    report.json             accuracy, costs, notes; written last, so that its presence says that the run is done
+settings.json           what is trained, on which data; a run with other settings is refused
+skipped.json            images that cannot be read, with the reasons
+checkpoints/            learning curves, and the state that an interrupted run goes on from; gone when the run is done
+consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
+weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
+report.json             accuracy, costs, notes; written last, so that its presence says that the run is done
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class RunFolder:
                 _write(self.checkpoints / _SHARE, {"training": training, "share": share})
 
     def share(self) -> tuple[int, float] | None:
-        """Return the number of the running training, from 0, and the share of it that is done; None before it begins."""
+        """Return the number of the running training, from 0, and its finished share; None before it begins."""
         with suppress(OSError, ValueError, KeyError):
             kept = json.loads((self.checkpoints / _SHARE).read_text())
             return kept["training"], kept["share"]

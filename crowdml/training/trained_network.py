@@ -125,7 +125,9 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Trai
     try:
         description = json.loads((place / DESCRIPTION).read_text())
         if description["format"] != _FORMAT:
-            raise SavedModelError(f"{place / DESCRIPTION} has the format {description['format']}; this version reads {_FORMAT}")
+            raise SavedModelError(
+                f"{place / DESCRIPTION} has the format {description['format']}; this version reads {_FORMAT}"
+            )
         preparation = Preparation(**description["inputs"])
         classes, settings, made_by = np.asarray(description["classes"]), description["settings"], description["torch"]
     except (ValueError, KeyError, TypeError) as error:

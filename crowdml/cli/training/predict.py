@@ -28,7 +28,9 @@ def add_to(commands: argparse._SubParsersAction, name: str) -> None:
     command.set_defaults(run=run)
     command.add_argument("model", metavar="FOLDER", help="the --out folder of crowdml train")
     command.add_argument("data", metavar="DATA", help="items in the form that the network was trained on")
-    command.add_argument("--out", metavar="FILE", required=True, help="file for task, label, p_<class>; - for standard output")
+    command.add_argument(
+        "--out", metavar="FILE", required=True, help="file for task, label, p_<class>; - for standard output"
+    )
     command.add_argument("--task-column", default="task", metavar="NAME", help="column of the tasks (default task)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
 

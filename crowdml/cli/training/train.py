@@ -63,7 +63,9 @@ def add_to(commands: argparse._SubParsersAction, name: str) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
     command.add_argument("--overwrite", action="store_true", help="forget what an earlier run left in --out")
-    command.add_argument("--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)")
+    command.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
+    )
     command.add_argument("--test", metavar="DATA", help="test items, in the form of DATA")
     command.add_argument("--test-labels", metavar="FILE", help="true labels of the test items: columns task, label")
     _add_images(command)
@@ -139,7 +141,8 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
         help="CPUs of each process, which decode streamed images (default: an even share of this machine's)",
     )
     processes.add_argument(
-        "--address", help='Ray cluster for --workers: host:port, "auto" or "local" (default: RAY_ADDRESS, else this machine)'
+        "--address",
+        help='Ray cluster for --workers: host:port, "auto" or "local" (default: RAY_ADDRESS, else this machine)',
     )
     processes.add_argument(
         "--max-failures", type=int, default=0, metavar="N", help="restarts after a worker is lost (default 0)"

@@ -20,7 +20,6 @@ from crowdml.cli.options import named_values, plain_value, read_input
 from crowdml.cli.training.recipe_options import read_recipe
 from crowdml.cli.training.training_progress import watch_training
 from crowdml.files import read_labels
-from crowdml.files.gold_and_history import class_names
 from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.names import check_name

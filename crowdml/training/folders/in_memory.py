@@ -1,4 +1,4 @@
-"""Read the images of a folder into memory, as they are or resized.  Images that cannot be read are left out and listed."""
+"""Read the images of a folder into memory, as they are or resized.  Images that cannot be read are listed."""
 
 from __future__ import annotations
 

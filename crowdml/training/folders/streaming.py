@@ -74,12 +74,12 @@ class Streamed:
 
     @property
     def in_shape(self) -> tuple[int, ...]:
-        """Shape of one item's input: (channels, height, width)."""
+        """Shape of one input: (channels, height, width)."""
         return (3, self._side, self._side)
 
     @property
     def predict_batch(self) -> int:
-        """Number of images with as many pixels as 2,048 images of 32 x 32, because large images need large activations."""
+        """Number of images with the pixels of 2,048 images of 32 x 32, because activations grow with pixels."""
         return max(32, 2048 * 32 * 32 // self._side**2)
 
     def __len__(self) -> int:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from crowdml.training.folders.decoding import UnreadableImageError, check_header, read_centre
 
 Check = Literal["decode", "header"]
-"""How images are checked.  "header" opens each image.  "decode" also decodes it, which finds files that are cut short."""
+"""How images are checked: "header" opens each image; "decode" also decodes it, which finds files that are cut short."""
 
 # JPEG decodes at this small side much faster than at its own, and all bytes of the file are still read.
 _SIDE = 8

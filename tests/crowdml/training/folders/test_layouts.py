@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from crowdml.support.names import UnknownNameError
-from crowdml.training.folders import read_layout
-from crowdml.training.folders.layouts import CLOTHING1M_CLASSES, Layout
+from crowdml.training.folders.layouts import CLOTHING1M_CLASSES, Layout, read_layout
 from tests.crowdml.training.folders.pictures import clothing1m, imagenet, paint
 
 
