@@ -34,11 +34,11 @@ def predictions_frame(
             `probability`, of the label.
         classes: (n_classes,) the names of the classes.
         task_column: the name of the column of ids.
-        truth: (n_items,) true classes, added as a column; n_classes stands for a class that has no name here.
+        truth: (n_items,) true classes, added as a column; n_classes stands for a class that nobody gave in training.
     """
     columns = {task_column: ids, "label": classes[probabilities.argmax(axis=1)]}
     if truth is not None:
-        columns["truth"] = np.append(classes.astype(object), None)[truth]
+        columns["truth"] = np.array([*classes, None], dtype=object)[truth]
     if probabilities.size > MOST_PROBABILITIES:
         return pd.DataFrame(columns | {"probability": probabilities.max(axis=1)})
     return pd.DataFrame(columns | {f"p_{name}": probabilities[:, place] for place, name in enumerate(classes)})

@@ -76,7 +76,7 @@ class RunFolder:
         if overwrite:
             # The settings go last: if this is cut short, they still say whose files are left.
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            for name in (REPORT, SKIPPED, SETTINGS):
+            for name in (*self._written(), REPORT, SKIPPED, SETTINGS):
                 (self.path / name).unlink(missing_ok=True)
         elif not there.is_file() and self._holds_other_files():
             raise OtherRunError(
@@ -151,6 +151,12 @@ class RunFolder:
     @property
     def _kept_curves(self) -> KeptCurves:
         return KeptCurves(self.checkpoints / _CURVES)
+
+    def _written(self) -> list[str]:
+        """Return the names of the tables and network files of a run that is done."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return [Path(name).name for name in json.loads((self.path / REPORT).read_text())["files"]]
+        return []
 
     def _holds_work(self) -> bool:
         return (self.path / REPORT).is_file() or any(self.checkpoints.glob("*.pt"))

@@ -6,10 +6,7 @@ import shutil
 from contextlib import ExitStack
 from typing import Any, cast
 
-import numpy as np
-
 from crowdml.learning.loop import TrainingDivergedError
-from crowdml.training.items import Items
 from crowdml.training.job import TrainingJob
 from sweeps.cluster import connect as ray_cluster
 
@@ -38,6 +35,7 @@ def run_in_processes(
         WorkersFailedError: a worker failed for another reason; the run folder has the traceback.
     """
     job = job.with_absolute_paths()
+    (job.out / _FAILURE).unlink(missing_ok=True)
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster.join(address))
         if cluster is None:
@@ -84,7 +82,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     """Run the job in a Ray Train worker."""
     import ray
 
-    return ray.get(config["job"][0]).run()
+    return cast(TrainingJob, ray.get(config["job"][0])).run()
 
 
 def _reason(error: Exception, job: TrainingJob) -> Exception:
@@ -96,18 +94,14 @@ def _reason(error: Exception, job: TrainingJob) -> Exception:
     (job.out / _FAILURE).write_text(f"{error}\n")
     last = str(causes[0] if causes else error).strip().splitlines()[-1:]
     return WorkersFailedError(
-        f"a worker failed: {' '.join(last)}; {job.out / _FAILURE} has the traceback, the same command goes on"
+        f"a worker failed: {' '.join(last)}; see {job.out / _FAILURE}; the same command goes on from the last checkpoint"
     )
 
 
 def _size(job: TrainingJob) -> int:
-    """Return the bytes of the job's arrays, for which the object store must have room."""
-    crowd = job.matched.crowd
-    arrays = [crowd.item, crowd.worker, crowd.label]
-    for items in (job.items, job.test.items if job.test else None):
-        arrays += [] if items is None else [items.ids, *([] if items.values is None else [items.values])]
-    return sum(np.asarray(array).nbytes for array in arrays) + _paths_size(job.items)
-
-
-def _paths_size(items: Items) -> int:
-    return 300 * len(items.paths)
+    """Return about how many bytes the job takes in the object store."""
+    parts = [job.items, *([job.test.items] if job.test else [])]
+    n_bytes = 24 * job.matched.crowd.n_annotations
+    for part in parts:
+        n_bytes += 2 * part.ids.nbytes + 200 * len(part.paths) + (0 if part.values is None else part.values.nbytes)
+    return n_bytes

@@ -24,28 +24,12 @@ from crowdml.training.user_data import ImageOptions, read_data
 from tests.crowdml.training.folders.pictures import clothing1m, cut_short, imagenet, paint
 
 ROOT = Path(__file__).parents[4]
-SMALL = [
-    "--stream",
-    "--method",
-    "mv",
-    "--network",
-    "lenet",
-    "--side",
-    "16",
-    "--epochs",
-    "3",
-    "--batch-size",
-    "10",
-    "--lr",
-    "0.001",
-    "--device",
-    "cpu",
-]
-TRAINING = ["--optimizer", "sgd", "--augment", "crop_flip"]
+SMALL = "--stream --method mv --network lenet --side 16 --epochs 3 --batch-size 10 --lr 0.001 --device cpu"
+TRAINING = f"{SMALL} --optimizer sgd --augment crop_flip"
 
 
 def run(folder: Path, out: Path, *more: str) -> int:
-    return main(["train", str(folder), "--out", str(out), *SMALL, *TRAINING, *more])
+    return main(["train", str(folder), "--out", str(out), *TRAINING.split(), *more])
 
 
 def report_of(out: Path) -> dict[str, Any]:
@@ -194,7 +178,7 @@ def test_folders_that_cannot_be_used(folder: Path, tmp_path: Path, capsys: pytes
 def test_a_killed_run_goes_on(folder: Path, tmp_path: Path) -> None:
     assert run(folder, tmp_path / "whole", "--epochs", "40") == 0
     out = tmp_path / "killed"
-    arguments = ["train", str(folder), "--out", str(out), *SMALL, *TRAINING, "--epochs", "40"]
+    arguments = ["train", str(folder), "--out", str(out), *TRAINING.split(), "--epochs", "40"]
     # The same command, with its state written after every epoch and not once a minute.
     program = (
         "import sys, time; from crowdml.learning.checkpoint import Checkpoint; from crowdml.__main__ import main; "
