@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +44,22 @@ from crowdml.training.user_data import one_label_each
 _RECIPE_FIELDS = tuple(item.name for item in fields(Recipe))
 
 
-class CrowdClassifier(ClassifierMixin, BaseEstimator):
+class _Fitted:
+    """The attributes that `fit` sets; they stand here, because annotations of the class itself are its parameters."""
+
+    classes_: NDArray[Any]
+    n_features_in_: int
+    crowd_: CrowdLabels
+    rows_: NDArray[np.int64]
+    aggregation_: Aggregation
+    workers_: pd.DataFrame
+    confusion_: pd.DataFrame
+    curves_: pd.DataFrame
+    network_: TrainedNetwork
+
+
+@dataclass(eq=False, repr=False)
+class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
     """Find the labels of items that a crowd has labelled, and train a network on them, by any method of the registry.
 
     Args:
@@ -67,64 +82,29 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
         network_: the trained network, see TrainedNetwork.
     """
 
-    classes_: NDArray[Any]
-    n_features_in_: int
-    crowd_: CrowdLabels
-    rows_: NDArray[np.int64]
-    aggregation_: Aggregation
-    workers_: pd.DataFrame
-    confusion_: pd.DataFrame
-    curves_: pd.DataFrame
-    network_: TrainedNetwork
-
-    def __init__(
-        self,
-        method: str = METHOD,
-        network: str = NETWORK,
-        *,
-        method_options: Mapping[str, Any] | None = None,
-        epochs: int = 50,
-        batch_size: int = 64,
-        lr: float = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        milestones: tuple[int, ...] = (),
-        lr_decay: float = 0.1,
-        augment: Augment = "none",
-        precision: Precision = "auto",
-        optimizer: Optimizer = "adam",
-        schedule: Schedule = "step",
-        decay_from: int = 0,
-        late_momentum: float | None = None,
-        inputs: InputForm = "standard",
-        validation: float = 0.0,
-        patience: int | None = None,
-        keep: Keep = "last",
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.method = method
-        self.network = network
-        self.method_options = method_options
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.milestones = milestones
-        self.lr_decay = lr_decay
-        self.augment = augment
-        self.precision = precision
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.decay_from = decay_from
-        self.late_momentum = late_momentum
-        self.inputs = inputs
-        self.validation = validation
-        self.patience = patience
-        self.keep = keep
-        self.seed = seed
-        self.device = device
+    method: str = METHOD
+    network: str = NETWORK
+    _: KW_ONLY
+    method_options: Mapping[str, Any] | None = None
+    epochs: int = 50
+    batch_size: int = 64
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = ()
+    lr_decay: float = 0.1
+    augment: Augment = "none"
+    precision: Precision = "auto"
+    optimizer: Optimizer = "adam"
+    schedule: Schedule = "step"
+    decay_from: int = 0
+    late_momentum: float | None = None
+    inputs: InputForm = "standard"
+    validation: float = 0.0
+    patience: int | None = None
+    keep: Keep = "last"
+    seed: int = 0
+    device: str = "auto"
 
     def fit(self, X: ArrayLike, y: CrowdLabels | pd.DataFrame | ArrayLike, *, checkpoints: Path | None = None) -> Self:
         """Find the labels and train the network.

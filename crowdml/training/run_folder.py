@@ -5,6 +5,7 @@ skipped.json            images that cannot be read, with the reasons
 checkpoints/            learning curves, and the state that an interrupted run goes on from; gone when the run is done
 consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
 weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
+failure.txt             why a worker process failed, if one did
 report.json             accuracy, costs, notes; written last, so that its presence says that the run is done
 """
 

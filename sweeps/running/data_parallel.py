@@ -93,9 +93,7 @@ def _reason(error: Exception, job: TrainingJob) -> Exception:
             return cause
     (job.out / _FAILURE).write_text(f"{error}\n")
     last = str(causes[0] if causes else error).strip().splitlines()[-1:]
-    return WorkersFailedError(
-        f"a worker failed: {' '.join(last)}; see {job.out / _FAILURE}; the same command goes on from the last checkpoint"
-    )
+    return WorkersFailedError(f"a worker failed: {' '.join(last)}; see {job.out / _FAILURE}; the same command goes on")
 
 
 def _size(job: TrainingJob) -> int:
