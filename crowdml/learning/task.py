@@ -53,6 +53,10 @@ class Task:
         """Number of training items."""
         return len(self.inputs)
 
+    def indices(self, items: Tensor | None) -> Tensor:
+        """Return the item indices on the device of the task; None stands for all training items."""
+        return torch.arange(self.n_items, device=self.device) if items is None else items.to(self.device)
+
 
 def make_task(
     inputs: Inputs,

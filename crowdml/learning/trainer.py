@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -166,6 +167,16 @@ class TrainingRun:
             evaluate=self.evaluate if evaluate is None else evaluate,
             recipe=recipe,
         )
+
+    @property
+    def indices(self) -> Tensor:
+        """(n,) int64 indices of the items to train on, on the device of the task."""
+        return self.task.indices(self.items)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Yield the inputs (n, ...) of the items of this run batch by batch, not augmented."""
+        inputs = self.task.inputs
+        return (views[0] for views in inputs.batches(self.indices.split(inputs.predict_batch)))
 
     def predict(self, model: nn.Module) -> Tensor:
         """Return the probabilities (n, n_classes) that a model predicts for the items of this run."""

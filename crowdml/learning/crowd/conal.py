@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,6 @@ from torch.nn import functional
 
 from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
-from crowdml.learning.crowd.training_inputs import inputs_of
 from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
@@ -54,9 +54,8 @@ class Conal(CrowdLearner, StagedLearner):
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
         """The network with both kinds of matrices and the vectors that choose between them."""
-        example = next(inputs_of(task, torch.zeros(1, dtype=torch.int64)))
-        network = task.build_network()
-        return _CommonNoise(network, example.numel(), given.crowd.n_workers, task.n_classes, self.embedding)
+        n_inputs = math.prod(task.inputs.in_shape)
+        return _CommonNoise(task.build_network(), n_inputs, given.crowd.n_workers, task.n_classes, self.embedding)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Mean negative log likelihood of the annotations, and the term of the matrices' difference."""
@@ -74,7 +73,7 @@ class Conal(CrowdLearner, StagedLearner):
         model = run.train(self, model=run.model)
         assert isinstance(model, _CommonNoise)
         with torch.inference_mode():
-            shares = torch.cat([model.omega(inputs) for inputs in inputs_of(run.task, run.items)])
+            shares = torch.cat([model.omega(inputs) for inputs in run.batches()])
             model.mean_omega.copy_(shares.mean(dim=0))
         return model
 

@@ -12,7 +12,6 @@ from torch.nn import functional
 from crowdml.learning.annotations import BatchAnnotations
 from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
-from crowdml.learning.crowd.training_inputs import inputs_of
 from crowdml.learning.learner import Learner, LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
@@ -75,7 +74,7 @@ class DoctorNet(CrowdLearner, StagedLearner):
             model.learn_average(by_item=self.averaging == "items")
             recipe = replace(run.task.settings.recipe, epochs=self.averaging_epochs)
             run.train(_Average(), model=model, recipe=recipe)
-        model.confusion.copy_(_expected_labels(model, run.task, run.items))
+        model.confusion.copy_(_expected_labels(model, run))
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
@@ -121,12 +120,12 @@ def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
     return torch.where(rest.any(dim=1, keepdim=True), rest, seen)
 
 
-def _expected_labels(model: _Doctors, task: Task, items: Tensor | None) -> Tensor:
+def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
     """(n_workers, n_classes, n_classes) see `DoctorNet.confusion`."""
     model.eval()
     counts = torch.zeros_like(model.confusion)
     with torch.inference_mode():
-        for inputs in inputs_of(task, items):
+        for inputs in run.batches():
             log_labels, weights = model.opinions(inputs)
             counts += torch.einsum("nc,nwl->wcl", average(log_labels, weights).exp(), log_labels.exp())
     return functional.normalize(counts, p=1, dim=2)

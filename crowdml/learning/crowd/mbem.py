@@ -53,8 +53,7 @@ class Mbem(CrowdLearner, StagedLearner):
 
     def learn(self, run: TrainingRun) -> nn.Module:
         """Train `rounds + 1` networks; the last is returned with the matrices that its own predictions give."""
-        device, given = run.task.device, run.given
-        chosen = torch.arange(run.task.n_items, device=device) if run.items is None else run.items.to(device)
+        given, chosen = run.given, run.indices
         start = run.model.network if isinstance(run.model, NetworkWithMatrices) else run.model
         # What trains is one distribution an item, not the annotations.
         target = replace(given, annotations=None)

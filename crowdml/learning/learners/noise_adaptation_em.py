@@ -1,4 +1,4 @@
-"""The s-model trained by EM, the network anew in every M-step (Bekker, Goldberger, ICASSP 2016)."""
+"""The s-model trained by EM: every M-step trains the network (Bekker, Goldberger, ICASSP 2016)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from crowdml.support.search_space import Choice, Space, Whole
 
 @dataclass(frozen=True)
 class SModelEm(LabelLearner, StagedLearner):
-    """EM for P(label j | x) = sum_i f_i(x) theta_ij: the true classes are inferred, not summed out by the network.
+    """EM for P(label j | x) = sum_i f_i(x) theta_ij, with the true classes as hidden variables.
 
-    A baseline is trained on the labels and gives theta, as in the s-model.  Then in turns: the E-step infers the true
-    classes c from f and theta, the M-step counts theta and trains the network on c by plain cross-entropy.  Each
-    training follows the recipe, so the whole costs up to `max_iter` + 1 of them.
+    A baseline is trained on the labels and gives the first theta, as in the s-model.  Then two steps alternate.  The
+    E-step infers the distribution c of each true class from f and theta.  The M-step counts theta and trains the
+    network on c by plain cross-entropy.  Each training follows the recipe, so there are up to `max_iter` + 1 trainings.
 
     Args:
-        target: see LabelLearner; a posterior's classes are labels of that weight.
+        target: see LabelLearner; each class of a posterior counts as a label with that weight.
         pretrain_soft: see SModel.
-        max_iter: M-steps at most.
-        tolerance: stop when no entry of theta has moved by more.
-        reinit: train a fresh network in every M-step instead of training the last one on.
+        max_iter: largest number of M-steps.
+        tolerance: stop when no entry of theta changes by more than this.
+        reinit: train a fresh network in every M-step instead of continuing with the last one.
     """
 
     pretrain_soft: bool = False
@@ -53,14 +53,12 @@ class SModelEm(LabelLearner, StagedLearner):
             raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
 
     def learn(self, run: TrainingRun) -> nn.Module:
-        """Train baseline and network; the network of an earlier `learn` takes the baseline's place.
+        """Carry out EM, and return the network, which predicts the true class.
 
-        Returns:
-            The network; it predicts the true class.
+        The model of an earlier run replaces the baseline.
         """
-        task, items, given = run.task, run.items, run.given
+        task, given, chosen = run.task, run.given, run.indices
         labels = distribution(given.target(self.target), task.n_classes)
-        chosen = torch.arange(task.n_items, device=task.device) if items is None else items.to(task.device)
         model = run.train(CrossEntropy(self.target)) if run.model is None else run.model
         predicted = run.trainer.predict(model)
         transition = count_confusion(predicted[chosen], labels[chosen], soft=self.pretrain_soft)
@@ -78,19 +76,20 @@ class SModelEm(LabelLearner, StagedLearner):
 def em_step(
     predicted: Tensor, transition: Tensor, labels: Tensor, items: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The E-step, and the M-step of theta.
+    """Carry out the E-step, and the M-step of theta.
 
-    c_tij is proportional over i to f_i(x_t) theta_ij, for every label j of item t with its weight; c_ti is its sum over
-    j.  Theta becomes theta_ij ~ sum_t c_tij, its rows summing to one.
+    For every label j of item t, c_tij is the weight of the label times the posterior of class i, which is proportional
+    to f_i(x_t) theta_ij.  c_ti is the sum of c_tij over j.  The new theta_ij is proportional to sum_t c_tij; its rows
+    sum to one.
 
     Args:
-        predicted: (n_items, n_classes) f.
+        predicted: (n_items, n_classes) predictions f.
         transition: (n_classes, n_classes) theta, [true, label].
         labels: (n_items, n_classes) labels as distributions.
-        items: (n,) from which theta is counted; by default all.
+        items: (n,) indices of the items from which theta is counted; by default all.
 
     Returns:
-        (n_items, n_classes) c and (n_classes, n_classes) theta.
+        c (n_items, n_classes) and the new theta (n_classes, n_classes).
     """
     f = predicted.double()
     theta = (transition.double() + FLOOR) / (1 + FLOOR * len(transition))
@@ -98,6 +97,6 @@ def em_step(
     classes = f * (odds @ theta.T)
     f, odds = (f, odds) if items is None else (f[items], odds[items])
     counts = theta * (f.T @ odds)
-    # A class that no item is of keeps its row.
+    # A class without items keeps its row.
     counts = torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, theta)
     return classes.float(), (counts / counts.sum(dim=1, keepdim=True)).float()

@@ -84,9 +84,9 @@ def test_finished_trainings_are_taken_from_the_folder(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     Trainer(task(tmp_path)).train(CrossEntropy(), GIVEN)
-    with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt is of another training .* delete it"):
+    with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt belongs to another training .* delete it"):
         Trainer(task(tmp_path, epochs=5)).train(CrossEntropy(), GIVEN)
-    with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt is of another network; delete it"):
+    with pytest.raises(CheckpointMismatchError, match=r"training-000\.pt belongs to another network; delete it"):
         Trainer(replace(make(DATA, **RECIPE), observers=Observers(checkpoints=tmp_path))).train(CrossEntropy(), GIVEN)
     (tmp_path / "training-000.pt").write_bytes(b"nonsense")
     with pytest.raises(CheckpointMismatchError, match="cannot be read as a checkpoint"):

@@ -164,7 +164,7 @@ def test_options_out_of_range(options, message: str) -> None:
 
 
 def test_a_matrix_that_does_not_do() -> None:
-    with pytest.raises(ValueError, match="transition is of 2 classes, the task has 3"):
+    with pytest.raises(ValueError, match="transition has 2 classes, but the task has 3"):
         learned(ForwardCorrection(transition=[[1.0, 0.0], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="no inverse"):
         learned(BackwardCorrection(transition=[[1 / 3] * 3] * 3))

@@ -81,7 +81,7 @@ def test_a_model_that_goes_on_has_the_matrix_of_the_labels_of_now() -> None:
 def test_without_any_truth_it_says_what_it_lacks() -> None:
     given = supervise(NOISY, 3)
     for truth in (None, torch.full((48,), -1)):
-        with pytest.raises(ValueError, match="the genie is told the true transition matrix"):
+        with pytest.raises(ValueError, match="the genie needs true classes of training items"):
             Genie().build(replace(make(DATA), truth=truth), given)
 
 
