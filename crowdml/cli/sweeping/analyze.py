@@ -13,8 +13,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "analyze",
-        description="Print the tables of a results folder and compare them with published numbers.  Write tables (CSV,\n"
-        "Markdown, LaTeX), figures (PNG, SVG) and one HTML page.",
+        description="Print the tables of a results folder and compare them with published numbers.  Write tables\n"
+        "(CSV, Markdown, LaTeX), figures (PNG, SVG) and one HTML page.",
         epilog="examples:\n  crowdml analyze results\n  crowdml analyze s3://bucket/crowdml --out report",
     )
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from crowdml.cli.display import speak
-from crowdml.cli.results.open_results import open_results
-from sweeps.store.result_store import ResultStore
-from sweeps.watching.folder_snapshot import snapshot_of_rows
-from sweeps.watching.live_view import body, clock, view
-from sweeps.watching.run_files import RunState, all_runs
+
+if TYPE_CHECKING:
+    from sweeps.store.result_store import ResultStore
+    from sweeps.watching.run_files import RunState
 
 _MOST_RUNS = 10
 
@@ -35,11 +34,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the runs of the folder and their progress."""
+    from crowdml.cli.results.open_results import open_results
+    from sweeps.watching.run_files import all_runs
+
     store = open_results(options.results)
     (_print_json if options.json else _print)(Console(), store, all_runs(store))
 
 
 def _print_json(console: Console, store: ResultStore, runs: list[RunState]) -> None:
+    from sweeps.watching.folder_snapshot import snapshot_of_rows
+
     content: dict[str, Any] = {"results": store.public_location, "runs": [asdict(run) for run in runs]}
     if not any(run.is_alive for run in runs):
         content["folder"] = snapshot_of_rows(store.read_cells()).to_dict()
@@ -47,6 +51,9 @@ def _print_json(console: Console, store: ResultStore, runs: list[RunState]) -> N
 
 
 def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
+    from sweeps.watching.folder_snapshot import snapshot_of_rows
+    from sweeps.watching.live_view import body, view
+
     if runs:
         console.print(_table(runs[-_MOST_RUNS:]))
         if len(runs) > _MOST_RUNS:
@@ -75,6 +82,8 @@ def title(run: RunState) -> str:
 
 
 def _table(runs: list[RunState]) -> Table:
+    from sweeps.watching.live_view import clock
+
     table = Table(box=None, pad_edge=False, header_style="bold magenta")
     for column in ("run", "state", "host", "started (UTC)", "cells", "failed", "time", "ETA"):
         table.add_column(column, no_wrap=column != "host")

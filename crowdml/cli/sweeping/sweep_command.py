@@ -14,13 +14,14 @@ EXAMPLES = """examples:
   crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
   crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
 
-crowdml presets, crowdml methods and crowdml datasets list the names; crowdml simulate --help lists noise patterns, worker
-models and assignments.  An unknown name is answered with the nearest names.
+crowdml presets, crowdml methods and crowdml datasets list the names; crowdml simulate --help lists noise patterns,
+worker models and assignments.  An unknown name is answered with the nearest names.
 
 exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated"""
 
 AXES = (
-    "datasets", "patterns", "noise_rates", "workers", "missing_rates", "worker_models", "assignments", "methods", "seeds",
+    "datasets", "patterns", "noise_rates", "workers", "missing_rates", "worker_models", "assignments", "methods",
+    "seeds",
 )  # fmt: skip
 """Options that replace an axis of the grid."""
 GRID_OPTIONS = ("only", "method_options", *AXES, "labels_per_item", "network", "epochs", "n_train")

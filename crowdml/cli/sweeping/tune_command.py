@@ -32,9 +32,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "tune",
-        description="Search the options of a method on one crowd and write the best ones into a file for crowdml sweep\n"
-        "--method-options.  The search never looks at test labels.  Run again, it continues its study; several\n"
-        "processes that name one study share its trials.",
+        description="Search the options of a method on one crowd and write the best ones into a file for\n"
+        "crowdml sweep --method-options.  The search never looks at test labels.  Run again, it\n"
+        "continues its study; several processes that name one study share its trials.",
         epilog=EXAMPLES,
     )
     command.add_argument("--method", required=True, metavar="NAME", help="nnaqc, em, labnet, em+elr, ...")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
 from crowdml.cli.display import speak
-from crowdml.cli.results.open_results import open_results
 from crowdml.cli.sweeping.status import title
 from crowdml.support.live_text import LiveText
-from sweeps.watching.live_view import plain_line, view
-from sweeps.watching.run_files import RunState, Watcher
+
+if TYPE_CHECKING:
+    from sweeps.watching.run_files import RunState
 
 _LOOK_SECONDS = 2.0
 
@@ -32,6 +33,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the run until it ends.  Return 0 if it finished, else 1."""
+    from crowdml.cli.results.open_results import open_results
+    from sweeps.watching.live_view import plain_line, view
+    from sweeps.watching.run_files import Watcher
+
     console = Console()
     watcher = Watcher(open_results(options.results))
     now = _choose(watcher.look(), options.run_id)
