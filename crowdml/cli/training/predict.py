@@ -16,16 +16,14 @@ EXAMPLES = """examples:
   crowdml predict model/ photos/ --out - | head"""
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """Add the command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="predict the classes of new items",
+        "predict",
         description="Predict the class of every item with the network in a folder that crowdml train has filled.\n"
         "Use only folders from people whom you trust.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run)
     command.add_argument("model", metavar="FOLDER", help="the --out folder of crowdml train")
     command.add_argument("data", metavar="DATA", help="items in the form that the network was trained on")
     command.add_argument(

@@ -22,16 +22,15 @@ workers, confusion, predictions, test_predictions and curves, the network (weigh
 skipped.json (images that cannot be read) and report.json."""
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """Add the command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="train a network on your own items and a crowd's labels",
+        "train",
         description="Find the labels of your items, train a network on them by any method that crowdml methods lists,\n"
         "and predict the class of every item, including items that nobody labelled.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run, history=None)
+    command.set_defaults(history=None)
     command.add_argument(
         "data",
         metavar="DATA",

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from crowdml.learning.checkpoint import Checkpoint
 from crowdml.networks import build_network
 from crowdml.training import user_data
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on(folder: Path, tmp_path: Path) -> None:
     arguments = ["train", str(folder), "--out", str(out), *TRAINING.split(), "--epochs", "40"]
     # The same command, with its state written after every epoch and not once a minute.
     program = (
-        "import sys, time; from crowdml.learning.checkpoint import Checkpoint; from crowdml.__main__ import main; "
+        "import sys, time; from crowdml.learning.checkpoint import Checkpoint; from crowdml.cli.main import main; "
         "Checkpoint.is_due = True; write = Checkpoint.write; "
         "Checkpoint.write = lambda self, state: (write(self, state), time.sleep(0.2)); "
         "sys.exit(main(sys.argv[1:]))"
