@@ -6,6 +6,7 @@ import argparse
 import os
 
 from crowdml.cli.options import add_reading
+from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
 from crowdml.training.defaults import METHOD, NETWORK
 
@@ -83,12 +84,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--test and --test-labels go together")
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, got {options.seed}")
-    if options.workers < 1:
-        raise ValueError(f"--workers must be at least 1, got {options.workers}")
     if options.cpus is None:
         options.cpus = max(1, (os.cpu_count() or 1) // options.workers)
-    if options.cpus < 1:
-        raise ValueError(f"--cpus must be at least 1, got {options.cpus}")
     if options.workers > 1 and options.device not in ("auto", "cpu"):
         raise ValueError(f"--device {options.device} names one device for {options.workers} processes; leave it out")
     try:
@@ -131,11 +128,15 @@ def _add_images(command: argparse.ArgumentParser) -> None:
 def _add_processes(command: argparse.ArgumentParser) -> None:
     processes = command.add_argument_group("processes")
     processes.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="processes that train together on Ray, one GPU each if any"
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that train together on Ray, one GPU each if any (default 1)",
     )
     processes.add_argument(
         "--cpus",
-        type=int,
+        type=positive,
         metavar="N",
         help="CPUs of each process, which decode streamed images (default: an even share of this machine's)",
     )

@@ -120,7 +120,7 @@ def test_a_run_that_failed_before_it_trained_may_be_corrected(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder, tmp_path / "out", "--method", "genie") == 2
-    assert "true transition matrix" in capsys.readouterr().err
+    assert "the genie needs true classes" in capsys.readouterr().err
     assert run(folder, tmp_path / "out", "--method", "nnaqc", "--method-options", "alpha=0.5") == 0
     settings = report_of(tmp_path / "out")["settings"]
     assert (settings["method"], settings["method_options"]) == ("nnaqc", {"alpha": 0.5})
