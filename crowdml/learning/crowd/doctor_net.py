@@ -1,4 +1,4 @@
-"""DoctorNet: a classifier for each worker, then how to average them (Guan, Gulshan, Dai, Hinton, AAAI 2018)."""
+"""DoctorNet: one classifier per worker, and learned weights to average them (Guan, Gulshan, Dai, Hinton, AAAI 2018)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ Averaging = Literal["equal", "workers", "items"]
 
 @dataclass(frozen=True)
 class DoctorNet(CrowdLearner, StagedLearner):
-    """Predicts what each worker would say of an item, and averages the workers.
+    """Predict the label that each worker would give to an item, and average the predictions.
 
-    The workers share the network's features and have a linear layer each, trained on their own labels (DN).  Then all
-    that is frozen, and the weights of the average are learned, as a softmax of one number a worker (WDN) or of a linear
-    function of the features (IWDN).  Their target is the distribution of the labels of an item, and the workers who
-    gave those are left out of its average: their classifiers have seen the item.  An item that every worker labelled
-    has no others, and is averaged over all.  Workers without any label have no classifier, and never count.
+    The first training learns shared features, and one linear layer per worker on that worker's labels (DN).  The second
+    training freezes them and learns the weights of the average: a softmax of one number per worker (WDN), or of a
+    linear function of the features (IWDN).  Its target is the distribution of the labels of an item.
+
+    The second training leaves out the workers who labelled the item, because their classifiers have seen it.  If every
+    worker labelled the item, it averages over all workers.  Workers without labels have no classifier, and never count.
 
     Args:
-        averaging: "equal" is DN, "workers" WDN, "items" IWDN.
-        averaging_epochs: of the second training; else it follows the recipe.
+        averaging: "equal" is DN, "workers" is WDN, "items" is IWDN.
+        averaging_epochs: epochs of the second training, which otherwise follows the recipe.
     """
 
     averaging: Averaging = "workers"
@@ -50,13 +51,13 @@ class DoctorNet(CrowdLearner, StagedLearner):
             raise ValueError(f"averaging_epochs must be at least 1, got {self.averaging_epochs}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network without its last layer, a last layer for each worker, and equal weights."""
+        """Return the network with one last layer per worker, and equal weights of the workers."""
         features, last = split_last_linear(task.build_network())
         seen = torch.bincount(given.crowd.all().worker, minlength=given.crowd.n_workers) > 0
         return _Doctors(features, last.in_features, task.n_classes, seen)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Mean cross-entropy of the workers' classifiers on the workers' labels."""
+        """Return the mean cross-entropy of the workers' classifiers on the workers' labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, _ = model.opinions(batch.inputs)
@@ -64,7 +65,7 @@ class DoctorNet(CrowdLearner, StagedLearner):
         return {"annotations": -said.sum() / max(len(part), 1)}
 
     def learn(self, run: TrainingRun) -> nn.Module:
-        """Train the classifiers, then the weights of their average; then find what the workers say of each class."""
+        """Train the classifiers, then the weights of their average, and compute the workers' matrices."""
         if run.model is not None:
             assert isinstance(run.model, _Doctors)
             run.model.learn_classifiers()
@@ -78,10 +79,14 @@ class DoctorNet(CrowdLearner, StagedLearner):
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) what a worker's classifier says of the items of each class, on average.
+        """Return the mean prediction of each worker's classifier for the items of each class.
 
-        sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, f the average of all workers: the model
-        has no true class, and this takes its own prediction for one.  Uniform before `learn` has ended.
+        The entry for worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, where f is the
+        average of all workers: the model has no true class, so its own prediction f takes that place.  The matrices are
+        uniform before `learn` has ended.
+
+        Returns:
+            (n_workers, n_classes, n_classes).
         """
         assert isinstance(model, _Doctors)
         return model.confusion
@@ -89,10 +94,10 @@ class DoctorNet(CrowdLearner, StagedLearner):
 
 @dataclass(frozen=True)
 class _Average(Learner):
-    """The second training: the weights of the average."""
+    """The second training, which learns the weights of the average."""
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Mean cross-entropy of the others' average on the distribution of an item's labels."""
+        """Return the mean cross-entropy of the average of the other workers on the distribution of an item's labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, weights = model.opinions(batch.inputs)
@@ -103,17 +108,23 @@ class _Average(Learner):
 
 
 def average(log_labels: Tensor, weights: Tensor) -> Tensor:
-    """(n, n_classes) log of the workers' average.
+    """Return the logarithm of the workers' average, (n, n_classes).
 
     Args:
-        log_labels: (n, n_workers, n_classes) log of what each worker's classifier says.
-        weights: (n, n_workers) logits of the weights; minus infinity leaves a worker out.
+        log_labels: (n, n_workers, n_classes) log-probabilities of each worker's classifier.
+        weights: (n, n_workers) logits of the weights; a worker with minus infinity is left out.
     """
     return torch.logsumexp(log_labels + weights.log_softmax(dim=1)[:, :, None], dim=1)
 
 
 def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
-    """(n_items, n_workers) who did not label each item, of the workers seen; all of them where nobody is left."""
+    """Return (n_items, n_workers) bool: the seen workers who did not label the item, or all seen workers if none.
+
+    Args:
+        part: the annotations of the items.
+        n_items: number of items.
+        seen: (n_workers,) bool, whether a worker gave any label.
+    """
     labelled = torch.zeros((n_items, len(seen)), dtype=torch.bool, device=seen.device)
     labelled[part.row, part.worker] = True
     rest = seen & ~labelled
@@ -121,7 +132,7 @@ def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
 
 
 def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
-    """(n_workers, n_classes, n_classes) see `DoctorNet.confusion`."""
+    """Return the matrices of `DoctorNet.confusion`, (n_workers, n_classes, n_classes)."""
     model.eval()
     counts = torch.zeros_like(model.confusion)
     with torch.inference_mode():
@@ -132,12 +143,12 @@ def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
 
 
 class _Doctors(nn.Module):
-    """Shared features, a last layer for each worker, and the weights of the workers.
+    """Shared features, one last layer per worker, and the weights of the workers.
 
     Args:
         features: maps inputs to features (n, n_features).
         n_features, n_classes: sizes of each last layer.
-        seen: (n_workers,) which workers gave any label.
+        seen: (n_workers,) bool, whether a worker gave any label.
     """
 
     seen: Tensor
@@ -156,20 +167,20 @@ class _Doctors(nn.Module):
         self.learn_classifiers()
 
     def learn_classifiers(self) -> None:
-        """What is trained now are the features and the classifiers."""
+        """Train the features and the classifiers from now on."""
         self._frozen = False
         self.requires_grad_(True)
         self.weights.requires_grad_(False)
 
     def learn_average(self, *, by_item: bool) -> None:
-        """What is trained now are the weights of the average, one a worker or dependent on the item."""
+        """Train the weights of the average from now on: one weight per worker, or also their dependence on the item."""
         self._frozen = True
         self.requires_grad_(False)
         self.weights.bias.requires_grad_(True)
         self.weights.weight.requires_grad_(by_item)
 
     def train(self, mode: bool = True) -> _Doctors:
-        """As usual, but frozen features neither drop units nor follow the statistics of batches."""
+        """Set the mode; frozen features stay in evaluation mode, without dropout and batch statistics."""
         super().train(mode)
         if self._frozen:
             self.features.eval()
@@ -179,7 +190,7 @@ class _Doctors(nn.Module):
         return average(*self.opinions(inputs))
 
     def opinions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, n_workers, n_classes) log of what each classifier says, and (n, n_workers) logits of the weights."""
+        """Return log-probabilities of each classifier (n, n_workers, n_classes), and weight logits (n, n_workers)."""
         features = self.features(inputs)
         full = self.classifiers.weight.dtype
         logits = self.classifiers(features).to(full).unflatten(1, (len(self.seen), -1))

@@ -23,6 +23,10 @@ class CoTeaching(SmallLossLearner):
     """Train two networks, each on the items of small loss in the other (Han, Yao, Yu, Niu et al., NeurIPS 2018).
 
     One optimiser holds the weights of both networks.  For SGD and Adam this equals one optimiser per network.
+
+    Args:
+        target: see LabelLearner.
+        forget_rate, n_gradual, exponent: see SmallLossLearner.
     """
 
     def build(self, task: Task, given: Supervision) -> SeveralNetworks:

@@ -121,7 +121,7 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
 
 
 def anchor_transition(predicted: Tensor, percentile: float) -> Tensor:
-    """Return (n_classes, n_classes): row c is the prediction for the anchor of class c (Patrini et al., eqs. 12 and 13).
+    """Return (n_classes, n_classes): row c is the prediction for the anchor of class c (Patrini et al., eqs. 12, 13).
 
     Args:
         predicted: (n_items, n_classes) P(label | inputs) by a network that was trained on noisy labels.
@@ -156,4 +156,4 @@ def _check_stochastic(transition: Sequence[Sequence[float]]) -> None:
         raise ValueError(f"transition must be square, got rows of lengths {[len(row) for row in transition]}")
     for number, row in enumerate(transition):
         if not (min(row) >= 0 and math.isclose(sum(row), 1, abs_tol=1e-4)):
-            raise ValueError(f"transition: row {number} must hold probabilities with sum 1, got {list(row)}")
+            raise ValueError(f"transition: row {number} must hold probabilities that sum to 1, got {list(row)}")

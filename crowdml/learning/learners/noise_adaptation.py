@@ -71,7 +71,7 @@ class SModel(LabelLearner, StagedLearner):
         return self._adapt(task.build_network(), even.fill_diagonal_(1 - _BLIND_NOISE))
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean terms of the batch: "adapted" through the layer and, for beta above 0, "network" without it."""
+        """Return the mean terms: "adapted" through the layer and, for beta above 0, "network" without the layer."""
         assert isinstance(model, Adapted)
         target = batch.target(self.target)
         log_class, log_transition = model.log_outputs(batch.inputs)
@@ -88,7 +88,7 @@ class SModel(LabelLearner, StagedLearner):
         return [{"params": others}, {"params": layer, "weight_decay": 0.0}]
 
     def learn(self, run: TrainingRun) -> nn.Module:
-        """Train a baseline, add the layer, and train both; a model of an earlier run continues without a baseline."""
+        """Train a baseline, add the layer, and train both.  A model of an earlier run needs no baseline."""
         model = run.model
         if model is None:
             network = self._pretrain(run)
@@ -150,7 +150,7 @@ class Adapted(nn.Module):
         self.register_buffer("learned", learned)
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log f (n, n_classes), and log theta (n_classes, n_classes) or (n, n_classes, n_classes), in float32."""
+        """Return log f (n, n_classes) and log theta in float32; theta is one matrix, or one matrix per input."""
         raise NotImplementedError
 
     def layer_parameters(self) -> list[nn.Parameter]:
@@ -158,7 +158,7 @@ class Adapted(nn.Module):
         return [self.bias]
 
     def log_transition(self, logits: Tensor) -> Tensor:
-        """Return log theta from its logits (..., n_classes, n_classes), with fixed values for entries that are not learned."""
+        """Return log theta from its logits, (..., n_classes, n_classes).  Entries that are not learned are fixed."""
         return logits.masked_fill(~self.learned, math.log(FLOOR)).log_softmax(dim=-1)
 
 

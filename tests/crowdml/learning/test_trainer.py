@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.observers import Observers
 from crowdml.learning.supervision import supervise
 from crowdml.learning.task import Task
-from crowdml.learning.trainer import Trainer
+from crowdml.learning.trainer import StagedLearner, Trainer, TrainingRun
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs()
@@ -120,3 +120,35 @@ def test_a_trainer_predicts_for_the_training_items() -> None:
     assert everything.sum(dim=1).numpy() == pytest.approx(np.ones(120), abs=1e-5)
     some = torch.tensor([5, 3, 99])
     assert torch.allclose(trainer.predict(model, some), everything[some], atol=1e-6)
+
+
+@dataclass(frozen=True)
+class TwoStages(LabelLearner, StagedLearner):
+    """Two trainings, the second from the first one's network; keeps its run."""
+
+    runs: list[TrainingRun] = field(default_factory=list)
+
+    def learn(self, run: TrainingRun) -> nn.Module:
+        self.runs.append(run)
+        first = run.train(CrossEntropy(), evaluate=False)
+        return run.train(CrossEntropy(), model=first)
+
+
+def test_a_staged_learner_is_given_a_run_over_its_items() -> None:
+    trainer, learner, items = Trainer(task(epochs=1)), TwoStages(), torch.tensor([7, 3, 5, 90])
+    model = trainer.learn(learner, GIVEN, items=items)
+    (run,) = learner.runs
+    assert (trainer.n_trainings, trainer.n_images) == (2, 8)
+    assert run.indices.tolist() == items.tolist()
+    assert run.predict(model).shape == (4, 3)
+    (inputs,) = run.batches()
+    assert torch.equal(inputs, next(iter(run.task.inputs.batches([items])))[0])
+
+
+def test_a_run_reports_the_test_accuracy_unless_told_otherwise() -> None:
+    metrics: list[str] = []
+    observers = Observers(report=lambda step, metric, value: metrics.append(metric))
+    watched = replace(task(epochs=1), observers=observers)
+    Trainer(watched).learn(TwoStages(), GIVEN)
+    assert metrics.count("test_accuracy") == 1
+    assert metrics.count("train_loss") == 2
