@@ -44,4 +44,3 @@ def verdict(curve: pd.DataFrame, margin: float = MARGIN) -> str:
     if enough == curve["labels_per_item"].max():
         return f"still rising at {enough}"
     return f"{enough} are enough (within {100 * margin:g} %)"
-

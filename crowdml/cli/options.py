@@ -79,7 +79,7 @@ def whole_numbers(words: Sequence[str]) -> list[Any]:
 def add_method_options(command: argparse.ArgumentParser) -> None:
     """Add the options that choose and configure an aggregator."""
     command.add_argument(
-        "--method", default="em", metavar="NAME", help="crowdml methods lists them (default: em, Dawid-Skene)"
+        "--method", default="em", metavar="NAME", help="see crowdml methods (default: em, Dawid-Skene)"
     )
     method = command.add_argument_group("method")
     method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default: lowest)")

@@ -50,8 +50,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "aggregate",
-        description="Find the true label of each task and the quality of each worker.  The ending of a file name is its\n"
-        "format: .csv, .csv.gz, .jsonl or .parquet.",
+        description="Find the true label of each task and the quality of each worker.  The ending of a file name says\n"
+        "the format: .csv, .csv.gz, .jsonl or .parquet.",
         epilog=EXAMPLES,
     )
     add_input(command)
@@ -72,7 +72,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="ray: share the work among the processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
+        help="ray: share the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
     )
     place.add_argument("--address", help="Ray cluster (default: $RAY_ADDRESS, else a running one, else a new one)")
     place.add_argument("--shards", type=int, metavar="N", help="processes that share the crowd (default: by size)")

@@ -33,8 +33,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "plan",
-        description="Rank the tasks by the expected gain of one more label.  Aggregate random parts of the labels to see\n"
-        "how accuracy grows with the number of labels per task.",
+        description="Rank the tasks by the expected gain of one more label.  Aggregate random parts of the labels to\n"
+        "see how accuracy grows with the number of labels per task.",
         epilog=EXAMPLES,
     )
     add_input(command)
@@ -68,9 +68,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="K",
         help="numbers of labels per task to try (default: up to the number that most tasks have)",
     )
-    enough.add_argument(
-        "--samples", type=int, default=5, metavar="N", help="random sub-samples for each number (default: 5)"
-    )
+    enough.add_argument("--samples", type=int, default=5, metavar="N", help="sub-samples per number (default: 5)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -51,16 +51,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     for size in ("items", "workers"):
         command.add_argument(f"--{size}", type=int, required=True, metavar="N")
-    command.add_argument(
-        "--classes", type=int, required=True, metavar="N", help="number of classes 0, 1, 2, ..., equally frequent"
-    )
+    command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")
     errors = command.add_argument_group("errors")
     errors.add_argument(
         "--rate",
         type=float,
         required=True,
         metavar="P",
-        help="probability that a label is drawn from the pattern, in [0, 1)",
+        help="probability of a draw from the pattern, in [0, 1)",
     )
     errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default: uniform)")
     errors.add_argument("--pattern-option", **OPTIONS)
@@ -76,9 +74,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     asked.add_argument("--assignment-option", **OPTIONS)
     asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option labels_per_item")
-    asked.add_argument(
-        "--missing-rate", type=float, default=0.0, metavar="P", help="share of labels missing (default: 0)"
-    )
+    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default: 0)")
     asked.add_argument(
         "--missing", choices=MISSING_RULES, default="floor", help="how the share becomes a number of labels per item"
     )

@@ -24,9 +24,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "A data set that is not at hand is downloaded at its first use, if its publisher allows.",
         epilog=f"examples:\n  crowdml datasets\n  crowdml datasets web rte\n  {ROOT_VARIABLE}=/data crowdml datasets",
     )
-    command.add_argument(
-        "names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation, ..."
-    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -7,8 +7,6 @@ import argparse
 from rich.console import Console
 
 from crowdml.cli.display import speak
-from crowdml.cli.results.open_results import open_results
-from sweeps.store.compaction import compact
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -29,6 +27,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compact the folder and print how many files it had and has."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.compaction import compact
+
     done = compact(open_results(options.results), drop_superseded=options.drop_superseded)
     console = Console()
     for table, before in done.before.items():

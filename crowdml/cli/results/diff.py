@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from crowdml.cli.display import speak
 from crowdml.cli.parser import not_negative
-from crowdml.cli.results.open_results import open_results
-from sweeps.store.comparison import Comparison, compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweeps.store.comparison import Comparison
 
 ROWS_SHOWN = 20
 
@@ -40,6 +42,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare the folders and print what differs.  Return 1 if something differs."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.comparison import compare
+
     console = Console()
     frames = [open_results(location).read_cells() for location in (options.a, options.b)]
     found = compare(*frames, tolerance=options.tolerance)
@@ -57,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _differences(found: Comparison) -> pd.DataFrame:
     """Return one row per differing cell and column, with `where`: "A", "B" or "both"."""
+    import pandas as pd
+
     parts = {"A": found.only_a, "B": found.only_b, "both": found.different}
     return pd.concat([part.assign(where=name) for name, part in parts.items()], ignore_index=True)
 

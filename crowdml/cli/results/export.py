@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console
 
 from crowdml.cli.display import speak
-from crowdml.cli.results.open_results import open_results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLE_NAMES = ("cells", "curves", "workers")
 
@@ -36,6 +38,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the files and print their names."""
+    from crowdml.cli.open_results import open_results
+
     console = Console()
     store = open_results(options.results)
     target = Path(options.csv)
@@ -54,6 +58,8 @@ def run(options: argparse.Namespace) -> None:
 
 def flatten(cells: pd.DataFrame) -> pd.DataFrame:
     """Replace each JSON column of the cells by one column per field, `column.field`, empty where a row lacks it."""
+    import pandas as pd
+
     columns = []
     for name in cells.columns:
         if name not in ("pattern_options", "worker_options", "assignment_options", "method_options", "recipe"):

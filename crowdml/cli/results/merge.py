@@ -7,9 +7,6 @@ import argparse
 from rich.console import Console
 
 from crowdml.cli.display import speak
-from crowdml.cli.results.open_results import open_results
-from sweeps.store.merging import merge
-from sweeps.store.result_store import ResultStore
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -26,6 +23,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Merge the folders and print what was added."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.merging import merge
+    from sweeps.store.result_store import ResultStore
+
     target = ResultStore(options.out)
     added = merge([open_results(source) for source in options.sources], target)
     speak(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from crowdml.cli.display import speak, step
-from crowdml.cli.results.open_results import open_results
-from crowdml.cli.sweeping.grid_choice import choose_cells
-from crowdml.cli.sweeping.sweep_command import GRID_OPTIONS, add_grid_options
-from crowdml.experiment.cell import Cell
-from sweeps.store.result_store import ResultStore
-from sweeps.store.schema import TABLES
-from sweeps.store.verification import Verification, verify
+from crowdml.cli.sweeping.grid_options import GRID_OPTIONS, add_grid_options
+
+if TYPE_CHECKING:
+    from crowdml.experiment.cell import Cell
+    from sweeps.store.result_store import ResultStore
+    from sweeps.store.verification import Verification
 
 LINES_SHOWN = 20
 
@@ -41,6 +41,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify the folder, print every finding, and repair it if asked to.  Return 1 if something is wrong."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.schema import TABLES
+    from sweeps.store.verification import verify
+
     console = Console()
     grid = _grid(options, console)
     store = open_results(options.results)
@@ -62,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
     """Return the cells of the grid that the options name, or None if they name no grid."""
+    from crowdml.cli.sweeping.grid_choice import choose_cells
+
     if options.preset is None and options.grid is None:
         given = [f"--{name.replace('_', '-')}" for name in GRID_OPTIONS if getattr(options, name)]
         if given:

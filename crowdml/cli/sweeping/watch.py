@@ -33,16 +33,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the run until it ends.  Return 0 if it finished, else 1."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
     from sweeps.watching.live_view import plain_line, view
     from sweeps.watching.run_files import Watcher
 
     console = Console()
     watcher = Watcher(open_results(options.results))
-    now = _choose(watcher.look(), options.run_id)
-    if now is None:
+    chosen = _choose(watcher.look(), options.run_id)
+    if chosen is None:
         speak(console, "no run is alive; crowdml status shows what the folder holds")
         return 1
+    now: RunState = chosen
 
     def line() -> str:
         snapshot = now.last_snapshot()
