@@ -219,7 +219,7 @@ def _watch(pid: int, results: Path, peak: list[float]) -> None:
 
 def _share_line(printed: str) -> tuple[float, float]:
     """The share of wall time in cells and the overhead in ms a cell, as the sweep prints them at its end."""
-    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms a cell besides", printed)
+    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell besides", printed)
     return float(match[0]) / 100, float(match[1])
 
 

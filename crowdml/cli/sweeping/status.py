@@ -9,7 +9,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from sweeps.store.result_store import ResultStore
-    from sweeps.watching.run_files import RunState
+    from sweeps.watching.run_record import RunState
 
 _MOST_RUNS = 10
 
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> int:
     """Show it."""
     from crowdml.cli.results_folder.folders import existing
-    from sweeps.watching.run_files import all_runs
+    from sweeps.watching.run_record import all_runs
 
     store = existing(options.results)
     runs = all_runs(store)
@@ -77,14 +77,14 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
 
 def title(run: RunState) -> str:
     """A run in a few words."""
-    return f"{run.run_id} · process {run.process.pid} on {run.process.host} · {run.command}"
+    return f"{run.run_id} · process {run.pid} on {run.host} · {run.command}"
 
 
 def _table(runs: list[RunState]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from sweeps.watching.live_view import clock
+    from crowdml.support.live_text import clock_time
 
     table = Table(box=None, pad_edge=False, header_style="bold magenta")
     for column in ("run", "state", "host", "started (UTC)", "cells", "failed", "time", "ETA"):
@@ -92,7 +92,7 @@ def _table(runs: list[RunState]) -> Any:
     styles = {"running": "green", "died": "bold red", "failed": "red"}
     for run in runs:
         started = run.started_at[5:16].replace("T", " ")
-        cells = [run.run_id, Text(run.state, style=styles.get(run.state, "")), run.process.host, started]
+        cells = [run.run_id, Text(run.state, style=styles.get(run.state, "")), run.host, started]
         try:
             snapshot = run.last_snapshot()
         except ValueError:
@@ -100,8 +100,8 @@ def _table(runs: list[RunState]) -> Any:
             cells.append("of another version")
         else:
             if snapshot is not None:
-                eta = clock(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
+                eta = clock_time(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
                 done = f"{snapshot.n_done}/{snapshot.n_cells}"
-                cells += [done, str(snapshot.n_failed), clock(snapshot.elapsed), eta]
+                cells += [done, str(snapshot.n_failed), clock_time(snapshot.elapsed), eta]
         table.add_row(*cells)
     return table

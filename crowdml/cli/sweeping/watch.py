@@ -11,7 +11,7 @@ from rich.console import Console
 from crowdml.cli.sweeping.status import title
 
 if TYPE_CHECKING:
-    from sweeps.watching.run_files import RunState
+    from sweeps.watching.run_record import RunState
 
 _LOOK_SECONDS = 2.0
 
@@ -33,10 +33,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     from rich.live import Live
 
     from crowdml.cli.results_folder.folders import existing
-    from sweeps.watching.run_files import Watcher
+    from sweeps.watching.run_record import all_runs, read_run
 
-    watcher = Watcher(existing(options.results))
-    now = _choose(watcher.look(), options.run_id)
+    store = existing(options.results)
+    now = _choose(all_runs(store), options.run_id)
     if now is None:
         console.print("no run is alive; `python -m sweeps status` shows what the folder holds", highlight=False)
         return 1
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
             else:
                 lines.print_when_due(now)
             time.sleep(_LOOK_SECONDS)
-            now = _choose(watcher.look(), now.run_id) or now
+            now = read_run(store, now.run_id)
     lines.print(now)
     console.print(f"run {now.run_id}: {now.state}", highlight=False)
     return 0 if now.state == "finished" else 1
@@ -71,7 +71,7 @@ class _Lines:
         self._printed = -float("inf")
 
     def print_when_due(self, run: RunState) -> None:
-        from sweeps.watching.progress import PLAIN_LINE_SECONDS
+        from crowdml.support.live_text import PLAIN_LINE_SECONDS
 
         if time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
             self.print(run)
