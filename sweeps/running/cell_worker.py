@@ -23,9 +23,9 @@ FLUSH_SECONDS = 2.0
 """Rows are written about this often, or after each cell where cells take longer."""
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
 """Waits between the tries to write, so that storage that fails for a moment costs no result."""
-LOOK_SECONDS, LOOK_SHARE = 5.0, 0.01
-"""A worker looks for cells that others computed when a shard starts, then at most this often, and for at most this
-share of its time."""
+LOOK_SHARE = 0.01
+"""A worker looks for cells that other runs computed when a shard starts, and then after each writing, as long as
+looking takes at most this share of its time."""
 
 Data = ImageData | CrowdData
 Compute = Callable[[Cell, Data, SharedWork, Path | None], CellResult]
@@ -111,7 +111,7 @@ class CellWorker:
             return []
         self._gained.look()
         end = time.monotonic()
-        self._next_look = end + max(LOOK_SECONDS, (end - start) / LOOK_SHARE)
+        self._next_look = end + (end - start) / LOOK_SHARE
         gained = self._gained.outcomes
         skipped = [gained[cell.id] for cell, _ in self._todo if cell.id in gained]
         if skipped:

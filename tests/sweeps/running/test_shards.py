@@ -70,6 +70,20 @@ def test_many_small_cells_make_few_shards_that_get_shorter() -> None:
     assert len(pack(small[:10], lambda made: 0.01, 2, longest=0)) == 10
 
 
+def test_runs_with_other_seeds_start_with_other_cells() -> None:
+    cells = [cell(method=method, seed=seed) for method in ("mv", "em") for seed in range(200)]
+    ranks = [made.seed % 2 for made in cells]
+    shards = {seed: pack(cells, lambda made: 0.1, 2, ranks=ranks, seed=seed) for seed in ("a", "b")}
+    first, second = ({made.id for made, _ in shards[seed][0].cells} for seed in ("a", "b"))
+    assert first != second
+    assert len(first & second) < 0.7 * len(first)
+    for of_run in shards.values():
+        assert sorted(ids(of_run)) == sorted(made.id for made in cells)
+        order = [(shard.rank, -shard.seconds) for shard in of_run]
+        assert order == sorted(order)
+    assert ids(shards["a"]) == ids(pack(cells, lambda made: 0.1, 2, ranks=ranks, seed="a"))
+
+
 def test_cells_on_processors_run_beside_those_on_gpus() -> None:
     cells = [cell(seed=seed, **TRAINS) for seed in range(20)] + [cell(seed=seed) for seed in range(10)]
     mixed = pack(cells, lambda made: 300.0 if made.network else 100.0, 2, mix=True)

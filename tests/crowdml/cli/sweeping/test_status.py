@@ -60,7 +60,7 @@ def test_of_a_live_run_its_progress_is_shown(store: ResultStore) -> None:
         record._write()
         code, text = call(status, store.location)
     assert code == 0
-    assert "4/10 cells  40.0 %  ETA 1:30  1:01 elapsed" in text
+    assert "4/10 cells  40.0 %  ETA 01:30  01:01 elapsed" in text
     assert "run-1  running" in text
     assert "python sweeps/full_grid.py" in text
     assert "4/5" in text
@@ -134,7 +134,7 @@ def test_watch_ends_with_the_run(store: ResultStore, monkeypatch: pytest.MonkeyP
     code, text = call(watch, store.location)
     driver.join()
     assert code == 0
-    assert text.splitlines() == ["4/10 cells · 2 running · 0 failed · 1:01 elapsed · ETA 1:30"] * 2 + [
+    assert text.splitlines() == ["4/10 cells · 2 running · 0 failed · 01:01 elapsed · ETA 01:30"] * 2 + [
         "run run-1: finished"
     ]
     with pytest.raises(ValueError, match="no run 'run-2'; there are run-1"):
