@@ -152,7 +152,7 @@ def as_text(found: Row) -> str:
         f"{found['processor']}, {found['cores']} cores; {ours['cells']} cells of "
         f"{1000 * ours['seconds_in_cells'] / ours['cells']:.1f} ms on average",
         "",
-        "| how | share of wall time in cells | ms a cell besides |",
+        "| how | share of wall time in cells | ms per cell besides |",
         "| --- | ---: | ---: |",
         _line("sweep, from its first trial", ours["share_in_cells"], ours["overhead_ms_a_cell"]),
         _line("sweep, the whole command with Ray's start and the report", ours["share_of_whole_command"], None),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from crowdml import datasets
+from crowdml.cli.display import speak
 from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
 from crowdml.experiment.cell import Cell
 from sweeps.cluster import connect as ray_cluster
@@ -87,7 +88,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             print_forecast(console, expected)
             return EXIT_OK
         if not plan.todo:
-            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+            speak(console, f"all {len(plan.cells)} cells are done; nothing to compute")
             return _finish(plan, store, options, console, known)
         store.create()
         data = _load(plan.todo)
@@ -95,12 +96,12 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         of_run = provenance.collect(
             {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
         )
-        console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+        speak(console, f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute")
         if options.backend == "ray":
             if cluster is None:
                 size = sum(item.nbytes for item in data.values())
                 cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
-            console.print(_where(cluster), highlight=False, soft_wrap=True)
+            speak(console, _where(cluster))
         record = stack.enter_context(announce(store, run_id, command, git_commit=of_run.git_commit))
         _tell_of_other_runs(store, run_id, console)
         tally = Tally(plan.cells, known, plan.todo, costs.seconds, n_slots)
@@ -129,24 +130,23 @@ def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> No
     try:
         others = [other for other in live_runs(store) if other.run_id != run_id]
     except ResultsError as error:
-        console.print(escape(str(error)), highlight=False, soft_wrap=True)
+        speak(console, str(error))
         return
     for other in others:
-        console.print(
-            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; "
-            "this run skips the cells that it finishes",
-            highlight=False,
-            soft_wrap=True,
+        speak(
+            console,
+            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; this run skips "
+            "the cells that it finishes",
         )
 
 
 def _print_share(snapshot: Snapshot, console: Console) -> None:
     """Print which share of the time of the processes was spent in cells, and the rest per cell."""
     if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
-        console.print(
+        speak(
+            console,
             f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
             f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms per cell besides",
-            highlight=False,
         )
 
 
@@ -161,10 +161,10 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
         console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
     if store.damaged_parts:
         where = shlex.quote(store.public_location)
-        console.print(
-            f"the cells in damaged files count as not there; crowdml results verify {where} --repair moves them aside",
-            highlight=False,
-            soft_wrap=True,
+        speak(
+            console,
+            "the cells in damaged files are computed again; "
+            f"crowdml results verify {where} --repair moves the files aside",
         )
 
 
@@ -207,13 +207,11 @@ def _finish(
     report = None if unchanged is None else find_report(store.location)
     if report is None:
         report = write_report(store.location, cells=with_names(every), damaged="skip").html
-    console.print(
-        f"results   {store.public_location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True
-    )
-    console.print(f"report    {report}  (figures beside it)", highlight=False, soft_wrap=True)
-    console.print(f"look on   crowdml analyze {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
+    speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
+    speak(console, f"report    {report}  (figures beside it)")
+    speak(console, f"look on   crowdml analyze {shlex.quote(store.public_location)}")
     if n_missing:
-        console.print(f"{n_missing} cells have no result yet; the same command computes them")
+        speak(console, f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:
         words = [*(word for word in options.words if word != "--retry-failed"), "--retry-failed"]
         again = f"{options.program} {shlex.join(words)}"

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     def line() -> str:
         snapshot = now.last_snapshot()
-        return f"{now.run_id} has just begun" if snapshot is None else plain_line(snapshot)
+        return f"run {now.run_id}: no cell has ended yet" if snapshot is None else plain_line(snapshot)
 
     def screen() -> RenderableType:
         snapshot = now.last_snapshot()
