@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compact the folder and print how many files it had and has."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
     from sweeps.store.compaction import compact
 
     done = compact(open_results(options.results), drop_superseded=options.drop_superseded)

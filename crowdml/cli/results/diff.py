@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare the folders and print what differs.  Return 1 if something differs."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
     from sweeps.store.comparison import compare
 
     console = Console()

@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the files and print their names."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
 
     console = Console()
     store = open_results(options.results)

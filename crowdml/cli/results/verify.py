@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from crowdml.cli.display import speak, step
-from crowdml.cli.sweeping.sweep_command import GRID_OPTIONS, add_grid_options
+from crowdml.cli.sweeping.grid_options import GRID_OPTIONS, add_grid_options
 
 if TYPE_CHECKING:
     from crowdml.experiment.cell import Cell
@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Verify the folder, print every finding, and repair it if asked to.  Return 1 if something is wrong."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
     from sweeps.store.schema import TABLES
     from sweeps.store.verification import verify
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from crowdml.cli.display import speak
-from crowdml.cli.sweeping.sweep_command import AXES
+from crowdml.cli.sweeping.grid_options import AXES
 from crowdml.experiment.cell import Cell
 from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crowdml import datasets
-from crowdml.cli.sweeping.tune_command import scheduler_of, search_of
+from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
 from sweeps.tuning.final_test import Tested, final_test

@@ -33,7 +33,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show the run until it ends.  Return 0 if it finished, else 1."""
-    from crowdml.cli.results.open_results import open_results
+    from crowdml.cli.open_results import open_results
     from sweeps.watching.live_view import plain_line, view
     from sweeps.watching.run_record import all_runs, read_run
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crowdml.__main__ import main
 from crowdml.aggregation import DawidSkene, MajorityVote
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.labels.compare import Outcome, chosen_methods, comparison
 from crowdml.cli.labels.summary import accuracy
+from crowdml.cli.main import main
 from crowdml.files import read_crowd, write_tables
 from crowdml.labels import CrowdLabels
 from crowdml.methods.registry import REGISTRY
@@ -69,7 +69,7 @@ def test_summary_says_what_a_person_wants_to_know(folder: Path, capsys) -> None:
     out = capsys.readouterr().out
     for words in (
         "answers.csv: 720 labels of 120 items by 6 workers, 3 classes (0, 1, 2)",
-        "labels an item  6.00 (6 to 6)",
+        "labels per item 6.00 (6 to 6)",
         "Fleiss' kappa",
         "Krippendorff's alpha",
         "converged at iteration",
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(folder: Pa
     assert code == 2
     captured = capsys.readouterr()
     assert message in captured.err
-    assert captured.err.startswith("crowdml: ")
+    assert captured.err.startswith("crowdml")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert sorted(os.listdir(folder)) == before
@@ -193,7 +193,7 @@ def test_an_interruption_writes_nothing(folder: Path, monkeypatch, capsys) -> No
     monkeypatch.setattr(DawidSkene, "fit", stop)
     before = sorted(os.listdir(folder))
     assert run("aggregate answers.csv --out labels.csv") == 130
-    assert capsys.readouterr().err == "crowdml: stopped; nothing was written\n"
+    assert capsys.readouterr().err == "crowdml aggregate: stopped\n"
     assert sorted(os.listdir(folder)) == before
 
 

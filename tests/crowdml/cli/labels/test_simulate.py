@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from crowdml.files import read_crowd
 
 
@@ -91,6 +91,6 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, capsys, line: str, 
     captured = capsys.readouterr()
     assert code == 2
     assert message in captured.err
-    assert captured.err.startswith("crowdml: ")
+    assert captured.err.startswith("crowdml simulate: error: ")
     assert captured.err.count("\n") == 1
     assert os.listdir(folder) == []
