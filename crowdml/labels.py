@@ -1,4 +1,4 @@
-"""CrowdLabels: who gave which item which label.  The one data structure everything shares."""
+"""CrowdLabels: which worker gave which label to which item.  All parts of crowdml use this one data structure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Repeats = Literal["error", "first", "keep"]
 
 
 class ByItem(NamedTuple):
-    """The annotations in the order of their items: those of item i stand at start[i]:start[i + 1].
+    """The annotations, sorted by item.  The annotations of item i are at positions start[i] to start[i + 1] - 1.
 
     Attributes:
         start: (n_items + 1,) int64.
@@ -31,25 +31,26 @@ class ByItem(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CrowdLabels:
-    """The annotations of a crowd, sparse: one entry for each label that a worker gave.
+    """The annotations of a crowd, stored sparsely: one entry per label that a worker gave.
 
     Args:
         item: (n_annotations,) index of the item, in [0, n_items).
         worker: (n_annotations,) index of the worker, in [0, n_workers).
-        label: (n_annotations,) index of the class given, in [0, n_classes).
-        n_items: number of items, also those that nobody labelled.
-        n_workers: number of workers, also those who labelled nothing.
+        label: (n_annotations,) index of the class that the worker gave, in [0, n_classes).
+        n_items: number of items, including items without labels.
+        n_workers: number of workers, including workers who labelled nothing.
         n_classes: number of classes.
-        item_ids, worker_ids, class_names: the caller's own names, in index order; None means 0, 1, 2, ...
-        repeats: what to do where a worker labelled one item more than once: "error" (the default) refuses,
-            "first" keeps the first answer, "keep" keeps all of them, as real crowds have them.
-        gold: (n_items,) the known class of an item, -1 where it is not known; None where none is.
-        history: (n_workers, n_classes, n_classes) how often each worker answered l where the truth was c, at [w, c, l],
-            before this crowd, as counts or pseudo-counts; None where there is none.
+        item_ids, worker_ids, class_names: the caller's names, in index order.  None means 0, 1, 2, ...
+        repeats: what to do if a worker labelled an item more than once.  "error" (the default) raises an error, "first"
+            keeps the first label, "keep" keeps all labels.
+        gold: (n_items,) the known class of each item, -1 where the class is unknown.  None means that no class is
+            known.
+        history: (n_workers, n_classes, n_classes) earlier answers of each worker, as counts or pseudo-counts.  Entry
+            [w, c, l] says how often worker w gave label l to an item of class c.  None means no earlier answers.
 
     Raises:
-        ValueError: no annotations, a length or index out of range, a repeated (item, worker), or gold labels or
-            a history of another shape or range.
+        ValueError: the crowd has no annotations; the columns differ in length; an index is out of range; a worker
+            labelled an item twice; `gold` or `history` has a wrong shape or range.
     """
 
     item: NDArray[np.integer]
@@ -94,7 +95,7 @@ class CrowdLabels:
                 raise ValueError(f"gold must be integers of shape ({self.n_items},), got {gold.dtype} {gold.shape}")
             if gold.min() < -1 or gold.max() >= self.n_classes:
                 raise ValueError(
-                    f"gold must be in [0, {self.n_classes}), or -1 for not known, got {gold.min()} to {gold.max()}"
+                    f"gold must be in [0, {self.n_classes}), or -1 for unknown, got {gold.min()} to {gold.max()}"
                 )
         if self.history is not None:
             shape = (self.n_workers, self.n_classes, self.n_classes)
@@ -121,31 +122,31 @@ class CrowdLabels:
         first.sort()
         return {name: values[first] for name, values in columns.items()}
 
-    # ---------------------------------------------------------------- what everything is computed from
+    # ---------------------------------------------------------------- derived quantities
 
     @property
     def n_annotations(self) -> int:
-        """Number of labels given."""
+        """Number of annotations."""
         return len(self.item)
 
     @cached_property
     def by_item(self) -> ByItem:
-        """The annotations in the order of their items; those of one item keep their order."""
+        """The annotations, sorted by item.  The annotations of one item keep their order."""
         start = np.zeros(self.n_items + 1, np.int64)
         np.cumsum(self.labels_per_item, out=start[1:])
         if (self.item[1:] >= self.item[:-1]).all():
             return ByItem(start, self.worker, self.label)
         by_item = sp.coo_array((self.label, (self.item, self.worker)), shape=(self.n_items, self.n_workers))
-        by_item.has_canonical_format = True  # so that repeats are kept and nothing is sorted within an item
+        by_item.has_canonical_format = True  # keeps repeats, and keeps the order within an item
         rows = by_item.tocsr()
         worker, label = rows.indices.astype(np.int32, copy=False), rows.data
-        worker.setflags(write=False)  # as the columns are, so that one compiled kernel serves both cases
+        worker.setflags(write=False)  # like the columns, so that one compiled kernel serves both cases
         label.setflags(write=False)
         return ByItem(start, worker, label)
 
     @cached_property
     def answers(self) -> NDArray[np.integer]:
-        """(n_annotations,): worker * n_classes + label of each annotation, in the order of `by_item`."""
+        """(n_annotations,) worker * n_classes + label of each annotation, in the order of `by_item`."""
         wide = np.int32 if self.n_workers * self.n_classes <= np.iinfo(np.int32).max else np.int64
         answers = np.multiply(self.by_item.worker, self.n_classes, dtype=wide)
         answers += self.by_item.label
@@ -153,34 +154,34 @@ class CrowdLabels:
 
     @cached_property
     def labels_given(self) -> NDArray[np.int64]:
-        """(n_workers, n_classes): how often each worker gave each label."""
+        """(n_workers, n_classes) how often each worker gave each label."""
         counts = np.bincount(self.answers, minlength=self.n_workers * self.n_classes)
         return counts.reshape(self.n_workers, self.n_classes)
 
     @cached_property
     def indicator(self) -> sp.csr_array:
-        """(n_items, n_workers * n_classes): how often worker w gave item i label l, at column w * n_classes + l."""
+        """(n_items, n_workers * n_classes) how often worker w gave item i label l, in column w * n_classes + l."""
         shape = (self.n_items, self.n_workers * self.n_classes)
         return sp.csr_array((np.ones(self.n_annotations), self.answers, self.by_item.start), shape=shape)
 
     @cached_property
     def votes(self) -> NDArray[np.float64]:
-        """(n_items, n_classes): how many workers gave item i label l."""
+        """(n_items, n_classes) number of votes per item and class."""
         cell = self.item.astype(np.int64) * self.n_classes + self.label
         counts = np.bincount(cell, minlength=self.n_items * self.n_classes)
         return counts.reshape(self.n_items, self.n_classes).astype(np.float64)
 
     @cached_property
     def labels_per_item(self) -> NDArray[np.int64]:
-        """(n_items,): number of annotations of each item."""
+        """(n_items,) number of annotations per item."""
         return np.bincount(self.item, minlength=self.n_items)
 
     @cached_property
     def labels_per_worker(self) -> NDArray[np.int64]:
-        """(n_workers,): number of annotations of each worker."""
+        """(n_workers,) number of annotations per worker."""
         return np.bincount(self.worker, minlength=self.n_workers)
 
-    # ---------------------------------------------------------------- doors in and out
+    # ---------------------------------------------------------------- conversions
 
     @classmethod
     def from_frame(
@@ -193,15 +194,18 @@ class CrowdLabels:
         class_names: Sequence[Any] | None = None,
         repeats: Repeats = "error",
     ) -> CrowdLabels:
-        """From one row an annotation; ids and labels of any type are kept and numbered in sorted order.
+        """Return the crowd of a frame with one row per annotation.
+
+        Ids and labels may have any type.  They are numbered in sorted order.
 
         Args:
-            frame: columns `task`, `worker`, `label`, or the names given.
-            class_names: the classes in the order wanted; by default those that occur, sorted.
+            frame: the annotations, with the columns `task`, `worker`, `label`.
+            task, worker, label: the names of the columns.
+            class_names: all classes, in order.  By default the classes that occur, sorted.
             repeats: see the class.
 
         Raises:
-            ValueError: a column is missing, has empty values, or a label is not in `class_names`.
+            ValueError: a column is missing or has empty values, the frame is empty, or a label is not in `class_names`.
         """
         for column in (task, worker, label):
             if column not in frame:
@@ -235,7 +239,7 @@ class CrowdLabels:
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """Columns `task, worker, label` with the caller's own names, one row an annotation."""
+        """Return a frame with one row per annotation: `task`, `worker` and `label`, with the caller's names."""
         return pd.DataFrame(
             {
                 "task": _names(self.item_ids, self.item),
@@ -246,10 +250,14 @@ class CrowdLabels:
 
     @classmethod
     def from_dense(cls, labels: ArrayLike, *, n_classes: int | None = None) -> CrowdLabels:
-        """From an (n_items, n_workers) array of labels in which -1 means no label.
+        """Return the crowd of an (n_items, n_workers) array of labels, where -1 means no label.
 
         Args:
-            n_classes: number of classes; by default the largest label plus one.
+            labels: the array, of an integer type.
+            n_classes: number of classes.  By default the largest label plus one.
+
+        Raises:
+            ValueError: the array has another shape or type, a label below -1, or no label at all.
         """
         dense = np.asarray(labels)
         if dense.ndim != 2 or not np.issubdtype(dense.dtype, np.integer):
@@ -267,19 +275,22 @@ class CrowdLabels:
             n_items=dense.shape[0],
             n_workers=dense.shape[1],
             n_classes=n_classes,
-            repeats="keep",  # a dense array has no room for repeats, so looking for them would only cost time
+            repeats="keep",  # a dense array cannot hold repeats, so do not spend time on a search for them
         )
 
     def to_dense(self) -> NDArray[np.int32]:
-        """(n_items, n_workers) labels, -1 where a worker gave none; of repeated answers the first."""
+        """Return (n_items, n_workers) labels, -1 where a worker gave none.  Of repeated labels, keep the first."""
         dense = np.full((self.n_items, self.n_workers), -1, np.int32)
-        # Later assignments win, so the annotations go in backwards; copied, for numpy may turn a reversed view round.
+        # The last assignment to a cell wins, so assign in reverse order.  Copy, because numpy may reverse a view again.
         item, worker, label = (column[::-1].copy() for column in (self.item, self.worker, self.label))
         dense[item, worker] = label
         return dense
 
     def select(self, mask: NDArray[np.bool_]) -> CrowdLabels:
-        """The annotations where mask (n_annotations,) holds; items, workers and classes keep their numbers."""
+        """Return the annotations where mask (n_annotations,) is True.
+
+        Items, workers and classes keep their numbers.
+        """
         return replace(self, item=self.item[mask], worker=self.worker[mask], label=self.label[mask], repeats="keep")
 
 

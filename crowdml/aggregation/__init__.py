@@ -1,6 +1,6 @@
-"""Aggregators: from the annotations of a crowd to one posterior an item.
+"""Aggregate the annotations of a crowd into one posterior per item.
 
-Laa and Bila train networks and import torch, so they are imported from their own files.
+Laa and Bila are not imported here, because they need torch.  Import them from `laa` and `bila`.
 """
 
 from crowdml.aggregation.aggregator import Aggregation, Aggregator

@@ -1,9 +1,9 @@
-"""What every aggregator takes and gives: the Aggregator protocol, the Aggregation result, and shared steps."""
+"""The interface of all aggregators: the Aggregator protocol, the Aggregation result, and helper functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
@@ -18,29 +18,30 @@ Ties = Literal["lowest", "first", "random"]
 TIES: tuple[str, ...] = get_args(Ties)
 
 TIED = 1e-9
-"""Classes whose probabilities differ by no more than this are tied: rounding must not decide."""
+"""Classes whose probabilities differ by at most this much are tied, because of rounding errors."""
 
 SMOOTHING = 0.01
-"""Added to every cell of the workers' counts where a method has no pseudo-counts of its own."""
+"""Added to every count of the workers if a method has no pseudo-counts of its own."""
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregation:
-    """What an aggregator concludes from a crowd.
+    """The result of an aggregator for a crowd.
 
     Attributes:
         posterior: (n_items, n_classes) probability of each class; rows sum to one.
         labels: (n_items,) the class chosen for each item.
         class_prior: (n_classes,) class probabilities, estimated or given.
-        confusion: (n_workers, n_classes, n_classes) P(label given | true class) of each worker; rows (last axis) sum
-            to one.  A method without such a model gives the one that its posterior implies.
+        confusion: (n_workers, n_classes, n_classes) P(label given | true class) of each worker; rows (last axis) sum to
+            one.  If a method has no such model, the matrices are derived from its posterior.
         worker_quality: (n_workers,) in [0, 1]: expected share of right labels; NaN for a worker without annotations.
-        worker_quality_se: (n_workers,) its standard error; NaN for a worker without annotations.
-        worker_quality_interval: (n_workers, 2) its central 95 % posterior interval (Bayesian methods), or None.
-        n_unlabelled: how many items had no annotation; their posterior is the prior.
-        n_iter: iterations done.
-        converged: whether the stopping tolerance was reached.
-        objective: what the method maximises, after each iteration; empty where it has no objective.
+        worker_quality_se: (n_workers,) standard error of the quality; NaN for a worker without annotations.
+        worker_quality_interval: (n_workers, 2) central 95 % posterior interval of the quality (Bayesian methods), or
+            None.
+        n_unlabelled: number of items without annotations.  Their posterior is the prior.
+        n_iter: number of iterations.
+        converged: True if the stopping tolerance was reached.
+        objective: the value that the method maximises, after each iteration.  Empty if the method has no objective.
     """
 
     posterior: NDArray[np.float64]
@@ -57,53 +58,51 @@ class Aggregation:
 
     @property
     def doubt(self) -> NDArray[np.float64]:
-        """(n_items,) in [0, 1]: entropy of each item's posterior, in units of the entropy of the uniform one."""
+        """(n_items,) in [0, 1]: entropy of each posterior, divided by the entropy of the uniform distribution."""
         return doubt_of(self.posterior)
 
     def doubtful_items(self) -> NDArray[np.int64]:
-        """(n_items,) the items, the most doubtful first; equal ones in their own order."""
+        """Return the (n_items,) items, the most doubtful first.  Equally doubtful items keep their order."""
         return np.argsort(-self.doubt, kind="stable")
 
     def label_doubt(self, crowd: CrowdLabels) -> NDArray[np.float64]:
-        """(n_annotations,) the probability that each label of the crowd is wrong: 1 - posterior of the class given."""
+        """Return the (n_annotations,) probability that each label is wrong: 1 - posterior of the class given."""
         return 1 - self.posterior[crowd.item, crowd.label]
 
     def doubtful_labels(self, crowd: CrowdLabels) -> NDArray[np.int64]:
-        """(n_annotations,) the annotations, the most probably wrong first; equal ones in their own order."""
+        """Return the (n_annotations,) annotations, the most doubtful first.  Equally doubtful ones keep their order."""
         return np.argsort(-self.label_doubt(crowd), kind="stable")
-
-    def with_ties(self, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> Aggregation:
-        """The same conclusion with labels chosen by another tie rule (see `break_ties`)."""
-        return replace(self, labels=break_ties(self.posterior, crowd, ties, seed))
 
 
 class Aggregator(Protocol):
-    """A dataclass of hyper-parameters that turns a crowd into a posterior."""
+    """A dataclass of hyper-parameters with a method that turns a crowd into a posterior."""
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Aggregate.
+        """Aggregate the labels of the crowd.
 
-        `prior` is (n_classes,), or (n_items, n_classes) for a prior of each item.  Items in `crowd.gold` keep their
-        known class, and `crowd.history` counts as answers that each worker gave before.
+        Args:
+            crowd: the annotations.  Items in `crowd.gold` keep their known class.  `crowd.history` counts as earlier
+                answers of the workers.
+            prior: (n_classes,), or (n_items, n_classes) for one prior per item.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class TieRule:
-    """What every aggregator has besides its own hyper-parameters: how it chooses among equally probable classes.
+    """The base class of all aggregators: how to choose among equally probable classes.
 
     Args:
-        ties: "lowest" takes the lowest class index, "first" the tied class that was given first for the item,
-            "random" draws among the tied.
-        seed: of every random draw of the method.
+        ties: "lowest" takes the lowest class index, "first" takes the tied class that the item received first, "random"
+            draws one of the tied classes.
+        seed: random seed of the method.
     """
 
     ties: Ties = "lowest"
     seed: int = 0
 
     SPACE: ClassVar[Space] = {}
-    """What can be searched of its options: option -> range."""
+    """The searchable options: name -> range."""
 
     def __post_init__(self) -> None:
         if self.ties not in TIES:
@@ -124,17 +123,18 @@ class TieRule:
         converged: bool = True,
         objective: Sequence[float] = (),
     ) -> Aggregation:
-        """The result, with everything that the method does not model itself derived from its posterior.
+        """Return the result.  Derive from the posterior what the method does not model itself.
 
         Args:
             crowd: the annotations.
             posterior: (n_items, n_classes).
-            class_prior: (n_classes,), or (n_items, n_classes), of which the mean is kept; by default the mean
+            class_prior: (n_classes,), or (n_items, n_classes), which is averaged over the items.  By default the mean
                 posterior.
-            confusion: (n_workers, n_classes, n_classes); by default the M-step of Dawid-Skene on the posterior.
-            counts: (n_workers, n_classes, n_classes) what `given_counts` gives for the posterior, if at hand.
-            quality: (n_workers,); by default sum_c p(c) P(label c | true class c).
-            quality_se: (n_workers,); by default that of `quality_error`.
+            confusion: (n_workers, n_classes, n_classes).  By default the M-step of Dawid-Skene on the posterior.
+            counts: (n_workers, n_classes, n_classes) the result of `given_counts` for the posterior, if already
+                computed.
+            quality: (n_workers,).  By default sum_c p(c) P(label c | true class c).
+            quality_se: (n_workers,).  By default the result of `quality_error`.
             quality_interval: (n_workers, 2) or None.
             n_iter, converged, objective: see Aggregation.
         """
@@ -165,16 +165,16 @@ class TieRule:
 
 
 def doubt_of(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_items,) in [0, 1]: entropy of each row of (n_items, n_classes), in units of the entropy of the uniform one."""
+    """Return the (n_items,) entropy of each row of (n_items, n_classes), in [0, 1]; 1 is the uniform distribution."""
     return stats.entropy(posterior, axis=1) / np.log(max(posterior.shape[1], 2))
 
 
 def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
-    """(n_items,) the best class of each row of (n_items, n_classes) scores; see TieRule for the rules."""
-    if ties == "lowest":
-        # The class that rounding lifts above an equal one must not win, so "best" has the tolerance of a tie.
-        return (scores >= scores.max(axis=1, keepdims=True) - TIED).argmax(axis=1)
+    """Return the (n_items,) best class of each row of (n_items, n_classes) scores.  TieRule lists the rules."""
+    # A rounding error must not decide between equal classes, so "best" has a tolerance.
     best = scores >= scores.max(axis=1, keepdims=True) - TIED
+    if ties == "lowest":
+        return best.argmax(axis=1)
     if ties == "random":
         return np.where(best, np.random.default_rng(seed).random(scores.shape), -1.0).argmax(axis=1)
     given_at = np.full(scores.shape, crowd.n_annotations)
@@ -185,12 +185,14 @@ def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed
 def fractional_error(
     scores: NDArray[np.float64], truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None
 ) -> float:
-    """Share of wrong answers when the right class in a tie of k counts 1/k, whatever rule broke the tie.
+    """Return the share of wrong answers, independent of the tie rule.
+
+    In a tie of k classes, the right class counts 1/k.
 
     Args:
         scores: (n_items, n_classes) a posterior, or votes.
-        truth: (n_items,) true classes; -1 where it is not known, and the item does not count.
-        items: (n_items,) which items count besides; by default all.
+        truth: (n_items,) true classes.  Items with -1 are not counted.
+        items: (n_items,) True for the items to count.  By default all items.
     """
     counted = truth >= 0 if items is None else items & (truth >= 0)
     best = scores[counted] >= scores[counted].max(axis=1, keepdims=True) - TIED
@@ -199,10 +201,10 @@ def fractional_error(
 
 
 def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
-    """The prior as a normalised float array (n_classes,) or (n_items, n_classes); None stays None.
+    """Return the prior as a normalised float array (n_classes,) or (n_items, n_classes).  None stays None.
 
     Raises:
-        ValueError: another shape, a negative or non-finite entry, or a row that sums to zero.
+        ValueError: the prior has a wrong shape, a negative or non-finite entry, or a row that sums to zero.
     """
     if prior is None:
         return None
@@ -222,9 +224,9 @@ def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float
 
 
 def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """(n_items, n_classes) share of the votes each class got; gold items are certain.
+    """Return the (n_items, n_classes) share of the votes per class.  Gold items are certain.
 
-    An item without votes gets the prior (or uniform).
+    An item without votes gets the prior, or the uniform distribution.
     """
     total = crowd.votes.sum(axis=1, keepdims=True)
     shares = crowd.votes / np.maximum(total, 1)
@@ -236,10 +238,12 @@ def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) ->
 
 
 def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """(n_items, n_classes) where EM starts: the vote shares, corrected by gold labels and histories if any.
+    """Return the (n_items, n_classes) posterior to start EM from.
 
-    The few known items would be outvoted in the first M-step, and EM stay near the majority's mistakes.  So the workers
-    are judged by what is known of them first; their agreement with the vote counts as one answer a class.
+    It holds the vote shares.  If the crowd has gold labels or histories, they correct the vote shares first.  Without
+    this correction, the many votes would outweigh the few known items in the first M-step, and EM would stay close to
+    the mistakes of the majority.  In the correction, the agreement of a worker with the vote counts as one answer per
+    class.
     """
     shares = vote_shares(crowd, prior)
     if crowd.gold is None and crowd.history is None:
@@ -250,7 +254,7 @@ def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None
 
 
 def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The posterior with certainty for the items whose class is known, in place."""
+    """Set the posterior of gold items to certainty, in place, and return the posterior."""
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)
         posterior[known] = 0.0
@@ -259,7 +263,7 @@ def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.
 
 
 def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_workers,) mean posterior probability of the labels a worker gave; NaN without annotations."""
+    """Return the (n_workers,) mean posterior probability of the labels of each worker; NaN without annotations."""
     given = posterior[crowd.item, crowd.label]
     total = np.bincount(crowd.worker, weights=given, minlength=crowd.n_workers)
     with np.errstate(invalid="ignore"):
@@ -267,11 +271,11 @@ def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.
 
 
 def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n_workers,) standard error of sum_c p(c) P(label c | true class c).
+    """Return the (n_workers,) standard error of sum_c p(c) P(label c | true class c).
 
-    Each P(label c | true class c) has the variance of its Beta posterior under a flat prior, which is defined without
-    any answer and never zero; the sampling of the answers is in it, what is unknown about the truth only through the
-    expected counts.
+    Each P(label c | true class c) has the variance of its Beta posterior under a flat prior.  This variance is defined
+    for zero answers, and is never zero.  It covers the sampling of the answers.  The uncertainty of the truth enters
+    only through the expected counts.
 
     Args:
         counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given].
@@ -284,7 +288,10 @@ def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64])
 
 
 def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 2) central 95 % interval of the Beta distributions of that mean and variance; a point without variance."""
+    """Return the (..., 2) central 95 % intervals of Beta distributions, given their means and variances.
+
+    With zero variance, both ends are the mean.
+    """
     sure = variance <= 0
     size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
     levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]
@@ -292,7 +299,7 @@ def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> N
 
 
 def check_positive(method: object, *names: str) -> None:
-    """Raise ValueError unless the method's fields of those names are positive and finite."""
+    """Raise ValueError unless the named fields of the method are positive and finite."""
     for name in names:
         value = getattr(method, name)
         if not 0 < value < np.inf:
@@ -302,10 +309,18 @@ def check_positive(method: object, *names: str) -> None:
 def refuse(
     crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True
 ) -> None:
-    """Raise ValueError for what a method cannot take: more than two classes, gold labels, worker histories."""
+    """Raise ValueError if the crowd has something that the method cannot take.
+
+    Args:
+        crowd: the annotations.
+        method: the name of the method, for the message.
+        binary_only: True if the method needs exactly two classes.
+        gold: False if the method cannot use gold labels.
+        history: False if the method cannot use worker histories.
+    """
     if binary_only and crowd.n_classes != 2:
         raise ValueError(f"{method} is defined for 2 classes only, the crowd has {crowd.n_classes}")
     if not gold and crowd.gold is not None:
-        raise ValueError(f"{method} has no place for gold labels; take a method with an E-step, such as em")
+        raise ValueError(f"{method} cannot use gold labels; use a method with an E-step, such as em")
     if not history and crowd.history is not None:
-        raise ValueError(f"{method} has no place for worker histories; take a method that counts answers, such as em")
+        raise ValueError(f"{method} cannot use worker histories; use a method that counts answers, such as em")

@@ -1,9 +1,9 @@
 """BiLA: Dawid-Skene by amortised variational inference, in mini-batches.
 
 C. Hong, A. Ghiassi, Y. Zhou, R. Birke, L. Y. Chen, "Online Label Aggregation: A Variational Bayesian Approach", WWW
-2021 (arXiv 1807.07291), with the model of workers' confusion matrices.  A small network gives q(class | annotations),
-the evidence lower bound trains it together with the matrices, and the labels follow from the matrices by Bayes' rule,
-as in the authors' code.
+2021 (arXiv 1807.07291), with one confusion matrix per worker.  A small network computes q(class | annotations).  The
+network and the matrices are trained together on the evidence lower bound.  Then the labels follow from the matrices by
+Bayes' rule, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior
-from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 
 START_SMOOTHING = 0.1
-"""Added to each cell of the counts that the matrices start from: they are trained as logits, which must be finite."""
+"""Added to each count of the first matrices.  The matrices are trained as logits, which must be finite."""
 
 
 @dataclass(frozen=True)
-class Bila(Training):
+class Bila(AmortisedTraining):
     """Amortised variational Dawid-Skene.
 
-    Differs from the authors' code: an answer is read as one of n_workers
-    * n_classes, not as a number; Adam takes the place of RMSProp with clipped gradients; the network learns the vote
-    shares first; and the divergence has its full weight, not 0.1.
+    Four differences from the authors' code: an answer is one of n_workers * n_classes categories, not a number; Adam
+    replaces RMSProp with clipped gradients; the network first learns the vote shares; the divergence has its full
+    weight, not 0.1.
 
     Args:
-        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.
-        hidden: widths of the network's two hidden layers, with tanh (the authors').  They start from random weights, so
-            the answer depends on `seed`, and on the order of workers and classes as another seed would.
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see AmortisedTraining.
+        hidden: widths of the two hidden layers, with tanh as in the authors' code.  The first weights are random, so
+            the result depends on `seed`.  Another order of workers or classes acts like another seed.
     """
 
     hidden: tuple[int, int] = (64, 32)
@@ -46,14 +46,14 @@ class Bila(Training):
             raise ValueError(f"hidden must be two widths of at least 1, got {self.hidden}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Train network and matrices.
+        """Train the network and the matrices.
 
         Args:
             crowd: the annotations.
-            prior: (n_classes,) or (n_items, n_classes), normalised here.  None is the mean of the vote shares.
+            prior: (n_classes,) or (n_items, n_classes), normalised here.  None means the mean of the vote shares.
 
         Returns:
-            The Aggregation; `objective` is the bound of an item, mean over each epoch.
+            The Aggregation; `objective` is the mean bound per item, for each epoch.
         """
         given_prior = check_prior(prior, crowd)
         shares = first_posterior(crowd, given_prior)
@@ -80,12 +80,12 @@ class Bila(Training):
 
 
 class TanhNetwork(Encoder):
-    """Two hidden layers over the sum of a learnt vector for each answer."""
+    """Adds up one learnt vector per answer, and applies two hidden layers."""
 
     def __init__(self, crowd: CrowdLabels, hidden: tuple[int, int], draws: torch.Generator) -> None:
         super().__init__()
         widths = (*hidden, crowd.n_classes)
-        # Whatever the number of annotations an item has, what enters a tanh starts with a variance near one.
+        # For any number of annotations per item, the inputs of tanh start with a variance near one.
         mean_labels = max(crowd.n_annotations / crowd.n_items, 1.0)
         self.table = _weights((crowd.n_workers * crowd.n_classes, widths[0]), mean_labels, draws)
         self.first_bias = nn.Parameter(torch.zeros(widths[0], dtype=torch.float64))
@@ -94,7 +94,7 @@ class TanhNetwork(Encoder):
         self.third = _weights((widths[1], widths[2]), widths[1], draws)
         self.third_bias = nn.Parameter(torch.zeros(widths[2], dtype=torch.float64))
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: ItemBatch) -> Tensor:
         """See Encoder."""
         features = torch.tanh(batch.add_up(self.table) + self.first_bias)
         features = torch.tanh(features @ self.second + self.second_bias)

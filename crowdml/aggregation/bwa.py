@@ -1,7 +1,7 @@
 """BWA: Bayesian weighted average.
 
 Y. Li, B. I. P. Rubinstein and T. Cohn, "Truth Inference at Scale: A Bayesian Model for Adjudicating Highly Redundant
-Crowd Annotations", WWW 2019.  Defaults as in the authors' code (yuan-li/truth-inference-at-scale).
+Crowd Annotations", WWW 2019.  The defaults are taken from the authors' code (yuan-li/truth-inference-at-scale).
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Bwa(TieRule):
-    """Bayesian weighted average: each class against the rest, as numbers 0 and 1 with Gaussian errors.
+    """Bayesian weighted average.  Each class against the rest is a number 0 or 1 with Gaussian errors.
 
-    Of class k, item i has a value z_ik ~ N(mu_k, 1 / mean_weight); worker w says 1 or 0, distributed as
-    N(z_ik, 1 / v_wk); and the worker's precision v_wk has a Gamma prior.  Every step maximises the joint density over
-    one of mu, v and z, so that z is an average of mu and the answers, weighted by the workers' precisions.
+    For class k, item i has a value z_ik ~ N(mu_k, 1 / mean_weight).  Worker w answers 1 or 0, distributed as N(z_ik, 1
+    / v_wk).  The worker's precision v_wk has a Gamma prior.  Every step maximises the joint density over mu, v or z.
+    So z is an average of mu and the answers, weighted by the workers' precisions.
 
     Args:
         mean_weight: weight of the class mean in an item's average (lambda in the paper).
-        worker_pseudo_count: how many answers of an average worker each precision starts with (a_v in the paper).
-        prior_correction: give the average worker 4 (1 - 1 / n_classes) times the variance of the votes about their
-            item's share, as the authors' code does; that is twice the variance for two classes.
-        max_iter: number of iterations at most.
-        tol: stop when no item's value moves by more than this.
+        worker_pseudo_count: pseudo-count of answers of an average worker, at the start of each precision (a_v in the
+            paper).
+        prior_correction: multiply the variance of the average worker by 4 (1 - 1 / n_classes), as the authors' code
+            does.  This is the factor 2 for two classes.
+        max_iter: maximum number of iterations.
+        tol: stop when no item's value changes by more than this.
     """
 
     mean_weight: float = 1.0
@@ -58,15 +59,15 @@ class Bwa(TieRule):
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Maximise over class means, precisions and values in turn, from the vote shares.
+        """Maximise over class means, precisions and values in turn, starting from the vote shares.
 
         Args:
-            crowd: the annotations; a worker's history adds to the answers and errors behind the worker's precisions.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class means.
+            crowd: the annotations.  A worker's history adds to the answers and errors of the worker's precisions.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; replaces the class means.
 
         Returns:
-            The Aggregation; `posterior` is each item's values divided by their sum, and `objective` the logarithm of
-            the joint density, up to a constant.
+            The Aggregation; `posterior` holds each item's values divided by their sum, and `objective` is the logarithm
+            of the joint density, up to a constant.
         """
         fixed_prior = check_prior(prior, crowd)
         values = first_posterior(crowd, fixed_prior)
@@ -95,7 +96,7 @@ class Bwa(TieRule):
         )
 
     def average_variance(self, crowd: CrowdLabels) -> Array:
-        """(n_classes,) the squared error of an average worker's answers, above 0 also where all agree."""
+        """Return the (n_classes,) squared error of an average worker's answers.  It is above 0 even if all agree."""
         shares = crowd.votes / np.maximum(crowd.labels_per_item, 1)[:, None]
         variance = (crowd.votes * (1 - shares)).sum(axis=0) / crowd.n_annotations
         correction = 4 * (1 - 1 / crowd.n_classes) if self.prior_correction else 1.0
@@ -103,7 +104,7 @@ class Bwa(TieRule):
 
 
 class Step(NamedTuple):
-    """What one round of averages gives besides the values.
+    """The result of one round of averages, without the values.
 
     Attributes:
         squares: (n_workers, n_classes) sum of squared differences between the workers' answers and the values.
@@ -117,7 +118,10 @@ class Step(NamedTuple):
 
 
 def past_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
-    """(n_workers, n_classes) how often each worker answered before, and how often wrongly, for each class or not it."""
+    """Return how often each worker answered before (n_workers, 1), and how often wrongly (n_workers, n_classes).
+
+    For class k, an answer is "k" or "not k".  Without a history, both arrays are zeros of shape (1, 1).
+    """
     if crowd.history is None:
         return np.zeros((1, 1)), np.zeros((1, 1))
     right = np.diagonal(crowd.history, axis1=1, axis2=2)
@@ -126,30 +130,33 @@ def past_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
 
 
 def average(crowd: CrowdLabels, means: Array, mean_weight: float, precisions: Array, values: Array) -> Step:
-    """Update the values (n_items, n_classes) in place; items whose class is known keep theirs.
+    """Update the values (n_items, n_classes) in place.  Gold items keep their values.
 
     Args:
+        crowd: the annotations.
         means: (n_classes,) or (n_items, n_classes).
+        mean_weight: weight of the means.
         precisions: (n_workers, n_classes).
+        values: (n_items, n_classes).
     """
     gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
     start, worker, label = crowd.by_item
     table = np.ascontiguousarray(np.broadcast_to(precisions, (crowd.n_workers, crowd.n_classes)))
 
-    def walk(first: int, last: int) -> Step:
+    def process(first: int, last: int) -> Step:
         squares = np.zeros_like(table)
         spread, moved = _average(
             start, worker, label, np.atleast_2d(means), mean_weight, table, gold, values, squares, first, last
         )
         return Step(squares, spread, moved)
 
-    parts = run_parts(walk, cut(start, 2 * crowd.n_classes, table.size))
+    parts = run_parts(process, cut(start, 2 * crowd.n_classes, table.size))
     squares = np.sum([part.squares for part in parts], axis=0)
     return Step(squares, sum(part.spread for part in parts), max(part.moved for part in parts))
 
 
 def squared_errors(crowd: CrowdLabels, values: Array) -> Array:
-    """(n_workers, n_classes) sum of squared differences between the workers' answers and the values."""
+    """Return the (n_workers, n_classes) sum of squared differences between the workers' answers and the values."""
     squares = np.zeros((crowd.n_workers, crowd.n_classes))
     _add_squares(*crowd.by_item, values, squares, 0, crowd.n_items)
     return squares

@@ -1,11 +1,11 @@
-"""CBCC: workers belong to a few communities, and a community's members answer alike.
+"""CBCC: workers belong to a few communities, and the members of a community answer alike.
 
 M. Venanzi, J. Guiver, G. Kazai, P. Kohli and M. Shokouhi, "Community-Based Bayesian Aggregation Models for
-Crowdsourcing", WWW 2014.  There a worker's confusion matrix is the softmax of the community's scores plus Gaussian
-noise, and inference is variational message passing with a further approximation of the softmax, which has no bound to
-watch.  Here a worker's rows are drawn from Dirichlet distributions of the community: their means are the community's
-confusion matrix and their sizes say how closely its members follow it.  This says the same with a conjugate model, so
-that a worker's matrix is integrated out exactly given the labels, and every update raises one bound.
+Crowdsourcing", WWW 2014.  In the paper, a worker's confusion matrix is the softmax of the community's scores plus
+Gaussian noise.  Its inference is variational message passing with an approximation of the softmax, which has no bound
+to monitor.  Here the rows of a worker's matrix are drawn from Dirichlet distributions of the community.  Their means
+are the community's confusion matrix, and their sizes say how closely the members follow it.  This model says the same
+and is conjugate: given the labels, a worker's matrix is integrated out exactly, and every update raises one bound.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ Array = NDArray[np.float64]
 class Cbcc(TieRule):
     """Community-based Bayesian classifier combination, by variational Bayes.
 
-    Worker w is of community m_w; row c of the worker's confusion matrix has the Dirichlet distribution of the
-    community's pseudo-counts b[m_w, c].  The posterior is approximated by one in which labels, class prior, community
-    shares, and (community, matrix) of each worker are independent; the pseudo-counts are set to what makes the bound
-    largest (empirical Bayes) under a Gamma prior.
+    Worker w belongs to community m_w.  Row c of the worker's confusion matrix has a Dirichlet distribution with the
+    community's pseudo-counts b[m_w, c].  In the approximate posterior, the labels, the class prior, the community
+    shares, and the (community, matrix) of each worker are independent.  The pseudo-counts maximise the bound (empirical
+    Bayes) under a Gamma prior.
 
     Args:
-        n_communities: number of communities; those that no worker needs stay empty.
-        diagonal, off_diagonal: pseudo-counts of right and wrong answers that a community has by default.
-        default_strength: how many workers those defaults weigh as much as: the rate of the Gamma prior, whose mode
-            they are.
-        community_pseudo_count: of each community, in the Dirichlet prior of the community shares.
-        class_pseudo_count: of each class, in the Dirichlet prior of the class prior.
-        max_iter: number of iterations at most.
-        tol: stop when no posterior probability moves by more than this.
+        n_communities: number of communities.  Communities that no worker needs stay empty.
+        diagonal, off_diagonal: default pseudo-counts of a community, for right and wrong answers.
+        default_strength: weight of these defaults, in workers.  It is the rate of the Gamma prior; the defaults are its
+            mode.
+        community_pseudo_count: pseudo-count of each community, in the Dirichlet prior of the community shares.
+        class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
+        max_iter: maximum number of iterations.
+        tol: stop when no posterior probability changes by more than this.
     """
 
     n_communities: int = 3
@@ -75,16 +75,17 @@ class Cbcc(TieRule):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Run variational Bayes from the vote shares and communities of equal numbers of workers by agreement.
+        """Run variational Bayes.
+
+        It starts from the vote shares, and from communities at quantiles of the workers' accuracies.
 
         Args:
-            crowd: the annotations; a worker's history counts as answers of the worker.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
-                distribution.
+            crowd: the annotations.  A worker's history counts as answers of the worker.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; replaces the distribution of the class prior.
 
         Returns:
             The Aggregation; `objective` is the lower bound of the log evidence plus the log density of the communities'
-            pseudo-counts, up to a constant, `confusion` and `worker_quality` are posterior means.
+            pseudo-counts, up to a constant.  `confusion` and `worker_quality` are posterior means.
         """
         fixed_prior = check_prior(prior, crowd)
         posterior = first_posterior(crowd, fixed_prior)
@@ -129,7 +130,7 @@ class Cbcc(TieRule):
         )
 
     def join(self, communities: Array, counts: Array, membership: Array) -> tuple[Array, dirichlet.Update]:
-        """The (n_workers, n_communities) distribution of each worker over communities, and that of their shares."""
+        """Return each worker's distribution over communities (n_workers, n_communities), and the shares' posterior."""
         pseudo_counts = np.full(self.n_communities, self.community_pseudo_count)
         shares = dirichlet.update(pseudo_counts, membership.sum(axis=0))
         log_marginal = dirichlet.update(communities[:, None], counts).log_marginal.sum(axis=2)
@@ -138,14 +139,15 @@ class Cbcc(TieRule):
 
 
 def spread_communities(counts: Array, default: Array, n_communities: int) -> Array:
-    """(n_communities, n_classes, n_classes) pseudo-counts of communities from the least to the most accurate.
+    """Return (n_communities, n_classes, n_classes) pseudo-counts of communities, from the least to the most accurate.
 
-    Their accuracies are quantiles of the workers', by which no community depends on the order of workers or classes;
-    in size they are like the default.
+    The accuracies are quantiles of the workers' accuracies.  So no community depends on the order of workers or
+    classes.  The pseudo-counts sum to as much as the default.
 
     Args:
         counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
-        default: (n_classes, n_classes) pseudo-counts, with which the workers' accuracies are smoothed.
+        default: (n_classes, n_classes) pseudo-counts, which smooth the workers' accuracies.
+        n_communities: number of communities.
     """
     n_classes = len(default)
     answers = counts.sum(axis=(1, 2))
@@ -158,10 +160,10 @@ def spread_communities(counts: Array, default: Array, n_communities: int) -> Arr
 
 
 def fit_communities(communities: Array, counts: Array, membership: Array, default: Array, strength: float) -> Array:
-    """One step of a fixed-point iteration for the communities' pseudo-counts; no step lowers the bound.
+    """Return the communities' pseudo-counts after one fixed-point step.  No step lowers the bound.
 
-    T. Minka, "Estimating a Dirichlet distribution", 2000, for the Polya distribution; here with a Gamma prior of mode
-    `default` and rate `strength`, which adds to its numerator and denominator.
+    T. Minka, "Estimating a Dirichlet distribution", 2000, for the Polya distribution.  A Gamma prior of mode `default`
+    and rate `strength` adds to the numerator and the denominator.
 
     Args:
         communities: (n_communities, n_classes, n_classes).

@@ -1,9 +1,10 @@
-"""CROWDLAB: a weighted ensemble of the workers and of a classifier trained on the items.
+"""CROWDLAB: a weighted ensemble of the workers and a classifier that was trained on the items.
 
 H. W. Goh, U. Tkachenko, J. Mueller, "CROWDLAB: Supervised learning to infer consensus labels and quality scores for
-data with multiple annotators", arXiv 2210.06812 (2022).  A worker's vote is a distribution with P on the label given,
-the same P for all workers; worker and classifier weigh by how much less they err than the label of the most common
-class would, the worker measured against the other workers, the classifier against the consensus.
+data with multiple annotators", arXiv 2210.06812 (2022).  A worker's vote is a distribution with probability P on the
+label given, with the same P for all workers.  The weight of a worker or of the classifier says how much lower its error
+is than the error of a baseline, which always predicts the most common class.  Workers are compared with the other
+workers, the classifier with the consensus.
 """
 
 from __future__ import annotations
@@ -20,35 +21,34 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 LEAST = 1e-6
-"""Weights and the baseline's error are floored here, as in the authors' code."""
+"""Lower limit of the weights and of the baseline's error, as in the authors' code."""
 
 
 @dataclass(frozen=True)
 class Crowdlab(TieRule):
-    """CROWDLAB from a classifier's predictions for the items, passed to `fit` as the prior.
+    """CROWDLAB, with the predictions of a classifier passed to `fit` as the prior.
 
-    The predictions must come from networks that did not train on the item (out of fold); `crowdml.joint.crowdlab`
-    makes such.
-    Workers and classifier are measured against the majority first, ties decided by the classifier, and then against
-    what the ensemble itself concludes.
+    The predictions must be out of fold: from networks that did not train on the item.  `crowdml.joint.crowdlab` makes
+    such predictions.  Workers and classifier are first compared with the majority, where the classifier breaks ties.
+    Then they are compared with the labels of the ensemble itself.
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Weigh and average.
+        """Compute the weights and the weighted average.
 
         Args:
-            crowd: the annotations.  A gold item's class is its consensus and answers for one more worker; a history
-                counts as answers compared with as many others.
-            prior: (n_items, n_classes) the classifier's probabilities, normalised here; an item without annotations
-                keeps them.
+            crowd: the annotations.  The consensus of a gold item is its class, which also counts as the answer of one
+                more worker.  Each answer in a history counts as one comparison, with the true class.
+            prior: (n_items, n_classes) the classifier's probabilities, normalised here.  They are the posterior of an
+                item without annotations.
 
         Returns:
-            The Aggregation.  `label_doubt` is one minus the paper's label quality, `worker_quality` its annotator
-            quality, and `posterior[i, labels[i]]` its consensus quality.
+            The Aggregation.  `label_doubt` is one minus the paper's label quality, `worker_quality` is its annotator
+            quality, and `posterior[i, labels[i]]` is its consensus quality.
 
         Raises:
-            ValueError: no prior of each item, or no item with two annotations (or one and a gold label): then no
-                worker can be measured.
+            ValueError: there is no prior per item; or no item has two annotations (or one and a gold label), so that no
+                worker can be compared.
         """
         predicted = check_prior(prior, crowd)
         if predicted is None or predicted.ndim == 1:
@@ -71,9 +71,9 @@ class Peers(NamedTuple):
     """How the workers agree with each other.
 
     Attributes:
-        shared: (n_items,) whether the item has something to compare an annotation with.
-        agreed: (n_workers,) share of agreement with the others' answers to the same items; the mean of the other
-            workers for one who shares no item.
+        shared: (n_items,) True if the item's annotations can be compared with another answer.
+        agreed: (n_workers,) share of agreement with the other answers to the same items.  A worker who shares no item
+            gets the mean of the other workers.
     """
 
     shared: NDArray[np.bool_]
@@ -95,7 +95,7 @@ class Ensemble(NamedTuple):
 
 
 def compare_with_peers(crowd: CrowdLabels) -> Peers:
-    """Agreement of each worker with the other annotations (and the gold label) of its items, pair by pair."""
+    """Compare each worker with the other annotations of the same items (and their gold label), pair by pair."""
     answers = crowd.votes.copy()
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)
@@ -115,7 +115,7 @@ def compare_with_peers(crowd: CrowdLabels) -> Peers:
 
 
 def weigh(crowd: CrowdLabels, predicted: Array, peers: Peers, consensus: NDArray[np.int64]) -> Ensemble:
-    """The weights of workers and classifier, judged on the items that the workers share."""
+    """Return the weights of the workers and the classifier, computed on the items that workers share."""
     shared = peers.shared
     classes = consensus[shared]
     agreed = crowd.votes[np.arange(crowd.n_items), consensus][shared] / crowd.labels_per_item[shared]
@@ -130,7 +130,7 @@ def weigh(crowd: CrowdLabels, predicted: Array, peers: Peers, consensus: NDArray
 
 
 def average(crowd: CrowdLabels, predicted: Array, ensemble: Ensemble) -> Array:
-    """(n_items, n_classes) the ensemble's mean prediction; gold items are certain."""
+    """Return the (n_items, n_classes) mean prediction of the ensemble.  Gold items are certain."""
     cell = crowd.item.astype(np.int64) * crowd.n_classes + crowd.label
     given = np.bincount(cell, ensemble.worker[crowd.worker], crowd.n_items * crowd.n_classes).reshape(predicted.shape)
     total = given.sum(axis=1, keepdims=True)
@@ -142,10 +142,10 @@ def average(crowd: CrowdLabels, predicted: Array, ensemble: Ensemble) -> Array:
 def worker_quality(
     crowd: CrowdLabels, posterior: Array, peers: Peers, consensus: NDArray[np.int64], ensemble: Ensemble
 ) -> Array:
-    """(n_workers,) mean of a worker's label quality and of its agreement with the consensus on shared items.
+    """Return the (n_workers,) mean of a worker's label quality and of its agreement with the consensus on shared items.
 
-    They weigh as the classifier and the workers do in a mean item.  A worker who shares no item has no agreement: the
-    label quality alone speaks.
+    The two are weighted as the classifier and the workers are in an average item.  For a worker who shares no item, the
+    quality is the label quality alone.
     """
     label_quality = agreement(crowd, posterior)
     counted = peers.shared[crowd.item]

@@ -1,8 +1,8 @@
-"""Dawid-Skene: every worker has a confusion matrix, found by EM.
+"""Dawid-Skene: every worker has a confusion matrix, estimated by EM.
 
-A. P. Dawid and A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm",
-Applied Statistics 28 (1979).  The simpler worker models share its two steps: the E-step is the same, and each M-step
-maps the same expected counts to matrices with fewer parameters.
+A. P. Dawid and A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", Applied
+Statistics 28 (1979).  The simpler worker models have the same E-step.  Their M-step turns the same expected counts into
+matrices with fewer parameters.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior, quality_error
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
-from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Choice, Real, Space
@@ -28,27 +28,27 @@ WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 class DawidSkene(TieRule):
     """Dawid-Skene EM, soft or hard, maximum likelihood or maximum a posteriori.
 
-    Workers are known by the items they share.  Where no item has two labels, every confusion matrix explains them
-    equally well; unless gold labels, histories or a prior of each item say more, the labels given are kept then, and
-    `n_iter` is 0.
+    EM compares workers on the items that they share.  If no item has two labels, every confusion matrix explains the
+    labels equally well.  Then the given labels are kept and `n_iter` is 0, unless there are gold labels, histories or a
+    prior per item.
 
     Args:
-        worker_model: what a worker is: "confusion", a matrix of its own; "class_one_coin", one accuracy a class, wrong
-            labels spread evenly; "one_coin", one accuracy (ZenCrowd; G. Demartini et al., WWW 2012); "homogeneous",
-            one matrix that all workers share.
-        hard: put each item's whole weight on its most probable class in every M-step (classification EM).
-        init: the first posterior: "votes" are the vote shares, "majority" the majority label (ties to the lowest
-            class index) as certain; both corrected by gold labels and histories where there are any.
-        smoothing: added to every cell of the workers' counts.  Zero is maximum likelihood, which can fail badly on
-            sparse crowds.
-        diagonal: added to the diagonal of the counts besides.  Both make the M-step the mode under a Dirichlet prior
-            of 1 + smoothing, and 1 + smoothing + diagonal for right answers.
-        class_prior: "estimated" re-estimates it in every M-step, "uniform" keeps it flat.  A prior passed to `fit`
-            replaces both and stays as it is.
-        max_iter: number of EM iterations at most.
-        tol: stop when no posterior probability moves by more than this.
-        device: "cpu" walks the annotations in threads; any other torch device keeps crowd and posterior in its memory,
-            which pays on a GPU.
+        worker_model: the parameters of a worker.  "confusion": a confusion matrix.  "class_one_coin": one accuracy per
+            class, with evenly spread wrong labels.  "one_coin": one accuracy (ZenCrowd; G. Demartini et al., WWW 2012).
+            "homogeneous": one matrix for all workers.
+        hard: in every M-step, put the whole weight of an item on its most probable class (classification EM).
+        init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
+            the lowest class index).  Gold labels and histories correct both.
+        smoothing: added to every count of the workers.  Zero is maximum likelihood, which can fail badly on sparse
+            crowds.
+        diagonal: added to the diagonal of the counts, on top of `smoothing`.  With both, the M-step is the mode under a
+            Dirichlet prior of 1 + smoothing, and of 1 + smoothing + diagonal for right answers.
+        class_prior: "estimated" estimates it in every M-step, "uniform" keeps it uniform.  A prior passed to `fit`
+            replaces both and stays fixed.
+        max_iter: maximum number of EM iterations.
+        tol: stop when no posterior probability changes by more than this.
+        device: "cpu" goes through the annotations in threads.  Another torch device keeps crowd and posterior in its
+            memory, which is faster on a GPU.
     """
 
     worker_model: WorkerModel = "confusion"
@@ -89,12 +89,12 @@ class DawidSkene(TieRule):
 
         Args:
             crowd: the annotations.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; kept fixed.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; stays fixed.
 
         Returns:
             The Aggregation; `objective` is the log likelihood of the annotations plus the log density of the
-            pseudo-counts (smoothing, diagonal and the workers' histories), seen as Dirichlet priors of one more, so
-            that it never falls for the soft method.
+            pseudo-counts (smoothing, diagonal and histories), read as Dirichlet parameters minus one.  It never falls
+            for the soft method.
         """
         if nothing_to_learn(crowd, prior):
             posterior = self.start(crowd, check_prior(prior, crowd))
@@ -113,13 +113,13 @@ class DawidSkene(TieRule):
         )
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
-        """(n_items, n_classes) the posterior before the first M-step."""
+        """Return the (n_items, n_classes) posterior before the first M-step."""
         posterior = first_posterior(crowd, prior)
         certain = self.init == "majority" or self.hard
         return one_hot(posterior.argmax(axis=1), crowd.n_classes) if certain else posterior
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
-        """Matrices and class prior from expected counts, see steps.Em."""
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
+        """Estimate matrices and class prior from expected counts; see `EmMethod`."""
         pseudo_counts = self.pseudo_counts(len(class_counts), known.history)
         confusion = self.confusion_from(counts + pseudo_counts)
         class_prior = self.class_prior_from(class_counts) if known.prior is None else known.prior
@@ -127,20 +127,22 @@ class DawidSkene(TieRule):
         log_prior = np.log(np.maximum(class_prior, FLOOR))
         return Tables(confusion, class_prior, log_confusion, log_prior, float((pseudo_counts * log_confusion).sum()))
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
-        """Matrices of the last M-step, with the standard errors of the counts that followed, see steps.Em."""
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
+        """Return the matrices of the last M-step, with standard errors from the last counts; see `EmMethod`."""
         marginal = np.atleast_2d(tables.class_prior).mean(axis=0)
         quality = np.diagonal(tables.confusion, axis1=1, axis2=2) @ marginal
         seen = counts if known.history is None else counts + known.history
-        return Workers(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
+        return WorkerEstimates(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
 
     def pseudo_counts(self, n_classes: int, history: Array | None = None) -> Array:
-        """What is added to the expected counts: (n_classes, n_classes), or one such matrix a worker with histories."""
+        """Return the pseudo-counts (n_classes, n_classes), or one such matrix per worker if there are histories."""
         prior = self.smoothing + self.diagonal * np.eye(n_classes)
         return prior if history is None else prior + history
 
     def confusion_from(self, counts: Array) -> Array:
-        """M-step: (n_workers, n_classes, n_classes) matrices of the worker model from counts of that shape."""
+        """Return the matrices (n_workers, n_classes, n_classes) of the worker model, from counts of that shape."""
         if self.worker_model == "confusion":
             return normalise_rows(counts)
         if self.worker_model == "homogeneous":
@@ -153,13 +155,13 @@ class DawidSkene(TieRule):
         return even_errors(accuracy, n_classes)
 
     def class_prior_from(self, class_counts: Array) -> Array:
-        """M-step: (n_classes,) class probabilities from the expected number of items of each class."""
+        """Return the (n_classes,) class probabilities, from the expected number of items per class."""
         if self.class_prior == "uniform":
             return np.full(len(class_counts), 1 / len(class_counts))
         return class_counts / class_counts.sum()
 
 
 def nothing_to_learn(crowd: CrowdLabels, prior: ArrayLike | None) -> bool:
-    """Whether no item has two labels, and nothing else is known of items or workers."""
+    """Return True if no item has two labels, and nothing else is known about items or workers."""
     known = crowd.gold is not None or crowd.history is not None or (prior is not None and np.ndim(prior) == 2)
     return not known and int(crowd.labels_per_item.max()) < 2

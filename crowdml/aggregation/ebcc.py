@@ -1,7 +1,7 @@
-"""EBCC: every class is a mixture of subtypes, and all workers answer to the subtype.
+"""EBCC: every class is a mixture of subtypes, and the answers of all workers depend on the subtype.
 
-Y. Li, B. I. P. Rubinstein and T. Cohn, "Exploiting Worker Correlation for Label Aggregation in Crowdsourcing",
-ICML 2019.  Defaults as in the authors' experiments (yuan-li/truth-inference-at-scale).
+Y. Li, B. I. P. Rubinstein and T. Cohn, "Exploiting Worker Correlation for Label Aggregation in Crowdsourcing", ICML
+2019.  The defaults come from the authors' experiments (yuan-li/truth-inference-at-scale).
 """
 
 from __future__ import annotations
@@ -35,21 +35,22 @@ Array = NDArray[np.float64]
 class Ebcc(TieRule):
     """Enhanced Bayesian classifier combination, by mean-field variational Bayes with restarts.
 
-    An item of class c has a subtype m, and worker w gives it label l with probability v[w, c, m, l]: the items of a
-    subtype mislead the workers together, which makes their errors correlated given the class.  Subtypes have no meaning
-    of their own; with one a class this is IBCC.
+    An item of class c has a subtype m.  Worker w gives it label l with probability v[w, c, m, l].  The items of one
+    subtype mislead many workers in the same way, so their errors are correlated given the class.  A subtype has no
+    fixed meaning.  With one subtype per class, this is IBCC.
 
     Args:
-        n_groups: number of subtypes of each class.
-        group_pseudo_count: Dirichlet pseudo-count of a class's subtypes, all together (a_pi); a small one lets
-            subtypes die out.
-        diagonal: pseudo-count of right answers, for each class and subtype (a_v).
+        n_groups: number of subtypes per class.
+        group_pseudo_count: Dirichlet pseudo-count of all subtypes of a class together (a_pi).  With a small one,
+            subtypes can become empty.
+        diagonal: pseudo-count of right answers, per class and subtype (a_v).
         off_diagonal: pseudo-count of each wrong answer (b_v).
-        class_pseudo_count: of each class, in the Dirichlet prior of the class prior (alpha); "votes" takes the sums of
-            the vote shares.
-        n_restarts: runs from different random subtypes, drawn by `seed`; the one with the highest bound is kept.
-        max_iter: number of iterations of a run at most.
-        tol: stop a run when no class's posterior probability moves by more than this.
+        class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior (alpha).  "votes"
+            takes the sums of the vote shares.
+        n_restarts: number of runs from different random subtypes, drawn by `seed`.  The run with the highest bound is
+            kept.
+        max_iter: maximum number of iterations per run.
+        tol: stop a run when no class's posterior probability changes by more than this.
     """
 
     n_groups: int = 10
@@ -81,17 +82,16 @@ class Ebcc(TieRule):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Run variational Bayes from the vote shares, divided at random among the subtypes of each class.
+        """Run variational Bayes, starting from the vote shares, divided at random among the subtypes of each class.
 
         Args:
-            crowd: the annotations.  Each answer of a worker's history counts as an item with that answer alone, whose
-                class is known and whose subtype is not.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
-                distribution.
+            crowd: the annotations.  Each answer of a worker's history counts as an item of known class and unknown
+                subtype, with that one answer.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; replaces the distribution of the class prior.
 
         Returns:
-            The Aggregation; `objective` is the lower bound of the log evidence (of gold items jointly with their
-            class) in the run that was kept, `confusion` and `worker_quality` are posterior means over subtypes too.
+            The Aggregation; `objective` is the lower bound of the log evidence in the run that was kept (for gold
+            items, jointly with their class).  `confusion` and `worker_quality` are posterior means, also over subtypes.
         """
         fixed_prior = check_prior(prior, crowd)
         priors = self._priors(crowd, fixed_prior)
@@ -104,7 +104,7 @@ class Ebcc(TieRule):
         class_prior = dirichlet.mean(best.class_parameters()) if fixed_prior is None else fixed_prior
         group_share = dirichlet.mean(best.group_parameters())
         workers = best.worker_parameters()
-        # [w, m, c]: the Beta marginals of the right answers, by subtype.
+        # [w, m, c]: the Beta marginals of the right answers, per subtype.
         right, variance = dirichlet.diagonal_moments(workers.transpose(0, 2, 1, 3))
         return self.conclude(
             crowd,

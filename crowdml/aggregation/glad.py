@@ -1,7 +1,7 @@
-"""GLAD: workers have an ability, items a difficulty.
+"""GLAD: each worker has an ability, and each item has a difficulty.
 
 J. Whitehill, P. Ruvolo, T. Wu, J. Bergsma and J. Movellan, "Whose Vote Should Count More: Optimal Integration of Labels
-from Labelers of Unknown Expertise", NIPS 2009; any number of classes as in their supplement.
+from Labelers of Unknown Expertise", NIPS 2009.  Any number of classes, as in their supplement.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 LONGEST_STEP = 2.0
-"""A Newton step is cut to this length: twice the standard deviation of the prior."""
+"""Maximum length of a Newton step: twice the standard deviation of the prior."""
 
 HALVINGS = 30
-"""A step that still lowers the objective after this many halvings is rounding, and is not taken."""
+"""Maximum number of halvings.  A step that still lowers the objective is only rounding, and is not taken."""
 
 FIRST_STEPS = 8
-"""Newton steps from ability 1, which are plenty for a concave function of one variable."""
+"""Number of Newton steps from ability 1.  This is more than enough for a concave function of one variable."""
 
 
 @dataclass(frozen=True)
 class Glad(TieRule):
     """GLAD: worker w is right on item i with probability 1 / (1 + exp(-a_w e^b_i)), and errs evenly.
 
-    Ability a_w and log easiness b_i have the prior N(1, 1).  EM in which the M-step moves all abilities and then all
-    log easinesses by a Newton step each; every one of these is a problem in one variable, and a step that would lower
-    the objective is halved, so that the log posterior never falls.
+    Ability a_w and log easiness b_i have the prior N(1, 1).  In each M-step of EM, all abilities and then all log
+    easinesses make one Newton step.  Each of them is a problem in one variable.  A step that would lower the objective
+    is halved, so the log posterior never falls.
 
-    A worker with a positive ability is right more often than not.  Where few are, in several classes, the largest
-    posterior can belong to negative abilities and the classes least voted for; compare with another method there.
+    A worker with a positive ability is right more often than wrong.  If few workers are, and there are several classes,
+    the posterior can be largest for negative abilities and for the classes with the fewest votes.  In that case,
+    compare with another method.
 
     Args:
-        max_iter: number of EM iterations at most.
-        tol: stop when the log posterior rises by no more than this for each annotation.
+        max_iter: maximum number of EM iterations.
+        tol: stop when the log posterior rises by at most this much per annotation.
     """
 
     max_iter: int = 100
@@ -62,12 +63,13 @@ class Glad(TieRule):
         """Run EM.
 
         Args:
-            crowd: the annotations; a worker's history counts as answers to items of mean difficulty (b = 1).
-            prior: (n_classes,) or (n_items, n_classes); uniform by default, and not estimated.
+            crowd: the annotations.  A worker's history counts as answers to items of mean difficulty (b = 1).
+            prior: (n_classes,) or (n_items, n_classes).  By default uniform.  It is not estimated.
 
         Returns:
-            The Aggregation; `objective` is the log likelihood of the annotations plus the log density of abilities
-            and difficulties.  A worker's quality is the mean probability of being right on the items answered.
+            The Aggregation; `objective` is the log likelihood of the annotations plus the log density of abilities and
+            difficulties.  A worker's quality is the mean probability of a right answer, over the items that the worker
+            labelled.
         """
         fixed_prior = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
@@ -100,13 +102,13 @@ class Glad(TieRule):
 
 
 class _Side(NamedTuple):
-    """The annotations grouped by worker, or by item: those of row r stand at start[r]:start[r + 1].
+    """The annotations grouped by row (worker or item).  Row r has the positions start[r] to start[r + 1] - 1.
 
     Attributes:
         start: (n_rows + 1,).
-        other: (n_annotations,) the index on the other side.
-        place: (n_annotations,) where the annotation stands in the order of items.
-        before: (n_rows, 2) right answers and all answers of the row before this crowd.
+        other: (n_annotations,) the item of an annotation if rows are workers, and the worker if rows are items.
+        place: (n_annotations,) position of the annotation in the order of items.
+        before: (n_rows, 2) number of right answers and of all answers, before this crowd.
     """
 
     start: NDArray[np.int64]
@@ -116,7 +118,7 @@ class _Side(NamedTuple):
 
 
 def _sides(crowd: CrowdLabels) -> tuple[_Side, _Side]:
-    """The annotations by worker and by item."""
+    """Return the annotations grouped by worker and grouped by item."""
     start, worker, _ = crowd.by_item
     place = np.argsort(worker, kind="stable")
     item = np.repeat(np.arange(crowd.n_items), np.diff(start))
@@ -129,14 +131,15 @@ def _sides(crowd: CrowdLabels) -> tuple[_Side, _Side]:
 
 
 def _right_and_all(counts: Array) -> Array:
-    """(n_workers, 2) right answers and all answers, from counts (n_workers, n_classes, n_classes)."""
+    """Return (n_workers, 2) right answers and all answers, from counts (n_workers, n_classes, n_classes)."""
     return np.stack([counts.trace(axis1=1, axis2=2), counts.sum(axis=(1, 2))], axis=1)
 
 
 def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
-    """(n_workers,) the abilities by gold labels and histories alone, items of mean difficulty; 1 without either.
+    """Return the (n_workers,) abilities from gold labels and histories alone, for items of mean difficulty.
 
-    The few known answers would be outvoted in the first M-step, and EM stay near the majority's mistakes.
+    Without gold labels and histories, the abilities are 1.  EM starts from these abilities because the many votes would
+    outweigh the few known answers in the first M-step, and EM would stay close to the mistakes of the majority.
     """
     known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
     nothing_else = workers._replace(start=np.zeros_like(workers.start), before=_right_and_all(known))
@@ -147,14 +150,14 @@ def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
 
 
 def _climb(side: _Side, factor: Array, belief: Array, parameter: Array, *, log_scale: bool) -> None:
-    """One safeguarded Newton step of every row's parameter, in place.
+    """Make one safeguarded Newton step on every row's parameter, in place.
 
     Args:
         side: the rows.
-        factor: (n_annotations,) what the row's ability or easiness is multiplied with.
+        factor: (n_annotations,) the number that multiplies the row's ability or easiness.
         belief: (n_annotations,) probability that the annotation is right.
         parameter: (n_rows,).
-        log_scale: the parameter is the logarithm of what is multiplied.
+        log_scale: True if the parameter is the logarithm of the ability or easiness.
     """
     run_parts(
         lambda first, last: _climb_rows(side.start, factor, belief, side.before, parameter, log_scale, first, last),
@@ -165,7 +168,7 @@ def _climb(side: _Side, factor: Array, belief: Array, parameter: Array, *, log_s
 def _infer(
     crowd: CrowdLabels, ability: Array, log_ease: Array, log_prior: Array, posterior: Array, belief: Array
 ) -> float:
-    """E-step: writes the posterior and the belief in each annotation; returns the log likelihood."""
+    """E-step: write the posterior and the belief in each annotation, and return the log likelihood."""
     start, worker, label = crowd.by_item
     gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
     ease = np.exp(log_ease)
@@ -179,7 +182,7 @@ def _infer(
 
 
 def _log_density(workers: _Side, ability: Array, log_ease: Array, n_classes: int) -> float:
-    """Log density of the parameters, and log likelihood of what the workers did before."""
+    """Return the log density of the parameters, plus the log likelihood of the workers' histories."""
     right, total = workers.before.T
     past = right * log_expit(np.e * ability) + (total - right) * (
         log_expit(-np.e * ability) - np.log(max(n_classes - 1, 1))
@@ -189,7 +192,10 @@ def _log_density(workers: _Side, ability: Array, log_ease: Array, n_classes: int
 
 
 def _accuracy(crowd: CrowdLabels, ability: Array, log_ease: Array) -> Array:
-    """(n_workers,) mean probability of being right on the items answered; NaN without any."""
+    """Return the (n_workers,) mean probability of a right answer, over the items that the worker labelled.
+
+    For a worker without annotations, return the probability for an item of mean difficulty.
+    """
     right = expit(ability[crowd.worker] * np.exp(log_ease)[crowd.item])
     total = np.bincount(crowd.worker, weights=right, minlength=crowd.n_workers)
     return np.divide(total, crowd.labels_per_worker, out=expit(np.e * ability), where=crowd.labels_per_worker > 0)
@@ -200,9 +206,10 @@ def _accuracy(crowd: CrowdLabels, ability: Array, log_ease: Array) -> Array:
 
 @njit(cache=True, nogil=True)
 def _value(first, last, factor, belief, right, total, parameter, log_scale):
-    """Expected log likelihood of one row plus log prior of its parameter, slope and curvature (negated).
+    """Return the objective of one row, its slope and minus its curvature.
 
-    The curvature is the expected one, which is positive also where the true one is not.
+    The objective is the expected log likelihood of the row plus the log prior of its parameter.  The curvature is the
+    expected curvature, because the actual one can have the wrong sign.
     """
     scale = np.exp(parameter) if log_scale else parameter
     x = np.e * scale
@@ -217,7 +224,7 @@ def _value(first, last, factor, belief, right, total, parameter, log_scale):
         decay = np.exp(-abs(x))
         sure = (1.0 if x >= 0 else decay) / (1 + decay)
         value += belief[at] * x - max(x, 0.0)
-        # log(1 + e^-|x|) of many annotations by one logarithm: every factor is in [1, 2].
+        # Take one logarithm for many terms log(1 + e^-|x|), because every factor is in [1, 2].
         product *= 1 + decay
         if product > LARGEST_PRODUCT:
             value -= np.log(product)
@@ -258,7 +265,7 @@ def _infer_rows(start, worker, label, ability, ease, log_prior, gold, posterior,
         row = posterior[item]
         row[:] = log_prior[0 if same_prior else item]
         product = 1.0
-        # Each answer counts as wrong for every class, and what being right adds goes to the class given.
+        # Each answer first counts as wrong for every class.  Then the class given gets the gain of a right answer.
         for at in range(start[item], start[item + 1]):
             x = ability[worker[at]] * ease[item]
             row[label[at]] += x + wrong_ways

@@ -1,8 +1,8 @@
 """IBCC: Dawid-Skene with prior distributions over the confusion matrices and the class prior, by variational Bayes.
 
-H.-C. Kim and Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012, for the model; E. Simpson, S. Roberts,
-I. Psorakis and A. Smith, "Dynamic Bayesian Combination of Multiple Imperfect Classifiers", 2013, for the inference.
-The default pseudo-counts are those of Y. Li, B. Rubinstein and T. Cohn, ICML 2019.
+H.-C. Kim and Z. Ghahramani, "Bayesian Classifier Combination", AISTATS 2012, for the model; E. Simpson, S. Roberts, I.
+Psorakis and A. Smith, "Dynamic Bayesian Combination of Multiple Imperfect Classifiers", 2013, for the inference.  The
+default pseudo-counts come from Y. Li, B. Rubinstein and T. Cohn, ICML 2019.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
-from crowdml.aggregation.inference.em_loop import NOTHING, Known, Workers, fit_em
+from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
@@ -25,17 +25,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ibcc(TieRule):
-    """Independent Bayesian classifier combination: every worker has a confusion matrix, each row a Dirichlet prior.
+    """Independent Bayesian classifier combination: one confusion matrix per worker, with a Dirichlet prior per row.
 
-    The posterior over labels, matrices and class prior is approximated by one in which the three are independent, and
-    each is updated in turn to what makes the lower bound of the log evidence largest.
+    In the approximate posterior, the labels, the matrices and the class prior are independent.  Each of them is updated
+    in turn to maximise the lower bound of the log evidence.
 
     Args:
-        diagonal: pseudo-count of right answers, for each class.
-        off_diagonal: pseudo-count of each wrong answer, for each class.
-        class_pseudo_count: of each class, in the Dirichlet prior of the class prior.
-        max_iter: number of iterations at most.
-        tol: stop when no posterior probability moves by more than this.
+        diagonal: pseudo-count of right answers, per class.
+        off_diagonal: pseudo-count of each wrong answer, per class.
+        class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
+        max_iter: maximum number of iterations.
+        tol: stop when no posterior probability changes by more than this.
     """
 
     diagonal: float = 4.0
@@ -57,20 +57,17 @@ class Ibcc(TieRule):
             raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Run variational Bayes from the vote shares.
+        """Run variational Bayes, starting from the vote shares.
 
         Args:
-            crowd: the annotations; a worker's history is added to the worker's pseudo-counts.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; takes the place of the class prior's
-                distribution.
+            crowd: the annotations.  A worker's history is added to the worker's pseudo-counts.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; replaces the distribution of the class prior.
 
         Returns:
-            The Aggregation; `objective` is the lower bound of the log evidence (of gold items jointly with their
-            class), `confusion` and `worker_quality` are posterior means.
+            The Aggregation; `objective` is the lower bound of the log evidence (for gold items, jointly with their
+            class).  `confusion` and `worker_quality` are posterior means.
         """
         posterior, fit, workers = fit_em(self, crowd, prior)
-        if prior is None:
-            posterior = dirichlet.fill_unlabelled(crowd, posterior, workers.class_prior)
         if prior is None:
             dirichlet.fill_unlabelled(crowd, posterior, workers.class_prior)
         return self.conclude(
@@ -88,15 +85,15 @@ class Ibcc(TieRule):
 
     @property
     def hard(self) -> bool:
-        """See steps.Em: posteriors are never rounded."""
+        """False: the posteriors are never rounded.  See `EmMethod`."""
         return False
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
-        """(n_items, n_classes) the posterior before the first update."""
+        """Return the (n_items, n_classes) posterior before the first update."""
         return first_posterior(crowd, prior)
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
-        """The distributions of matrices and class prior from expected counts, see steps.Em."""
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
+        """Compute the distributions of matrices and class prior from expected counts; see `EmMethod`."""
         pseudo_counts = self._pseudo_counts(len(class_counts), known)
         rows = dirichlet.update(pseudo_counts, counts)
         class_pseudo_counts = np.full(len(class_counts), self.class_pseudo_count)
@@ -109,16 +106,18 @@ class Ibcc(TieRule):
             float(dirichlet.minus_divergence(rows, counts).sum() + class_bound),
         )
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
-        """Posterior means and intervals from the last counts, see steps.Em."""
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
+        """Return posterior means and intervals from the last counts; see `EmMethod`."""
         parameters = self._pseudo_counts(len(class_counts), known) + counts
         marginal = np.atleast_2d(self._class_prior(class_counts, known)).mean(axis=0)
         quality = dirichlet.quality(*dirichlet.diagonal_moments(parameters), marginal)
-        return Workers(dirichlet.mean(parameters), marginal, **quality)
+        return WorkerEstimates(dirichlet.mean(parameters), marginal, **quality)
 
-    def _pseudo_counts(self, n_classes: int, known: Known) -> Array:
+    def _pseudo_counts(self, n_classes: int, known: PriorKnowledge) -> Array:
         prior = dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal)
         return prior if known.history is None else prior + known.history
 
-    def _class_prior(self, class_counts: Array, known: Known) -> Array:
+    def _class_prior(self, class_counts: Array, known: PriorKnowledge) -> Array:
         return dirichlet.mean(self.class_pseudo_count + class_counts) if known.prior is None else known.prior

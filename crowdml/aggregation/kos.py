@@ -1,7 +1,7 @@
 """KOS: messages between items and workers, for two classes.
 
-D. R. Karger, S. Oh and D. Shah, "Iterative Learning for Reliable Crowdsourcing Systems", NIPS 2011, and
-"Budget-Optimal Task Allocation for Reliable Crowdsourcing Systems", Operations Research 62 (2014).
+D. R. Karger, S. Oh and D. Shah, "Iterative Learning for Reliable Crowdsourcing Systems", NIPS 2011, and "Budget-Optimal
+Task Allocation for Reliable Crowdsourcing Systems", Operations Research 62 (2014).
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ Array = NDArray[np.float64]
 class Kos(TieRule):
     """Message passing between items and workers (two classes only).
 
-    An item tells a worker what the others' messages say of its class, and a worker tells an item how far the messages
-    of the others confirm the worker's answers; class 1 is +1, class 0 is -1.  The first messages are drawn from
-    N(1, 1), in the order of (item, worker, label), so that the order of the rows does not matter.
+    The message of an item to a worker sums what the other workers' messages say about the class of the item.  The
+    message of a worker to an item says how far the messages of the other items confirm the worker's answers.  Class 1
+    is +1, class 0 is -1.  The first messages are drawn from N(1, 1), in the order of (item, worker, label).  So the
+    order of the rows does not matter.
 
     Args:
-        max_iter: rounds at most.
-        tol: stop when no message moves by more than this, in units of their root mean square.
+        max_iter: maximum number of rounds.
+        tol: stop when no message changes by more than this, in units of their root mean square.
     """
 
     max_iter: int = 100
@@ -49,16 +50,16 @@ class Kos(TieRule):
         """Pass messages.
 
         Args:
-            crowd: annotations of two classes, without gold labels and histories, for which the method has no place.
+            crowd: annotations of two classes, without gold labels and histories, which the method cannot use.
             prior: (n_classes,) or (n_items, n_classes); its log odds are added to the scores.
 
         Returns:
-            The Aggregation.  The posterior is the logistic function of an item's score, the signed sum of the
-            messages it gets in units of their root mean square; it orders the items but is not calibrated.  An item
-            of which no other item's workers can tell anything has score zero, and with it the prior.
+            The Aggregation.  The score of an item is the signed sum of its messages, in units of their root mean
+            square.  The posterior is the logistic function of the score.  It orders the items but is not calibrated.
+            If the workers of an item labelled no other item, its score is zero, and its posterior is the prior.
 
         Raises:
-            ValueError: more or fewer than two classes, gold labels or histories.
+            ValueError: the crowd has more or fewer than two classes, gold labels or histories.
         """
         refuse(crowd, "KOS", binary_only=True, gold=False, history=False)
         fixed_prior = check_prior(prior, crowd)
@@ -83,14 +84,17 @@ class Kos(TieRule):
 
 
 def _connected_part(crowd: CrowdLabels) -> NDArray[np.int32]:
-    """(n_items,) the part of the crowd an item belongs to; parts share no worker."""
+    """Return the (n_items,) part of the crowd that each item belongs to.  Two parts share no worker."""
     edges = (np.ones(crowd.n_annotations), (crowd.item, crowd.n_items + crowd.worker))
     size = crowd.n_items + crowd.n_workers
     return connected_components(sp.coo_array(edges, shape=(size, size)), directed=False)[1][: crowd.n_items]
 
 
 def _scaled(message: Array, part: NDArray[np.int32]) -> Array:
-    """The messages with root mean square one in each part, for in a common scale the weaker ones would die out."""
+    """Scale the messages to a root mean square of one per part.
+
+    With one scale for all parts, the weaker parts would vanish.
+    """
     mean_square = np.bincount(part, weights=message**2) / np.maximum(np.bincount(part), 1)
     scale = np.sqrt(mean_square)[part]
     return np.divide(message, scale, out=np.zeros_like(message), where=scale > 0)
@@ -98,7 +102,7 @@ def _scaled(message: Array, part: NDArray[np.int32]) -> Array:
 
 @njit(cache=True, nogil=True)
 def _pass(start, worker, answer, message, n_workers):
-    """One round: from messages of workers to items, over those of items to workers, to new ones of workers."""
+    """Return the workers' messages after one round: workers to items, items to workers, workers to items."""
     confirmed = np.zeros(n_workers)
     to_worker = np.empty_like(message)
     for item in range(len(start) - 1):

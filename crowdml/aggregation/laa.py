@@ -1,7 +1,8 @@
-"""LAA: the label-aware autoencoder, a linear encoder of an item's annotations and a decoder of each worker's labels.
+"""LAA: the label-aware autoencoder.  It encodes an item's annotations linearly, and decodes each worker's labels.
 
-L. Yin, J. Han, W. Zhang, Y. Yu, "Aggregating Crowd Wisdoms with Label-aware Autoencoders", IJCAI 2017, model LAA-B:
-q_i = softmax(b + the sum of W[w, l] over i's annotations) is a weighted vote, each worker's label a vector of weights.
+L. Yin, J. Han, W. Zhang, Y. Yu, "Aggregating Crowd Wisdoms with Label-aware Autoencoders", IJCAI 2017, model LAA-B. The
+encoder q_i = softmax(b + the sum of W[w, l] over the annotations of i) is a weighted vote, in which each label of a
+worker has a vector of weights.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior, keep_gold
-from crowdml.aggregation.inference.amortised import Batch, Encoder, Training, log_floored, train
+from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)
-class Laa(Training):
+class Laa(AmortisedTraining):
     """The label-aware autoencoder LAA-B.
 
-    All weights start from zero, not from small random numbers: the encoder is pretrained on a problem with one optimum,
-    so the start tells nothing, and the answer follows any order of workers, items and classes.  Only a crowd of more
-    than `batch_size` items is split at random, by `seed`.
+    All weights start from zero, not from small random numbers.  The encoder is pretrained on a problem with one
+    optimum, so random numbers would add nothing.  With zeros, the result does not depend on the order of workers, items
+    and classes.  Only a crowd of more than `batch_size` items is split at random, by `seed`.
 
     Args:
-        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see Training.  The authors
-            weigh the divergence by 0.0001, which lets the posterior drift from unbalanced classes (an error above 70 %
-            on product, where 0.1 gives 10 %).
-        encoder_penalty: weight of the mean absolute encoder weight, the authors' 0.005.
+        learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see AmortisedTraining.  The
+            authors weight the divergence by 0.0001, which lets the posterior drift away from unbalanced classes (an
+            error above 70 % on product, against 10 % with 0.1).
+        encoder_penalty: weight of the mean absolute encoder weight; 0.005 in the paper.
     """
 
     epochs: int = 200
@@ -40,7 +41,7 @@ class Laa(Training):
     smoothing: float = 0.0
     encoder_penalty: float = 0.005
 
-    SPACE: ClassVar[Space] = {**Training.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
+    SPACE: ClassVar[Space] = {**AmortisedTraining.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,11 +53,11 @@ class Laa(Training):
 
         Args:
             crowd: the annotations.
-            prior: (n_classes,) or (n_items, n_classes), normalised here.  None is the authors': the vote shares.
+            prior: (n_classes,) or (n_items, n_classes), normalised here.  None means the vote shares, as in the paper.
 
         Returns:
-            The Aggregation: the encoder's posterior, the prior for an item without annotations.  `objective` is minus
-            the loss of each epoch.
+            The Aggregation: the encoder's posterior, or the prior for an item without annotations.  `objective` is
+            minus the loss of each epoch.
         """
         given_prior = check_prior(prior, crowd)
         shares = first_posterior(crowd, given_prior)
@@ -86,7 +87,7 @@ class WeightedVote(Encoder):
     """A linear encoder.
 
     Args:
-        crowd: whose workers and classes it has weights for.
+        crowd: gives the numbers of workers and classes.
         penalty: weight of the mean absolute weight.
     """
 
@@ -97,10 +98,10 @@ class WeightedVote(Encoder):
         self.bias = nn.Parameter(torch.zeros(crowd.n_classes, dtype=torch.float64))
         self._penalty = penalty
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: ItemBatch) -> Tensor:
         """See Encoder."""
         return batch.add_up(self.weight) + self.bias
 
     def penalty(self) -> Tensor:
-        """The authors' L1 penalty."""
+        """Return the authors' L1 penalty."""
         return self._penalty * self.weight.abs().mean()

@@ -1,19 +1,21 @@
-"""The label model of Snorkel: workers are labelling functions, known by how they agree in pairs.
+"""The label model of Snorkel: workers are labelling functions, and their accuracies follow from pairwise agreement.
 
 A. Ratner, B. Hancock, J. Dunnmon, F. Sala, S. Pandey, C. Ré, "Training Complex Models with Multi-Task Weak
-Supervision", AAAI 2019, in the form that Snorkel (snorkel.org) fits: with mu_w[l, c] = P(label l | true class c) and
-P = diag(class prior), two independent workers give the labels l and m with probability (mu_w P mu_v')[l, m], and one
-gives l with probability (mu_w p)[l].  Minimised is, over all pairs of annotations of an item by w and v,
+Supervision", AAAI 2019, in the form that Snorkel (snorkel.org) fits.  Let mu_w[l, c] = P(label l | true class c), p the
+class prior, and P = diag(p).  Two independent workers give the labels l and m with probability (mu_w P mu_v')[l, m].
+One worker gives label l with probability (mu_w p)[l].  The loss, where the first sum goes over all pairs of annotations
+of an item by w and v, is
 
     sum |O_wv - mu_w P mu_v'|^2  +  sum over annotations |o_w - mu_w p|^2  +  l2 sum over w |mu_w - start_w|^2
 
-with O_wv and o_w the shares observed.  Snorkel divides by all items and so takes who labels what as independent, which
-holds for functions and not for crowds that take items in batches: on rte it errs on 8.4 to 10.4 % of the items, pairs
-as here on 7.9 %.  Where everybody labels everything the two are the same.
+with the observed shares O_wv and o_w.  Snorkel divides by the number of all items, so it assumes that who labels what
+is independent.  This holds for functions, but not for crowds that take items in batches: on rte, Snorkel's form errs on
+8.4 to 10.4 % of the items, and the pairs used here on 7.9 %.  If everybody labels everything, the two are the same.
 
-Only counts of pairs enter, so a step of the search costs as much as there are pairs of workers with a common item,
-whatever the number of items.  Pairs fix mu for two classes; for more they leave rotations free (mu P^(1/2) R has the
-same products), so the start matters, which is the vote's, and `l2` that holds to it.
+Only counts of pairs enter.  So the cost of a search step grows with the number of pairs of workers with a common item,
+not with the number of items.  For two classes, the pairs determine mu.  For more classes, they do not determine
+rotations (mu P^(1/2) R has the same products).  Then the start matters, which comes from the vote, and so does `l2`,
+which keeps the solution near the start.
 """
 
 from __future__ import annotations
@@ -35,22 +37,22 @@ from crowdml.support.search_space import Choice, Real, Space
 Array = NDArray[np.float64]
 
 START_SMOOTHING = 0.1
-"""Added to each cell of the counts that the search starts from: the search moves logits, which must be finite."""
+"""Added to each count of the start.  The search changes logits, which must be finite."""
 
 LEAST_PROBABILITY = 0.01
-"""Probabilities are floored here when the labels are inferred, as in Snorkel."""
+"""Lower limit of the probabilities that infer the labels, as in Snorkel."""
 
 
 @dataclass(frozen=True)
 class LabelModel(TieRule):
-    """Snorkel's label model, found by L-BFGS; the answer is the same for any seed.
+    """Snorkel's label model, fitted by L-BFGS.  The result does not depend on the seed.
 
     Args:
-        class_prior: "votes" is the mean of the vote shares (of gold labels and histories too, where there are any),
-            "uniform" is Snorkel's default.  A prior passed to `fit` replaces it.
-        l2: pull of each worker's matrix towards what the vote says of the worker, in pairs of annotations; Snorkel's
-            own default is 0.
-        max_iter: steps of L-BFGS at most.
+        class_prior: "votes" is the mean of the vote shares, corrected by gold labels and histories.  "uniform" is
+            Snorkel's default.  A prior passed to `fit` replaces it.
+        l2: pull of each worker's matrix towards the estimate from the vote, in pairs of annotations.  Snorkel's default
+            is 0.
+        max_iter: maximum number of L-BFGS steps.
         tol: stop when a step lowers the loss by less than this share.
     """
 
@@ -75,11 +77,11 @@ class LabelModel(TieRule):
         """Fit the workers and infer the labels.
 
         Args:
-            crowd: the annotations.  An answer to a gold item, or in a history, adds |e_l - mu_w[:, c]|^2.
-            prior: (n_classes,) or (n_items, n_classes), normalised here.  The pairs see its mean over the items.
+            crowd: the annotations.  Each answer to a gold item, or in a history, adds |e_l - mu_w[:, c]|^2 to the loss.
+            prior: (n_classes,) or (n_items, n_classes), normalised here.  The pairs use its mean over the items.
 
         Returns:
-            The Aggregation; `objective` is minus the loss, up to a constant, per annotation.
+            The Aggregation; `objective` is minus the loss per annotation, up to a constant.
         """
         given_prior = check_prior(prior, crowd)
         posterior = first_posterior(crowd, given_prior)
@@ -127,14 +129,14 @@ class LabelModel(TieRule):
 
 
 class PairCounts(NamedTuple):
-    """What the loss needs to know of a crowd.
+    """The counts of a crowd that the loss needs.
 
     Attributes:
-        agreement: (n_workers * n_classes,) * 2 how often w gave l and v gave m to one item, at [w, l] and [v, m];
-            an annotation makes no pair with itself.
-        common: (n_workers, n_workers) number of such pairs of each two workers.
+        agreement: (n_workers * n_classes,) * 2 how often w gave l and v gave m to one item, at [w, l] and [v, m].  An
+            annotation is not paired with itself.
+        common: (n_workers, n_workers) number of pairs of annotations of one item, for each two workers.
         given: (n_workers, n_classes) how often each worker gave each label.
-        known: (n_workers, n_classes, n_classes) answers l whose true class c is known, at [w, c, l].
+        known: (n_workers, n_classes, n_classes) number of answers l to items of known class c, at [w, c, l].
     """
 
     agreement: sp.csr_array
@@ -144,13 +146,11 @@ class PairCounts(NamedTuple):
 
 
 def count_pairs(crowd: CrowdLabels) -> PairCounts:
-    """The counts of all pairs of annotations of an item."""
-    labels, workers = (
-        crowd.indicator,
-        sp.csr_array(
-            (np.ones(crowd.n_annotations), crowd.by_item.worker, crowd.by_item.start),
-            shape=(crowd.n_items, crowd.n_workers),
-        ),
+    """Count all pairs of annotations of an item."""
+    labels = crowd.indicator
+    workers = sp.csr_array(
+        (np.ones(crowd.n_annotations), crowd.by_item.worker, crowd.by_item.start),
+        shape=(crowd.n_items, crowd.n_workers),
     )
     known = np.zeros((crowd.n_items, crowd.n_classes))
     if crowd.gold is not None:
@@ -165,13 +165,13 @@ def count_pairs(crowd: CrowdLabels) -> PairCounts:
 
 
 def pair_loss(counts: PairCounts, confusion: Array, prior: Array) -> tuple[float, Array]:
-    """The loss without its l2 term and without what no worker changes, and its gradient.
+    """Return the loss and its gradient, without the l2 term and without constants.
 
-    A pair's square is 1 - 2 (mu_w P mu_v')[l, m] + <K_w, K_v> with K_w = P^(1/2) mu_w' mu_w P^(1/2), so the sum over
-    pairs is a product with the counts.
+    The square of a pair is 1 - 2 (mu_w P mu_v')[l, m] + <K_w, K_v> with K_w = P^(1/2) mu_w' mu_w P^(1/2).  So the sum
+    over pairs is a product with the counts.
 
     Args:
-        counts: of the crowd.
+        counts: the counts of the crowd.
         confusion: (n_workers, n_classes, n_classes) at [w, c, l].
         prior: (n_classes,).
     """

@@ -1,4 +1,4 @@
-"""M-MSR: the workers' skills by robust rank-one completion of how often each two of them agree.
+"""M-MSR: the workers' skills, by robust rank-one completion of the pairwise agreement of the workers.
 
 Q. Ma and A. Olshevsky, "Adversarial Crowdsourcing Through Robust Rank-One Matrix Completion", NeurIPS 2020.
 """
@@ -22,25 +22,26 @@ from crowdml.support.search_space import Real, Space
 Array = NDArray[np.float64]
 
 UNKNOWN = 0.5
-"""Skill of a worker who shares no item with anyone: half way from guessing to always right."""
+"""Skill of a worker who shares no item with anyone: half way between guessing and always right."""
 
 SIGN_STEPS = 200
-"""Power iterations for the signs; the vector is halved at most each time, which 200 times does not underflow."""
+"""Number of power iterations for the signs.  Each iteration at most halves the vector, so 200 cannot underflow."""
 
 
 @dataclass(frozen=True)
 class MMsr(TieRule):
-    """Matrix mean-subsequence-reduced: skills that adversarial workers cannot move far, then a weighted vote.
+    """Matrix mean-subsequence-reduced: skills that adversarial workers cannot change much, then a weighted vote.
 
-    A worker of skill s is right with probability s + (1 - s) / n_classes and errs evenly, so that the expected
-    agreement of two workers, rescaled to zero for guessing and one for always, is the product of their skills.
+    A worker of skill s is right with probability s + (1 - s) / n_classes, and errs evenly.  The expected agreement of
+    two workers, rescaled to 0 for guessing and 1 for always, is the product of their skills.
 
     Args:
-        trim: share of a worker's fellows, in [0, 0.5): as many of the ratios above the worker's own value, the largest,
-            and as many of those below, the smallest, are left out of the mean.  (The paper's F is a number, the same
-            for all; a share suits crowds in which some workers have hundreds of fellows and others two.)
-        max_iter: sweeps over all workers at most.
-        tol: stop when the completed matrix moves by no more than this (Frobenius norm).
+        trim: share of a worker's fellows, in [0, 0.5).  A fellow is a worker who shares an item.  Each fellow gives a
+            ratio.  The mean leaves out this share of the largest ratios, if they are above the worker's own value, and
+            this share of the smallest, if they are below.  (The paper's F is one number for all workers.  A share suits
+            crowds where some workers have hundreds of fellows and others have two.)
+        max_iter: maximum number of sweeps over all workers.
+        tol: stop when the completed matrix changes by at most this (Frobenius norm).
     """
 
     trim: float = 0.25
@@ -62,17 +63,16 @@ class MMsr(TieRule):
         """Estimate the skills, then vote.
 
         Args:
-            crowd: annotations without gold labels and histories, for which the method has no place.
-            prior: (n_classes,) or (n_items, n_classes); uniform by default.
+            crowd: annotations without gold labels and histories, which the method cannot use.
+            prior: (n_classes,) or (n_items, n_classes).  By default uniform.
 
         Returns:
-            The Aggregation.  The posterior is that of workers who err evenly, with the estimated skills; the
-            confusion matrices are theirs.  A skill is kept 1 / sqrt(1 + answers of the worker) away from always
-            right and always wrong; the paper takes the number of all items, which lets those who answered once or
-            twice outvote the rest.
+            The Aggregation.  Posterior and confusion matrices assume workers who have the estimated skills and
+            err evenly.  A skill stays 1 / sqrt(1 + answers of the worker) away from always right and always wrong.  The
+            paper takes the number of all items instead, which lets workers with one or two answers outvote the rest.
 
         Raises:
-            ValueError: gold labels or histories.
+            ValueError: the crowd has gold labels or histories.
         """
         refuse(crowd, "M-MSR", gold=False, history=False)
         fixed_prior = check_prior(prior, crowd)
@@ -87,7 +87,10 @@ class MMsr(TieRule):
         return self._vote(crowd, accuracy, class_prior, n_iter, converged)
 
     def _complete(self, agreement: sp.csr_array, lowest: float) -> tuple[Array, int, bool]:
-        """(n_workers,) the size of each skill, at least `lowest`; the sweeps done; and whether they came to rest."""
+        """Return the (n_workers,) size of each skill, the number of sweeps, and whether they converged.
+
+        No size is below `lowest`.
+        """
         start, fellow, size = agreement.indptr, agreement.indices, np.abs(agreement.data)
         order = np.arange(len(size))
         left, right = np.ones(len(start) - 1), np.ones(len(start) - 1)
@@ -124,16 +127,16 @@ class MMsr(TieRule):
 
 
 def pair_agreement(crowd: CrowdLabels) -> tuple[sp.csr_array, sp.csr_array]:
-    """How often each two workers agree on the items they share, and how many those are.
+    """Return the agreement of each two workers on the items they share, and the number of shared items.
 
     Returns:
-        Two symmetric (n_workers, n_workers) matrices with entries in the same places, one for each pair that shares
-        an item: the share of agreement, rescaled to 0 for chance and 1 for always; and the number of shared items
-        (of pairs of answers, where answers are repeated).
+        Two symmetric (n_workers, n_workers) matrices, with entries for each pair that shares an item.  The first holds
+        the share of agreement, rescaled to 0 for chance and 1 for always.  The second holds the number of shared items
+        (with repeated answers, the number of pairs of answers).
     """
     n_classes = crowd.n_classes
     shared = _pairs(crowd.item, crowd)
-    # A pair that never agrees has no entry among the agreements; added to what is shared it has.
+    # A pair that never agrees has no entry among the agreements.  The sum with `shared` gives it an entry.
     agreed = shared + _pairs(crowd.item.astype(np.int64) * n_classes + crowd.label, crowd)
     agreed.data = (agreed.data / shared.data - 1) * n_classes
     agreed.data = (agreed.data - 1) / max(n_classes - 1, 1)
@@ -141,7 +144,7 @@ def pair_agreement(crowd: CrowdLabels) -> tuple[sp.csr_array, sp.csr_array]:
 
 
 def _pairs(key: NDArray[np.integer], crowd: CrowdLabels) -> sp.csr_array:
-    """(n_workers, n_workers) how many annotations of equal key each two workers have; the diagonal is left out."""
+    """Return the (n_workers, n_workers) number of annotations with equal keys, for each two different workers."""
     used, row = np.unique(key, return_inverse=True)
     shape = (len(used), crowd.n_workers)
     having = sp.coo_array((np.ones(crowd.n_annotations), (row, crowd.worker)), shape=shape).tocsr()
@@ -151,22 +154,25 @@ def _pairs(key: NDArray[np.integer], crowd: CrowdLabels) -> sp.csr_array:
 
 
 def _distance(left: Array, right: Array, new_left: Array, new_right: Array) -> float:
-    """Frobenius norm of new_left new_right' - left right', without the matrices and without cancellation."""
+    """Return the Frobenius norm of new_left new_right' - left right'.
+
+    The matrices are not built, and nothing cancels.
+    """
     a, b = new_left - left, new_right - right
     square = (a @ a) * (new_right @ new_right) + (left @ left) * (b @ b) + 2 * (a @ left) * (new_right @ b)
     return float(np.sqrt(max(square, 0.0)))
 
 
 def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array:
-    """The skills with the signs that agree best with those of the agreements.
+    """Return the skills with the signs that match the signs of the agreements best.
 
-    The signs are those of the leading eigenvector of D^-1/2 E D^-1/2, with E the rescaled agreements times the shared
-    items and D its absolute row sums.  In each group of workers that are linked by shared items the sum of the skills
-    is taken to be positive.
+    The signs come from the leading eigenvector of D^-1/2 E D^-1/2.  E is the rescaled agreement times the number of
+    shared items, and D holds its absolute row sums.  Shared items link workers into groups.  In each group, the sum of
+    the skills is taken to be positive.
 
     Args:
         size: (n_workers,).
-        agreement, shared: as `pair_agreement` gives.
+        agreement, shared: the result of `pair_agreement`.
     """
     evidence = agreement * shared
     degree = abs(evidence).sum(axis=1)
@@ -181,10 +187,10 @@ def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array
 
 @njit(cache=True, nogil=True)
 def _sweep(start, fellow, size, order, known, new, trim, lowest):
-    """Set new[w] to the mean of size / known over the fellows of w, without what is trimmed on either side.
+    """Set new[w] to the trimmed mean of size / known over the fellows of w.
 
-    `order` holds each worker's entries in the order of the last call's ratios.  As the values come to rest so does the
-    order, and sorting by insertion costs no more than looking at them.
+    `order` holds each worker's entries in the order of the last call's ratios.  When the values converge, the order
+    stays the same, and insertion sort takes linear time.
     """
     for worker in range(len(new)):
         first, last = start[worker], start[worker + 1]

@@ -1,4 +1,4 @@
-"""MACE: on each item a worker either knows the answer or spams.
+"""MACE: on each item, a worker either knows the answer or spams.
 
 D. Hovy, T. Berg-Kirkpatrick, A. Vaswani and E. Hovy, "Learning Whom to Trust with MACE", NAACL-HLT 2013.
 """
@@ -22,25 +22,25 @@ from crowdml.support.search_space import Choice, Real, Space
 Array = NDArray[np.float64]
 
 BLOCK_CELLS = 16_384
-"""Cells (item, class, start) of a block: 128 KiB, which stay in a core's second-level cache."""
+"""Cells (item, class, start) per block: 128 KiB, which fit in the second-level cache of a core."""
 
 
 @dataclass(frozen=True)
 class Mace(TieRule):
-    """MACE: worker w knows the answer with probability theta_w, and else draws a label from xi_w whatever the truth.
+    """MACE: worker w knows the answer with probability theta_w.  Otherwise w draws a label from xi_w.
 
-    All starts are carried through one walk over the annotations, and the one with the best objective is kept.  The
-    first start takes theta = 1/2 and xi uniform, the others draw both; gold labels and histories correct them.
+    All starts run together in one pass over the annotations, and the start with the best objective is kept.  The first
+    start has theta = 1/2 and uniform xi.  The other starts draw both.  Gold labels and histories correct the starts.
 
     Args:
-        inference: "vb", variational Bayes with Beta priors on theta and Dirichlet priors on xi, or "em", maximum
+        inference: "vb" is variational Bayes with Beta priors on theta and Dirichlet priors on xi.  "em" is maximum
             likelihood with `smoothing`.
         n_starts: number of starts.
         theta_prior: both parameters of the Beta prior.
-        strategy_prior: of the Dirichlet prior, for each label.
-        smoothing: "em" adds this to each expected count, divided by n_classes, as in the authors' program.
-        max_iter: number of iterations at most.
-        tol: stop when no start's objective rises by more than this for each annotation.
+        strategy_prior: parameter of the Dirichlet prior, per label.
+        smoothing: "em" adds smoothing / n_classes to each expected count, as the authors' program does.
+        max_iter: maximum number of iterations.
+        tol: stop when no start's objective rises by more than this per annotation.
     """
 
     inference: Literal["vb", "em"] = "vb"
@@ -76,13 +76,13 @@ class Mace(TieRule):
         """Run EM or variational Bayes from all starts.
 
         Args:
-            crowd: the annotations; gold items keep their class, and a history counts as answers to such items.
-            prior: (n_classes,) or (n_items, n_classes); uniform by default, and not estimated.
+            crowd: the annotations.  Gold items keep their class, and a history counts as answers to gold items.
+            prior: (n_classes,) or (n_items, n_classes).  By default uniform.  It is not estimated.
 
         Returns:
-            The Aggregation of the best start.  `objective` is the evidence lower bound, or with "em" the log
-            likelihood plus the log density of the smoothing; a worker's quality is the probability of knowing plus
-            that of spamming the truth, for "vb" with its posterior interval.
+            The Aggregation of the best start.  `objective` is the evidence lower bound; for "em" it is the log
+            likelihood plus the log density of the smoothing.  A worker's quality is the probability to know the truth
+            plus the probability to spam the truth.  For "vb" it has a posterior interval.
         """
         fixed_prior = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
@@ -100,7 +100,7 @@ class Mace(TieRule):
             rise = bounds[-1] - bounds[-2] if len(bounds) > 1 else np.inf
             converged = bool(np.max(rise) <= self.tol * crowd.n_annotations)
         best = int(bounds[-1].argmax())
-        logs = _Workers(*(part[..., [best]] for part in logs))
+        logs = _Behaviour(*(part[..., [best]] for part in logs))
         return self.conclude(
             crowd,
             _posterior(crowd, logs, log_prior),
@@ -108,41 +108,42 @@ class Mace(TieRule):
             n_iter=len(bounds),
             converged=converged,
             objective=[float(bound[best]) for bound in bounds],
-            **self._competence(_Workers(*(part[..., best] for part in weights)), class_prior),
+            **self._competence(_Behaviour(*(part[..., best] for part in weights)), class_prior),
         )
 
-    def _starts(self, crowd: CrowdLabels) -> _Workers:
+    def _starts(self, crowd: CrowdLabels) -> _Behaviour:
         shape = (crowd.n_workers, crowd.n_classes + 2, self.n_starts)
         drawn = np.random.default_rng(self.seed).uniform(1, 2.5, shape)
         drawn[..., 0] = 1
-        # A few known answers would be outvoted in the first M-step, so the workers are judged by them from the start.
+        # Start from what gold labels and histories say about the workers.  Otherwise the many votes would outweigh them
+        # in the first M-step.
         known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
         right = np.diagonal(known, axis1=1, axis2=2)
         wrong = (known.sum(axis=1) - right)[..., None]
-        return _Workers(
+        return _Behaviour(
             drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1), drawn[:, 2:] + wrong
         )
 
     def _pseudo_counts(self, n_classes: int) -> tuple[float, float]:
-        """What is added to the counts of theta and of xi."""
+        """Return the pseudo-counts of theta and of xi."""
         smoothing = self.smoothing / n_classes
         return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (smoothing, smoothing)
 
-    def _maximise(self, counts: _Workers) -> _Workers:
-        """M-step: the weights of the Beta and Dirichlet distributions of theta and xi."""
+    def _maximise(self, counts: _Behaviour) -> _Behaviour:
+        """M-step: return the parameters of the Beta and Dirichlet distributions of theta and xi."""
         theta, strategy = self._pseudo_counts(counts.strategy.shape[1])
-        return _Workers(counts.know + theta, counts.spam + theta, counts.strategy + strategy)
+        return _Behaviour(counts.know + theta, counts.spam + theta, counts.strategy + strategy)
 
-    def _log_density(self, weights: _Workers, logs: _Workers) -> Array:
-        """(n_starts,) what the objective has besides the evidence of the annotations."""
+    def _log_density(self, weights: _Behaviour, logs: _Behaviour) -> Array:
+        """Return the (n_starts,) part of the objective that does not come from the annotations."""
         theta, strategy = self._pseudo_counts(weights.strategy.shape[1])
         if self.inference == "em":
             return theta * (logs.know + logs.spam).sum(axis=0) + strategy * logs.strategy.sum(axis=(0, 1))
         coin, coin_logs = (np.stack([part.know, part.spam], axis=1) for part in (weights, logs))
         return -_divergence(coin, coin_logs, theta) - _divergence(weights.strategy, logs.strategy, strategy)
 
-    def _competence(self, weights: _Workers, class_prior: Array) -> dict[str, Array]:
-        """Confusion and quality of the workers from the weights of one start, as `conclude` takes them."""
+    def _competence(self, weights: _Behaviour, class_prior: Array) -> dict[str, Array]:
+        """Return confusion and quality of the workers, as arguments of `conclude`, from the weights of one start."""
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         spam = normalise_rows(np.stack([weights.know, weights.spam], axis=1))[:, 1]
         strategy = normalise_rows(weights.strategy)
@@ -151,7 +152,8 @@ class Mace(TieRule):
         quality = 1 - spam * (1 - hit)
         if self.inference == "em":
             return {"confusion": confusion, "quality": quality}
-        # A wrong answer is spammed and no hit; the two are independent, so that second moments multiply.
+        # An answer is wrong if the worker spams and misses the truth.  The two are independent, so their second moments
+        # multiply.
         spam_square = spam * (weights.spam + 1) / (weights.know + weights.spam + 1)
         miss_square = (1 - hit) ** 2 + (strategy @ marginal**2 - hit**2) / (weights.strategy.sum(axis=1) + 1)
         variance = spam_square * miss_square - (1 - quality) ** 2
@@ -163,13 +165,13 @@ class Mace(TieRule):
         }
 
 
-class _Workers(NamedTuple):
-    """Counts, weights or logarithms of what the workers do, for each start.
+class _Behaviour(NamedTuple):
+    """Counts, weights or log probabilities of what the workers do, for each start.
 
     Attributes:
-        know: (n_workers, n_starts) of knowing the answer.
-        spam: (n_workers, n_starts) of spamming.
-        strategy: (n_workers, n_classes, n_starts) of each label when spamming.
+        know: (n_workers, n_starts) the worker knows the answer.
+        spam: (n_workers, n_starts) the worker spams.
+        strategy: (n_workers, n_classes, n_starts) the worker gives this label when spamming.
     """
 
     know: Array
@@ -177,38 +179,41 @@ class _Workers(NamedTuple):
     strategy: Array
 
 
-def _log_means(weights: _Workers) -> _Workers:
-    """Logarithms of the probabilities that the weights give."""
+def _log_means(weights: _Behaviour) -> _Behaviour:
+    """Return the logarithms of the mean probabilities under these weights."""
     coin = np.log(np.maximum(weights.know + weights.spam, FLOOR))
     total = np.log(np.maximum(weights.strategy.sum(axis=1, keepdims=True), FLOOR))
     know, spam, strategy = (np.log(np.maximum(part, FLOOR)) for part in weights)
-    return _Workers(know - coin, spam - coin, strategy - total)
+    return _Behaviour(know - coin, spam - coin, strategy - total)
 
 
-def _log_expectations(weights: _Workers) -> _Workers:
-    """Expected logarithms of the probabilities whose Beta and Dirichlet posteriors have these weights."""
+def _log_expectations(weights: _Behaviour) -> _Behaviour:
+    """Return the expected logarithms of the probabilities whose Beta and Dirichlet posteriors have these weights."""
     coin = digamma(weights.know + weights.spam)
     total = digamma(weights.strategy.sum(axis=1, keepdims=True))
     know, spam, strategy = (digamma(part) for part in weights)
-    return _Workers(know - coin, spam - coin, strategy - total)
+    return _Behaviour(know - coin, spam - coin, strategy - total)
 
 
 def _divergence(weights: Array, logs: Array, prior: float) -> Array:
-    """(n_starts,) Kullback-Leibler divergence of Dirichlets (n_workers, n, n_starts) from the symmetric prior."""
+    """Return the (n_starts,) Kullback-Leibler divergence of Dirichlets from the symmetric prior.
+
+    The Dirichlets have weights (n_workers, n, n_starts).
+    """
     n = weights.shape[1]
     each = gammaln(weights.sum(axis=1)) - gammaln(weights).sum(axis=1) - gammaln(n * prior) + n * gammaln(prior)
     return (each + ((weights - prior) * logs).sum(axis=1)).sum(axis=0)
 
 
-def _expect(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> tuple[_Workers, Array]:
-    """E-step: expected counts, and the log likelihood (n_starts,).
+def _expect(crowd: CrowdLabels, logs: _Behaviour, log_prior: Array) -> tuple[_Behaviour, Array]:
+    """E-step: return the expected counts, and the log likelihood (n_starts,).
 
-    The probability of label l is s x_l (spammed) where the truth is another class, and s x_l + k where it is l.  So an
-    item needs of each answer only the logarithm of the ratio of the two, for the class given, and a worker of each
-    label only the sum of the posterior probabilities that it is right.
+    If the truth is another class, label l has the probability s x_l (spammed).  If the truth is l, it has the
+    probability s x_l + k.  So for each answer, an item needs only the logarithm of the ratio of the two, for the class
+    given.  For each label, a worker needs only the sum of the posterior probabilities that the label is right.
     """
     spammed, ratio = _label_logs(logs)
-    right, evidence = _walk_all(crowd, ratio.reshape(-1, ratio.shape[-1]), np.atleast_2d(log_prior))
+    right, evidence = _process_all(crowd, ratio.reshape(-1, ratio.shape[-1]), np.atleast_2d(log_prior))
     right = right.reshape(ratio.shape)
     given = crowd.labels_given[:, :, None].astype(np.float64)
     if crowd.history is not None:
@@ -218,17 +223,17 @@ def _expect(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> tuple[_Work
         evidence = evidence + (before * ratio).sum(axis=(0, 1))
     known = right * -np.expm1(-ratio)
     strategy = given - known
-    return _Workers(known.sum(axis=1), strategy.sum(axis=1), strategy), evidence + (given * spammed).sum(axis=(0, 1))
+    return _Behaviour(known.sum(axis=1), strategy.sum(axis=1), strategy), evidence + (given * spammed).sum(axis=(0, 1))
 
 
-def _label_logs(logs: _Workers) -> tuple[Array, Array]:
-    """(n_workers, n_classes, n_starts) each: log s x_l, and log of (s x_l + k) / (s x_l)."""
+def _label_logs(logs: _Behaviour) -> tuple[Array, Array]:
+    """Return log(s x_l) and log((s x_l + k) / (s x_l)), each (n_workers, n_classes, n_starts)."""
     spammed = logs.spam[:, None] + logs.strategy
     return spammed, np.logaddexp(spammed, logs.know[:, None]) - spammed
 
 
-def _posterior(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> Array:
-    """(n_items, n_classes) of the only start in logs."""
+def _posterior(crowd: CrowdLabels, logs: _Behaviour, log_prior: Array) -> Array:
+    """Return the (n_items, n_classes) posterior of the only start in `logs`."""
     ratio = _label_logs(logs)[1].ravel()
     item = np.repeat(np.arange(crowd.n_items), crowd.labels_per_item)
     cell = item * crowd.n_classes + crowd.by_item.label
@@ -237,15 +242,15 @@ def _posterior(crowd: CrowdLabels, logs: _Workers, log_prior: Array) -> Array:
     return normalise_log(known_only(crowd, score + log_prior))[0]
 
 
-def _walk_all(crowd: CrowdLabels, ratio: Array, log_prior: Array) -> tuple[Array, Array]:
-    """(n_workers * n_classes, n_starts) expected right answers, and (n_starts,) sum of the items' log normalisers."""
+def _process_all(crowd: CrowdLabels, ratio: Array, log_prior: Array) -> tuple[Array, Array]:
+    """Return (n_workers * n_classes, n_starts) expected right answers, and (n_starts,) sums of log normalisers."""
     start, _, label = crowd.by_item
     answer = crowd.answers
     gold = np.full(crowd.n_items, -1) if crowd.gold is None else crowd.gold.astype(np.int64)
     n_classes, n_starts = crowd.n_classes, ratio.shape[1]
     size = max(1, BLOCK_CELLS // (n_classes * n_starts))
 
-    def walk(first: int, last: int) -> tuple[Array, Array]:
+    def process(first: int, last: int) -> tuple[Array, Array]:
         right, evidence = np.zeros_like(ratio), np.zeros(n_starts)
         scores, total = np.empty((size, n_classes, n_starts)), np.empty((size, n_starts))
         for at in range(first, last, size):
@@ -256,7 +261,7 @@ def _walk_all(crowd: CrowdLabels, ratio: Array, log_prior: Array) -> tuple[Array
             evidence += np.log(total[: end - at]).sum(axis=0)
         return right, evidence
 
-    rights, evidences = zip(*run_parts(walk, cut(start, n_starts, ratio.size)), strict=True)
+    rights, evidences = zip(*run_parts(process, cut(start, n_starts, ratio.size)), strict=True)
     return np.sum(rights, axis=0), np.sum(evidences, axis=0)
 
 
@@ -265,7 +270,7 @@ def _walk_all(crowd: CrowdLabels, ratio: Array, log_prior: Array) -> tuple[Array
 
 @njit(cache=True, nogil=True)
 def _add_scores(start, answer, label, ratio, log_prior, gold, first, last, scores, evidence):
-    """Write the log posteriors less their largest, which is added to the evidence."""
+    """Write the log posteriors minus their maximum, and add the maximum to the evidence."""
     n_classes, n_starts = np.uintp(scores.shape[1]), np.uintp(scores.shape[2])
     same_prior = len(log_prior) == 1
     for item in range(first, last):
@@ -293,7 +298,7 @@ def _add_scores(start, answer, label, ratio, log_prior, gold, first, last, score
 
 @njit(cache=True, nogil=True)
 def _add_right(start, answer, label, first, last, scores, total, right):
-    """Add up the normaliser of each item, and for each answer the posterior probability that it is right."""
+    """Write the normaliser of each item, and add up for each answer the posterior probability that it is right."""
     n_classes, n_starts = np.uintp(scores.shape[1]), np.uintp(scores.shape[2])
     for item in range(first, last):
         block, row = scores[item - first], total[item - first]

@@ -13,14 +13,14 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class MajorityVote(TieRule):
-    """The class most workers gave.
+    """The class that most workers gave.
 
-    The posterior holds the vote shares, so a tie stays visible there; `labels` breaks it by the rule of `ties` (the
-    LABNET tables fit "lowest").
+    The posterior holds the vote shares, so it shows ties.  `ties` says how `labels` breaks a tie.  (The LABNET tables
+    agree with "lowest".)
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Vote.  A prior (n_classes,) or (n_items, n_classes) only speaks for items without annotations."""
+        """Vote.  A prior (n_classes,) or (n_items, n_classes) is used only for items without annotations."""
         shares = vote_shares(crowd, check_prior(prior, crowd))
         labels = break_ties(shares, crowd, self.ties, self.seed)
         return self.conclude(crowd, shares, quality=agreement(crowd, one_hot(labels, crowd.n_classes)))

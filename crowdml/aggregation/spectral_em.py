@@ -1,13 +1,13 @@
 """Spectral EM: Dawid-Skene EM that starts from the moments of three groups of workers.
 
 Y. Zhang, X. Chen, D. Zhou, M. I. Jordan, "Spectral Methods Meet EM: A Provably Optimal Algorithm for Crowdsourcing",
-NIPS 2014 and JMLR 17 (2016), Algorithm 1.  Given the true class, the votes of the groups are independent, so their
-second and third moments are sums over the classes of products of the groups' mean votes, and determine those.  All
-moments need one pass over the annotations; the tensor has n_classes**3 entries.
+NIPS 2014 and JMLR 17 (2016), Algorithm 1.  Given the true class, the votes of the groups are independent.  So their
+second and third moments are sums over the classes of products of the groups' mean votes, and they determine these mean
+votes.  All moments need one pass over the annotations.  The tensor has n_classes**3 entries.
 
 The tensor power method runs on all components at once: a step maps every vector v to T(v, v) and takes the nearest
-orthogonal basis, in place of random starts and deflation.  It starts from the mean votes of the items that the crowd
-puts into each class, so the answer is the same for any seed and any order of workers, items or classes.
+orthogonal basis.  This replaces random starts and deflation.  The method starts from the mean votes of the items that
+the crowd puts into each class.  So the result does not depend on the seed or on the order of workers, items or classes.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ Array = NDArray[np.float64]
 Grouping = Literal["dealt", "index"]
 
 LEAST_EIGENVALUE = 1e-6
-"""The moments determine the classes if no eigenvalue of the second one is below this share of the largest."""
+"""The moments determine the classes if every eigenvalue of the second moment is above this share of the largest."""
 
 LEAST_PROBABILITY = 1e-6
-"""Least squares can give negative probabilities; they are floored here, as the authors do."""
+"""Lower limit of probabilities, as in the authors' code, because least squares can give negative values."""
 
 POWER_STEPS = 200
-"""Power steps at most; convergence is quadratic, so that ten are usual."""
+"""Maximum number of power steps.  Convergence is quadratic, so ten steps are usual."""
 
 
 @dataclass(frozen=True)
 class SpectralEm(DawidSkene):
-    """Dawid-Skene EM from the spectral start; all options of DawidSkene hold.
+    """Dawid-Skene EM from the spectral start, with all options of DawidSkene.
 
-    Where the moments do not determine the classes (fewer than three workers, or fewer distinguishable classes than
-    n_classes), EM starts as DawidSkene does and the result has `converged` False.
+    If the moments do not determine the classes, EM starts like DawidSkene, and `converged` is False.  This happens with
+    fewer than three workers, or if some classes cannot be told apart.
 
     Args:
-        groups: "dealt" sorts the workers by number of annotations and agreement with the vote and deals them to the
-            three groups in turn, which balances the groups and does not depend on the order of the workers; "index"
-            is the authors' rule, the worker's index modulo 3.
+        groups: "dealt" sorts the workers by number of annotations and agreement with the vote, and deals them to the
+            three groups in turn.  This balances the groups, and does not depend on the order of the workers.  "index"
+            is the authors' rule: the worker's index modulo 3.
     """
 
     groups: Grouping = "dealt"
@@ -67,16 +67,16 @@ class SpectralEm(DawidSkene):
             raise ValueError(f'groups must be "dealt" or "index", got {self.groups!r}')
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Take the spectral start and run EM; see DawidSkene.fit."""
+        """Compute the spectral start and run EM; see DawidSkene.fit."""
         result = super().fit(crowd, prior)
         if group_moments(crowd, group_workers(crowd, self.groups)) is None:
             return replace(result, converged=False)
         return result
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
-        """(n_items, n_classes) the posterior under the spectral estimate of the workers.
+        """Return the (n_items, n_classes) posterior under the spectral estimate of the workers.
 
-        Gold labels and histories tell which component is which class, and histories are counted in.
+        Gold labels and histories help to match components to classes, and histories are added to the counts.
         """
         crowd_says = first_posterior(crowd, prior)
         group = group_workers(crowd, self.groups)
@@ -92,13 +92,13 @@ class SpectralEm(DawidSkene):
 
 
 class GroupMoments(NamedTuple):
-    """Moments of the groups' votes z_g of an item, (n_classes,) each; absent labels are zeros.
+    """Moments of the groups' votes z_g of an item, (n_classes,) each.  A missing label counts as zero.
 
     Attributes:
-        votes: (3, n_items, n_classes) how many workers of the group gave the item that label.
-        pair: (3, 3, n_classes, n_classes) mean of the products z_g z_h'; zero where g = h.
+        votes: (3, n_items, n_classes) number of workers in the group who gave the item that label.
+        pair: (3, 3, n_classes, n_classes) mean of the products z_g z_h'; zero for g = h.
         triple: (n_classes, n_classes, n_classes) mean of the products of z_0, z_1 and z_2.
-        second: (3, n_classes, n_classes) sum_c p_c m_gc m_gc' of each group's mean votes m_gc in class c.
+        second: (3, n_classes, n_classes) sum_c p_c m_gc m_gc', with the mean votes m_gc of group g in class c.
     """
 
     votes: Array
@@ -108,10 +108,10 @@ class GroupMoments(NamedTuple):
 
 
 def group_workers(crowd: CrowdLabels, groups: Grouping) -> NDArray[np.intp]:
-    """(n_workers,) the group of each worker: 0, 1 or 2; see SpectralEm."""
+    """Return the (n_workers,) group of each worker: 0, 1 or 2.  See SpectralEm."""
     if groups == "index":
         return (np.arange(crowd.n_workers) + 1) % 3
-    # Rounded, lest the order in which the annotations are added up decide between equal workers.
+    # Round, so that the order of the annotations in a sum cannot decide between equal workers.
     agreed = np.round(agreement(crowd, vote_shares(crowd)), 9)
     group = np.empty(crowd.n_workers, np.intp)
     group[np.lexsort((-agreed, -crowd.labels_per_worker))] = np.arange(crowd.n_workers) % 3
@@ -119,7 +119,7 @@ def group_workers(crowd: CrowdLabels, groups: Grouping) -> NDArray[np.intp]:
 
 
 def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments | None:
-    """The moments, or None where they do not determine the classes."""
+    """Return the moments, or None if they do not determine the classes."""
     n_items, n_classes = crowd.n_items, crowd.n_classes
     cell = (group[crowd.worker] * n_items + crowd.item) * n_classes + crowd.label
     votes = np.bincount(cell, minlength=3 * n_items * n_classes).reshape(3, n_items, n_classes).astype(np.float64)
@@ -147,16 +147,16 @@ def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments |
 def worker_confusion(
     crowd: CrowdLabels, group: NDArray[np.intp], moments: GroupMoments, posterior: Array
 ) -> tuple[Array, Array]:
-    """The workers' matrices by least squares against the mean votes of the two groups that they are not in.
+    """Estimate the workers' matrices by least squares, against the mean votes of the two other groups.
 
     Args:
         crowd: the annotations.
-        group: (n_workers,) as `group_workers` gives.
-        moments: of these groups.
-        posterior: (n_items, n_classes) roughly; names the components.
+        group: (n_workers,) the result of `group_workers`.
+        moments: the moments of these groups.
+        posterior: (n_items, n_classes) a rough posterior, which matches components to classes.
 
     Returns:
-        (n_workers, n_classes, n_classes) P(label given | true class), and (n_classes,) the classes' weights.
+        (n_workers, n_classes, n_classes) P(label given | true class), and the (n_classes,) weights of the classes.
     """
     means, weights = zip(*(mean_votes(moments, number, posterior) for number in range(3)), strict=True)
     weight = np.mean(weights, axis=0)
@@ -174,14 +174,14 @@ def worker_confusion(
 
 
 def mean_votes(moments: GroupMoments, group: int, posterior: Array) -> tuple[Array, Array]:
-    """A group's mean votes in each class, and the classes' weights, from its second and third moment.
+    """Compute a group's mean votes in each class, and the weights of the classes, from its second and third moment.
 
     Returns:
         (n_classes voted, n_classes true) and (n_classes,).
     """
     a, b = (group + 1) % 3, (group + 2) % 3
     pair = moments.pair
-    # Maps that turn the votes of groups a and b into what this group would have voted.
+    # Maps from the votes of groups a and b to the expected votes of this group.
     from_a = np.linalg.solve(pair[a, b].T, pair[group, b].T).T
     from_b = np.linalg.solve(pair[b, a].T, pair[group, a].T).T
     third = np.einsum("abc,xa,yb->xyc", moments.triple.transpose(a, b, group), from_a, from_b, optimize=True)
@@ -201,11 +201,11 @@ def mean_votes(moments: GroupMoments, group: int, posterior: Array) -> tuple[Arr
 
 
 def power_method(tensor: Array, start: Array) -> Array:
-    """(n, n) the orthonormal vectors, in columns, whose cubes make up a symmetric (n, n, n) tensor.
+    """Return the (n, n) orthonormal vectors, in columns, whose cubes make up a symmetric (n, n, n) tensor.
 
     Args:
-        tensor: sum_h s_h v_h (x) v_h (x) v_h with orthonormal v_h and positive s_h, or near it.
-        start: (n, n) near the vectors, up to lengths; need not be orthogonal.
+        tensor: sum_h s_h v_h (x) v_h (x) v_h with orthonormal v_h and positive s_h, or close to such a sum.
+        start: (n, n) vectors near the solution, of any length.  They need not be orthogonal.
     """
     vectors = nearest_basis(start / np.maximum(np.linalg.norm(start, axis=0), LEAST_PROBABILITY))
     for _ in range(POWER_STEPS):
@@ -218,6 +218,6 @@ def power_method(tensor: Array, start: Array) -> Array:
 
 
 def nearest_basis(vectors: Array) -> Array:
-    """The orthogonal matrix nearest to a square one."""
+    """Return the orthogonal matrix nearest to a square matrix."""
     left, _, right = np.linalg.svd(vectors)
     return left @ right

@@ -1,4 +1,4 @@
-"""Worker agreement with aggregate (Wawa): vote, weigh each worker by the agreement with the vote, vote again."""
+"""Worker agreement with aggregate (Wawa): vote, weight each worker by the agreement with the vote, vote again."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Wawa(TieRule):
-    """The weighted majority vote in which a worker's weight is the agreement with the unweighted one.
+    """The weighted majority vote, in which a worker's weight is the agreement with the unweighted vote.
 
-    The posterior holds shares of the weight; `worker_quality` is the weight.  The method has no paper; it is folklore
-    of crowdsourcing platforms.
+    The posterior holds shares of the weight, and `worker_quality` is the weight.  The method has no paper.  It is in
+    common use on crowdsourcing platforms.
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Vote twice.
 
         Args:
-            crowd: the annotations; gold items keep their class in both votes, and a worker's history counts as
-                answers that did or did not agree.
-            prior: (n_classes,) or (n_items, n_classes); it only speaks for items without annotations.
+            crowd: the annotations.  Gold items keep their class in both votes.  A worker's history counts as answers
+                that agreed or not.
+            prior: (n_classes,) or (n_items, n_classes), used only for items without annotations.
         """
         plain = vote_shares(crowd, check_prior(prior, crowd))
         weight = agreement_with_best(crowd, plain)
@@ -35,9 +35,9 @@ class Wawa(TieRule):
 
 
 def agreement_with_best(crowd: CrowdLabels, shares: Array) -> Array:
-    """(n_workers,) share of a worker's labels that are the item's best class; zero without any answer.
+    """Return the (n_workers,) share of a worker's labels that are the item's best class; zero without answers.
 
-    Where k classes tie for best each counts 1 / k, so that no class is favoured.  Histories are counted in.
+    If k classes tie for best, each counts 1 / k, so that no class is favoured.  Histories are included.
 
     Args:
         crowd: the annotations.
@@ -54,12 +54,12 @@ def agreement_with_best(crowd: CrowdLabels, shares: Array) -> Array:
 
 
 def weighted_shares(crowd: CrowdLabels, weight: Array, plain: Array) -> Array:
-    """(n_items, n_classes) share of the workers' weight that each class got; gold items are certain.
+    """Return the (n_items, n_classes) share of the workers' weight per class.  Gold items are certain.
 
     Args:
         crowd: the annotations.
         weight: (n_workers,) not negative.
-        plain: (n_items, n_classes) what an item without annotations keeps.
+        plain: (n_items, n_classes) shares for items without annotations.
     """
     cell = crowd.item.astype(np.int64) * crowd.n_classes + crowd.label
     total = np.bincount(cell, weights=weight[crowd.worker], minlength=plain.size).reshape(plain.shape)

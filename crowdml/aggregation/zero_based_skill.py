@@ -1,4 +1,4 @@
-"""Zero-based skill: the weighted vote and the workers' weights, in turns, with a learning rate that falls."""
+"""Zero-based skill: update the weighted vote and the workers' weights in turn, with a decreasing learning rate."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space, Whole
 
 AT_REST = 1e-12
-"""A step of the skills that is no more than this is rounding: the labels stay as they are from here on."""
+"""A change of the skills of at most this is rounding, and cannot change a label any more."""
 
 
 @dataclass(frozen=True)
 class ZeroBasedSkill(TieRule):
-    """Gradient steps of every worker's skill towards the agreement with the vote that the skills weigh.
+    """Gradient steps of every worker's skill towards the agreement with the vote that is weighted by the skills.
 
-    skill_w <- skill_w + rate (agreement_w - skill_w), from the same skill for all; the scheme of Toloka's crowd-kit.
+    skill_w <- skill_w + rate (agreement_w - skill_w), starting from one skill for all workers.  This is the scheme of
+    Toloka's crowd-kit.
 
     Args:
-        learning_rate: of the first steps, in (0, 1].
-        reduce_every: steps after which the rate is multiplied by `reduce_factor`.
+        learning_rate: rate of the first steps, in (0, 1].
+        reduce_every: number of steps after which `reduce_factor` multiplies the rate.
         reduce_factor: in (0, 1].
         eps: the skills start this much above 1 / n_classes.
-        max_iter: number of steps at most; fewer when a step changes nothing.
+        max_iter: maximum number of steps.  The method stops earlier if a step changes nothing.
     """
 
     learning_rate: float = 1.0
@@ -55,15 +56,15 @@ class ZeroBasedSkill(TieRule):
             raise ValueError(f"eps must not be negative, got {self.eps}")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Iterate.
+        """Update vote and skills in turn.
 
         Args:
-            crowd: the annotations; gold items keep their class in every vote, and a worker's history counts as
-                answers that did or did not agree.
-            prior: (n_classes,) or (n_items, n_classes); it only speaks for items without annotations.
+            crowd: the annotations.  Gold items keep their class in every vote.  A worker's history counts as answers
+                that agreed or not.
+            prior: (n_classes,) or (n_items, n_classes), used only for items without annotations.
 
         Returns:
-            The Aggregation, with shares of the skill as posterior and the skill as worker quality.
+            The Aggregation.  The posterior holds shares of the skill, and the worker quality is the skill.
         """
         plain = vote_shares(crowd, check_prior(prior, crowd))
         skill = np.full(crowd.n_workers, 1 / crowd.n_classes + self.eps)

@@ -1,4 +1,4 @@
-"""Files in and out: the annotations of a crowd, labels of items, and tables."""
+"""Read and write files: the annotations of a crowd, labels of items, and result tables."""
 
 from crowdml.files.faults import FileError
 from crowdml.files.formats import Progress

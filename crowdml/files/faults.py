@@ -1,4 +1,7 @@
-"""Where in a malformed text file the fault is.  Slow and row by row: run only once the fast reader has given up."""
+"""Find the faulty line in a malformed text file.
+
+This search is slow and goes row by row.  It runs only after the fast reader has failed.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from typing import IO, Any, NamedTuple
 
 
 class FileError(ValueError):
-    """A file that cannot be read or written; the message names it."""
+    """A file cannot be read or written.  The message names the file."""
 
 
 class Fault(NamedTuple):
-    """A line of a file, from 1, and what is wrong with it."""
+    """A line number, counted from 1, and what is wrong in that line."""
 
     line: int
     what: str
 
 
 def csv_header(path: Path) -> list[str]:
-    """The names in the first row; empty if the file is.
+    """Return the column names in the first row, or an empty list if the file is empty.
 
     Raises:
         FileError: the row is not UTF-8.
@@ -38,7 +41,12 @@ def csv_header(path: Path) -> list[str]:
 
 
 def csv_line(path: Path, row: int) -> int:
-    """The line on which a data row (from 0) ends; rows can span lines, and empty lines are no rows."""
+    """Return the line number where a data row ends.
+
+    Args:
+        path: the file.
+        row: the data row, counted from 0.  A row can span several lines.  Empty lines do not count.
+    """
     with _open_text(path) as lines:
         reader = csv.reader(lines)
         next(itertools.islice(filter(None, reader), row + 1, None))
@@ -46,7 +54,11 @@ def csv_line(path: Path, row: int) -> int:
 
 
 def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """The first row of another length than the header, not UTF-8 in one of the columns, or with an open quote."""
+    """Return the first faulty row, or None.
+
+    A row is faulty if its length differs from the header, if one of the columns is not UTF-8, or if a quote is not
+    closed.
+    """
     with _open_text(path) as lines:
         reader = csv.reader(lines, strict=True)
         start = 1
@@ -55,7 +67,7 @@ def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
             wanted = [header.index(name) for name in columns]
             for row in reader:
                 if row and len(row) != len(header):
-                    return Fault(reader.line_num, f"{len(row)} values where the header has {len(header)}")
+                    return Fault(reader.line_num, f"the row has {len(row)} values, the header has {len(header)}")
                 for name, at in zip(columns, wanted, strict=True):
                     if row and _undecodable(row[at]):
                         return Fault(reader.line_num, f"column {name!r} is not UTF-8 text")
@@ -63,22 +75,22 @@ def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
         except csv.Error as error:
             return Fault(start, f"a quoted value is not closed or not followed by a comma ({error})")
         except (OSError, EOFError, zlib.error) as error:
-            return Fault(start, f"the compressed data cannot be read on ({error})")
+            return Fault(start, f"the compressed data is damaged or ends early ({error})")
     return None
 
 
 def json_line(path: Path, row: int) -> int:
-    """The line of a record (from 0); empty lines are no records."""
+    """Return the line number of a record, counted from 0.  Empty lines do not count as records."""
     with _open_text(path) as lines:
         full = (number for number, line in enumerate(lines, 1) if line.strip())
         return next(itertools.islice(full, row, None))
 
 
 def json_first(path: Path) -> dict[str, Any]:
-    """The first record; empty if the file is.
+    """Return the first record, or an empty dict if the file is empty.
 
     Raises:
-        FileError: it is not a JSON object.
+        FileError: the first record is not a JSON object.
     """
     with _open_text(path) as lines:
         for number, line in enumerate(lines, 1):
@@ -91,7 +103,10 @@ def json_first(path: Path) -> dict[str, Any]:
 
 
 def json_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """The first line that is no JSON object, or in which one of the columns is of another type than in the first."""
+    """Return the first faulty line, or None.
+
+    A line is faulty if it holds no JSON object, or if the type of one of the columns differs from earlier lines.
+    """
     number, kinds = 0, {}
     with _open_text(path) as lines:
         try:
@@ -107,12 +122,12 @@ def json_fault(path: Path, columns: Sequence[str]) -> Fault | None:
                     if value is not None and kinds.setdefault(name, kind) != kind:
                         return Fault(number, f"column {name!r} is {value!r} ({kind}), before it was {kinds[name]}")
         except (OSError, EOFError, zlib.error) as error:
-            return Fault(number + 1, f"the compressed data cannot be read on ({error})")
+            return Fault(number + 1, f"the compressed data is damaged or ends early ({error})")
     return None
 
 
 def _record(line: str) -> dict[str, Any] | str:
-    """The object on a line, or what is wrong with it."""
+    """Return the object on a line, or say what is wrong with the line."""
     if _undecodable(line):
         return "not UTF-8 text"
     try:
@@ -124,7 +139,7 @@ def _record(line: str) -> dict[str, Any] | str:
 
 @contextmanager
 def _open_text(path: Path) -> Iterator[IO[str]]:
-    """The lines as UTF-8 without a byte order mark; undecodable bytes stay recognisable."""
+    """Open the file as UTF-8 text without a byte order mark.  Undecodable bytes become surrogates."""
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         yield lines

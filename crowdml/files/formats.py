@@ -1,7 +1,7 @@
-"""Columns of a CSV, JSON-lines or Parquet file as a stream of dictionary-encoded batches.
+"""Stream columns of a CSV, JSON-lines or Parquet file as dictionary-encoded batches.
 
-Each value is stored once a batch and as a number of four bytes a row, so that a file far larger than memory's worth of
-Python objects passes through.
+A batch stores each distinct value once, and four bytes per row.  So a file can be read whose values would not fit in
+memory as Python objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from crowdml.files.faults import (
 )
 
 Progress = Callable[[int, int], None]
-"""Called with how much of the input is read and how much there is, in bytes (text) or rows (Parquet)."""
+"""Called with the amount read and the total amount, in bytes (text files) or rows (Parquet)."""
 
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
@@ -40,10 +40,10 @@ _JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.fl
 
 
 def ending(path: Path) -> str:
-    """The ending that says a file's format.
+    """Return the ending that tells the format of a file, without `.gz`.
 
     Raises:
-        FileError: it says none that we know.
+        FileError: the ending is unknown.
     """
     for known in ENDINGS:
         if path.name.lower().endswith(known):
@@ -52,10 +52,10 @@ def ending(path: Path) -> str:
 
 
 def parts(path: Path) -> list[Path]:
-    """The file itself, or the Parquet files of a folder in the order of their names.
+    """Return the file itself, or the Parquet files in a folder, sorted by name.
 
     Raises:
-        FileError: no such file, a folder without Parquet files, or an ending that says no format.
+        FileError: the path does not exist, the folder holds no Parquet files, or the ending is unknown.
     """
     if path.is_dir():
         found = sorted(part for part in path.rglob("*.parquet") if part.is_file())
@@ -69,12 +69,12 @@ def parts(path: Path) -> list[Path]:
 
 
 def batches(path: Path, columns: Sequence[str], progress: Progress | None = None) -> Iterator[list[pa.DictionaryArray]]:
-    """The wanted columns of one file, a list of arrays at a time.
+    """Yield the wanted columns of one file, batch by batch, as one array per column.
 
-    Text of a CSV file is as given; other formats keep their types.
+    CSV values stay text.  The values of other formats keep their types.
 
     Raises:
-        FileError: a column is missing or there twice, or the file is malformed; says where.
+        FileError: a column is missing or occurs twice, or the file is malformed.  The message says where.
     """
     read = {".csv": _csv, ".jsonl": _json, ".parquet": _parquet}[ending(path)]
     try:
@@ -84,7 +84,7 @@ def batches(path: Path, columns: Sequence[str], progress: Progress | None = None
 
 
 def place(path: Path, row: int) -> str:
-    """How to say in which file and where a data row (from 0) is."""
+    """Return the text that names the file and the position of a data row, counted from 0."""
     form = ending(path)
     if form == ".parquet":
         return f"{path}, row {row + 1}"
@@ -96,7 +96,7 @@ def _csv(path: Path, columns: Sequence[str], progress: Progress | None) -> Itera
     if not header:
         raise FileError(f"{path}: the file is empty")
     _check_columns(path, columns, header)
-    with _Source(path, progress) as source:
+    with _CountedBytes(path, progress) as source:
         try:
             reader = pyarrow.csv.open_csv(
                 cast("IO[bytes]", source),
@@ -110,7 +110,7 @@ def _csv(path: Path, columns: Sequence[str], progress: Progress | None) -> Itera
                 yield [_encoded(path, name, batch.column(name)) for name in columns]
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise _at(path, csv_fault(path, columns), error) from error
-    # The reader takes an open quote as one value up to the end of the file.
+    # The reader takes an open quote as one value up to the end of the file, and does not raise an error.
     if source.n_quotes % 2 and (fault := csv_fault(path, columns)):
         raise _at(path, fault)
 
@@ -121,7 +121,7 @@ def _json(path: Path, columns: Sequence[str], progress: Progress | None) -> Iter
         raise FileError(f"{path}: the file is empty")
     _check_columns(path, columns, list(first))
     schema = pa.schema([(name, _json_type(path, name, first[name])) for name in columns])
-    with _Source(path, progress) as source:
+    with _CountedBytes(path, progress) as source:
         try:
             reader = pyarrow.json.open_json(
                 cast("IO[bytes]", source),
@@ -150,11 +150,11 @@ def _parquet(path: Path, columns: Sequence[str], progress: Progress | None) -> I
 
 
 def _encoded(path: Path, name: str, values: Any) -> pa.DictionaryArray:
-    """Dictionary-encoded, with whole numbers, other numbers and text each in one type over all files."""
+    """Return the dictionary-encoded values.  Whole numbers, other numbers and text each get one type for all files."""
     if pa.types.is_nested(values.type):
         raise FileError(f"{path}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-    coded.dictionary.validate(full=True)  # only the CSV reader looks whether text is UTF-8
+    coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
     distinct = pc.cast(coded.dictionary, _common_type(coded.type.value_type))
     return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), distinct)
 
@@ -182,7 +182,7 @@ def _check_columns(path: Path, columns: Sequence[str], there: Sequence[str]) -> 
         if name not in there:
             raise FileError(f"{path}: column {name!r} is missing; the file has {', '.join(there)}")
         if there.count(name) > 1:
-            raise FileError(f"{path}: column {name!r} is there {there.count(name)} times")
+            raise FileError(f"{path}: column {name!r} occurs {there.count(name)} times")
 
 
 def _at(path: Path, fault: Fault | None, error: Exception | None = None) -> FileError:
@@ -191,8 +191,11 @@ def _at(path: Path, fault: Fault | None, error: Exception | None = None) -> File
     return FileError(f"{path}, line {fault.line}: {fault.what}")
 
 
-class _Source(io.RawIOBase):
-    """The bytes of a file, unpacked if its name ends in .gz; reports progress and counts the double quotes."""
+class _CountedBytes(io.RawIOBase):
+    """The bytes of a file, decompressed if the name ends in .gz.
+
+    Reports progress, and counts double quotes.
+    """
 
     def __init__(self, path: Path, progress: Progress | None) -> None:
         self._file: IO[bytes] = path.open("rb")
@@ -202,11 +205,11 @@ class _Source(io.RawIOBase):
         self.n_quotes = 0
 
     def readable(self) -> bool:
-        """Always: the stream is for reading."""
+        """Return True, because the stream is open for reading."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer at the end."""
+        """Return the next `size` bytes, or fewer at the end of the file."""
         data = self._stream.read(size)
         self.n_quotes += data.count(b'"')
         if self._progress:

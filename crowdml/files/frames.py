@@ -1,4 +1,4 @@
-"""The tables that an aggregation gives, as pandas frames."""
+"""Turn the result of an aggregation into pandas frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdml.labels import CrowdLabels
 
 
 def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """One row an item: task, label, p_<class> for each class (the posterior), doubt."""
+    """Return one row per item: task, label, p_<class> for each class (the posterior), doubt."""
     names = class_names(crowd)
     columns = {"task": item_names(crowd), "label": names[result.labels]}
     columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(names)}
@@ -20,9 +20,9 @@ def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 
 
 def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """One row a worker: worker, n_labels, quality, quality_se; see Aggregation.
+    """Return one row per worker: worker, n_labels, quality, quality_se.  See Aggregation.
 
-    Where the method gives an interval of the quality, also quality_low and quality_high.
+    If the method estimates an interval of the quality, add the columns quality_low and quality_high.
     """
     frame = pd.DataFrame(
         {
@@ -38,9 +38,9 @@ def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 
 
 def confusion_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """One row for each worker, true class and label given: worker, truth, label, probability, count.
+    """Return one row per worker, true class and label given: worker, truth, label, probability, count.
 
-    `count` is the expected number of such answers, those of the crowd's history among them, so that the frame is the
+    `count` is the expected number of such answers, including the history of the crowd.  So this frame can be the
     history of the next crowd.
     """
     names = class_names(crowd)
@@ -57,7 +57,7 @@ def confusion_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 
 
 def doubtful_labels_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """One row an annotation, the most probably wrong first: task, worker, label, consensus, p_wrong."""
+    """Return one row per annotation, the most doubtful first: task, worker, label, consensus, p_wrong."""
     order = result.doubtful_labels(crowd)
     item, names = crowd.item[order], class_names(crowd)
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What is known beside the annotations, matched to a crowd by name: gold labels, earlier answers, the truth."""
+"""Match known labels and earlier answers to a crowd by name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HISTORY_COLUMNS = ("worker", "truth", "label", "count")
 
 
 def lookup(names: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """(n_wanted,) the position of each wanted name among the names, -1 where it is not there.
+    """Return the (n_wanted,) position of each wanted name in `names`, -1 where the name is missing.
 
-    Names of different types are compared as text: a file read as "7" and a frame with 7 mean the same item.
+    Names of different types are compared as text: "7" in a file and 7 in a frame mean the same item.
     """
     index, sought = pd.Index(np.asarray(names)), pd.Index(np.asarray(wanted))
     if index.dtype != sought.dtype:
@@ -25,29 +25,29 @@ def lookup(names: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
 
 
 def item_names(crowd: CrowdLabels) -> NDArray:
-    """(n_items,) the items' ids."""
+    """Return the (n_items,) ids of the items."""
     return np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
 
 
 def worker_names(crowd: CrowdLabels) -> NDArray:
-    """(n_workers,) the workers' ids."""
+    """Return the (n_workers,) ids of the workers."""
     return np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids
 
 
 def class_names(crowd: CrowdLabels) -> NDArray:
-    """(n_classes,) the classes' names."""
+    """Return the (n_classes,) names of the classes."""
     return np.arange(crowd.n_classes) if crowd.class_names is None else crowd.class_names
 
 
 def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
-    """The crowd with known labels of some items.
+    """Return the crowd with known labels of some items.
 
     Args:
         crowd: the annotations.
-        labels: the known labels, the items' ids as index; items that are not in the crowd are left out.
+        labels: the known labels, with item ids as index.  Items that are not in the crowd are ignored.
 
     Raises:
-        ValueError: no item of the crowd is among them, or a label is none of the crowd's classes.
+        ValueError: `labels` has no item of the crowd, or has a label that is not a class of the crowd.
     """
     gold = true_classes(crowd, labels)
     if (gold == crowd.n_classes).any():
@@ -55,18 +55,18 @@ def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
         unknown = labels[lookup(names, labels.to_numpy()) < 0].unique()
         raise ValueError(
             f"gold labels {', '.join(map(str, unknown[:5]))} are not among the classes {', '.join(map(str, names))}; "
-            "name all classes if the crowd does not use each"
+            "pass the names of all classes if the crowd does not use every class"
         )
     return replace(crowd, gold=gold, repeats="keep")
 
 
 def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
-    """(n_items,) the class of each item by labels with the items' ids as index.
+    """Return the (n_items,) class of each item, from labels with item ids as index.
 
-    An item without one has -1, an item whose label is no class of the crowd has n_classes.
+    The class is -1 for an item without a label.  It is n_classes for an item whose label is not a class of the crowd.
 
     Raises:
-        ValueError: no item of the crowd is among them, or one is there twice.
+        ValueError: `labels` has no item of the crowd, or has an item twice.
     """
     if not labels.index.is_unique:
         twice = labels.index[labels.index.duplicated()][0]
@@ -75,7 +75,7 @@ def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
     if (at < 0).all():
         raise ValueError(
             f"none of the {len(labels)} tasks with a known label is in the crowd: "
-            f"{labels.index[0]} there, {item_names(crowd)[0]} here"
+            f"the labels have {labels.index[0]}, the crowd has {item_names(crowd)[0]}"
         )
     found = lookup(class_names(crowd), labels.to_numpy())[at >= 0]
     known = np.full(crowd.n_items, -1, np.int64)
@@ -84,15 +84,15 @@ def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
 
 
 def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
-    """The crowd with how often its workers gave which label to which class before.
+    """Return the crowd with earlier answers of its workers.
 
     Args:
         crowd: the annotations.
-        counts: columns worker, truth, label and count, see `crowdml.files.frames.confusion_frame`; rows of the
-            same cell add up, and workers who are not in the crowd are left out.
+        counts: columns worker, truth, label and count, see `crowdml.files.frames.confusion_frame`.  Counts of the same
+            worker, truth and label are added up.  Workers who are not in the crowd are ignored.
 
     Raises:
-        ValueError: a column is missing, a class is not the crowd's, or a count is negative.
+        ValueError: a column is missing, a class is not a class of the crowd, or a count is negative.
     """
     for name in HISTORY_COLUMNS:
         if name not in counts:
@@ -103,7 +103,7 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
     cells = [lookup(class_names(crowd), counts[name].to_numpy()) for name in ("truth", "label")]
     for name, index in zip(("truth", "label"), cells, strict=True):
         if (index < 0).any():
-            raise ValueError(f"history: {name} {counts[name].iloc[int(index.argmin())]} is none of the crowd's classes")
+            raise ValueError(f"history: {name} {counts[name].iloc[int(index.argmin())]} is not a class of the crowd")
     history = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
     here = worker >= 0
     np.add.at(history, (worker[here], cells[0][here], cells[1][here]), counts["count"].to_numpy(np.float64)[here])

@@ -1,4 +1,4 @@
-"""From files to crowds: annotations, labels of items and other small tables."""
+"""Read crowds from files: annotations, labels of items, and other small tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a file of annotations are called."""
+    """The column names in a file of annotations."""
 
     task: str = "task"
     worker: str = "worker"
@@ -47,24 +47,24 @@ def read_crowd(
     history: str | Path | pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> CrowdLabels:
-    """The annotations of a CSV (.csv, .csv.gz), JSON-lines (.jsonl, .jsonl.gz) or Parquet file or folder.
+    """Return the crowd in a CSV (.csv, .csv.gz), JSON-lines (.jsonl, .jsonl.gz) or Parquet file or folder.
 
-    One row an annotation.  In CSV a column that holds only whole numbers, written plainly, becomes integers; any other
-    stays text exactly as given (007 stays "007").  Other formats keep their types.  Ids and classes are numbered in
-    sorted order.
+    The file has one row per annotation.  A CSV column becomes integers if all its values are plain whole numbers.
+    Otherwise it stays text, exactly as written (007 stays "007").  Columns of other formats keep their types.  Ids and
+    classes are numbered in sorted order.
 
     Args:
         path: the file, or a folder of Parquet files.
-        task, worker, label: the names of the columns; others are not read.
-        class_names: the classes in the order wanted; by default those that occur, sorted.
+        task, worker, label: the column names.  Other columns are not read.
+        class_names: all classes, in order.  By default the classes that occur, sorted.
         repeats: see CrowdLabels.
-        gold: known labels of items: a file with the columns `task` and `label` under the same names, or a Series.
-        history: earlier answers of the workers: a file with the columns worker, truth, label and count, or a frame.
-        progress: called with how much is read and how much there is.
+        gold: known labels of items: a Series, or a file whose columns have the names `task` and `label`.
+        history: earlier answers of the workers: a frame, or a file with the columns worker, truth, label and count.
+        progress: called with the amount read and the total amount.
 
     Raises:
-        FileError: the file cannot be read, a column is missing, a value is empty, a worker answered an item twice, or
-            a label is not among `class_names`; names the file, the column and the line.
+        FileError: the file cannot be read, a column is missing, a value is empty, a worker labelled an item twice, or a
+            label is not in `class_names`.  The message names the file, the column and the line.
     """
     columns = Columns(task, worker, label)
     table = _read(Path(path), astuple(columns), progress)
@@ -82,7 +82,8 @@ def read_crowd(
         item_ids=items.values,
         worker_ids=workers.values,
         class_names=names,
-        repeats="keep" if repeats == "error" else repeats,  # repeats were looked for above, where lines can be named
+        # `_refuse_repeats` has checked for repeats already, because it can name the line.
+        repeats="keep" if repeats == "error" else repeats,
     )
     if gold is not None:
         crowd = with_gold(crowd, gold if isinstance(gold, pd.Series) else read_labels(gold, task, label))
@@ -92,29 +93,29 @@ def read_crowd(
 
 
 def read_labels(path: str | Path, task: str = "task", label: str = "label") -> pd.Series:
-    """One label an item: a Series with the items as index.
+    """Return the label of each item, as a Series with the items as index.
 
     Raises:
-        FileError: as `read_crowd`, or an item is there twice.
+        FileError: see `read_crowd`; or an item occurs twice.
     """
     table = _read(Path(path), (task, label))
     items = table.columns[task]
     if len(items.values) < len(items.codes):
         row = _first_repeat(items.codes.astype(np.int64))
-        raise FileError(f"{table.place(row)}: task {items.values[items.codes[row]]} is there for the second time")
+        raise FileError(f"{table.place(row)}: task {items.values[items.codes[row]]} occurs for the second time")
     return pd.Series(table.columns[label].each, index=pd.Index(items.each, name=task), name=label)
 
 
 def read_history(path: str | Path) -> pd.DataFrame:
-    """Earlier answers of workers: columns worker, truth, label, count, as `aggregate --confusion` writes them."""
+    """Return earlier answers of workers, in the columns of `aggregate --confusion`: worker, truth, label, count."""
     return read_columns(path, ("worker", "truth", "label", "count"), numbers=("count",))
 
 
 def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
-    """The columns of a file that is small enough for pandas; those in `numbers` as floats.
+    """Return columns of a file that is small enough for pandas.  Convert the columns in `numbers` to floats.
 
     Raises:
-        FileError: as `read_crowd`, or a number is none.
+        FileError: see `read_crowd`; or a value in `numbers` is not a number.
     """
     table = _read(Path(path), columns)
     frame = pd.DataFrame({name: table.columns[name].each for name in columns})
@@ -128,7 +129,7 @@ def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str
 
 
 class _Coded(NamedTuple):
-    """A column: the number of each row's value (n_rows,) int32, and the values, sorted and distinct."""
+    """A column: the (n_rows,) int32 code of each row, and the distinct values, sorted."""
 
     codes: NDArray[np.int32]
     values: NDArray[Any]
@@ -140,13 +141,13 @@ class _Coded(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Columns by name, and the files that they come from with the number of rows of each."""
+    """Columns by name, and the source files with their numbers of rows."""
 
     columns: dict[str, _Coded]
     sources: list[tuple[Path, int]]
 
     def place(self, row: int) -> str:
-        """In which file and where a row (from 0) is."""
+        """Return the text that names the file and the position of a row, counted from 0."""
         for path, n_rows in self.sources:
             if row < n_rows:
                 return place(path, row)
@@ -169,12 +170,12 @@ def _read(path: Path, columns: Sequence[str], progress: Progress | None = None) 
     if not sum(n_rows for _, n_rows in sources):
         raise FileError(f"{path}: no rows")
     typed = ending(sources[0][0]) != ".csv"
-    # One column at a time, so that the batches of a column are gone before the next one is put together.
+    # Number one column at a time, so that the batches of a column are freed before the next column is built.
     return _Table({name: _numbered(chunks.pop(name), typed=typed) for name in columns}, sources)
 
 
 def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: int) -> None:
-    """Raise FileError at the first row of a batch that is null, NaN, blank, or says NaN."""
+    """Raise FileError at the first row of a batch that is null, blank or NaN."""
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
     if pa.types.is_string(values.type):
@@ -182,7 +183,7 @@ def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: in
         empty = pc.or_(empty, says_nothing)
     if not array.indices.null_count and not pc.any(empty).as_py():
         return
-    # A row without any value has the code -1, which finds the flag put last.
+    # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
     flags = np.append(empty.to_numpy(zero_copy_only=False), True)
     of_rows = flags[array.indices.fill_null(-1).to_numpy()]
     if of_rows.any():
@@ -203,7 +204,7 @@ def _check_type(
 
 
 def _numbered(chunks: list[pa.DictionaryArray], *, typed: bool) -> _Coded:
-    """All rows of a column, numbered in the sorted order of the values."""
+    """Return all rows of a column, numbered in the sorted order of the values."""
     column: Any = pa.chunked_array(chunks).unify_dictionaries()
     chunks.clear()
     values = column.chunk(0).dictionary
@@ -217,7 +218,7 @@ def _numbered(chunks: list[pa.DictionaryArray], *, typed: bool) -> _Coded:
 
 
 def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    """The classes in order, and the class of each row."""
+    """Return the classes in order, and the class of each row."""
     given = table.columns[label]
     if class_names is None:
         return given.values, given.codes
@@ -253,5 +254,5 @@ def _refuse_repeats(table: _Table, columns: Columns) -> None:
 
 
 def _first_repeat(values: NDArray[np.int64]) -> int:
-    """The first row whose value was there before."""
+    """Return the first row whose value occurs in an earlier row."""
     return int(pd.Series(values).duplicated().to_numpy().argmax())

@@ -1,4 +1,4 @@
-"""Tables to files, whole or not at all."""
+"""Write tables to files.  A failed write leaves no partial file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,15 +19,16 @@ import pyarrow.parquet as pq
 
 from crowdml.files.faults import FileError
 from crowdml.files.formats import ending
+from crowdml.support.whole_file import whole_file
 
 STDOUT = "-"
-"""In place of a file's name: CSV to standard output."""
+"""As a file name: write CSV to standard output."""
 
 _JSON_ROWS = 1 << 18
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise FileError where a table cannot go; asked before long work, not after."""
+    """Raise FileError if a table cannot be written to the path.  Call this before long work."""
     if str(path) == STDOUT:
         return
     target = Path(path)
@@ -35,48 +36,39 @@ def check_writable(path: str | Path) -> None:
     if target.is_dir():
         raise FileError(f"{target}: is a folder")
     if not os.access(target.parent, os.W_OK):
-        reason = "may not be written to" if target.parent.is_dir() else "is not there"
+        reason = "cannot be written to" if target.parent.is_dir() else "does not exist"
         raise FileError(f"{target}: the folder {target.parent} {reason}")
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame]) -> None:
     """Write each table to its file, in the format of the ending (.csv, .csv.gz, .parquet, .jsonl, .jsonl.gz).
 
-    Everything is written under temporary names first and renamed in the end, so that a failure or an interruption
-    leaves the old files, or none, and never half of one.
+    All tables are first written to temporary files, which replace the targets at the end.  So a failed write leaves the
+    old files, and no partial file.
 
     Raises:
-        FileError: an ending that says no format, a folder that is not there, or a write that fails.
+        FileError: an ending is unknown, a folder is missing, or a write fails.
     """
     for path in tables:
         check_writable(path)
-    waiting: dict[Path, Path] = {}
     try:
-        for path, frame in tables.items():
-            if path != STDOUT:
-                target = Path(path)
-                temporary = target.with_name(f".{os.getpid()}.{target.name}")
-                waiting[temporary] = target
-                _write(temporary, frame)
-        if STDOUT in tables:
-            _write_csv(sys.stdout.buffer, tables[STDOUT])
-        for temporary, target in waiting.items():
-            temporary.replace(target)
+        with ExitStack() as files:
+            for path, frame in tables.items():
+                if path != STDOUT:
+                    temporary = files.enter_context(whole_file(path))
+                    _write(temporary, ending(Path(path)), frame, packed=path.endswith(".gz"))
+
+            if STDOUT in tables:
+                _write_csv(sys.stdout.buffer, tables[STDOUT])
     except OSError as error:
         raise FileError(f"{', '.join(map(str, tables))}: cannot be written: {error.strerror or error}") from error
-    finally:
-        for temporary in waiting:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
 
 
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    form = ending(path)
+def _write(path: Path, form: str, frame: pd.DataFrame, *, packed: bool) -> None:
     if form == ".parquet":
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
         return
-    # "detect" goes by the ending: .gz is packed, anything else is not.
-    with pa.output_stream(path, compression="detect") as out:
+    with pa.CompressedOutputStream(str(path), "gzip") if packed else pa.OSFile(str(path), "wb") as out:
         if form == ".csv":
             _write_csv(out, frame)
         else:
@@ -84,7 +76,7 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame) -> None:
-    """CSV with quotes only where a value needs them."""
+    """Write CSV, with quotes only where a value needs them."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(table.column_names)
@@ -94,7 +86,7 @@ def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame) -> None:
 
 
 def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
-    # A block at a time: pandas makes the whole text in memory before it writes.
+    # Write block by block, because pandas builds the whole text in memory.
     for start in range(0, len(frame), _JSON_ROWS):
         block = frame.iloc[start : start + _JSON_ROWS]
         out.write(block.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode())

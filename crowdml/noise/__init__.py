@@ -1,4 +1,4 @@
-"""Noise: how a simulated crowd errs.  patterns -> workers -> assignment -> simulate."""
+"""Simulate a crowd that errs: a noise pattern, a worker model, an assignment of workers to items, then the draws."""
 
 from crowdml.noise.assignment import ASSIGNMENTS, Assignment, make_assignment
 from crowdml.noise.missing import MISSING_RULES, remove_labels

@@ -14,24 +14,24 @@ from crowdml.noise.counter_random import uniform
 from crowdml.support.names import check_name
 
 Asked = NDArray[np.int32]
-"""(n_items, labels an item) different workers in each row."""
+"""(n_items, labels per item) the workers asked about each item; no worker appears twice in a row."""
 
 
 class Assignment(Protocol):
-    """A design; a dataclass of its options.  Its draws do not depend on the workers' matrices."""
+    """An assignment design, as a dataclass of its options.  Its draws must not depend on the workers' matrices."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def n_labels(self, n_workers: int) -> int:
-        """Labels of each item.
+        """Return the number of labels per item.
 
         Raises:
-            ValueError: more than there are workers.
+            ValueError: the number exceeds the number of workers.
         """
         ...
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
-        """The workers asked about each item; time and memory are linear in their number."""
+        """Draw the workers asked about each item, in time and memory linear in the number of labels."""
         ...
 
 
@@ -50,7 +50,7 @@ class EveryItem:
 
 @dataclass(frozen=True)
 class Balanced:
-    """Each item goes to a random set of workers, and all workers label equally many items, give or take one.
+    """Each item goes to a random set of workers.  The numbers of items per worker differ by at most one.
 
     Args:
         labels_per_item: size of the set, at least 1.
@@ -72,13 +72,14 @@ class Balanced:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """Each item goes to a random set of workers, drawn one after the other with odds (rank + 1)**-exponent.
+    """Each item goes to a random set of workers, drawn one by one with odds (rank + 1)**-exponent.
 
-    So few workers give most labels, as in real crowds.  Worker 0 is the busiest; nobody labels an item twice.
+    A few workers then give most of the labels, as in real crowds.  Worker 0 is the busiest.  No worker labels an item
+    twice.
 
     Args:
         labels_per_item: size of the set, at least 1.
-        exponent: at least 0, where all are equally likely.
+        exponent: at least 0; 0 makes all workers equally likely.
     """
 
     labels_per_item: int
@@ -103,10 +104,10 @@ ASSIGNMENTS: dict[str, type[Assignment]] = {"every_item": EveryItem, "balanced":
 
 
 def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assignment:
-    """The design of that name.
+    """Return the assignment design with this name.
 
     Raises:
-        ValueError: unknown name or option, a missing one, or one out of range.
+        ValueError: the name or an option is unknown, an option is missing, or a value is out of range.
     """
     kind = ASSIGNMENTS[check_name("assignment", name, ASSIGNMENTS)]
     fields = kind.__dataclass_fields__
@@ -130,16 +131,16 @@ def _at_most(labels_per_item: int, n_workers: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _deal(n_items: int, n_labels: int, n_workers: int, key: np.uint64) -> Asked:
-    """Deal the workers out like cards: a shuffled deck after the other, an item taking the next n_labels cards.
+    """Deal the workers like cards from shuffled decks; each item takes the next n_labels cards.
 
-    Where an item takes the last cards of one deck and the first of the next, a worker whom it holds already stays in
-    the new deck for a later item.
+    An item may take the last cards of one deck and the first cards of the next.  A worker that the item already holds
+    then stays in the new deck for a later item.
     """
     asked = np.empty((n_items, n_labels), np.int32)
     deck = np.arange(n_workers).astype(np.int32)
     used, number = 0, np.uint64(0)
     for item in range(n_items):
-        held = 0  # cards of this item from the deck before
+        held = 0  # cards that this item took from the previous deck
         for place in range(n_labels):
             if used == n_workers:
                 used, held = 0, place
@@ -156,7 +157,7 @@ def _deal(n_items: int, n_labels: int, n_workers: int, key: np.uint64) -> Asked:
 
 @njit(cache=True, nogil=True)
 def _sample(n_items: int, n_labels: int, cumulative: NDArray[np.float64], key: np.uint64) -> Asked:
-    """Draw workers by their cumulative odds, again where the item has the worker already."""
+    """Draw workers by their cumulative odds.  Draw again where the item already has the worker."""
     asked = np.empty((n_items, n_labels), np.int32)
     number = np.uint64(0)
     for item in range(n_items):

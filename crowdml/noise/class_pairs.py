@@ -1,4 +1,4 @@
-"""Which class is taken for which, for each data set, as (source, target) class indices."""
+"""Pairs of classes that workers confuse, per data set, as (source, target) class indices."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ Pairs = tuple[tuple[int, int], ...]
 
 
 def _superclasses() -> Iterator[list[int]]:
-    """The fine classes of each super-class of CIFAR-100, in index order."""
+    """Yield the fine classes of each super-class of CIFAR-100, in index order."""
     for coarse in range(20):
         yield [fine for fine, group in enumerate(COARSE_OF_FINE) if group == coarse]
 
 
 def _first_two_of_each_superclass() -> Pairs:
-    """One mutual pair a super-class: its two first fine classes.
+    """Return one mutual pair per super-class: its first two fine classes.
 
-    The LABNET paper says only that classes are flipped within super-classes; one mutual pair in each of the 20 is
-    what fits its 3-worker numbers, and for the error over the affected classes it does not matter which pair.
+    The LABNET paper says only that classes are flipped within super-classes.  One mutual pair in each of the 20
+    super-classes fits the paper's numbers for 3 workers.  The choice of the pair does not change the error over the
+    affected classes.
     """
     pairs: list[tuple[int, int]] = []
     for first, second, *_ in _superclasses():
@@ -29,7 +30,7 @@ def _first_two_of_each_superclass() -> Pairs:
 
 
 def _next_in_superclass() -> Pairs:
-    """Each class becomes the next of its super-class, the last the first (Patrini et al., CVPR 2017)."""
+    """Map each class to the next one of its super-class, and the last to the first (Patrini et al., CVPR 2017)."""
     return tuple(pair for classes in _superclasses() for pair in pairwise([*classes, classes[0]]))
 
 
@@ -37,7 +38,7 @@ def _next_in_superclass() -> Pairs:
 _CIFAR10 = ((2, 0), (9, 1), (4, 7), (3, 5), (5, 3))
 # 7 -> 1, 2 -> 7, 5 <-> 6, 3 -> 8: the digits that look alike (Patrini et al.; JoCoR).
 _DIGITS = ((7, 1), (2, 7), (5, 6), (6, 5), (3, 8))
-# pullover -> coat, sandal -> sneaker, dress -> coat, T-shirt <-> shirt: our choice of look-alikes.
+# pullover -> coat, sandal -> sneaker, dress -> coat, T-shirt <-> shirt: our own choice of classes that look alike.
 _FASHION = ((2, 4), (5, 7), (3, 4), (0, 6), (6, 0))
 
 
@@ -54,7 +55,8 @@ def _of_data_sets(cifar100: Pairs) -> dict[str, Pairs]:
 
 
 FLIP_PAIRS = _of_data_sets(_first_two_of_each_superclass())
-"""LABNET's flips."""
+"""The class pairs of the pattern "flip" (LABNET)."""
 
 ASYMMETRIC_PAIRS = _of_data_sets(_next_in_superclass())
-"""The asymmetric noise of the noisy-label literature; on ten classes the same pairs as LABNET's."""
+"""The class pairs of the pattern "asymmetric", as the noisy-label literature uses them.  With ten classes they equal
+FLIP_PAIRS."""

@@ -1,8 +1,8 @@
-"""Random numbers that are a function of who and what: draw number n of a key, in any order and without the others.
+"""Random numbers as a function of a key and a number, available in any order.
 
-So a simulated worker's answer to an item depends on nothing but the seed, the worker and the item, whoever else is
-asked, and a crowd of many annotations holds no random numbers in memory.  Draw n of key k is output n of SplitMix64
-with the seed k (Steele, Lea, Flood, OOPSLA 2014), which its construction lets one jump to.
+The answer of a simulated worker to an item then depends only on the seed, the worker and the item, not on the other
+workers.  A large crowd keeps no random numbers in memory.  Draw n of key k is output n of SplitMix64 with seed k
+(Steele, Lea, Flood, OOPSLA 2014); SplitMix64 can jump to any output directly.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _UNIT = 2.0**-53
 
 
 def make_key(seed: int, purpose: int) -> np.uint64:
-    """A key for each seed and purpose."""
+    """Return the key of a seed and a purpose."""
     return np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0]
 
 
 @njit(cache=True, nogil=True, inline="always")
 def bits(key: np.uint64, number: np.uint64) -> np.uint64:
-    """64 random bits: output `number` (from 0) of SplitMix64 seeded with `key`."""
+    """Return 64 random bits: output `number` (from 0) of SplitMix64 with seed `key`."""
     mixed = key + (number + _ONE) * _STEP
     mixed = (mixed ^ (mixed >> _30)) * _FIRST
     mixed = (mixed ^ (mixed >> _27)) * _SECOND
@@ -33,11 +33,11 @@ def bits(key: np.uint64, number: np.uint64) -> np.uint64:
 
 @njit(cache=True, nogil=True, inline="always")
 def uniform(key: np.uint64, number: np.uint64) -> float:
-    """A draw from [0, 1)."""
+    """Draw from [0, 1)."""
     return np.float64(bits(key, number) >> _11) * _UNIT
 
 
 @njit(cache=True, nogil=True, inline="always")
 def uniform_of(key: np.uint64, worker: int, item: int) -> float:
-    """A draw from [0, 1) for a worker and an item, both below 2**32."""
+    """Draw from [0, 1) for a worker and an item, both below 2**32."""
     return uniform(key, (np.uint64(worker) << _32) | np.uint64(item))

@@ -1,9 +1,9 @@
 """Machine annotators: a crowd of weak classifiers, each trained on few images (Ibrahim, Nguyen, Fu, ICLR 2023).
 
-They err as people do and drawn labels do not: on the images that are hard, often on the same ones, and on some classes
-more than on others.  The roster, its order and the settings are those of the authors' code; its two faults are mended:
-labels shuffled against the images of the logistic regressions, and a softmax before the softmax of the fully connected
-networks.  Where theirs trains the linear SVM and one k-NN on 9,000 images, here `expert_images` does.
+Machine annotators err like people: on the hard images, often on the same ones, and more on some classes than on others.
+Drawn labels do not.  The roster, its order and the settings follow the authors' code, with two mistakes corrected:
+the code shuffles the labels of the logistic regressions but not their images, and it applies softmax twice in the fully
+connected networks.  The code trains the linear SVM and one k-NN on 9,000 images; here `expert_images` sets the number.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from crowdml.noise.missing import MissingRule, remove_labels
 from crowdml.support.names import check_name
 
 _FEW = (100, 200, 300, 400)
-"""How many images an annotator learns from, evenly drawn, unless the roster says it."""
+"""The numbers of images to learn from.  Each annotator without a number in the roster draws one uniformly."""
 _BATCH = 512
-"""Items labelled at a time, which keeps what the CNNs compute in between to some 100 MB."""
+"""Items labelled at a time; bounds the memory of the CNNs to about 100 MB."""
 _ASSIGNMENT, _TRAINING = 4, 5
-"""What a seed is used for; 0 to 3 are those of simulated crowds."""
+"""The purposes of a seed; simulated crowds use 0 to 3."""
 _N_KEPT = 128
 _kept: dict[tuple[str, MachineAnnotators, int, int], NDArray[np.int32]] = {}
 """(digest of the images, options, seed, worker) -> (n_items,) answers."""
@@ -49,8 +49,8 @@ class MachineAnnotators:
     """The options of the pattern "machine_annotators".
 
     Args:
-        expert_images: on how many images the linear SVM and the 5-NN learn, at least 5; 9,000 in the authors' code.
-            None gives them as few as the others.
+        expert_images: the number of images that the linear SVM and the 5-NN learn from, at least 5.  The authors' code
+            uses 9,000.  None gives them as few images as the other annotators.
     """
 
     expert_images: int | None = None
@@ -61,18 +61,18 @@ class MachineAnnotators:
 
     @property
     def n_images(self) -> int:
-        """The most that any of them learns from."""
+        """Return the largest number of images that an annotator may learn from."""
         return max(*_FEW, self.expert_images or 0)
 
 
 class Annotator(NamedTuple):
-    """One of the roster.
+    """One entry of the roster.
 
     Attributes:
-        name: for people.
-        learn: examples and a seed -> what gives (n, channels, height, width) images (n,) labels.
-        n_images: that it learns from; None draws the number.
-        is_expert: whether `expert_images` is meant for it.
+        name: shown to people.
+        learn: takes examples and a seed, returns a classifier.
+        n_images: the number of images to learn from; None draws the number.
+        is_expert: whether `expert_images` sets the number.
     """
 
     name: str
@@ -82,10 +82,10 @@ class Annotator(NamedTuple):
 
 
 def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotators:
-    """The options, checked.
+    """Return the checked options.
 
     Raises:
-        ValueError: an unknown one, or one out of range.
+        ValueError: an option is unknown or out of range.
     """
     for option in options:
         check_name("option of pattern machine_annotators", option, [item.name for item in fields(MachineAnnotators)])
@@ -95,21 +95,22 @@ def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotators:
 def machine_answers(
     items: Images, examples: Examples, n_workers: int, *, options: MachineAnnotators | None = None, seed: int = 0
 ) -> NDArray[np.int32]:
-    """(n_items, n_workers) what each annotator says of each item; the first 3 of 12 are those of a crowd of 3.
+    """Return (n_items, n_workers) the answer of each annotator to each item.
 
-    Worker w is number w of ROSTER, which starts again after its end with other examples.  Everything is computed on the
-    CPU, so that it does not depend on where networks are trained, and follows from the seed, the worker and the images;
-    the answers of the last 128 annotators are kept, for the cells of a grid that share a crowd.
+    A crowd of 3 annotators equals the first 3 of a crowd of 12.  Worker w is entry w of ROSTER.  After its end the
+    roster starts again, with other examples.  The answers follow from the seed, the worker and the images.  They are
+    computed on the CPU, so that they do not depend on where networks are trained.  The answers of the latest 128
+    annotators stay in memory for cells that share a crowd.
 
     Args:
         items: (n_items, channels, height, width).
-        examples: each annotator learns from a random choice of them, drawn without replacement.
+        examples: each annotator learns from a random subset, drawn without replacement.
         n_workers: at least 1.
         options: see MachineAnnotators.
         seed: of all draws.
 
     Raises:
-        ValueError: no workers, fewer examples than an annotator learns from, or images smaller than 6x6.
+        ValueError: n_workers is below 1, an annotator needs more examples, or images are smaller than 6x6.
     """
     chosen = options or MachineAnnotators()
     if n_workers < 1:
@@ -142,17 +143,17 @@ def crowd_of_answers(
     missing: MissingRule = "floor",
     seed: int = 0,
 ) -> CrowdLabels:
-    """The answers of those who are asked, less those that are missing.
+    """Return the crowd of the asked workers' answers, without the missing labels.
 
     Args:
-        answers: (n_items, n_workers) what each worker says if he is asked.
+        answers: (n_items, n_workers) the answer of each worker if he is asked.
         n_classes: number of classes.
-        assignment: who is asked about which item.
+        assignment: which workers are asked about each item.
         missing_rate, missing: see `simulate_crowd`.
         seed: of the draws.
 
     Raises:
-        ValueError: a rate out of range, an unknown rule, or nothing left.
+        ValueError: the rate is out of range, the rule is unknown, or no label is left.
     """
     n_items, n_workers = answers.shape
     asked = assignment.ask(n_items, n_workers, make_key(seed, _ASSIGNMENT))
@@ -179,7 +180,7 @@ def _digest(*arrays: NDArray[Any]) -> str:
 def _answers(
     items: Images, examples: Examples, worker: int, options: MachineAnnotators, seed: int
 ) -> NDArray[np.int32]:
-    """(n_items,) of one annotator."""
+    """Return (n_items,) the answers of one annotator."""
     rng = np.random.default_rng([seed, _TRAINING, worker])
     annotator = ROSTER[worker % len(ROSTER)]
     n_images = int(rng.choice(_FEW)) if annotator.n_images is None else annotator.n_images
@@ -208,4 +209,4 @@ ROSTER: tuple[Annotator, ...] = (
     Annotator("FCNN, 20 epochs", partial(learn_fcnn, epochs=20)),
     Annotator("logistic regression, 300 images", learn_logistic, n_images=300),
 )
-"""In the order of the authors' code."""
+"""The annotators, in the order of the authors' code."""

@@ -1,4 +1,4 @@
-"""The classifiers that machine annotators are, as scikit-learn and torch have them; both are imported when used."""
+"""The classifiers of machine annotators, from scikit-learn and torch.  Both libraries are imported when used."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Classifier = Callable[[Images], Labels]
-"""(n, channels, height, width) images -> (n,) labels."""
+"""Takes (n, channels, height, width) images and returns (n,) labels."""
 
 
 class Examples(NamedTuple):
-    """What annotators learn from.
+    """The images that annotators learn from.
 
     Attributes:
         images: (n, channels, height, width) uint8.
-        labels: (n,) int64 their true classes.
+        labels: (n,) int64 the true classes of the images.
     """
 
     images: Images
@@ -28,35 +28,38 @@ class Examples(NamedTuple):
 
 
 def learn_svm(examples: Examples, seed: int, *, kernel: str) -> Classifier:
-    """A support vector machine; draws nothing."""
+    """Train a support vector machine.  Nothing is random."""
     from sklearn.svm import SVC
 
     return _fit(SVC(kernel=kernel), examples)
 
 
 def learn_neighbours(examples: Examples, seed: int, *, n_neighbours: int) -> Classifier:
-    """The majority of the nearest images; draws nothing."""
+    """Return a classifier by the majority of the nearest images.  Nothing is random."""
     from sklearn.neighbors import KNeighborsClassifier
 
     return _fit(KNeighborsClassifier(n_neighbours), examples)
 
 
 def learn_logistic(examples: Examples, seed: int) -> Classifier:
-    """Logistic regression, to convergence where the authors take ten steps; draws nothing."""
+    """Train a logistic regression to convergence; the authors take ten steps.  Nothing is random."""
     from sklearn.linear_model import LogisticRegression
 
     return _fit(LogisticRegression(max_iter=1000), examples)
 
 
 def learn_fcnn(examples: Examples, seed: int, *, epochs: int) -> Classifier:
-    """One hidden layer of 128 units; Adam, one batch an epoch, as the authors' batches of 512 come to."""
+    """Train a network with one hidden layer of 128 units by Adam.
+
+    An epoch is one batch, because the authors' batches of 512 hold all examples.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    whole: Any = len(examples.labels)  # scikit-learn's stubs know of "auto" only
+    whole: Any = len(examples.labels)  # scikit-learn's stubs allow only "auto"
     network = MLPClassifier((128,), alpha=1e-3, batch_size=whole, max_iter=epochs, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is meant to stop early
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
         return _fit(network, examples)
 
 
@@ -72,16 +75,16 @@ def _fit(classifier: Any, examples: Examples) -> Classifier:
 
 
 def _normaliser(examples: Examples) -> Callable[[Images], NDArray[np.float32]]:
-    """Takes the examples' mean pixel off and divides by the deviation, in all channels alike."""
+    """Return a function that subtracts the examples' mean pixel and divides by their deviation, over all channels."""
     mean, deviation = np.float32(examples.images.mean()), np.float32(examples.images.std())
     return lambda images: (images - mean) / max(deviation, np.float32(1))
 
 
 def learn_cnn(examples: Examples, seed: int, *, epochs: int) -> Classifier:
-    """Two convolutions and two linear layers; Adam, one batch an epoch.
+    """Train a network of two convolutions and two linear layers by Adam, with one batch per epoch.
 
-    Not by the training loop, which would share the work among the processes of a data-parallel run: each of them makes
-    the crowd for itself.
+    This function does not use the project's training loop.  The loop would divide the work among the processes of a
+    data-parallel run, and each of these processes makes the whole crowd for itself.
     """
     import torch
     from torch import nn

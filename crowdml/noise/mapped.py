@@ -1,4 +1,4 @@
-"""Patterns in which a class is taken for one certain other class."""
+"""Patterns in which each wrong class replaces one fixed true class."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# Of ten classes, from Reed et al. (2014).
+# For ten classes, from Reed et al. (2014).
 _REED = (7, 9, 0, 4, 2, 1, 3, 5, 6, 8)
 
 
 @dataclass(frozen=True)
 class Flip:
-    """With probability `rate` the label of a source class becomes its target class; other classes stay clean.
+    """With probability `rate`, the label of a source class becomes its target class.  Other classes stay clean.
 
-    As "flip" with LABNET's pairs; as "asymmetric" with those of Patrini et al. (CVPR 2017), which for CIFAR-100 go
-    round within each super-class.
+    The pattern "flip" uses the pairs of LABNET.  The pattern "asymmetric" uses the pairs of Patrini et al. (CVPR
+    2017), which for CIFAR-100 form a cycle within each super-class.
 
     Args:
         rate: probability of a flip, in [0, 1).
-        pairs: (source, target) class indices; a source stands once.
+        pairs: (source, target) class indices; each source appears once.
     """
 
     rate: float
@@ -37,7 +37,7 @@ class Flip:
         """See NoisePattern; `rng` is not used.
 
         Raises:
-            ValueError: a pair names a class that is not there.
+            ValueError: a pair names a class that does not exist.
         """
         source, target = self._indices(n_classes)
         matrix = np.eye(n_classes)
@@ -60,7 +60,9 @@ class Flip:
 
 @dataclass(frozen=True)
 class Pair:
-    """With probability `rate` class c becomes class c + 1, the last the first (Han et al., Co-teaching, NeurIPS 2018).
+    """With probability `rate`, class c becomes class c + 1, and the last class becomes the first.
+
+    Source: Han et al., Co-teaching, NeurIPS 2018.
 
     Args:
         rate: probability of a wrong label, in [0, 1).
@@ -80,14 +82,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Permutation:
-    """With probability `rate` class c becomes permutation[c] (Reed et al., 2014; Goldberger and Ben-Reuven, ICLR 2017).
+    """With probability `rate`, class c becomes permutation[c].
 
-    Each label is drawn by itself; Goldberger and Ben-Reuven change exactly the share `rate` of every class.
+    Sources: Reed et al., 2014; Goldberger and Ben-Reuven, ICLR 2017.  Each label is drawn independently.
+    Goldberger and Ben-Reuven instead change exactly the share `rate` of each class.
 
     Args:
         rate: probability of a wrong label, in [0, 1).
-        permutation: (n_classes,) what each class becomes; a class that becomes itself stays clean.  By default Reed's
-            for ten classes, and else one drawn at random that leaves no class in its place.
+        permutation: (n_classes,) the class that replaces each class; a class that replaces itself stays clean.  The
+            default is the permutation of Reed et al. for ten classes, and otherwise a random permutation that leaves
+            no class in its place.
     """
 
     rate: float
@@ -101,20 +105,20 @@ class Permutation:
         classes = list(range(len(permutation)))
         if sorted(permutation) != classes or list(permutation) == classes:
             raise ValueError(
-                f"permutation must name each class from 0 once, and not all in their places, got {permutation}"
+                f"permutation must name each class from 0 once and move at least one class, got {permutation}"
             )
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern.
 
         Raises:
-            ValueError: a permutation of another number of classes, or a single class, which nothing can replace.
+            ValueError: the permutation has another number of classes, or there is only one class.
         """
         identity = np.eye(n_classes)
         return (1 - self.rate) * identity + self.rate * identity[self._targets(n_classes, rng)]
 
     def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: the classes that do not become themselves."""
+        """See NoisePattern: the classes that are replaced by another class."""
         if self.permutation is None:
             return np.ones(n_classes, bool)
         return self._given(n_classes) != np.arange(n_classes)
@@ -134,7 +138,7 @@ class Permutation:
 
 
 def _derangement(n_classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A random permutation without a fixed point; one in e of all permutations is such a one."""
+    """Draw a permutation without a fixed point.  About one permutation in e has none."""
     if n_classes < 2:
         raise ValueError(f"pattern permutation needs at least 2 classes, got {n_classes}")
     while True:

@@ -1,4 +1,4 @@
-"""Missing labels: how a rate becomes labels that are taken away."""
+"""Remove a share of the labels of a crowd."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PURPOSE = 3
 
 
 def check_missing(rate: float, rule: str) -> None:
-    """Raise ValueError unless the rate is in [0, 1) and the rule is one of MISSING_RULES."""
+    """Raise ValueError unless `rate` is in [0, 1) and `rule` is in MISSING_RULES."""
     if not 0 <= rate < 1:
         raise ValueError(f"missing_rate must be in [0, 1), got {rate}")
     if rule not in MISSING_RULES:
@@ -27,17 +27,19 @@ def check_missing(rate: float, rule: str) -> None:
 
 
 def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", seed: int = 0) -> CrowdLabels:
-    """The crowd without a share of its labels; a higher rate removes what a lower one does, and more.
+    """Return the crowd without a share of its labels.
+
+    A higher rate removes the same labels as a lower rate, and more.
 
     Args:
-        crowd: all labels; items may have different numbers of them.
+        crowd: the crowd with all labels; items may have different numbers of labels.
         rate: in [0, 1).
-        rule: "floor" removes floor(rate * labels of the item) of each item's labels, "round" the nearest whole
-            number, "bernoulli" each label with that probability.
-        seed: of the draws; which label is chosen depends on nothing but it, the worker and the item.
+        rule: "floor" removes floor(rate * labels of the item) labels of each item.  "round" removes the nearest whole
+            number.  "bernoulli" removes each label with probability `rate`.
+        seed: of the draws.  The choice of a label depends only on the seed, the worker and the item.
 
     Raises:
-        ValueError: a rate out of range, an unknown rule, or an item or the crowd without any label left.
+        ValueError: the rate is out of range, the rule is unknown, or an item or the crowd would lose all labels.
     """
     check_missing(rate, rule)
     if rate == 0:
@@ -53,17 +55,17 @@ def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", 
 
 
 def n_removed(rate: float, n_labels: NDArray[np.int64], rule: MissingRule) -> NDArray[np.int64]:
-    """(n_items,) how many of an item's labels go, by "floor" or "round".
+    """Return (n_items,) the number of labels to remove from each item, by "floor" or "round".
 
     Raises:
-        ValueError: all labels of an item that has any.
+        ValueError: an item would lose all its labels.
     """
-    # The tolerance keeps 0.29 * 100 = 28.999999999999996 from losing a label.
+    # The tolerance keeps 0.29 * 100 = 28.999999999999996 from counting as 28.
     removed = np.floor(rate * n_labels + (0.5 if rule == "round" else 0) + 1e-9).astype(np.int64)
     emptied = (removed >= n_labels) & (n_labels > 0)
     if emptied.any():
         raise ValueError(
-            f"missing_rate {rate} removes all {n_labels[emptied][0]} labels of an item; use fewer, or more workers"
+            f"missing_rate {rate} removes all {n_labels[emptied][0]} labels of an item; lower it or add workers"
         )
     return removed
 
@@ -83,7 +85,7 @@ def _kept_by_chance(
 def _kept_by_number(
     start: NDArray[np.int64], worker: NDArray[np.integer], n_removed: NDArray[np.int64], key: np.uint64
 ) -> NDArray[np.bool_]:
-    """Of each item the labels with the lowest draws go."""
+    """Remove the labels with the lowest draws of each item."""
     kept = np.ones(len(worker), np.bool_)
     for item in range(len(start) - 1):
         first, last = start[item], start[item + 1]

@@ -1,7 +1,7 @@
-"""Noise patterns by name: the transition matrix of a worker who errs in a certain way.
+"""Noise patterns by name.  A pattern gives the transition matrix of a worker.
 
-"uniform", "bimodal" and "flip" are those of LABNET (Ghiassi, Birke, Chen; VISAPP 2022).  The paper describes them in
-words; the readings here are the ones that reproduce its label-only numbers, and the alternatives are options.
+"uniform", "bimodal" and "flip" are the patterns of LABNET (Ghiassi, Birke, Chen; VISAPP 2022).  The paper describes
+them in words only.  The defaults here reproduce the paper's label-only numbers; other readings are options.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from crowdml.support.names import check_name
 
 
 class NoisePattern(Protocol):
-    """How a label is distributed, given the true class; a dataclass of the rate and of options."""
+    """The distribution of a label given the true class, as a dataclass of the noise rate and of options."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def rate(self) -> float:
-        """The noise rate."""
+        """Return the noise rate."""
         ...
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """(n_classes, n_classes): row t is the distribution of the given label for true class t."""
+        """Return (n_classes, n_classes): row t is the distribution of the given label for true class t."""
         ...
 
     def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """(n_classes,): the classes whose labels can be wrong."""
+        """Return (n_classes,): True for the classes whose labels can be wrong."""
         ...
 
 
@@ -54,16 +54,16 @@ _PAIRS = {"flip": FLIP_PAIRS, "asymmetric": ASYMMETRIC_PAIRS}
 
 
 def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any] | None = None) -> NoisePattern:
-    """The pattern of that name.
+    """Return the pattern with this name.
 
     Args:
         name: one of PATTERNS.
         rate: noise rate in [0, 1).
-        dataset: gives the class pairs of "flip" and "asymmetric" where the options name none.
-        options: further fields of the pattern's class.
+        dataset: names the class pairs of "flip" and "asymmetric" where the options have none.
+        options: the other fields of the pattern's class.
 
     Raises:
-        ValueError: unknown name or option, rate out of range, or no class pairs known for the data set.
+        ValueError: the name or an option is unknown, the rate is out of range, or the data set has no class pairs.
     """
     kind = PATTERNS[check_name("noise pattern", name, PATTERNS)]
     if not 0 <= rate < 1:
@@ -77,9 +77,9 @@ def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any
         check_name(
             f"option of pattern {name}", option, [field for field in kind.__dataclass_fields__ if field != "rate"]
         )
-    return kind(rate=rate, **given)  # pyright: ignore[reportCallIssue]  # a protocol does not say how it is made
+    return kind(rate=rate, **given)  # pyright: ignore[reportCallIssue]  # a protocol declares no constructor
 
 
 def with_rate(pattern: NoisePattern, rate: float) -> NoisePattern:
-    """The same pattern at another noise rate, in [0, 1]."""
+    """Return the same pattern at another noise rate, in [0, 1]."""
     return replace(pattern, rate=rate)

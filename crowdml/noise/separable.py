@@ -1,10 +1,10 @@
 """The synthetic annotators of GeoCrowdNet (Ibrahim, Nguyen, Fu, ICLR 2023) as worker models.
 
-The paper's matrices are made of the identity and of U, whose entries are uniform on [0, 1): I + gamma U, each row
-divided by its sum.  Here the pattern's matrix takes the place of the identity, so that these models go with every
-pattern; the paper's own are those of a noise rate of 0.  The paper picks the one good annotator of its separable crowds
-at random; here he is the first, so that the workers of a small crowd are the first of a larger one.  Where all workers
-are asked equally often that makes no difference; in a power law he is the busiest.
+The paper's matrices are I + gamma U with each row divided by its sum, where the entries of U are uniform on [0, 1).
+Here the pattern's matrix replaces the identity I, so that these models work with every pattern.  A noise rate of 0
+gives the paper's own matrices.  The paper picks the one good annotator of its separable crowds at random.  Here the
+good annotator is the first worker, so that a small crowd is the start of a larger one.  This makes no difference where
+all workers are asked equally often.  Under "power_law" the first worker is the busiest one.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ from crowdml.noise.patterns import NoisePattern
 from crowdml.noise.worker_model import Matrices, Workers
 
 _BARELY = 1e-4
-"""By how much the uninformed annotators of a separable and uniform crowd favour the true class."""
+"""The extra weight of the true class for the uninformed annotators of SeparableUniform."""
 
 
 @dataclass(frozen=True)
 class RandomMatrices:
-    """Nobody follows the pattern: a worker's matrix is U, rows divided by their sums, right by chance alone."""
+    """The matrix of each worker is U with each row divided by its sum: labels are right by chance only."""
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
-        """See WorkerModel; neither the pattern nor its rate changes anything."""
+        """See WorkerModel; the pattern and its rate are not used."""
         return Workers(np.stack([_random(n_classes, stream) for stream in rng.spawn(n_workers)]))
 
 
 @dataclass(frozen=True)
 class DiagonallyDominant:
-    """Every worker has the pattern's matrix and gamma U, rows divided by their sums; U is each worker's own.
+    """The matrix of each worker is the pattern's matrix plus gamma U, with each row divided by its sum.
+
+    U is drawn for each worker.
 
     Args:
-        gamma: weight of the random part, at least 0; a worker's error is near gamma n_classes / 2 where that is small.
+        gamma: weight of the random part, at least 0.  A small gamma gives an error near gamma n_classes / 2.
     """
 
     gamma: float = 0.1
@@ -49,10 +51,10 @@ class DiagonallyDominant:
 
 @dataclass(frozen=True)
 class SeparableUniform:
-    """The first worker is DiagonallyDominant; the others answer evenly, but for 1e-4 in favour of the true class.
+    """The first worker is DiagonallyDominant.  The other workers answer uniformly, plus 1e-4 for the true class.
 
     Args:
-        gamma: of the first worker; the paper has 0.01 to 0.3.
+        gamma: see DiagonallyDominant; of the first worker.  The paper uses 0.01 to 0.3.
     """
 
     gamma: float = 0.01
@@ -69,10 +71,10 @@ class SeparableUniform:
 
 @dataclass(frozen=True)
 class SeparableRandom:
-    """The first worker is DiagonallyDominant; the others have RandomMatrices.
+    """The first worker is DiagonallyDominant.  The other workers have RandomMatrices.
 
     Args:
-        gamma: of the first worker; the paper has 0.01 to 0.3.
+        gamma: see DiagonallyDominant; of the first worker.  The paper uses 0.01 to 0.3.
     """
 
     gamma: float = 0.01

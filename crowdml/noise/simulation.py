@@ -13,7 +13,7 @@ from crowdml.noise.missing import MissingRule, check_missing, n_removed, remove_
 from crowdml.noise.workers import Workers
 
 _ASSIGNMENT, _LABELS, _DIFFICULTY = range(3)
-"""What a key of `counter_random` is for; `missing` has its own."""
+"""The purposes of keys of `counter_random`; `missing` has a purpose of its own."""
 
 
 def simulate_crowd(
@@ -26,25 +26,25 @@ def simulate_crowd(
     missing: MissingRule = "floor",
     seed: int = 0,
 ) -> CrowdLabels:
-    """The workers label the items they are asked about, then some labels are removed.
+    """Draw the labels of the workers, then remove some labels.
 
-    A worker's answers are his own: where every worker labels every item, the crowd of 3 workers is the first 3 workers
-    of the crowd of 12 (before labels are removed), and in the other designs a worker who is asked about an item gives
-    the same answer whoever else is asked.  A higher missing rate removes what a lower one does, and more.
+    The answers of a worker do not depend on the other workers.  Where every worker labels every item, the crowd of 3
+    workers equals the first 3 workers of the crowd of 12, before labels are removed.  In the other designs a worker
+    gives the same answer to an item whoever else is asked.  A higher missing rate removes the same labels as a lower
+    rate, and more.
 
     Args:
         truth: (n_items,) true classes.
-        workers: who they are, or their (n_workers, n_classes, n_classes) transition matrices alone.
-        assignment: who is asked about which item; by default everybody about everything.
-        difficulty: how much the probability of a wrong label differs between items, in [0, 1]: `spread` of
-            ItemDifficulty.
+        workers: the workers, or only their transition matrices (n_workers, n_classes, n_classes).
+        assignment: which workers are asked about each item; the default asks every worker about every item.
+        difficulty: how much the probability of a wrong label differs between items, in [0, 1]; see
+            `ItemDifficulty.spread`.
         missing_rate: in [0, 1).
-        missing: "floor" removes floor(missing_rate * labels of the item) labels of each item, "round" the nearest
-            whole number, "bernoulli" each label with that probability.
+        missing: the rule of the removal; see `remove_labels`.
         seed: of all draws.
 
     Raises:
-        ValueError: a rate out of range, an unknown rule, rows that do not sum to one, or nothing left.
+        ValueError: a rate is out of range, the rule is unknown, rows do not sum to one, or no label is left.
     """
     check_missing(missing_rate, missing)
     if not 0 <= difficulty <= 1:
@@ -59,7 +59,7 @@ def simulate_crowd(
 def _asked(
     truth: NDArray[np.integer], workers: Workers, design: Assignment, difficulty: float, seed: int
 ) -> CrowdLabels:
-    """Time and memory linear in the number of annotations."""
+    """Draw the labels of any design, in time and memory linear in the number of annotations."""
     n_items, n_workers, n_classes = len(truth), len(workers), workers.transitions.shape[1]
     asked = design.ask(n_items, n_workers, make_key(seed, _ASSIGNMENT))
     source = np.arange(n_workers) if workers.source is None else workers.source
@@ -73,7 +73,7 @@ def _asked(
         n_items=n_items,
         n_workers=n_workers,
         n_classes=n_classes,
-        repeats="keep",  # a design asks nobody twice, so looking for repeats would only cost time
+        repeats="keep",  # a design asks nobody twice; a check for repeats would only cost time
     )
 
 
@@ -87,7 +87,7 @@ def _answers(
     key: np.uint64,
     difficulty_key: np.uint64,
 ) -> NDArray[np.int32]:
-    """(n_items, n_labels) what those asked answer, by inverting `upper`, the cumulative rows of the matrices."""
+    """Return (n_items, n_labels) answers, drawn by inverting `upper`, the cumulative rows of the matrices."""
     labels = np.empty(asked.shape, np.int32)
     n_classes = upper.shape[1]
     for item in range(asked.shape[0]):
@@ -101,7 +101,7 @@ def _answers(
             if difficulty > 0:
                 draw = _as_hard(draw, below, float(row[true]), hardness, difficulty)
             label = np.searchsorted(row, draw, side="right")
-            # A draw moved to the very end of the row by rounding would run past the last class.
+            # Rounding can move a draw to the very end of the row, past the last class.
             while label == n_classes or (label > 0 and row[label] == row[label - 1]):
                 label -= 1
             labels[item, place] = label
@@ -110,10 +110,10 @@ def _answers(
 
 @njit(cache=True, nogil=True)
 def _as_hard(draw: float, below: float, upper: float, hardness: float, difficulty: float) -> float:
-    """Where in a worker's cumulative row a draw falls on an item that is harder or easier than the average one.
+    """Move a draw within a cumulative row so that it fits an item that is harder or easier than average.
 
-    The true class, at [below, upper) of the row, is widened or narrowed to its probability on this item; the other
-    classes share the rest as they share it on average.
+    The true class occupies [below, upper) of the row.  This interval is widened or narrowed to the probability of a
+    right label on this item.  The other classes keep their proportions.
     """
     wrong = 1 - (upper - below)
     if wrong <= 0:
@@ -136,28 +136,28 @@ def _every_item(
     if workers.source is not None:
         labels = labels[:, workers.source]
     if missing_rate > 0:
-        # Drawn from the same streams, after the labels, so the labels do not depend on the missing rate.
+        # The same streams are drawn from after the labels, so that the labels do not depend on the missing rate.
         chance = np.stack([stream.random(len(truth)) for stream in streams], axis=1)
         labels[_removed(chance, missing_rate, missing)] = -1
     return CrowdLabels.from_dense(labels, n_classes=n_classes)
 
 
 def _draw(truth: NDArray[np.integer], matrix: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int32]:
-    """(n_items,) one label an item by inverting the cumulative rows, all rows in one sorted search."""
+    """Draw (n_items,) one label per item, by inverting all cumulative rows in one sorted search."""
     n_classes = len(matrix)
     upper = np.cumsum(matrix, axis=1)
     upper /= upper[:, -1:]
-    # Row t occupies [t, t + 1) of one increasing line, so that one search serves every true class.
+    # Row t occupies [t, t + 1) of one increasing line, so that one search covers every true class.
     line = (upper + np.arange(n_classes)[:, None]).ravel()
     found = np.searchsorted(line, rng.random(len(truth)) + truth, side="right")
     label = found - truth * n_classes
-    # A draw within rounding of the end of its row would run past the last class that can occur.
+    # Rounding at the end of a row can run past the last class that has a positive probability.
     last_possible = n_classes - 1 - (matrix[:, ::-1] > 0).argmax(axis=1)
     return np.minimum(label, last_possible[truth]).astype(np.int32)
 
 
 def _removed(chance: NDArray[np.float64], rate: float, rule: MissingRule) -> NDArray[np.bool_]:
-    """(n_items, n_workers) which labels are missing, given one uniform draw for each label."""
+    """Return (n_items, n_workers) True where a label is missing, given one uniform draw per label."""
     if rule == "bernoulli":
         return chance < rate
     n_items, n_workers = chance.shape

@@ -12,14 +12,14 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Uniform:
-    """With probability `rate` the label is drawn uniformly.
+    """With probability `rate`, the label is drawn uniformly.
 
-    "uniform" in LABNET, "symmetric" elsewhere: there each other class gets rate / (n_classes - 1) (Patrini et al.,
-    Co-teaching, JoCoR), or the rate is spread over all classes (DivideMix and kin): `include_true`.
+    LABNET calls this pattern "uniform", other papers "symmetric".  Each other class gets rate / (n_classes - 1)
+    (Patrini et al., Co-teaching, JoCoR).  With `include_true` the rate is spread over all classes (DivideMix).
 
     Args:
         rate: probability of a draw, in [0, 1).
-        include_true: draw from all classes, so that a draw can be right; by default from the others only.
+        include_true: draw from all classes, so that a draw can be right; the default draws from the other classes.
     """
 
     rate: float
@@ -37,16 +37,16 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Bimodal:
-    """With probability `rate` the label is drawn from two truncated normals over the class indices.
+    """With probability `rate`, the label is drawn from two truncated normals over the class indices.
 
-    The mixture is the same for every true class, so wrong labels pile up on few classes.
+    Every true class has the same mixture, so wrong labels gather in few classes.
 
     Args:
         rate: probability of a draw, in [0, 1).
-        centres, deviations: of the two normals; class indices, not rescaled with the number of classes.
-        include_true: whether a draw can hit the true class (the reading that fits the paper).
-        discretise: "pdf" takes the density at each class index, "round" the probability within half a class of it,
-            "floor" the probability from it up to the next.
+        centres, deviations: of the two normals, in class indices; they do not scale with the number of classes.
+        include_true: whether a draw can be the true class; True fits the paper's numbers.
+        discretise: "pdf" uses the density at each class index, "round" the probability within half a class of the
+            index, "floor" the probability from the index up to the next index.
     """
 
     rate: float
@@ -80,15 +80,15 @@ class Bimodal:
 
 @dataclass(frozen=True)
 class RandomSimplex:
-    """(1 - rate) I + rate D, where each row of D is drawn evenly from the simplex of the other classes.
+    """The matrix (1 - rate) I + rate D, where each row of D is uniform on the simplex of the other classes.
 
-    NNAQC (Jindal et al.), Eq. 1.  D is drawn anew with each matrix: once for workers who are all alike, else worker by
-    worker.
+    Source: NNAQC (Jindal et al.), Eq. 1.  Each matrix has its own D.  Homogeneous workers share one matrix; the other
+    worker models draw one matrix per worker.
 
     Args:
         rate: probability of a wrong label, in [0, 1).
-        n_targets: how many other classes, chosen at random for each class, share the wrong labels; all by default
-            (NNAQC takes 10 on ImageNet).
+        n_targets: the number of other classes that share the wrong labels, chosen at random for each class.  The
+            default is all other classes; NNAQC uses 10 on ImageNet.
     """
 
     rate: float
@@ -100,7 +100,7 @@ class RandomSimplex:
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern."""
-        # Exponential variates over their sum are even on the simplex.
+        # Exponential variates divided by their sum are uniform on the simplex.
         drawn = rng.standard_exponential((n_classes, n_classes))
         if self.n_targets is not None and self.n_targets < n_classes - 1:
             order = rng.random((n_classes, n_classes))
@@ -117,13 +117,14 @@ class RandomSimplex:
 class ItemDifficulty:
     """Uniform wrong labels whose probability depends on the item, so that workers err on the same items.
 
-    An item has a difficulty u, even in [0, 1]; a worker who errs with probability e on average errs on it with
-    (1 - spread) e + spread u**((1 - e) / e).  The power has mean e (it follows Beta(e / (1 - e), 1)) and grows with u:
-    each worker keeps the average error of his matrix, and an item hard for one is hard for all.
+    Each item has a difficulty u, uniform in [0, 1].  A worker with mean error e errs on the item with probability
+    (1 - spread) e + spread u**((1 - e) / e).  The power has mean e, because it follows Beta(e / (1 - e), 1), and it
+    grows with u.  So each worker keeps the mean error of his matrix, and an item that is hard for one worker is hard
+    for all.
 
     Args:
         rate: mean probability of a wrong label, in [0, 1).
-        spread: in [0, 1]; 0 is an error independent of the item, 1 the widest.
+        spread: in [0, 1]; 0 makes the error independent of the item, 1 gives the widest spread.
     """
 
     rate: float
@@ -143,7 +144,7 @@ class ItemDifficulty:
 
 
 def _mix(drawn: NDArray[np.float64], rate: float, include_true: bool) -> NDArray[np.float64]:
-    """(1 - rate) identity + rate times the rows drawn from, normalised, without the true class unless included."""
+    """Return (1 - rate) I + rate D, where D holds the rows `drawn`, normalised; `include_true` keeps its diagonal."""
     identity = np.eye(len(drawn))
     if not include_true:
         drawn = drawn * (1 - identity)

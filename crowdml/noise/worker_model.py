@@ -1,4 +1,4 @@
-"""What a worker model is, and what it makes: Workers."""
+"""WorkerModel, the interface of worker models, and Workers, which it returns."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Matrices = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Workers:
-    """A simulated crowd before it has labelled anything.
+    """The workers of a simulated crowd.
 
     Args:
-        transitions: (n_workers, n_classes, n_classes); [w, t] is worker w's label distribution for true class t.
-        source: (n_workers,) whose answer each worker gives: his own index, or that of the worker whom he copies, who
-            copies nobody; None where nobody copies.
+        transitions: (n_workers, n_classes, n_classes); [w, t] is the label distribution of worker w for true class t.
+        source: (n_workers,) the worker whose answer each worker gives.  A worker who copies nobody has his own index.
+            A copied worker must copy nobody.  None means that nobody copies.
 
     Raises:
-        ValueError: rows that do not sum to one, or a source that is nobody's or copies another.
+        ValueError: rows do not sum to one, or `source` names no worker or a worker who copies another.
     """
 
     transitions: Matrices
@@ -42,10 +42,10 @@ class Workers:
 
 
 class WorkerModel(Protocol):
-    """Who the workers are; a dataclass of its options."""
+    """A worker model, as a dataclass of its options."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
-        """Must draw worker by worker, so that fewer workers are the first of more workers."""
+        """Return n_workers workers, drawn one by one, so that a small crowd is the start of a larger one."""
         ...

@@ -1,4 +1,4 @@
-"""Worker models: from one noise pattern to one transition matrix a worker."""
+"""Worker models: turn a noise pattern into one transition matrix per worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crowdml.support.names import check_name
 
 @dataclass(frozen=True)
 class Homogeneous:
-    """Every worker errs alike (the reading that fits the LABNET tables)."""
+    """Every worker has the same matrix.  This model fits the LABNET tables."""
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -26,7 +26,7 @@ class Homogeneous:
 
 @dataclass(frozen=True)
 class HammerSpammer:
-    """A hammer follows the pattern, a spammer draws uniformly from all classes (Karger, Oh, Shah, NIPS 2011).
+    """A hammer follows the pattern.  A spammer draws uniformly from all classes (Karger, Oh, Shah, NIPS 2011).
 
     Args:
         hammers: probability that a worker is a hammer, in [0, 1].
@@ -52,11 +52,10 @@ class HammerSpammer:
 
 @dataclass(frozen=True)
 class BetaAbility:
-    """The noise rate of a worker is drawn from a Beta distribution around the pattern's.
+    """The noise rate of each worker is drawn from a Beta distribution whose mean is the pattern's rate.
 
     Args:
-        concentration: sum of its two parameters, above 0; the smaller, the more the workers differ.  Its mean is the
-            noise rate.
+        concentration: the sum of the two Beta parameters, above 0.  A smaller value makes the workers differ more.
     """
 
     concentration: float = 5.0
@@ -77,7 +76,7 @@ class BetaAbility:
 
 @dataclass(frozen=True)
 class ExpertsAmongBeginners:
-    """A few experts among workers who err at the noise rate.
+    """Some workers are experts.  The other workers err at the noise rate.
 
     Args:
         experts: probability that a worker is an expert, in [0, 1].
@@ -106,7 +105,7 @@ class ExpertsAmongBeginners:
 
 @dataclass(frozen=True)
 class ColludingCopies:
-    """Some workers hand in the first worker's answers instead of their own.
+    """Some workers copy the answers of the first worker.
 
     Args:
         copiers: probability that a worker other than the first copies him, in [0, 1].
@@ -128,10 +127,10 @@ class ColludingCopies:
 
 @dataclass(frozen=True)
 class Adversaries:
-    """Some workers see what the others see and answer one of the other classes on purpose.
+    """Some workers draw a label like the others, and then answer one of the other classes on purpose.
 
     Args:
-        adversaries: probability that a worker is one, in [0, 1].
+        adversaries: probability that a worker is an adversary, in [0, 1].
     """
 
     adversaries: float = 0.2
@@ -143,7 +142,7 @@ class Adversaries:
         """See WorkerModel.
 
         Raises:
-            ValueError: fewer than two classes, among which nobody can answer another.
+            ValueError: there are fewer than two classes.
         """
         if n_classes < 2:
             raise ValueError(f"adversaries need at least 2 classes, got {n_classes}")
@@ -158,11 +157,11 @@ class Adversaries:
 
 @dataclass(frozen=True)
 class ClassWiseExperts:
-    """Each worker is good at some classes, drawn for him, and errs at the noise rate on the others.
+    """Each worker knows some classes, drawn at random, and errs at the noise rate on the other classes.
 
     Args:
-        known_classes: probability that a worker is good at a class, in [0, 1].
-        expert_rate: noise rate on a class that a worker is good at, in [0, 1].
+        known_classes: probability that a worker knows a class, in [0, 1].
+        expert_rate: noise rate on a class that the worker knows, in [0, 1].
     """
 
     known_classes: float = 0.5
@@ -200,10 +199,10 @@ WORKER_MODELS: dict[str, type[WorkerModel]] = {
 
 
 def make_worker_model(name: str, options: Mapping[str, Any] | None = None) -> WorkerModel:
-    """The worker model of that name.
+    """Return the worker model with this name.
 
     Raises:
-        ValueError: unknown name or option, or an option out of range.
+        ValueError: the name or an option is unknown, or an option is out of range.
     """
     kind = WORKER_MODELS[check_name("worker model", name, WORKER_MODELS)]
     for option in options or {}:
@@ -219,17 +218,17 @@ def make_workers(
     rng: np.random.Generator,
     options: Mapping[str, Any] | None = None,
 ) -> Workers:
-    """The workers of a model; those of a smaller crowd are the first of a larger one.
+    """Return the workers of a model.  A small crowd is the start of a larger one.
 
     Args:
         model: one of WORKER_MODELS.
-        pattern: how they err.
-        n_workers, n_classes: sizes.
+        pattern: how the workers err.
+        n_workers, n_classes: the numbers of workers and classes.
         rng: of all draws.
         options: fields of the model's class.
 
     Raises:
-        ValueError: unknown model or option, an option out of range, or fewer than one worker.
+        ValueError: the model or an option is unknown, an option is out of range, or n_workers is below 1.
     """
     if n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, got {n_workers}")

@@ -1,8 +1,8 @@
-"""How far the workers of a crowd agree, before any aggregation.
+"""Measure how far the workers of a crowd agree, before any aggregation.
 
-Agreement is about pairs of annotations of one item, so items with a single annotation say nothing.  A worker's repeated
-answers to an item (repeats="keep") count like those of different workers, except between workers, where they are told
-apart.
+Agreement compares pairs of annotations of one item, so an item with one annotation has no effect.  The two statistics
+of the whole crowd treat repeated answers of one worker (repeats="keep") like answers of different workers.
+`pairwise_agreement` keeps them apart.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Array = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
 
 CERTAIN = 1e-12
-"""Chance agrees perfectly where it leaves no more than this share of disagreement: rounding must not decide."""
+"""Chance agreement counts as perfect if the expected disagreement is at most this share, because of rounding errors."""
 
 
 def fleiss_kappa(crowd: CrowdLabels) -> float:
-    """Fleiss's kappa, generalised to items with different numbers of annotations.
+    """Return Fleiss's kappa, generalised to items with different numbers of annotations.
 
-    kappa = (P - E) / (1 - E).  P is the mean, over the items with two annotations or more, of the share of equal
-    pairs; E = sum_l p_l**2, where p_l is the mean over all labelled items of the share of label l.  This is
-    K. L. Gwet's generalisation (Handbook of Inter-Rater Reliability, 2014); where every item has the same number of
-    annotations it is J. L. Fleiss, Psychological Bulletin 76 (1971).
+    kappa = (P - E) / (1 - E).  P is the mean share of equal pairs, over the items with two annotations or more.  E =
+    sum_l p_l**2, where p_l is the mean share of label l, over all labelled items.  This is the generalisation of K. L.
+    Gwet (Handbook of Inter-Rater Reliability, 2014).  If all items have the same number of annotations, it equals J. L.
+    Fleiss, Psychological Bulletin 76 (1971).
 
     Returns:
-        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if only one class was ever given:
-        chance agrees as perfectly.
+        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all labels are of one class,
+        because chance then agrees perfectly too.
     """
     votes, size = _paired(crowd)
     if not len(votes):
@@ -47,28 +47,29 @@ def fleiss_kappa(crowd: CrowdLabels) -> float:
 
 
 def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: ArrayLike | None = None) -> float:
-    """Krippendorff's alpha: 1 - observed / expected disagreement of the pairs of annotations.
+    """Return Krippendorff's alpha: 1 - observed / expected disagreement of the pairs of annotations.
 
-    K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011).  Each item's pairs weigh 1 / (its number of
-    annotations - 1), so that each annotation counts once.
+    K. Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011).  A pair of annotations of an item has the
+    weight 1 / (number of annotations of the item - 1), so each annotation counts once.
 
     Args:
         crowd: the annotations.
-        level: how two labels differ: "nominal", they do or not; "ordinal", by the annotations that lie between them;
-            "interval", by the square of the difference of their values.
-        values: (n_classes,) of "interval"; None takes the class names where they are numbers, else 0, 1, 2 and so on.
+        level: the difference of two labels.  "nominal": 0 if they are equal, else 1.  "ordinal": the square of the
+            number of annotations between them.  "interval": the square of the difference of their values.
+        values: (n_classes,) values of the classes for "interval".  None takes the class names if they are numbers, else
+            0, 1, 2, ...
 
     Returns:
-        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all that have a partner are of
-        one class: there is nothing to expect disagreement from.
+        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all labels in pairs are of one
+        class, because the expected disagreement is then zero.
 
     Raises:
-        ValueError: an unknown level, or values of another shape or level.
+        ValueError: the level is unknown, or `values` has a wrong shape or is given for another level.
     """
     if level not in get_args(Level):
         raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
     if values is not None and level != "interval":
-        raise ValueError(f'values belong to level="interval", got level={level!r}')
+        raise ValueError(f'values can be used only with level="interval", got level={level!r}')
     votes, size = _paired(crowd)
     if not len(votes):
         return float("nan")
@@ -78,7 +79,7 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
     if level == "nominal":
         difference = 1 - np.eye(crowd.n_classes)
     elif level == "ordinal":
-        upto = np.cumsum(total) - total / 2  # the rank of a class: those below and half of its own
+        upto = np.cumsum(total) - total / 2  # the rank of a class: all labels of lower classes, and half of its own
         difference = (upto[:, None] - upto) ** 2
     else:
         numbers = _class_values(crowd, values)
@@ -90,18 +91,19 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
 
 @dataclass(frozen=True, eq=False)
 class PairwiseAgreement:
-    """What each two workers agree on.
+    """How far each two workers agree.
 
-    A pair of workers counts every answer of one with every answer of the other to the same item; a worker with itself,
-    its repeated answers to an item with each other.
+    For two workers, each answer of the first is paired with each answer of the second to the same item.  For one worker
+    with itself, the repeated answers to an item are paired with each other.
 
     Attributes:
         n_workers: number of workers.
-        worker, other: (n_pairs,) the two workers, worker <= other, of the pairs that share an item; in sorted order.
-        n_shared: (n_pairs,) pairs of answers to one item.
-        n_equal: (n_pairs,) those that are equal.
-        n_by_chance: (n_pairs,) those expected to be equal if each answered the shared items at random, with its own
-            frequencies on them.
+        worker, other: (n_pairs,) the two workers, worker <= other, in sorted order.  Only workers who share an item are
+            listed.
+        n_shared: (n_pairs,) number of pairs of answers to one item.
+        n_equal: (n_pairs,) number of pairs with equal answers.
+        n_by_chance: (n_pairs,) expected number of equal pairs if both workers answered the shared items at random, each
+            with the frequencies of its own answers to them.
     """
 
     n_workers: int
@@ -120,23 +122,23 @@ class PairwiseAgreement:
     def kappa(self) -> Array:
         """(n_pairs,) Cohen's kappa on shared items.
 
-        NaN where chance agrees perfectly: both gave one and the same label throughout.
+        NaN if both workers always gave one and the same label, because chance then agrees perfectly too.
         """
         left = self.n_shared - self.n_by_chance
         defined = left > CERTAIN * self.n_shared
         return np.divide(self.n_equal - self.n_by_chance, left, out=np.full(len(left), np.nan), where=defined)
 
     def matrix(self, values: NDArray[np.number]) -> Array:
-        """(n_workers, n_workers) symmetric, dense: the values (n_pairs,), NaN for two workers who share no item.
+        """Return values (n_pairs,) as a symmetric dense matrix (n_workers, n_workers).
 
-        8 * n_workers**2 bytes.
+        The entry is NaN for two workers who share no item.  The matrix takes 8 * n_workers**2 bytes.
         """
         dense = np.full((self.n_workers, self.n_workers), np.nan)
         dense[self.worker, self.other] = dense[self.other, self.worker] = values
         return dense
 
     def to_frame(self, crowd: CrowdLabels) -> pd.DataFrame:
-        """One row a pair of different workers: worker, other (the caller's names), n_shared, agreement, kappa."""
+        """Return one row per pair of different workers: worker, other (caller's names), n_shared, agreement, kappa."""
         names = np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids
         frame = pd.DataFrame(
             {
@@ -151,9 +153,9 @@ class PairwiseAgreement:
 
 
 def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
-    """The agreement of each two workers who share an item, and what chance would give them (J. Cohen, 1960).
+    """Return how far each two workers agree who share an item, and how far they would agree by chance (J. Cohen, 1960).
 
-    Time and memory go with the number of pairs of answers to one item, sum_i k_i**2 for k_i annotations, and not with
+    Time and memory grow with the number of pairs of answers to one item (sum_i k_i**2 for k_i annotations), not with
     n_workers**2.
     """
     shape = (crowd.n_items, crowd.n_workers)
@@ -162,12 +164,12 @@ def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
         for mask in (crowd.label == label for label in range(crowd.n_classes))
     ]
     answers = sum(of_label[1:], start=of_label[0])
-    itself = sp.diags_array(crowd.labels_per_worker.astype(float))  # each answer with itself, which is no pair
+    itself = sp.diags_array(crowd.labels_per_worker.astype(float))  # each answer with itself, which is not a pair
     key, n_shared = _upper(answers.T @ answers - itself)
     n_equal, n_by_chance = -_at(key, *_upper(itself)), np.zeros(len(key))
     for given in of_label:
         n_equal += _at(key, *_upper(given.T @ given))
-        # How often w gave the label to what it shares with v; the transpose has how often v did.
+        # How often w gave the label on items shared with v.  The transpose counts the same for v.
         on_shared = (given.T @ answers - sp.diags_array(given.sum(axis=0))).tocsr()
         n_by_chance += _at(key, *_upper(on_shared.multiply(on_shared.T)))
     worker, other = np.divmod(key, crowd.n_workers)
@@ -176,7 +178,7 @@ def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
 
 
 def _paired(crowd: CrowdLabels) -> tuple[Array, NDArray[np.int64]]:
-    """The votes of the items with two annotations or more, and their numbers of annotations."""
+    """Return the votes and the numbers of annotations, for items with two annotations or more."""
     paired = crowd.labels_per_item >= 2
     return crowd.votes[paired], crowd.labels_per_item[paired]
 
@@ -197,7 +199,7 @@ def _beyond_chance(observed: float, by_chance: float) -> float:
 
 
 def _upper(matrix: sp.csr_array | sp.csc_array | sp.dia_array) -> tuple[NDArray[np.int64], Array]:
-    """The upper triangle of a square sparse array: sorted keys row * n + column, and the entries that are not zero."""
+    """Return the nonzero upper triangle of a square sparse matrix: sorted keys row * n + column, and the entries."""
     upper = sp.triu(matrix).tocoo()
     kept = upper.data != 0
     row, column = (index[kept].astype(np.int64) for index in upper.coords)
@@ -207,7 +209,7 @@ def _upper(matrix: sp.csr_array | sp.csc_array | sp.dia_array) -> tuple[NDArray[
 
 
 def _at(keys: NDArray[np.int64], key: NDArray[np.int64], entry: Array) -> Array:
-    """The entries at the keys asked for, zero where there is none."""
+    """Return the entries at the wanted keys, zero where a key is missing."""
     found = np.zeros(len(keys))
     at = np.searchsorted(keys, key)
     known = keys[np.minimum(at, len(keys) - 1)] == key if len(keys) else np.zeros(len(key), bool)

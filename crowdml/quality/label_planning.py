@@ -1,4 +1,4 @@
-"""What to buy next: on which items another label helps most, and how many labels an item are enough."""
+"""Plan the next labels: which items need another label most, and how many labels per item are enough."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 Gain = Literal["information", "error"]
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100)
-"""Numbers of labels an item at which `enough_labels` looks by default."""
+"""Numbers of labels per item that `enough_labels` tries by default."""
 
 STREAM = 0x706C616E
-"""Sets the draws here apart from those that simulated the crowd with the same seed."""
+"""Added to the seed, so that these draws differ from the draws that simulated the crowd."""
 
 
 def next_labels(
@@ -32,27 +32,27 @@ def next_labels(
     gain: Gain = "information",
     worker: int | None = None,
 ) -> pd.DataFrame:
-    """The items on which one more label is expected to help most, the best first.
+    """Return the items where one more label should help most, the best item first.
 
-    The label is that of an average worker, whose confusion matrix is the mean over the annotations given, or of one
-    worker.  With posterior q and matrix A, label l comes with probability p(l) = sum_c q_c A[c, l] and turns the
-    posterior into q_c A[c, l] / p(l).
+    The next label comes from an average worker, whose confusion matrix is the mean over all annotations, or from a
+    given worker.  With posterior q and confusion matrix A, label l has the probability p(l) = sum_c q_c A[c, l].  It
+    changes the posterior to q_c A[c, l] / p(l).
 
     Args:
         crowd: the annotations.
-        aggregation: what has been concluded from them.
-        n: how many items; by default all.
-        gain: "information", the expected fall of the posterior's entropy in nats: H(p) - sum_c q_c H(A[c]); or
-            "error", the expected fall of the probability of a wrong label: sum_l max_c q_c A[c, l] - max_c q_c, which
-            is zero where one label cannot change the choice.
-        worker: index of the worker who would be asked.
+        aggregation: the result of an aggregator for this crowd.
+        n: number of items to return.  By default all items.
+        gain: "information" is the expected decrease of the entropy of the posterior, in nats: H(p) - sum_c q_c H(A[c]).
+            "error" is the expected decrease of the probability of a wrong label: sum_l max_c q_c A[c, l] - max_c q_c.
+            It is zero if one label cannot change the chosen class.
+        worker: index of the worker who gives the label.
 
     Returns:
-        One row an item: `task`, `expected_gain`, `doubt` and `n_labels` so far; equal ones in their own order.  Items
-        whose class is known (gold) and those that the worker has labelled already are left out.
+        One row per item: `task`, `expected_gain`, `doubt`, and `n_labels` so far.  Items with equal gains keep their
+        order.  Gold items are left out, and so are items that the worker has labelled.
 
     Raises:
-        ValueError: an unknown gain, a worker out of range, or n below 1.
+        ValueError: the gain is unknown, the worker is out of range, or n is below 1.
     """
     if gain not in get_args(Gain):
         raise ValueError(f"gain must be one of {', '.join(get_args(Gain))}, got {gain!r}")
@@ -78,7 +78,7 @@ def next_labels(
 
 
 def average_worker(crowd: CrowdLabels, aggregation: Aggregation) -> Array:
-    """(n_classes, n_classes) the mean confusion matrix over the annotations given, busy workers counting more."""
+    """Return the (n_classes, n_classes) mean confusion matrix over all annotations.  Busy workers count more."""
     return normalise_rows(np.einsum("w,wcl->cl", crowd.labels_per_worker, aggregation.confusion))
 
 
@@ -92,27 +92,30 @@ def enough_labels(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Accuracy against the number of labels an item, by leaving labels of the crowd at hand out.
+    """Return the accuracy for different numbers of labels per item, from subsets of the crowd's labels.
 
-    In every sample each item's labels are shuffled once, and the first k of them kept for each k, so that more labels
-    hold the fewer ones; an item with less than k keeps all.  Items whose class is known (gold) are not scored.
+    Each sample shuffles the labels of every item once, and keeps the first k labels for each k.  So the labels for a
+    small k are a subset of the labels for a larger k.  An item with fewer than k labels keeps all labels.  Gold items
+    are not scored.
 
     Args:
         crowd: the annotations.
         method: the aggregator.
-        truth: (n_items,) true classes, -1 unknown.  Without it, accuracy is agreement with the labels that the method
-            gives for the whole crowd: how soon the answer stops changing, not whether it is right.
-        labels_per_item: the values of k; by default a ladder up to what nine in ten items have.
-        n_samples: shuffles.
-        seed: of the shuffles.
-        progress: called with the number of fits done and of all.
+        truth: (n_items,) true classes, -1 where unknown.  If None, the accuracy is the agreement with the labels that
+            the method gives for the whole crowd.  It then tells how soon the labels stop changing, not whether they are
+            right.
+        labels_per_item: the values of k.  By default several values, up to the 90th percentile of the crowd.
+        n_samples: number of samples.
+        seed: random seed of the shuffles.
+        progress: called with the number of finished fits and the total number of fits.
 
     Returns:
-        One row a k: `labels_per_item`, `mean_labels` that were there, `accuracy` in [0, 1], its `standard_error` over
-        items and samples (over items alone with one sample) and `measure`, "accuracy" or "agreement with all labels".
+        One row per k: `labels_per_item`, `mean_labels` (mean number of labels kept per item), `accuracy` in [0, 1],
+        `standard_error` over items and samples (over items only if there is one sample), and `measure` ("accuracy" or
+        "agreement with all labels").
 
     Raises:
-        ValueError: a k or a number of samples below 1, or a truth of another shape or without a known class.
+        ValueError: a k or the number of samples is below 1, or `truth` has a wrong shape or no known class.
     """
     steps = _steps(crowd, labels_per_item)
     if n_samples < 1:
@@ -123,10 +126,10 @@ def enough_labels(
     labelled = crowd.labels_per_item > 0
     scored = labelled & (right >= 0) & (True if crowd.gold is None else crowd.gold < 0)
     if not scored.any():
-        raise ValueError("no item is left to score: those with a known class have no labels, or are gold")
+        raise ValueError("no item is left to score: every item with a known class is gold or has no labels")
     rows = []
     for done, k in enumerate(steps):
-        whole = k >= crowd.labels_per_item.max()  # the same in every sample
+        whole = k >= crowd.labels_per_item.max()  # equal in all samples
         right_here = []
         for sample in range(1 if whole else n_samples):
             part = crowd if whole else crowd.select(_shuffled_rank(crowd, [seed, sample, STREAM]) < k)
@@ -140,7 +143,7 @@ def enough_labels(
 
 
 def _mean_and_error(right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Share of right labels (n_samples, n_items), and its standard error over items and samples."""
+    """Return the share of right labels in (n_samples, n_items), and its standard error over items and samples."""
     n_samples, n_items = right.shape
     variance = right.mean(axis=0).var() / n_items
     if n_samples > 1:
@@ -149,13 +152,13 @@ def _mean_and_error(right: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _information(posterior: Array, confusion: Array) -> Array:
-    """(n_items,) mutual information of the true class and the next label, in nats."""
+    """Return the (n_items,) mutual information of the true class and the next label, in nats."""
     gained = entr(posterior @ confusion).sum(axis=1) - posterior @ entr(confusion).sum(axis=1)
     return np.maximum(gained, 0)
 
 
 def _fewer_errors(posterior: Array, confusion: Array) -> Array:
-    """(n_items,) expected fall of the probability that the most probable class is wrong."""
+    """Return the (n_items,) expected decrease of the probability that the most probable class is wrong."""
     sure = np.zeros(len(posterior))
     for given in confusion.T:
         sure += (posterior * given).max(axis=1)
@@ -172,9 +175,9 @@ def _steps(crowd: CrowdLabels, labels_per_item: Sequence[int] | None) -> list[in
 
 
 def _shuffled_rank(crowd: CrowdLabels, seed: Sequence[int]) -> NDArray[np.int64]:
-    """(n_annotations,) the place of each annotation among those of its item, in random order.
+    """Return the (n_annotations,) rank of each annotation within its item, in random order.
 
-    The same whatever the order of the rows.
+    The rank does not depend on the order of the rows.
     """
     by_name = np.lexsort((crowd.label, crowd.worker, crowd.item))
     chance = np.random.default_rng(seed).random(crowd.n_annotations)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import TieRule, break_ties, doubt_of, vote_shares
 from crowdml.aggregation.inference.confusion import Posterior, one_hot
-from crowdml.aggregation.inference.em_loop import Em
+from crowdml.aggregation.inference.em_loop import EmMethod
 from crowdml.aggregation.inference.kernels import Expectation, expectation, expected_counts
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels, Repeats
@@ -41,7 +41,7 @@ class Plan:
     classes: pa.Array
     repeats: Repeats
     ties: TieRule
-    em: Em | None
+    em: EmMethod | None
 
 
 class LogTables(NamedTuple):

@@ -28,7 +28,7 @@ from crowdml.aggregation.aggregator import SMOOTHING, TieRule, quality_error
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.ibcc import Ibcc
 from crowdml.aggregation.inference.confusion import normalise_rows
-from crowdml.aggregation.inference.em_loop import Em, Fit, Workers, iterate
+from crowdml.aggregation.inference.em_loop import EmMethod, EmResult, WorkerEstimates, iterate
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.kernels import Expectation
 from crowdml.aggregation.majority import MajorityVote
@@ -182,7 +182,7 @@ def sharded_methods() -> list[str]:
     return [name for name, entry in methods.REGISTRY.items() if entry.target in targets]
 
 
-def _configure(method: str, options: Mapping[str, Any] | None) -> tuple[TieRule, Em | None]:
+def _configure(method: str, options: Mapping[str, Any] | None) -> tuple[TieRule, EmMethod | None]:
     """The tie rule and the steps of a method; no steps for the majority vote."""
     source = methods.resolve(method, options, labels_only=True).source
     # The spectral start needs all items at once.
@@ -248,7 +248,7 @@ def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:
     return pa.array(list(class_names), labels.type)
 
 
-def _run_em(pool: Pool, em: Em, first: Expectation, progress: IterationProgress) -> Fit:
+def _run_em(pool: Pool, em: EmMethod, first: Expectation, progress: IterationProgress) -> EmResult:
     def e_step(tables: Tables) -> Expectation:
         sums = pool.step(LogTables(tables.log_confusion, tables.log_prior))
         progress.add(sums.moved)
@@ -257,17 +257,17 @@ def _run_em(pool: Pool, em: Em, first: Expectation, progress: IterationProgress)
     return iterate(em, first.counts, first.class_counts, e_step)
 
 
-def _vote(pool: Pool, first: Expectation) -> Workers:
+def _vote(pool: Pool, first: Expectation) -> WorkerEstimates:
     """What MajorityVote says of the workers."""
     right = np.trace(pool.votes().counts, axis1=1, axis2=2)
     class_prior = first.class_counts / first.class_counts.sum()
     quality = right / first.counts.sum(axis=(1, 2))
-    return Workers(
+    return WorkerEstimates(
         normalise_rows(first.counts + SMOOTHING), class_prior, quality, quality_error(first.counts, class_prior), None
     )
 
 
-def _workers_table(names: pa.Array, counts: NDArray[np.float64], workers: Workers) -> pd.DataFrame:
+def _workers_table(names: pa.Array, counts: NDArray[np.float64], workers: WorkerEstimates) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "worker": names.to_numpy(zero_copy_only=False),

@@ -34,7 +34,7 @@ def test_bad_annotations_are_refused_in_the_users_terms(changes: dict[str, objec
         make(**changes)
 
 
-def test_repeats_first_and_keep() -> None:
+def test_repeats_are_kept_or_dropped_as_asked() -> None:
     repeated = {"item": [0, 0, 1], "worker": [0, 0, 0], "label": [1, 0, 1]}
     assert make(**repeated, repeats="first").label.tolist() == [1, 1]
     kept = make(**repeated, repeats="keep")
@@ -81,7 +81,7 @@ def test_bad_frames_are_refused(frame: pd.DataFrame, message: str) -> None:
         CrowdLabels.from_frame(frame, class_names=["x", "y"])
 
 
-def test_dense_must_be_integer_and_not_below_minus_one() -> None:
+def test_a_dense_array_must_be_integer_and_not_below_minus_one() -> None:
     with pytest.raises(ValueError, match="-1 for no label, got -2"):
         CrowdLabels.from_dense(np.array([[-2, 0]]))
     with pytest.raises(ValueError, match="integer"):

@@ -1,13 +1,13 @@
-"""Amortised inference: a network reads an item's annotations and gives its posterior; the workers are its decoder.
+"""Amortised inference: a network maps an item's annotations to its posterior, and the worker matrices decode it.
 
-Encoder and decoder are trained together by Adam on the evidence lower bound, its divergence weighted,
+Encoder and decoder are trained together by Adam on the evidence lower bound, with a weighted divergence:
 
-    sum over items i of  sum_c q_i(c) log P(annotations of i | c)  -  kl_weight KL(q_i | prior_i),
+    sum over items i of  sum_c q_i(c) log P(annotations of i | c)  -  kl_weight KL(q_i | prior_i).
 
-where P is the likelihood of Dawid-Skene and the sum over the classes is exact, so that nothing is sampled.  Annotations
-stay sparse: each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  Everything
-is in float64, so that the order in which they are added cannot grow into another answer.  The products of a small crowd
-are too small to gain from several threads: run one a fit (OMP_NUM_THREADS=1) on a busy machine.
+P is the likelihood of Dawid-Skene.  The sum over the classes is exact, so nothing is sampled.  Annotations stay sparse:
+each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  All numbers are float64,
+so that the order of the additions cannot change the result noticeably.  A small crowd gains nothing from several
+threads: on a busy machine, use one thread per fit (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Training(TieRule):
-    """How encoder and decoder are trained; a method with an encoder adds its own options.
+class AmortisedTraining(TieRule):
+    """How encoder and decoder are trained.  A method with an encoder adds its own options.
 
     Args:
-        learning_rate: of Adam.
-        pretraining_epochs: passes in which the encoder alone learns the vote shares.
-        epochs: passes in which encoder and decoder are trained together.
-        batch_size: items a step.  A crowd of more is split into batches at random, once, and they come in random order.
+        learning_rate: learning rate of Adam.
+        pretraining_epochs: number of epochs in which the encoder alone learns the vote shares.
+        epochs: number of epochs in which encoder and decoder are trained together.
+        batch_size: items per step.  A larger crowd is split into batches at random, once.  The order of the batches is
+            random in every epoch.
         kl_weight: weight of the divergence from the prior; 1 is the evidence lower bound.
-        smoothing: pseudo-count of every cell of the workers' matrices, beside their histories.
-        device: a torch device; "auto" is a GPU if there is one.
+        smoothing: pseudo-count of every cell of the workers' matrices, added to their histories.
+        device: a torch device.  "auto" is a GPU if there is one.
     """
 
     learning_rate: float = 0.005
@@ -75,14 +76,14 @@ class Training(TieRule):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-class Batch(NamedTuple):
+class ItemBatch(NamedTuple):
     """Some items and their annotations.
 
     Attributes:
         item: (n,) indices of the items.
         given: (n, n_workers * n_classes) sparse: how often worker w gave the item label l, at w * n_classes + l.
-        received: its transpose, sparse by row too: a product with a transposed view is slow, and on a GPU in no fixed
-            order.
+        received: the transpose of `given`, stored by row too.  A product with a transposed view is slow, and adds in
+            random order on a GPU.
     """
 
     item: Tensor
@@ -90,25 +91,26 @@ class Batch(NamedTuple):
     received: Tensor
 
     def add_up(self, table: Tensor) -> Tensor:
-        """(n, width) the sum of the rows of each item's annotations, from (n_workers * n_classes, width)."""
+        """Return (n, width) the sum of each item's rows in a table (n_workers * n_classes, width)."""
         return _Product.apply(self.given, self.received, table)  # pyright: ignore[reportReturnType]
 
 
 class Encoder(nn.Module):
-    """From a batch to unnormalised log posteriors (n, n_classes)."""
+    """Maps a batch to unnormalised log posteriors (n, n_classes)."""
 
     def penalty(self) -> Tensor | float:
-        """What is added to the mean loss of an item."""
+        """Return a penalty that is added to the mean loss per item."""
         return 0.0
 
 
-class Trained(NamedTuple):
-    """What training gives.
+class AmortisedFit(NamedTuple):
+    """The result of training.
 
     Attributes:
         posterior: (n_items, n_classes) by the encoder.
-        confusion: (n_workers, n_classes, n_classes) the decoder.
-        objective: minus the mean loss of an item over each epoch, taken while the weights move, so that it can fall.
+        confusion: (n_workers, n_classes, n_classes) by the decoder.
+        objective: minus the mean loss per item in each epoch.  The weights change within an epoch, so the objective can
+            fall.
     """
 
     posterior: Array
@@ -117,25 +119,25 @@ class Trained(NamedTuple):
 
 
 def train(
-    training: Training,
+    training: AmortisedTraining,
     crowd: CrowdLabels,
     encoder: Encoder,
     draws: torch.Generator,
     first: Array,
     log_prior: Array,
     decoder: Array,
-) -> Trained:
-    """Train an encoder alone, then with the decoder.
+) -> AmortisedFit:
+    """Train an encoder alone, then together with the decoder.
 
     Args:
-        training: how.
-        crowd: the annotations.  A gold item's bound is the log probability of its annotations and class, and teaches
-            the encoder the class.
-        encoder: freshly made.
-        draws: draws the order of the items; on the CPU.
-        first: (n_items, n_classes) what the encoder learns alone.
+        training: the options.
+        crowd: the annotations.  The bound of a gold item is the log probability of its annotations and its class.  The
+            encoder learns this class.
+        encoder: a new encoder.
+        draws: draws the order of the items; a generator on the CPU.
+        first: (n_items, n_classes) the posterior that the encoder learns alone.
         log_prior: (n_classes,) or (n_items, n_classes).
-        decoder: (n_workers, n_classes, n_classes) its first logits, at [w, true, given].
+        decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].
     """
     device = default_device() if training.device == "auto" else training.device
     n_items, n_classes = first.shape
@@ -148,23 +150,23 @@ def train(
     gold = np.full(n_items, -1) if crowd.gold is None else crowd.gold
     known = torch.from_numpy(gold >= 0).to(device)[:, None]
 
-    def imitation(batch: Batch) -> Tensor:
+    def imitation(batch: ItemBatch) -> Tensor:
         return -(target[batch.item] * log_softmax(encoder(batch), dim=1)).sum(dim=1).mean()
 
-    def minus_bound(batch: Batch) -> Tensor:
+    def minus_bound(batch: ItemBatch) -> Tensor:
         log_q = log_softmax(encoder(batch), dim=1)
         log_confusion = log_softmax(logits, dim=2)
         log_likelihood = batch.add_up(log_confusion.transpose(1, 2).reshape(-1, n_classes))
         divergence = log_q.exp() * (log_q - prior[batch.item])
         free = training.kl_weight * divergence - log_q.exp() * log_likelihood
-        # The first posterior of a gold item is its class.
+        # The first posterior of a gold item is certain of its class.
         fixed = -target[batch.item] * (log_likelihood + log_q)
         of_item = torch.where(known[batch.item], fixed, free).sum(dim=1).mean()
         return of_item - (pseudo_counts * log_confusion).sum() / n_items + encoder.penalty()
 
     batches = split(crowd, training.batch_size, draws, device)
 
-    def descend(parameters: list[nn.Parameter], loss: Callable[[Batch], Tensor], epochs: int) -> list[float]:
+    def descend(parameters: list[nn.Parameter], loss: Callable[[ItemBatch], Tensor], epochs: int) -> list[float]:
         optimizer = torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
         losses: list[float] = []
         for _ in range(epochs):
@@ -186,30 +188,30 @@ def train(
         for batch in batches:
             posterior[batch.item] = encoder(batch).softmax(dim=1)
         confusion = logits.softmax(dim=2)
-    return Trained(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
+    return AmortisedFit(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
 
 
-def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[Batch]:
-    """The crowd in batches of `size` items, drawn at random if there are several."""
+def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[ItemBatch]:
+    """Split the crowd into batches of `size` items, at random if there are several batches."""
     order = np.arange(crowd.n_items)
     if crowd.n_items > size:
         order = torch.randperm(crowd.n_items, generator=draws).numpy()
-    result: list[Batch] = []
+    result: list[ItemBatch] = []
     for first in range(0, crowd.n_items, size):
         item = order[first : first + size]
         given = crowd.indicator[item]
         received = sp.csr_array(given.T)
-        result.append(Batch(torch.from_numpy(item).to(device), _sparse(given, device), _sparse(received, device)))
+        result.append(ItemBatch(torch.from_numpy(item).to(device), _sparse(given, device), _sparse(received, device)))
     return result
 
 
 def log_floored(probability: Array) -> Array:
-    """The logarithm, of no less than FLOOR."""
+    """Return the logarithm of the probabilities, which are raised to at least FLOOR."""
     return np.log(np.maximum(probability, FLOOR))
 
 
 class _Product(torch.autograd.Function):
-    """Sparse times dense, whose gradient is the product with the transpose that the batch holds."""
+    """Sparse times dense.  The gradient is the product with the transpose in the batch."""
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, received: Tensor, table: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Dirichlet posteriors as the variational methods need them: expected logarithms, marginal likelihoods, Beta marginals.
+"""Dirichlet posteriors for variational methods: expected logarithms, marginal likelihoods, Beta marginals.
 
-A table of parameters holds one distribution along its last axis.  The digamma and log-gamma functions of all cells are
-what an iteration of these methods costs besides its walk over the annotations, so both come out of one series.
+A table of parameters holds one distribution along its last axis.  These methods spend most of their time on the
+annotations and on the digamma and log-gamma functions of all cells.  So one series computes both functions.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 SHIFT = 10
-"""The series are summed at x + SHIFT, where the first term that they leave out is below 1e-14."""
+"""The series is summed at x + SHIFT, where its first omitted term is below 1e-14."""
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Update(NamedTuple):
-    """Dirichlet posteriors of given prior pseudo-counts and expected counts.
+    """Dirichlet posteriors for given prior pseudo-counts and expected counts.
 
     Attributes:
         parameters: (..., n) prior plus counts.
         expected_log: (..., n) expected logarithm of each probability.
-        log_marginal: (...,) logarithm of the probability that the prior gives to one sequence with those counts.
+        log_marginal: (...,) log probability, under the prior, of one sequence with these counts.
     """
 
     parameters: Array
@@ -42,45 +42,45 @@ class Update(NamedTuple):
 
 
 def update(prior: Array, counts: Array) -> Update:
-    """The posteriors; prior (above 0) and counts (at least 0) broadcast."""
+    """Return the posteriors.  The prior (above 0) and the counts (at least 0) broadcast."""
     parameters = np.ascontiguousarray(prior + counts)
     expected_log = np.empty_like(parameters)
     log_normaliser = np.empty(parameters.shape[:-1])
     n = parameters.shape[-1]
     tables = parameters.reshape(-1, n), expected_log.reshape(-1, n), log_normaliser.reshape(-1)
     rows = np.arange(len(tables[0]) + 1)
-    # A cell costs as much as some dozen multiplications.
+    # A cell costs as much as about 30 multiplications.
     run_parts(lambda *part: _expect_logs(*(table[slice(*part)] for table in tables)), cut(rows, 30 * n, 0))
     return Update(parameters, expected_log, log_normaliser - log_beta(prior))
 
 
 def minus_divergence(posterior: Update, counts: Array) -> Array:
-    """(...,) minus the Kullback-Leibler divergence of each posterior from its prior: its part of a lower bound."""
+    """Return (...,) minus the Kullback-Leibler divergence of each posterior from its prior: its part of the bound."""
     return posterior.log_marginal - (counts * posterior.expected_log).sum(axis=-1)
 
 
 def log_beta(parameters: Array) -> Array:
-    """(...,) logarithm of the multivariate Beta function, the normaliser of a Dirichlet distribution."""
+    """Return (...,) the logarithm of the multivariate Beta function, the normaliser of a Dirichlet distribution."""
     return gammaln(parameters).sum(axis=-1) - gammaln(parameters.sum(axis=-1))
 
 
 def mean(parameters: Array) -> Array:
-    """(..., n) expected probabilities."""
+    """Return (..., n) the expected probabilities."""
     return parameters / parameters.sum(axis=-1, keepdims=True)
 
 
 def diagonal_moments(parameters: Array) -> tuple[Array, Array]:
-    """Mean and variance, both (..., n), of the Beta marginals on the diagonal of (..., n, n) parameters."""
+    """Return mean and variance, both (..., n), of the Beta marginals on the diagonal of (..., n, n) parameters."""
     total = parameters.sum(axis=-1)
     share = np.diagonal(parameters, axis1=-2, axis2=-1) / total
     return share, share * (1 - share) / (total + 1)
 
 
 def quality(share: Array, variance: Array, class_prior: Array) -> dict[str, Array]:
-    """What `TieRule.conclude` takes of the workers' quality, sum_c p(c) P(label c | true class c).
+    """Return the quality arguments of `TieRule.conclude`.  The quality is sum_c p(c) P(label c | true class c).
 
     Args:
-        share, variance: (n_workers, n_classes) moments of P(label c | true class c), independent of each other.
+        share, variance: (n_workers, n_classes) mean and variance of P(label c | true class c), independent over c.
         class_prior: (n_classes,).
     """
     expected, spread = share @ class_prior, variance @ class_prior**2
@@ -92,12 +92,12 @@ def quality(share: Array, variance: Array, class_prior: Array) -> dict[str, Arra
 
 
 def expected_log_prior(class_counts: Array, pseudo_counts: Array, fixed_prior: Array | None) -> tuple[Array, float]:
-    """Expected logarithm of the class prior, or that of the fixed one, and its part of the bound.
+    """Return the expected logarithm of the class prior, and its part of the bound.
 
     Args:
         class_counts: (n_classes,) expected number of items.
         pseudo_counts: (n_classes,) of the prior distribution.
-        fixed_prior: (n_classes,), (n_items, n_classes) or None; the result has its shape.
+        fixed_prior: (n_classes,), (n_items, n_classes) or None.  If given, return its logarithm, in its shape.
     """
     if fixed_prior is not None:
         return np.log(np.maximum(fixed_prior, FLOOR)), 0.0
@@ -106,11 +106,14 @@ def expected_log_prior(class_counts: Array, pseudo_counts: Array, fixed_prior: A
 
 
 def fill_unlabelled(crowd: CrowdLabels, posterior: Array, class_prior: Array) -> Array:
-    """The posterior (n_items, n_classes) with the class prior for items of which nothing is known, in place.
+    """Set the posterior of items without labels to the class prior, in place, and return the posterior.
 
-    Mean-field inference has the exponential of the expected logarithms there, which is not quite the mean.
+    For these items, mean-field inference gives the exponential of the expected logarithms, which differs slightly from
+    the mean.
 
     Args:
+        crowd: the annotations.
+        posterior: (n_items, n_classes).
         class_prior: (n_classes,) or (n_items, n_classes).
     """
     empty = crowd.labels_per_item == 0
@@ -119,7 +122,7 @@ def fill_unlabelled(crowd: CrowdLabels, posterior: Array, class_prior: Array) ->
 
 
 def diagonal_heavy(n_classes: int, diagonal: float, off_diagonal: float) -> Array:
-    """(n_classes, n_classes) pseudo-counts of right and wrong answers."""
+    """Return (n_classes, n_classes) pseudo-counts of right and wrong answers."""
     return np.where(np.eye(n_classes, dtype=bool), diagonal, off_diagonal)
 
 
@@ -136,9 +139,9 @@ def _expect_logs(parameters, expected_log, log_normaliser):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _digamma_and_log_gamma(x):
-    """Both functions of x > 0, to 1e-13 of max(1, |value|).
+    """Return both functions of x > 0, to within 1e-13 of max(1, |value|).
 
-    Stirling's series (Abramowitz and Stegun 6.3.18 and 6.1.41), brought back by gamma(x + 1) = x gamma(x).
+    Stirling's series (Abramowitz and Stegun 6.3.18 and 6.1.41), shifted back by gamma(x + 1) = x gamma(x).
     """
     rising, slope = x, 1.0  # x (x + 1) ... (x + SHIFT - 1) and its derivative
     for step in range(1, SHIFT):

@@ -1,7 +1,7 @@
-"""Variational inference where every class is a mixture of subtypes: the steps of EBCC.
+"""Variational inference for classes that are mixtures of subtypes: the steps of EBCC.
 
-A subtype m of class c is one state of an item, and the states that are alive stand side by side in one axis, those of a
-class together.  Mean-field updates of the model of Y. Li, B. I. P. Rubinstein and T. Cohn, ICML 2019.
+A state of an item is a pair of class and subtype.  The states in use lie along one axis, sorted by class.  Mean-field
+updates of the model of Y. Li, B. I. P. Rubinstein and T. Cohn, ICML 2019.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 DEAD = 1e-12
-"""A state with fewer expected items is left out from then on, for it hardly ever comes back."""
+"""A state with fewer expected items is removed, because it almost never comes back."""
 
 
 class Priors(NamedTuple):
@@ -28,7 +28,7 @@ class Priors(NamedTuple):
         confusion: (n_classes, n_classes) of answers [true, given], the same for all workers and subtypes.
         groups: (n_classes, n_groups) of the subtypes of each class.
         classes: (n_classes,) of the class prior.
-        fixed: (n_classes,) or (n_items, n_classes), a class prior that is known and replaces its distribution; or None.
+        fixed: (n_classes,) or (n_items, n_classes) a known class prior, which replaces its distribution; or None.
     """
 
     confusion: Array
@@ -38,17 +38,17 @@ class Priors(NamedTuple):
 
 
 class SubtypeInference:
-    """One run: the distribution over each item's states, and what follows from it.
+    """One run: the distribution over each item's states, and the quantities derived from it.
 
     Args:
         crowd: the annotations.
-        priors: see there.
-        joint: (n_items, n_classes, n_groups) distribution of each item over class and subtype to start from.
+        priors: the pseudo-counts.
+        joint: (n_items, n_classes, n_groups) first distribution of each item over class and subtype.
 
     Attributes:
         posterior: (n_items, n_classes).
         objective: the lower bound of the log evidence after each step.
-        of_class, group: (n_states,) class and subtype of the states that are alive.
+        of_class, group: (n_states,) class and subtype of the states in use.
     """
 
     def __init__(self, crowd: CrowdLabels, priors: Priors, joint: Array) -> None:
@@ -57,12 +57,12 @@ class SubtypeInference:
         self.of_class, self.group = (index.ravel() for index in np.indices(priors.groups.shape))
         self.objective: list[float] = []
         self._joint = joint.reshape(crowd.n_items, -1)
-        # Earlier answers spread evenly over the subtypes, as nothing is known of them yet.
+        # Spread earlier answers evenly over the subtypes at first, because nothing is known about the subtypes.
         self._past, _ = self._share_history(np.zeros((1, len(self.group), 1)))
         self._add_up()
 
     def step(self) -> float:
-        """Update the distributions of all tables, then of all states; returns the largest change of the posterior."""
+        """Update the distributions of all tables, then of all states.  Return the largest change of the posterior."""
         workers = dirichlet.update(self.priors.confusion[self.of_class], self._answers)
         groups = dirichlet.update(self.priors.groups, self._items)
         log_prior, bound = dirichlet.expected_log_prior(
@@ -76,26 +76,29 @@ class SubtypeInference:
         self.objective.append(bound + log_evidence + log_evidence_of_past)
         before = self.posterior
         self._add_up()
-        self._bury_the_dead()
+        self._remove_dead_states()
         return float(np.abs(self.posterior - before).max())
 
     def class_parameters(self) -> Array:
-        """(n_classes,) of the class prior's Dirichlet posterior."""
+        """Return the (n_classes,) Dirichlet parameters of the class prior."""
         return self.priors.classes + self.posterior.sum(axis=0)
 
     def group_parameters(self) -> Array:
-        """(n_classes, n_groups) of the Dirichlet posteriors of each class's subtypes."""
+        """Return the (n_classes, n_groups) Dirichlet parameters of the subtypes."""
         return self.priors.groups + self._items
 
     def worker_parameters(self) -> Array:
-        """(n_workers, n_classes, n_groups, n_classes) of the Dirichlet posteriors of the answers."""
+        """Return the (n_workers, n_classes, n_groups, n_classes) Dirichlet parameters of the answers."""
         n_groups = self.priors.groups.shape[1]
         parameters = np.tile(self.priors.confusion[:, None, :], (self.crowd.n_workers, 1, n_groups, 1))
         parameters[:, self.of_class, self.group] += self._answers
         return parameters
 
     def _add_up(self) -> None:
-        """Expected answers (n_workers, n_states, n_classes), items (n_classes, n_groups), and the posterior."""
+        """Update the posterior and the expected numbers of answers and items.
+
+        Answers are (n_workers, n_states, n_classes), items are (n_classes, n_groups).
+        """
         n_classes = self.crowd.n_classes
         answers = (self.crowd.indicator.T @ self._joint).reshape(self.crowd.n_workers, n_classes, -1)
         self._answers = answers.transpose(0, 2, 1) + self._past
@@ -104,7 +107,7 @@ class SubtypeInference:
         self.posterior = np.add.reduceat(self._joint, self._first_of_class(), axis=1)
 
     def _infer(self, log_confusion: Array, log_group: Array, log_prior: Array) -> tuple[Array, float]:
-        """E-step: (n_items, n_states), and the sum of the logarithms of the normalisers."""
+        """E-step: return (n_items, n_states), and the sum of the log normalisers."""
         crowd = self.crowd
         if crowd.gold is not None:
             log_prior = known_only(crowd, np.broadcast_to(log_prior, (crowd.n_items, crowd.n_classes)).copy())
@@ -115,13 +118,15 @@ class SubtypeInference:
         return joint, float(log_evidence.sum())
 
     def _share_history(self, log_state: Array) -> tuple[Array, float]:
-        """Earlier answers as items of known class with one annotation: their expected numbers by state.
+        """Return the expected numbers of earlier answers per state.
+
+        An earlier answer counts as an item of known class with one annotation.
 
         Args:
             log_state: (n_workers, n_states, n_classes) logarithm of P(subtype, label given | true class).
 
         Returns:
-            Expected answers of the same shape, and their log evidence.
+            The expected answers, in the same shape, and their log evidence.
         """
         history = self.crowd.history
         if history is None:
@@ -133,9 +138,9 @@ class SubtypeInference:
         past = history[:, self.of_class] * (share / total[:, self.of_class])
         return past, float((history * (np.log(total) + top)).sum())
 
-    def _bury_the_dead(self) -> None:
+    def _remove_dead_states(self) -> None:
         n_items = self._items[self.of_class, self.group]
-        # A class keeps its largest subtype, however small.
+        # A class keeps its largest subtype, even a very small one.
         alive = (n_items > DEAD) | (self.group == self._items.argmax(axis=1)[self.of_class])
         if alive.all():
             return

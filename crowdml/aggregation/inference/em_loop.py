@@ -1,7 +1,8 @@
-"""EM that exchanges nothing but sums over items: the loop, and what a method brings to it.
+"""The EM loop, and the interface of a method that it runs.
 
-Whoever adds up the sums, one process or a thousand, runs the same method: the E-step needs an item's annotations and
-the tables, the M-step needs the expected counts of all items and no item.
+EM exchanges only sums over items.  The E-step needs the annotations of an item and the tables.  The M-step needs the
+expected counts of all items, but no single item.  So one process or a thousand processes can add up the sums for the
+same method.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 
-class Known(NamedTuple):
-    """What is known besides the annotations.
+class PriorKnowledge(NamedTuple):
+    """What is known in addition to the annotations.
 
     Attributes:
         history: (n_workers, n_classes, n_classes) earlier answers of the workers, see CrowdLabels; or None.
@@ -33,11 +34,11 @@ class Known(NamedTuple):
     prior: Array | None = None
 
 
-NOTHING = Known()
+NO_KNOWLEDGE = PriorKnowledge()
 
 
-class Workers(NamedTuple):
-    """What is known of the workers in the end; the fields are those of Aggregation."""
+class WorkerEstimates(NamedTuple):
+    """The final estimates of the workers.  The fields are fields of Aggregation."""
 
     confusion: Array
     class_prior: Array
@@ -47,42 +48,50 @@ class Workers(NamedTuple):
 
 
 @runtime_checkable
-class Em(Protocol):
-    """A method whose E-step is `kernels.expectation` and whose M-step takes sums."""
+class EmMethod(Protocol):
+    """A method whose E-step is `kernels.expectation`, and whose M-step uses only sums over items."""
 
     @property
     def hard(self) -> bool:
-        """Whether the E-step puts an item's whole weight on its most probable class."""
+        """True if the E-step puts the whole weight of an item on its most probable class."""
         ...
 
     @property
     def max_iter(self) -> int:
-        """Iterations at most."""
+        """Maximum number of iterations."""
         ...
 
     @property
     def tol(self) -> float:
-        """Stop when no posterior probability moves by more than this."""
+        """Stop when no posterior probability changes by more than this."""
         ...
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
-        """(n_items, n_classes) the first posterior.
+        """Return the (n_items, n_classes) first posterior.
 
-        Where nothing is known of the workers, each item's row depends on its own annotations alone.
+        If nothing is known about the workers, each row depends only on the annotations of its item.
         """
         ...
 
-    def m_step(self, counts: Array, class_counts: Array, known: Known = NOTHING) -> Tables:
-        """Tables from expected counts: (n_workers, n_classes, n_classes) at [w, true, given], and (n_classes,)."""
+    def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
+        """Return the tables that the expected counts imply.
+
+        Args:
+            counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given], without history.
+            class_counts: (n_classes,) expected number of items.
+            known: histories and fixed prior.
+        """
         ...
 
-    def workers(self, tables: Tables, counts: Array, class_counts: Array, known: Known = NOTHING) -> Workers:
-        """The conclusion from the last tables, and the counts of the E-step that followed them."""
+    def workers(
+        self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
+    ) -> WorkerEstimates:
+        """Return the final estimates from the last tables, and from the counts of the E-step after them."""
         ...
 
 
-class Fit(NamedTuple):
-    """Where EM ended: the last tables, the sums of the E-step that followed, and how it went."""
+class EmResult(NamedTuple):
+    """The end of EM: last tables, sums of the E-step after them, convergence, objective per iteration."""
 
     tables: Tables
     sums: Expectation
@@ -90,19 +99,21 @@ class Fit(NamedTuple):
     objective: tuple[float, ...]
 
 
-def fit_em(method: Em, crowd: CrowdLabels, prior: ArrayLike | None, device: str = "cpu") -> tuple[Array, Fit, Workers]:
+def fit_em(
+    method: EmMethod, crowd: CrowdLabels, prior: ArrayLike | None, device: str = "cpu"
+) -> tuple[Array, EmResult, WorkerEstimates]:
     """Run EM on one machine.
 
     Args:
-        method: its steps.
+        method: the start, the M-step and the final estimates.
         crowd: the annotations, gold labels and histories.
         prior: (n_classes,) or (n_items, n_classes), kept fixed; or None.
         device: "cpu", or a torch device that holds crowd and posterior.
 
     Returns:
-        The posterior (n_items, n_classes), how EM ended, and what it says of the workers.
+        The posterior (n_items, n_classes), the end of EM, and the estimates of the workers.
     """
-    known = Known(crowd.history, check_prior(prior, crowd))
+    known = PriorKnowledge(crowd.history, check_prior(prior, crowd))
     posterior = method.start(crowd, known.prior)
     counts = given_counts(crowd, posterior, history=False)
     if device == "cpu":
@@ -116,8 +127,8 @@ def fit_em(method: Em, crowd: CrowdLabels, prior: ArrayLike | None, device: str 
     return posterior, fit, method.workers(fit.tables, fit.sums.counts, fit.sums.class_counts, known)
 
 
-def e_step_of(method: Em, crowd: CrowdLabels, posterior: Array) -> Callable[[Tables], Expectation]:
-    """The E-step in this process: updates the posterior (n_items, n_classes) in place."""
+def e_step_of(method: EmMethod, crowd: CrowdLabels, posterior: Array) -> Callable[[Tables], Expectation]:
+    """Return the E-step in this process.  It updates the posterior (n_items, n_classes) in place."""
 
     def e_step(tables: Tables) -> Expectation:
         return expectation(crowd, tables.log_confusion, tables.log_prior, posterior, hard=method.hard)
@@ -126,19 +137,19 @@ def e_step_of(method: Em, crowd: CrowdLabels, posterior: Array) -> Callable[[Tab
 
 
 def iterate(
-    method: Em,
+    method: EmMethod,
     counts: Array,
     class_counts: Array,
     e_step: Callable[[Tables], Expectation],
-    known: Known = NOTHING,
-) -> Fit:
-    """M-step and E-step in turn, until nothing moves.
+    known: PriorKnowledge = NO_KNOWLEDGE,
+) -> EmResult:
+    """Repeat M-step and E-step until the posterior stays the same.
 
     Args:
         method: its M-step, `max_iter` and `tol`.
         counts: (n_workers, n_classes, n_classes) expected counts under the first posterior, without history.
-        class_counts: (n_classes,) the same.
-        e_step: updates the posterior of every item and returns the sums over all of them.
+        class_counts: (n_classes,) expected number of items under the first posterior.
+        e_step: updates the posterior of every item, and returns the sums over all items.
         known: passed to the M-step.
     """
     objective: list[float] = []
@@ -149,4 +160,4 @@ def iterate(
         objective.append(sums.log_evidence + tables.log_density)
         converged = sums.moved <= method.tol
         if converged or len(objective) == method.max_iter:
-            return Fit(tables, sums, converged, tuple(objective))
+            return EmResult(tables, sums, converged, tuple(objective))

@@ -1,4 +1,4 @@
-"""Tables: the state that EM passes from an M-step to the next E-step."""
+"""The state that EM passes from an M-step to the next E-step."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Array = NDArray[np.float64]
 
 
 class Tables(NamedTuple):
-    """What an M-step gives, and all that an E-step needs to know of the other items.
+    """The result of an M-step, and all that an E-step needs to know about other items.
 
     Attributes:
-        confusion: (n_workers, n_classes, n_classes) P(label given | true class), rows sum to one.
+        confusion: (n_workers, n_classes, n_classes) P(label given | true class); rows sum to one.
         class_prior: (n_classes,), or the fixed prior.
-        log_confusion: (n_workers, n_classes, n_classes), and
-        log_prior: (n_classes,) or (n_items, n_classes) logarithms for the E-step; a variational method's rows need not
-            be normalised.
-        log_density: what the objective holds besides the log evidence: the log density of the tables under their
-            prior, or minus the divergence of their distribution from it.
+        log_confusion: (n_workers, n_classes, n_classes) logarithms for the E-step.  The rows of a variational method
+            need not be normalised.
+        log_prior: (n_classes,) or (n_items, n_classes) logarithms for the E-step.
+        log_density: the part of the objective that is not log evidence: the log density of the tables under their
+            prior, or minus the divergence of their distribution from the prior.
     """
 
     confusion: Array

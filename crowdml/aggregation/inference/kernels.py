@@ -1,10 +1,10 @@
-"""The walks over the annotations that methods with confusion matrices spend their time in.
+"""Compiled passes over the annotations, where methods with confusion matrices spend most of their time.
 
-An EM iteration is one walk: block by block of items, add up log probabilities (kernel), exponentiate (numpy), and
-normalise and add up the workers' expected counts (kernel), so that a block is read from memory once and both steps
-find it in cache.  Kernels release the interpreter lock; parts of the items run in threads.
+An EM iteration is one pass over blocks of items.  For each block, a kernel adds up log probabilities, numpy computes
+exponentials, and a kernel normalises and adds up the workers' expected counts.  So a block is read from memory once,
+and both steps find it in the cache.  Kernels release the interpreter lock, and parts of the items run in threads.
 
-Tables are laid out as the walk reads them: [worker * n_classes + label given, true class].
+A table has the layout that the pass reads: [worker * n_classes + label given, true class].
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from crowdml.labels import CrowdLabels
 Array = NDArray[np.float64]
 
 BLOCK_CELLS = 16_384
-"""Posterior cells of a block: 128 KiB, which stay in a core's second-level cache beside the table."""
+"""Posterior cells per block: 128 KiB, which fit in the second-level cache of a core, together with the table."""
 
 LARGEST_PRODUCT = 1e200
-"""A product of normalisers is turned into a logarithm when it passes this."""
+"""A larger product of normalisers is replaced by its logarithm."""
 
 REORDER = {"reassoc", "nnan", "nsz"}
-"""Lets sums and maxima over the classes run in vector registers."""
+"""Lets the compiler use vector registers for sums and maxima over the classes."""
 
 
 class Expectation(NamedTuple):
-    """What an E-step gives besides the posterior.
+    """The result of an E-step, without the posterior.
 
     Attributes:
         counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given], without history.
         class_counts: (n_classes,) expected number of items.
-        log_evidence: log likelihood of the annotations (of gold items jointly with their class).
+        log_evidence: log likelihood of the annotations (for gold items, jointly with their class).
         moved: largest change of a posterior probability.
     """
 
@@ -49,30 +49,30 @@ class Expectation(NamedTuple):
 def expectation(
     crowd: CrowdLabels, log_confusion: Array, log_prior: Array, posterior: Array, *, hard: bool = False
 ) -> Expectation:
-    """E-step that updates the posterior in place and sums up the next M-step's counts in the same walk.
+    """E-step: update the posterior in place, and add up the counts of the next M-step in the same pass.
 
     Args:
         crowd: the annotations; items in `crowd.gold` keep their class.
         log_confusion: (n_workers, n_classes, n_classes) at [w, true, given]; rows need not be normalised.
         log_prior: (n_classes,) or (n_items, n_classes).
         posterior: (n_items, n_classes), overwritten.
-        hard: put each item's whole weight on its most probable class, the lowest of equal ones.
+        hard: put the whole weight of an item on its most probable class; ties go to the lowest class.
     """
     table = by_answer(log_confusion)
     start, answer = crowd.by_item.start, crowd.answers
     binary = crowd.n_classes == 2 and crowd.gold is None and log_prior.ndim == 1 and not hard
     gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
 
-    def walk(first: int, last: int) -> _Sums:
+    def process(first: int, last: int) -> _Sums:
         if binary:
-            return _walk_binary(start, answer, table, log_prior, posterior, first, last)
-        return _walk(start, answer, table, np.atleast_2d(log_prior), gold, posterior, hard, first, last)
+            return _process_binary(start, answer, table, log_prior, posterior, first, last)
+        return _process(start, answer, table, np.atleast_2d(log_prior), gold, posterior, hard, first, last)
 
-    parts = run_parts(walk, cut(start, crowd.n_classes, table.size))
+    parts = run_parts(process, cut(start, crowd.n_classes, table.size))
     counts, class_counts = (np.sum([getattr(part, name) for part in parts], axis=0) for name in ("counts", "classes"))
     evidence = float(sum(part.evidence for part in parts))
     if binary:
-        # Only the weight of class 1 was added up; the rest of an answer's total is class 0's.
+        # The pass adds up only the weight of class 1.  The rest of an answer's total belongs to class 0.
         counts = np.stack([crowd.labels_given.ravel() - counts, counts], axis=1)
         evidence += float((counts * table).sum() + class_counts @ log_prior)
     by_worker = counts.reshape(crowd.n_workers, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
@@ -80,7 +80,7 @@ def expectation(
 
 
 def log_joint(crowd: CrowdLabels, log_confusion: Array) -> Array:
-    """(n_items, n_classes): the sum over each item's annotations of log P(label given | true class)."""
+    """Return (n_items, n_classes) the sum over each item's annotations of log P(label given | true class)."""
     table = by_answer(log_confusion)
     start, answer = crowd.by_item.start, crowd.answers
     total = np.empty((crowd.n_items, crowd.n_classes))
@@ -93,21 +93,21 @@ def log_joint(crowd: CrowdLabels, log_confusion: Array) -> Array:
 
 
 def expected_counts(crowd: CrowdLabels, posterior: Array) -> Array:
-    """(n_workers, n_classes, n_classes) expected number of labels [w, true, given], without history."""
+    """Return (n_workers, n_classes, n_classes) expected number of labels [w, true, given], without history."""
     start, answer = crowd.by_item.start, crowd.answers
     shape = (crowd.n_workers * crowd.n_classes, crowd.n_classes)
 
-    def walk(first: int, last: int) -> Array:
+    def process(first: int, last: int) -> Array:
         counts = np.zeros(shape)
         _add_counts(start, answer, first, last, posterior, counts)
         return counts
 
-    counts = np.sum(run_parts(walk, cut(start, crowd.n_classes, shape[0] * shape[1])), axis=0)
+    counts = np.sum(run_parts(process, cut(start, crowd.n_classes, shape[0] * shape[1])), axis=0)
     return counts.reshape(crowd.n_workers, crowd.n_classes, crowd.n_classes).transpose(0, 2, 1)
 
 
 def by_answer(log_confusion: Array) -> Array:
-    """(n_workers * n_classes, n_classes) the table of a walk, from [w, true, given]."""
+    """Return the (n_workers * n_classes, n_classes) table of a pass, from [w, true, given]."""
     return np.ascontiguousarray(log_confusion.transpose(0, 2, 1)).reshape(-1, log_confusion.shape[1])
 
 
@@ -118,7 +118,7 @@ class _Sums(NamedTuple):
     moved: float
 
 
-def _walk(start, answer, table, log_prior, gold, posterior, hard, first, last) -> _Sums:
+def _process(start, answer, table, log_prior, gold, posterior, hard, first, last) -> _Sums:
     n_classes = table.shape[1]
     counts, classes = np.zeros_like(table), np.zeros(n_classes)
     size = max(1, BLOCK_CELLS // n_classes)
@@ -138,8 +138,8 @@ def _walk(start, answer, table, log_prior, gold, posterior, hard, first, last) -
     return _Sums(counts, classes, evidence, moved)
 
 
-def _walk_binary(start, answer, table, log_prior, posterior, first, last) -> _Sums:
-    """The same for two classes with one prior: an item is its log odds, an answer's count one number."""
+def _process_binary(start, answer, table, log_prior, posterior, first, last) -> _Sums:
+    """Do `_process` for two classes with one prior: an item is one log odds, and an answer's count is one number."""
     odds = table[:, 1] - table[:, 0]
     shift = log_prior[1] - log_prior[0]
     counts = np.zeros(len(table))
@@ -157,7 +157,7 @@ def _walk_binary(start, answer, table, log_prior, posterior, first, last) -> _Su
 
 
 # ---------------------------------------------------------------- kernels
-# Indices are made unsigned: a signed one is tested for being negative at every access.
+# Indices are unsigned, because a signed index is tested for a negative value at every access.
 
 
 @njit(cache=True, nogil=True)
@@ -189,7 +189,7 @@ def _keep_known(gold, first, block):
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
 def _shift_to_top(block):
-    """Subtract each row's largest entry; returns the sum of what was subtracted."""
+    """Subtract each row's largest entry, and return the sum of the subtracted values."""
     total = 0.0
     n_classes = np.uintp(block.shape[1])
     for row in block:
@@ -204,7 +204,10 @@ def _shift_to_top(block):
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
 def _normalise(block, posterior, classes, first):
-    """Write the normalised rows, add them to classes; returns the sum of their sums' logarithms, the largest change."""
+    """Write the normalised rows, and add them to `classes`.
+
+    Return the sum of the log normalisers, and the largest change.
+    """
     n_classes = np.uintp(block.shape[1])
     evidence, product, moved = 0.0, 1.0, 0.0
     for position in range(len(block)):
@@ -213,7 +216,7 @@ def _normalise(block, posterior, classes, first):
         total = 0.0
         for c in range(n_classes):
             total += row[c]
-        # One logarithm for many items: normalisers lie in [1, n_classes].
+        # Take one logarithm for many items, because normalisers lie in [1, n_classes].
         product *= total
         if product > LARGEST_PRODUCT:
             evidence += np.log(product)
@@ -229,7 +232,7 @@ def _normalise(block, posterior, classes, first):
 
 @njit(cache=True, nogil=True)
 def _decide(block, posterior, classes, first):
-    """As _normalise, with each row's whole weight on its largest entry."""
+    """Do `_normalise` with the whole weight of a row on its largest entry."""
     evidence, moved = 0.0, 0.0
     for position in range(len(block)):
         best = block[position].argmax()
@@ -254,10 +257,10 @@ def _add_counts(start, answer, first, last, posterior, counts):
 
 @njit(cache=True, nogil=True)
 def _add_odds(start, answer, odds, shift, first, last, log_odds, negated):
-    """Each item's log odds, and minus their absolute value."""
+    """Write each item's log odds, and minus their absolute value."""
     for item in range(np.uintp(first), np.uintp(last)):
         at, end = np.uintp(start[item]), np.uintp(start[item + np.uintp(1)])
-        # Two sums, for each addition has to wait for the one before it.
+        # Use two sums, because each addition must wait for the previous addition to the same sum.
         total, other = shift, 0.0
         while at + np.uintp(1) < end:
             total += odds[np.uintp(answer[at])]
@@ -272,16 +275,16 @@ def _add_odds(start, answer, odds, shift, first, last, log_odds, negated):
 
 @njit(cache=True, nogil=True)
 def _add_binary_counts(start, answer, log_odds, small, posterior, counts, first, last):
-    """Write the posterior and add up class 1's counts, from e^-|log odds|.
+    """Write the posterior and add up the counts of class 1, from e^-|log odds|.
 
-    Returns the sum of the entropies, the weight of class 1, and the largest change.
+    Return the sum of the entropies, the weight of class 1, and the largest change.
     """
     entropy, product, weight, moved = 0.0, 1.0, 0.0, 0.0
     for item in range(np.uintp(first), np.uintp(last)):
         odds, less = log_odds[item - np.uintp(first)], small[item - np.uintp(first)]
         likely = 1 / (1 + less)
         one = likely if odds > 0 else less * likely
-        # H(q) = log(1 + e^odds) - q odds, and one logarithm for many items: 1 + e^-|odds| lies in (1, 2].
+        # H(q) = log(1 + e^odds) - q odds.  Take one logarithm for many items, because 1 + e^-|odds| lies in (1, 2].
         entropy += max(odds, 0.0) - one * odds
         product *= 1 + less
         if product > LARGEST_PRODUCT:

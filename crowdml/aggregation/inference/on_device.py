@@ -1,4 +1,4 @@
-"""The E-step with expected counts on a GPU: `passes.expectation` as sparse products in torch."""
+"""The E-step with expected counts on a GPU: `kernels.expectation` as sparse products in torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Array = NDArray[np.float64]
 
 
 class OnDevice:
-    """A crowd and its posterior in the memory of a device; only tables and sums travel.
+    """A crowd and its posterior in the memory of a device.  Only tables and sums are copied to and from the device.
 
     Args:
         crowd: the annotations; items in `crowd.gold` keep their class.
         posterior: (n_items, n_classes) the first posterior.
         device: a torch device name.
-        hard: put each item's whole weight on its most probable class.
+        hard: put the whole weight of an item on its most probable class.
     """
 
     def __init__(self, crowd: CrowdLabels, posterior: Array, device: str, *, hard: bool = False) -> None:
@@ -32,7 +32,8 @@ class OnDevice:
         )
         ones = torch.ones(crowd.n_annotations, dtype=torch.float64, device=device)
         self._given = _sparse(start, answers, ones, (crowd.n_items, n_answers))
-        # A product with the transposed view is slow, and atomic additions in no fixed order: so a second copy.
+        # Keep a second, transposed copy: a product with a transposed view is slow, and atomic additions have no fixed
+        # order.
         order = torch.argsort(answers, stable=True)
         item = torch.repeat_interleave(torch.arange(crowd.n_items, device=device), start.diff())[order]
         received = torch.zeros(n_answers + 1, dtype=torch.int64, device=device)
@@ -46,7 +47,7 @@ class OnDevice:
         self._gold = torch.from_numpy(gold[gold >= 0].astype(np.int64)).to(device)
 
     def e_step(self, tables: Tables) -> Expectation:
-        """See `passes.expectation`; the posterior stays on the device."""
+        """Do `kernels.expectation`.  The posterior stays on the device."""
         log_confusion, log_prior = tables.log_confusion, tables.log_prior
         log_joint = self._given @ self._to_device(by_answer(log_confusion))
         log_joint += self._to_device(log_prior)
@@ -55,7 +56,7 @@ class OnDevice:
         log_joint[self._known, self._gold] = kept
         log_evidence = torch.logsumexp(log_joint, dim=1)
         if self._hard:
-            # argmax over a tie is undefined in torch; the first of the largest is the lowest class.
+            # In torch, argmax over a tie is undefined.  The first of the largest entries is the lowest class.
             best = (log_joint == log_joint.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
             updated = torch.nn.functional.one_hot(best, log_joint.shape[1]).to(log_joint.dtype)
         else:
@@ -66,7 +67,7 @@ class OnDevice:
         return Expectation(counts, updated.sum(dim=0).cpu().numpy(), float(log_evidence.sum()), float(moved))
 
     def posterior(self) -> Array:
-        """(n_items, n_classes) the posterior after the last step."""
+        """Return the (n_items, n_classes) posterior after the last step."""
         return self._posterior.cpu().numpy()
 
     def _to_device(self, table: Array) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How the cores of one process share a walk over the items."""
+"""Split a pass over the items among the cores of one process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from numpy.typing import NDArray
 Result = TypeVar("Result")
 
 MAX_PARTS = 8
-"""A walk is cut in at most this many parts, whatever the number of threads, so that sums do not depend on it."""
+"""Maximum number of parts of a pass.  It does not depend on the number of threads, and so the sums do not either."""
 
-POOL = "crowdml-walk"
+POOL = "crowdml-process"
 
 SMALL = 200_000
-"""Multiplications below which starting threads costs more than they save."""
+"""Number of multiplications below which threads cost more time than they save."""
 
 
 def n_threads() -> int:
-    """Threads that a walk may use: OMP_NUM_THREADS (Ray sets it to the CPUs of a task), else the cores at hand."""
+    """Return the number of threads for a pass.
+
+    It is OMP_NUM_THREADS, which Ray sets to the CPUs of a task, or else the number of available cores.
+    """
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
@@ -33,12 +36,12 @@ def n_threads() -> int:
 
 
 def cut(start: NDArray[np.int64], work_per_annotation: int, result_size: int) -> list[tuple[int, int]]:
-    """Ranges of items with nearly equal numbers of annotations.
+    """Return ranges of items with nearly equal numbers of annotations.
 
     Args:
         start: (n_items + 1,) as in `CrowdLabels.by_item`.
-        work_per_annotation: multiplications each.
-        result_size: cells that each part sums up on its own; where they are many, fewer parts pay.
+        work_per_annotation: multiplications per annotation.
+        result_size: number of cells that each part sums up separately.  With many cells, fewer parts are faster.
     """
     work = int(start[-1]) * work_per_annotation
     n_parts = 1 if work < SMALL else int(np.clip(work // (2 * max(result_size, 1)), 1, MAX_PARTS))
@@ -47,16 +50,16 @@ def cut(start: NDArray[np.int64], work_per_annotation: int, result_size: int) ->
     return [(first, last) for first, last in pairwise(bounds) if last > first]
 
 
-def run_parts(walk: Callable[[int, int], Result], parts: Sequence[tuple[int, int]]) -> list[Result]:
-    """walk(first, last) of every part, in their order; in threads where there are several of both."""
+def run_parts(process: Callable[[int, int], Result], parts: Sequence[tuple[int, int]]) -> list[Result]:
+    """Return process(first, last) for every part, in order.  Use threads if there are several threads and parts."""
     threads = min(n_threads(), len(parts))
-    # A thread of the pool that waited for its own pool would wait for ever.
+    # A thread that waits for its own pool would wait forever.
     if threads <= 1 or threading.current_thread().name.startswith(POOL):
-        return [walk(*part) for part in parts]
-    return list(_pool(threads, os.getpid()).map(lambda part: walk(*part), parts))
+        return [process(*part) for part in parts]
+    return list(_pool(threads, os.getpid()).map(lambda part: process(*part), parts))
 
 
 @cache
 def _pool(threads: int, process: int) -> ThreadPoolExecutor:
-    # Keyed by process: a forked child has none of its parent's threads.
+    # One pool per process, because a forked child has no threads of its parent.
     return ThreadPoolExecutor(threads, thread_name_prefix=POOL)

@@ -1,0 +1,1 @@
+"""Minimax entropy aggregators: one EM, and one file per form of the logits."""

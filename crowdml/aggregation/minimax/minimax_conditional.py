@@ -1,4 +1,4 @@
-"""Minimax conditional entropy: how an item confuses depends on its class.
+"""Minimax conditional entropy: the confusion of an item depends on its class.
 
 D. Zhou, Q. Liu, J. Platt, C. Meek, "Aggregating Ordinal Labels from Crowds by Minimax Conditional Entropy", ICML 2014,
 and D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015), for multiclass labels.  In the dual, worker w
@@ -19,11 +19,11 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class MinimaxConditional(Minimax):
-    """Minimax entropy with a matrix of logits a worker and an item; `Minimax` says its other arguments.
+    """Minimax entropy with a matrix of logits per worker and per item.  `Minimax` describes the other arguments.
 
     Args:
-        max_bytes: memory that the items' matrices may take, 8 * n_items * n_classes**2; `fit` raises ValueError for a
-            crowd that needs more.
+        max_bytes: memory limit of the items' matrices, which take 8 * n_items * n_classes**2 bytes.  If a crowd needs
+            more, `fit` raises ValueError.
     """
 
     max_bytes: float = 8e9
@@ -34,7 +34,7 @@ class MinimaxConditional(Minimax):
             raise ValueError(f"max_bytes must be positive, got {self.max_bytes}")
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
-        """Terms of zero: (n_workers, n_classes, n_classes) and (n_items, n_classes, n_classes)."""
+        """Return terms of zero: (n_workers, n_classes, n_classes) and (n_items, n_classes, n_classes)."""
         penalty = self.penalties(crowd)
         worker = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
         item = None
@@ -43,7 +43,7 @@ class MinimaxConditional(Minimax):
             if needed > self.max_bytes:
                 raise ValueError(
                     f"the matrices of {crowd.n_items} items and {crowd.n_classes} classes take {needed / 1e9:.1f} GB, "
-                    f"more than max_bytes = {self.max_bytes:g}; raise it, or take MinimaxEntropy"
+                    f"more than max_bytes = {self.max_bytes:g}; raise max_bytes, or use MinimaxEntropy"
                 )
             item = np.zeros((crowd.n_items, crowd.n_classes, crowd.n_classes))
         return Terms(crowd, penalty, FreeLogits(), worker, item)

@@ -1,7 +1,7 @@
 """Minimax entropy with penalties chosen by cross-validation over the annotations.
 
-As D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015): the worker penalty from a grid, the item
-penalty in proportion to it, by the likelihood of annotations held out.
+D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015).  The worker penalty comes from a grid, and the
+item penalty is proportional to it.  The likelihood of held-out annotations selects the penalty.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ FORMS: dict[Form, type[Minimax]] = {
 
 @dataclass(frozen=True)
 class MinimaxCv(TieRule):
-    """A form of minimax entropy under the penalties that predict held-out annotations best.
+    """A form of minimax entropy, with the penalties that predict held-out annotations best.
 
     Args:
-        form: "vector" is MinimaxEntropy, "conditional" MinimaxConditional, "ordinal" MinimaxOrdinal (ordered classes).
+        form: "vector" is MinimaxEntropy, "conditional" is MinimaxConditional, "ordinal" is MinimaxOrdinal (ordered
+            classes).
         grid: the worker penalties to try, in units of n_classes**2.
-        n_folds: parts of the annotations, each held out once; `seed` deals them out.
-        max_iter, tol, inner_iter: of every fit, as of the form.
+        n_folds: number of parts of the annotations.  Each part is held out once; `seed` assigns annotations to parts.
+        max_iter, tol, inner_iter: the options of the form, for every fit.
     """
 
     form: Form = "vector"
@@ -55,28 +56,35 @@ class MinimaxCv(TieRule):
             raise ValueError(f"grid must hold positive finite numbers, at least one, got {self.grid}")
         if self.n_folds < 2:
             raise ValueError(f"n_folds must be at least 2, got {self.n_folds}")
-        self._with_penalty(1.0)  # the form refuses what it cannot take
+        self._with_penalty(1.0)  # the form checks the options
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Choose the penalty and fit the form to all annotations; the arguments and the result are the form's."""
+        """Choose the penalty and fit the form to all annotations.  See `fit` of the form."""
         chosen = self.choose(crowd, prior)
         return self._with_penalty(chosen.lambda_worker).fit(crowd, prior)
 
-    def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Choice:
-        """The penalty that `fit` takes, and how each of the grid did; of equally good ones the strongest.
+    def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> PenaltyChoice:
+        """Return the penalty that `fit` takes, and the score of each penalty.
+
+        Of penalties with equal scores, the strongest is taken.
 
         Raises:
-            ValueError: fewer annotations than folds.
+            ValueError: there are fewer annotations than folds.
         """
         if crowd.n_annotations < self.n_folds:
-            raise ValueError(f"n_folds = {self.n_folds} needs as many annotations, the crowd has {crowd.n_annotations}")
+            raise ValueError(
+                f"n_folds = {self.n_folds} needs {self.n_folds} annotations or more, got {crowd.n_annotations}"
+            )
         fold = deal_out(crowd, self.n_folds, self.seed)
         penalties = sorted((value * crowd.n_classes**2 for value in self.grid), reverse=True)
         score = [self._score(crowd, fold, penalty, prior) for penalty in penalties]
-        return Choice(penalties[int(np.argmax(score))], penalties, score)
+        return PenaltyChoice(penalties[int(np.argmax(score))], penalties, score)
 
     def _score(self, crowd: CrowdLabels, fold: NDArray[np.integer], penalty: float, prior: ArrayLike | None) -> float:
-        """Mean log likelihood of a held-out annotation, each item's given its posterior from the other folds."""
+        """Return the mean log likelihood of a held-out annotation.
+
+        It uses the posterior of the item from the other folds.
+        """
         method = self._with_penalty(penalty)
         total = 0.0
         for number in range(self.n_folds):
@@ -96,8 +104,8 @@ class MinimaxCv(TieRule):
         )
 
 
-class Choice(NamedTuple):
-    """The worker penalty chosen, those tried, and the mean log likelihood of a held-out annotation under each."""
+class PenaltyChoice(NamedTuple):
+    """The chosen worker penalty, all penalties, and the mean log likelihood of a held-out annotation for each."""
 
     lambda_worker: float
     penalties: list[float]
@@ -105,9 +113,10 @@ class Choice(NamedTuple):
 
 
 def deal_out(crowd: CrowdLabels, n_folds: int, seed: int) -> NDArray[np.integer]:
-    """(n_annotations,) the fold of each annotation: folds of equal size, each item's annotations spread over them.
+    """Return the (n_annotations,) fold of each annotation.
 
-    Depends on who labelled what, not on the order of the rows.
+    Folds have equal sizes, and the annotations of an item are spread over the folds.  The result depends on who
+    labelled what, not on the order of the rows.
     """
     known_order = np.lexsort((crowd.label, crowd.worker, crowd.item))
     shuffled = known_order[np.random.default_rng(seed).permutation(crowd.n_annotations)]

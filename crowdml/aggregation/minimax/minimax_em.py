@@ -1,8 +1,8 @@
-"""What the forms of minimax entropy share: penalties, EM and held-out likelihood.
+"""The base of all forms of minimax entropy: penalties, EM and held-out likelihood.
 
-A form says which logits a worker and an item have.  In coordinates in which the penalty is the plain sum of squares,
-all of them are fitted by the same EM: an M-step of Newton steps on the terms of the workers and of the items in turn,
-and an E-step.
+A form defines the logits of a worker and of an item.  Coordinates turn terms into logits, so that the penalty is the
+plain sum of squared terms.  Then one EM fits all forms.  Its M-step makes Newton steps on the terms of workers and
+items in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from crowdml.aggregation.minimax.minimax_steps import (
     infer,
     newton_step,
     softmax,
-    walk_expected_by_item,
+    visit_expected_by_item,
 )
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Choice, Either, Real, Space
@@ -29,29 +29,29 @@ from crowdml.support.search_space import Choice, Either, Real, Space
 Array = NDArray[np.float64]
 
 SETTLED = 1e-3
-"""The M-step ends early once no Newton step spreads the logits of a row by more than this."""
+"""The M-step ends early if no Newton step has a spread above this in a row of logits."""
 
 MAX_PENALTY_SHARE = 1 / 3
-"""The default worker penalty is at most this share of labels per item times the data's mean curvature in a logit."""
+"""Upper limit of the default worker penalty, in units of labels per item times the data's mean curvature in a logit."""
 
 
 class Coordinates(Protocol):
-    """How terms make logits."""
+    """How terms define logits."""
 
     def logits(self, term: Array) -> Array:
-        """(n, rows, n_classes) from terms of n workers or items."""
+        """Return (n, rows, n_classes) logits from the terms of n workers or items."""
         ...
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
-        """A Newton step on the terms, in place; returns its largest spread of a row of logits (see `newton_step`)."""
+        """Make a Newton step on the terms, in place, and return its largest spread (see `newton_step`)."""
         ...
 
 
 class FreeLogits:
-    """Terms that are logits, (n, rows, n_classes)."""
+    """Terms that are logits themselves, (n, rows, n_classes)."""
 
     def logits(self, term: Array) -> Array:
-        """The terms."""
+        """Return the terms."""
         return term
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
@@ -60,7 +60,7 @@ class FreeLogits:
 
 
 class Penalties(NamedTuple):
-    """The weights of half the squared worker terms and of half the squared item terms."""
+    """The weights of half the sum of squared terms, of workers and of items."""
 
     worker: float
     item: float
@@ -68,21 +68,21 @@ class Penalties(NamedTuple):
 
 @dataclass(frozen=True)
 class Minimax(TieRule, ABC):
-    """What every form of minimax entropy takes.
+    """The options of every form of minimax entropy.
 
     Args:
         lambda_worker: penalty of the worker terms, positive.  None is the authors' 0.25 * n_classes**2, but at most
-            labels_per_worker * labels_per_item / (3 * n_classes**2) (means over the crowd): with many classes the
-            authors' rule outweighs the data and every posterior collapses to the uniform one.
-        lambda_item: penalty of the item terms, positive; None is the authors'
-            lambda_worker * labels_per_worker / labels_per_item.
-        item_terms: False leaves the item terms out, which makes an iteration as cheap as one of Dawid-Skene.  True
-            leaves them out too where they could move no posterior probability by `tol` (see `item_terms_matter`).
-        init: the first posterior: "votes" are the vote shares, "majority" the majority label (ties to the lowest
-            class index) as certain; both corrected by gold labels and histories where there are any.
-        max_iter: number of EM iterations at most.
-        tol: stop when no posterior probability moves by more than this.
-        inner_iter: Newton steps on the worker and on the item terms in one M-step at most.
+            labels_per_worker * labels_per_item / (3 * n_classes**2) (means over the crowd).  With many classes, the
+            authors' rule outweighs the data, and every posterior becomes uniform.
+        lambda_item: penalty of the item terms, positive.  None is the authors' lambda_worker * labels_per_worker /
+            labels_per_item.
+        item_terms: False leaves out the item terms, so an iteration is as fast as one of Dawid-Skene.  True also leaves
+            them out if they could change no posterior probability by `tol` (see `item_terms_matter`).
+        init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
+            the lowest class index).  Gold labels and histories correct both.
+        max_iter: maximum number of EM iterations.
+        tol: stop when no posterior probability changes by more than this.
+        inner_iter: maximum number of Newton steps on worker and item terms per M-step.
     """
 
     lambda_worker: float | None = None
@@ -116,13 +116,13 @@ class Minimax(TieRule, ABC):
         """Run EM.
 
         Args:
-            crowd: the annotations.  The answers of a worker's history were given to items without a term.
-            prior: (n_classes,) or (n_items, n_classes), normalised here; kept fixed.  None is uniform.
+            crowd: the annotations.  The answers of a worker's history count as answers to items without terms.
+            prior: (n_classes,) or (n_items, n_classes), normalised here; stays fixed.  None is uniform.
 
         Returns:
-            The Aggregation.  `objective` is the log likelihood of the annotations and of the histories minus the
-            penalties and never falls.  `confusion` is the mean of pi over the items that the worker labelled, weighted
-            by their posterior, and uniform for a class that the worker never met.
+            The Aggregation.  `objective` is the log likelihood of the annotations and histories minus the penalties,
+            and never falls.  `confusion` is the mean of pi over the items that the worker labelled, weighted by their
+            posterior.  It is uniform for a class without such items.
         """
         solution = self.solve(crowd, prior)
         return self.conclude(
@@ -136,7 +136,7 @@ class Minimax(TieRule, ABC):
         )
 
     def solve(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Solution:
-        """What `fit` does, with the terms."""
+        """Run EM as `fit` does, and return the terms too."""
         checked = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if checked is None else checked
         posterior = first_posterior(crowd, checked)
@@ -160,21 +160,21 @@ class Minimax(TieRule, ABC):
 
     @abstractmethod
     def first_terms(self, crowd: CrowdLabels) -> Terms:
-        """Terms of zero, under the penalties in force for the crowd."""
+        """Return terms of zero, with the penalties for the crowd."""
 
     def penalties(self, crowd: CrowdLabels) -> Penalties:
-        """The penalties in force for a crowd: those given, or the defaults."""
+        """Return the penalties for a crowd: the given ones, or the defaults."""
         per_worker, per_item = crowd.n_annotations / crowd.n_workers, crowd.n_annotations / crowd.n_items
         worker = self.lambda_worker
         if worker is None:
-            # A logit of a worker who has labelled per_worker items meets a curvature of per_worker / n_classes**2.
+            # The data give a logit of a worker with per_worker labels the curvature per_worker / n_classes**2.
             largest = MAX_PENALTY_SHARE * per_item * per_worker / crowd.n_classes**2
             worker = min(0.25 * crowd.n_classes**2, largest)
         return Penalties(worker, worker * per_worker / per_item if self.lambda_item is None else self.lambda_item)
 
 
 class Solution(NamedTuple):
-    """Where EM ended: posterior (n_items, n_classes), prior as kept, terms, objective of each iteration."""
+    """The end of EM: posterior (n_items, n_classes), fixed prior, terms, objective per iteration, convergence."""
 
     posterior: Array
     prior: Array
@@ -184,25 +184,26 @@ class Solution(NamedTuple):
 
 
 def item_terms_matter(crowd: CrowdLabels, penalty: float, tol: float) -> bool:
-    """Whether item terms under this penalty could move a posterior probability by more than tol.
+    """Return True if item terms under this penalty could change a posterior probability by more than tol.
 
-    At the optimum penalty * item_term[i, l] = votes - expected votes, so no term of an item with k annotations exceeds
-    k / penalty.  Each of its k normalisers then moves by at most that, so log odds by 2 k**2 / penalty, and a
-    probability by at most a quarter of that: below 0.001 where some workers label tens of thousands of items each.
+    At the optimum, penalty * item_term[i, l] = votes - expected votes.  So no term of an item with k annotations
+    exceeds k / penalty.  Each of its k normalisers changes by at most this much.  So its log odds change by at most 2
+    k**2 / penalty, and a probability by at most a quarter of this.  The bound is below 0.001 if some workers label tens
+    of thousands of items each.
     """
     return float(crowd.labels_per_item.max()) ** 2 / (2 * penalty) > tol
 
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of workers and items, with the steps that fit them.
+    """The terms of workers and items, and the steps that fit them.
 
     Args:
-        crowd: the annotations they are fitted to.
-        penalty: of their squares.
-        coordinates: how they make logits.
+        crowd: the annotations to fit.
+        penalty: the weights of the squared terms.
+        coordinates: how terms define logits.
         worker: terms of the workers, changed by `step`.
-        item: terms of the items, changed by `step`, or None for none.
+        item: terms of the items, changed by `step`; or None.
     """
 
     crowd: CrowdLabels
@@ -212,7 +213,7 @@ class Terms:
     item: Array | None
 
     def step(self, posterior: Array, given: Array) -> float:
-        """A Newton step on the workers' and one on the items' terms; returns the largest spread of a row's step."""
+        """Make one Newton step on the workers' and on the items' terms.  Return the largest spread of a row's step."""
         expected = self._expected(posterior, given)
         moved = self.coordinates.step(self.worker, expected, given, self.penalty.worker)
         if self.item is None:
@@ -228,17 +229,20 @@ class Terms:
             return self.coordinates.step(item[items], expected, given, self.penalty.item)
 
         worker_logits = self.coordinates.logits(self.worker)
-        return walk_expected_by_item(self.crowd, posterior, worker_logits, self._item_logits, step)
+        return visit_expected_by_item(self.crowd, posterior, worker_logits, self._item_logits, step)
 
     def infer(self, crowd: CrowdLabels, prior: Array) -> tuple[Array, Array]:
-        """E-step on any annotations of the same workers and items: posterior and log likelihood of each item."""
+        """E-step on any annotations of the same workers and items.
+
+        Return the posterior (n_items, n_classes) and the log likelihood of each item (n_items,).
+        """
         worker_logits = self.coordinates.logits(self.worker)
         if self.item is None:
             return infer_posterior(crowd, softmax(worker_logits), prior)
         return infer(crowd, worker_logits, self._item_logits, prior)
 
     def log_prior(self) -> float:
-        """What the objective has besides the annotations: the log likelihood of the histories minus the penalties."""
+        """Return the part of the objective without annotations: log likelihood of the histories minus the penalties."""
         cost = self.penalty.worker * float(np.vdot(self.worker, self.worker))
         if self.item is not None:
             cost += self.penalty.item * float(np.vdot(self.item, self.item))
@@ -248,15 +252,15 @@ class Terms:
         return float((self.crowd.history * np.log(np.maximum(probability, FLOOR))).sum()) - cost / 2
 
     def confusion(self, posterior: Array) -> Array:
-        """(n_workers, n_classes, n_classes) mean of pi over the items of a worker, weighted by their posterior."""
+        """Return the (n_workers, n_classes, n_classes) mean of pi over a worker's items, weighted by posterior."""
         expected = self._expected(posterior, np.ascontiguousarray(given_counts(self.crowd, posterior)))
         total = expected.sum(axis=2, keepdims=True)
         return np.where(total > FLOOR, expected / np.maximum(total, FLOOR), 1 / self.crowd.n_classes)
 
     def _expected(self, posterior: Array, given: Array) -> Array:
-        """The model's side of the workers' counts, of histories too."""
+        """Return the model's expected counts of the workers, including histories."""
         logits = self.coordinates.logits(self.worker)
-        if self.item is None:  # pi is the same for all items, and `given` has their weight
+        if self.item is None:  # pi is the same for all items, and `given` holds their weight
             return softmax(logits) * given.sum(axis=2, keepdims=True)
         expected = expected_by_worker(self.crowd, posterior, logits, self._item_logits)
         if self.crowd.history is not None:

@@ -1,13 +1,13 @@
-"""Regularised minimax entropy: what a worker answers depends on the worker and on the item.
+"""Regularised minimax entropy: an answer depends on the worker and on the item.
 
 D. Zhou, J. Platt, S. Basu, Y. Mao, "Learning from the Wisdom of Crowds by Minimax Entropy", NIPS 2012, with the
 quadratic penalties of D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015).  In the dual, worker w
 gives item i of class c the label l with probability
 
-    pi_iw(l | c) = exp(worker_term[w, c, l] + item_term[i, l]) / Z_iw(c),
+    pi_iw(l | c) = exp(worker_term[w, c, l] + item_term[i, l]) / Z_iw(c).
 
-and the method is EM for the terms that maximise the log likelihood minus both penalties.  Without item terms it is
-Dawid-Skene with a penalty on logits.
+EM finds the terms that maximise the log likelihood minus both penalties.  Without item terms, this is Dawid-Skene with
+a penalty on logits.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class MinimaxEntropy(Minimax):
-    """Minimax entropy with a matrix of logits a worker and a row of logits an item; `Minimax` says its arguments."""
+    """Minimax entropy with a matrix of logits per worker and a row of logits per item.
+
+    `Minimax` describes the arguments.
+    """
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
-        """Terms of zero: (n_workers, n_classes, n_classes) and (n_items, 1, n_classes)."""
+        """Return terms of zero: (n_workers, n_classes, n_classes) and (n_items, 1, n_classes)."""
         penalty = self.penalties(crowd)
         worker = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
         use_items = self.item_terms and item_terms_matter(crowd, penalty.item, self.tol)

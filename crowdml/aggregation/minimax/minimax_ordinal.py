@@ -3,9 +3,9 @@
 D. Zhou, Q. Liu, J. Platt, C. Meek, "Aggregating Ordinal Labels from Crowds by Minimax Conditional Entropy", ICML 2014,
 and D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015).  In the dual, the logits of a worker are
 
-    logits[c, l] = sum over thresholds s of theta[s, c >= s, l >= s],
+    logits[c, l] = sum over thresholds s of theta[s, c >= s, l >= s].
 
-those of an item likewise: whether the class and the label lie on the same side of s is all that matters of them.
+The logits of an item have the same form.  They depend only on whether class and label are on the same side of s.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MinimaxOrdinal(Minimax):
-    """Minimax entropy for ordered classes, 0 < 1 < 2 and so on; `Minimax` says its arguments.
+    """Minimax entropy for ordered classes 0 < 1 < 2 < ...  `Minimax` describes the arguments.
 
-    A worker and an item have 2 * (n_classes - 1) terms; an iteration costs n_classes**3 for each of them.  With two
-    classes this is `MinimaxConditional`.
+    A worker and an item have 2 * (n_classes - 1) terms each.  An iteration costs n_classes**3 per worker and per item.
+    With two classes, this is `MinimaxConditional`.
     """
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
-        """Terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""
+        """Return terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""
         penalty = self.penalties(crowd)
         thresholds = Thresholds(crowd.n_classes)
-        # A logit is a sum over the thresholds, so it may be as many times what item_terms_matter reckons with.
+        # A logit is a sum over the thresholds, so it can be that many times larger than item_terms_matter assumes.
         per_logit = penalty.item / max(crowd.n_classes - 1, 1)
         use_items = self.item_terms and item_terms_matter(crowd, per_logit, self.tol)
         item = np.zeros((crowd.n_items, thresholds.n_features)) if use_items else None
@@ -45,9 +45,9 @@ class MinimaxOrdinal(Minimax):
 class Thresholds:
     """Terms of each threshold and side of the class, (n, 2 * (n_classes - 1)) with [s - 1, c >= s] flattened.
 
-    Of theta[s, a, 0] and theta[s, a, 1] only the difference moves a probability, and under the penalty their sum is
-    zero.  So the term here is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares: it adds
-    term / sqrt(2) to the logits of the labels l >= s and takes as much from the others.
+    Only the difference of theta[s, a, 0] and theta[s, a, 1] changes a probability, and under the penalty their sum is
+    zero.  So the term is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares.  It adds term
+    / sqrt(2) to the logits of the labels l >= s, and subtracts the same from the other labels.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -55,15 +55,15 @@ class Thresholds:
         self.n_features = 2 * (n_classes - 1)
 
     def logits(self, term: Array) -> Array:
-        """(n, n_classes, n_classes), each row shifted to 0 for the lowest label."""
+        """Return (n, n_classes, n_classes) logits.  Each row is shifted to 0 for the lowest label."""
         logits = np.zeros((len(term), self.n_classes, self.n_classes))
         _add_up(term, logits)
         return logits
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
-        """One Newton step on the terms of every worker or item, in place; no penalised loss can rise.
+        """Make one Newton step on the terms of every worker or item, in place.  No penalised loss can rise.
 
-        The Hessian is bounded and the step shortened as in `newton_step`, by the largest spread of any row.
+        It bounds the Hessian and shortens the step like `newton_step`, for the largest spread of any row.
         """
         return _newton_step(term, expected, given, penalty)
 
@@ -101,10 +101,10 @@ def _newton_step(term, expected, given, penalty):
 
 @njit(cache=True, nogil=True)
 def _add_row(expected, given, c, hessian, gradient):
-    """Add what the answers to class c contribute; of the Hessian the lower triangle.
+    """Add the contribution of the answers to class c.  Fill the lower triangle of the Hessian.
 
     The curvature of two thresholds s <= t is 2 n times the covariance of (l >= s) and (l >= t) under the mean
-    distribution: 2 * above[t] * (1 - above[s] / n), where above[s] is the expected number of labels l >= s.
+    distribution.  This is 2 * above[t] * (1 - above[s] / n), where above[s] is the expected number of labels l >= s.
     """
     n_classes = len(expected)
     above = np.empty(n_classes)
@@ -157,5 +157,5 @@ def _largest_spread(term, n_classes):
 
 @njit(cache=True, nogil=True)
 def _feature(s, c):
-    """Where the term of threshold s and of the side of class c stands."""
+    """Return the position of the term of threshold s and the side of class c."""
     return 2 * (s - 1) + (1 if c >= s else 0)

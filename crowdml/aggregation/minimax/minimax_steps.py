@@ -1,12 +1,12 @@
-"""The steps that the forms of minimax entropy share: expected counts, Newton steps and posterior.
+"""The steps of all forms of minimax entropy: expected counts, Newton steps and posterior.
 
 Worker w gives item i of class c the label l with probability
 
-    pi_iw(l | c) = exp(worker_logits[w, c, l] + item_logits[i, r, l]) / Z_iw(c),
+    pi_iw(l | c) = exp(worker_logits[w, c, l] + item_logits[i, r, l]) / Z_iw(c).
 
-where r is c if an item has a matrix of logits, and 0 if it has one row for all classes.  Logits come as differences to
-the largest of their row, which no ratio to a normaliser notices.  Everything of an item is walked in blocks that stay
-in cache, in threads; of the items, no array is kept but their terms and the posterior.
+The index r is c if an item has a matrix of logits, and 0 if it has one row for all classes.  Logits are used as
+differences to the largest logit of their row, which does not change pi.  Items are processed in blocks that fit in the
+cache, in threads.  The only arrays over all items are the terms and the posterior.
 """
 
 from __future__ import annotations
@@ -23,43 +23,46 @@ from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]
 ItemLogits = Callable[[slice], Array]
-"""From a range of items to their logits (n, 1, n_classes) or (n, n_classes, n_classes)."""
+"""Maps a range of items to their logits (n, 1, n_classes) or (n, n_classes, n_classes)."""
 
 BLOCK_CELLS = 32_768
-"""Logits of a block of items: 256 KiB, which stay in a core's second-level cache."""
+"""Logits per block of items: 256 KiB, which fit in the second-level cache of a core."""
 
 
 def expected_by_worker(crowd: CrowdLabels, posterior: Array, worker_logits: Array, item_logits: ItemLogits) -> Array:
-    """(n_workers, n_classes, n_classes) sum_i q_ic pi_iw(l | c), at [w, c, l]: the model's side of `given_counts`."""
+    """Return (n_workers, n_classes, n_classes) sum_i q_ic pi_iw(l | c), at [w, c, l].
+
+    These are the counts that the model expects in place of `given_counts`.
+    """
     weight = np.exp(below_top(worker_logits))
     start, worker, _ = crowd.by_item
 
-    def walk(first: int, last: int) -> Array:
+    def process(first: int, last: int) -> Array:
         total = np.zeros_like(weight)
         for block in _blocks(first, last, crowd.n_classes):
             item_weight = np.exp(below_top(item_logits(block)))
             _add_by_worker(start, worker, weight, item_weight, posterior, block.start, total)
         return total
 
-    return np.sum(run_parts(walk, cut(start, crowd.n_classes**2, weight.size)), axis=0) * weight
+    return np.sum(run_parts(process, cut(start, crowd.n_classes**2, weight.size)), axis=0) * weight
 
 
-def walk_expected_by_item(
+def visit_expected_by_item(
     crowd: CrowdLabels,
     posterior: Array,
     worker_logits: Array,
     item_logits: ItemLogits,
     visit: Callable[[slice, Array], float],
 ) -> float:
-    """Calls visit(items, expected) for blocks of items, in threads; returns the largest of what it returns.
+    """Call visit(items, expected) for blocks of items, in threads, and return the largest result.
 
-    `expected`, of the shape of the items' logits, is sum_w q_ic pi_iw(l | c), summed over c too for one row of logits.
-    What visit changes of an item may not enter `item_logits` of another.
+    `expected` has the shape of the items' logits.  It is sum_w q_ic pi_iw(l | c), also summed over c if an item has one
+    row of logits.  `visit` may change an item only if this does not change `item_logits` of other items.
     """
     weight = np.exp(below_top(worker_logits))
     start, worker, _ = crowd.by_item
 
-    def walk(first: int, last: int) -> float:
+    def process(first: int, last: int) -> float:
         largest = 0.0
         for block in _blocks(first, last, crowd.n_classes):
             item_weight = np.exp(below_top(item_logits(block)))
@@ -69,16 +72,16 @@ def walk_expected_by_item(
             largest = max(largest, visit(block, expected))
         return largest
 
-    return max(run_parts(walk, cut(start, crowd.n_classes**2, 0)))
+    return max(run_parts(process, cut(start, crowd.n_classes**2, 0)))
 
 
 def infer(crowd: CrowdLabels, worker_logits: Array, item_logits: ItemLogits, prior: Array) -> tuple[Array, Array]:
-    """E-step: the posterior (n_items, n_classes) and the log likelihood of each item's annotations (n_items,).
+    """E-step: return the posterior (n_items, n_classes), and the log likelihood of each item's annotations (n_items,).
 
     Args:
-        crowd: the annotations; for a gold item the log likelihood is the joint one with its class.
+        crowd: the annotations.  For a gold item, the log likelihood is the joint one with its class.
         worker_logits: (n_workers, n_classes, n_classes).
-        item_logits: of any range of items.
+        item_logits: returns the logits of any range of items.
         prior: (n_classes,) or (n_items, n_classes).
     """
     shifted = below_top(worker_logits)
@@ -87,32 +90,32 @@ def infer(crowd: CrowdLabels, worker_logits: Array, item_logits: ItemLogits, pri
     log_posterior = np.empty((crowd.n_items, crowd.n_classes))
     log_posterior[:] = np.log(np.maximum(prior, FLOOR))
 
-    def walk(first: int, last: int) -> None:
+    def process(first: int, last: int) -> None:
         for block in _blocks(first, last, crowd.n_classes):
             logits = below_top(item_logits(block))
             item_weight = np.exp(logits)
             _add_logs(start, worker, label, shifted, weight, logits, item_weight, block.start, log_posterior)
 
-    run_parts(walk, cut(start, crowd.n_classes**2, 0))
+    run_parts(process, cut(start, crowd.n_classes**2, 0))
     return normalise_log(known_only(crowd, log_posterior))
 
 
 def newton_step(term: Array, expected: Array, given: Array, penalty: float) -> float:
-    """One Newton step on every row of logits of `term`, in place; the penalised loss of no row can rise.
+    """Make one Newton step on every row of logits of `term`, in place.  The penalised loss of no row can rise.
 
-    The Hessian of a row, a mean of softmax curvatures, is at most that of the mean distribution (Jensen):
-    diag(expected) - expected expected.T / n + penalty, of which the inverse is closed (Sherman-Morrison).  A softmax
-    curvature changes by at most a factor exp(spread of the step), so with this bound a step shortened to
-    `safe_length` cannot climb (F. Bach, "Self-concordant analysis for logistic regression", 2010).
+    The Hessian of a row is a mean of softmax curvatures.  It is at most the curvature of the mean distribution
+    (Jensen): diag(expected) - expected expected.T / n + penalty.  The inverse has a closed form (Sherman-Morrison).  A
+    softmax curvature changes by at most a factor exp(spread of the step).  So a step of this bound that is shortened to
+    `safe_length` cannot raise the loss (F. Bach, "Self-concordant analysis for logistic regression", 2010).
 
     Args:
         term: (..., n_classes), contiguous.
-        expected: of its shape, the model's expected number of each label.
-        given: of its shape, the expected number of each label given.
-        penalty: of half the sum of squares.
+        expected: of the same shape, the number of each label that the model expects.
+        given: of the same shape, the expected number of each label given.
+        penalty: weight of half the sum of squares.
 
     Returns:
-        The largest spread (largest minus smallest entry of a row) of a step before it was shortened.
+        The largest spread of a step (largest minus smallest entry of a row) before it was shortened.
     """
     n_classes = term.shape[-1]
     expected_rows, given_rows = (np.ascontiguousarray(part).reshape(-1, n_classes) for part in (expected, given))
@@ -120,14 +123,14 @@ def newton_step(term: Array, expected: Array, given: Array, penalty: float) -> f
 
 
 def below_top(logits: Array) -> Array:
-    """The logits minus the largest of their row."""
+    """Return the logits minus the largest logit of their row."""
     shifted = np.empty_like(logits, order="C")
     _below_top(np.ascontiguousarray(logits).reshape(-1, logits.shape[-1]), shifted.reshape(-1, logits.shape[-1]))
     return shifted
 
 
 def softmax(logits: Array) -> Array:
-    """exp(logits), normalised over the last axis."""
+    """Return exp(logits), normalised over the last axis."""
     weight = np.exp(below_top(logits))
     weight /= weight.sum(axis=-1, keepdims=True)
     return weight
@@ -141,12 +144,12 @@ def _blocks(first: int, last: int, n_classes: int) -> Iterator[slice]:
 
 @njit(cache=True, nogil=True)
 def safe_length(spread):
-    """The share of a Newton step of that spread that cannot climb."""
+    """Return the share of a Newton step of this spread that cannot raise the loss."""
     return np.log1p(spread) / spread if spread > 0 else 1.0
 
 
 # ---------------------------------------------------------------- kernels
-# A sum may be reordered ("reassoc"), without which no loop over the labels would use vector instructions.
+# Sums may be reordered ("reassoc").  Otherwise, no loop over the labels would use vector instructions.
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
@@ -159,7 +162,7 @@ def _normaliser(weight, item_weight):
 
 @njit(cache=True, nogil=True)
 def _add_by_worker(start, worker, weight, item_weight, posterior, first, total):
-    """total[w, c, l] += q_ic item_weight[i, r, l] / Z_iw(c) over the annotations of a block of items."""
+    """Add q_ic item_weight[i, r, l] / Z_iw(c) to total[w, c, l], over the annotations of a block of items."""
     n_items, n_rows, n_classes = item_weight.shape
     for position in range(n_items):
         for at in range(start[first + position], start[first + position + 1]):
@@ -174,7 +177,7 @@ def _add_by_worker(start, worker, weight, item_weight, posterior, first, total):
 
 @njit(cache=True, nogil=True)
 def _add_by_item(start, worker, weight, item_weight, posterior, first, total):
-    """total[i, r, l] += q_ic weight[w, c, l] / Z_iw(c) over the annotations of a block of items."""
+    """Add q_ic weight[w, c, l] / Z_iw(c) to total[i, r, l], over the annotations of a block of items."""
     n_items, n_rows, n_classes = item_weight.shape
     for position in range(n_items):
         for at in range(start[first + position], start[first + position + 1]):
@@ -189,7 +192,7 @@ def _add_by_item(start, worker, weight, item_weight, posterior, first, total):
 
 @njit(cache=True, nogil=True)
 def _add_logs(start, worker, label, logits, weight, item_logits, item_weight, first, log_posterior):
-    """log_posterior[i, c] += log pi_iw(label given | c) over the annotations of a block of items."""
+    """Add log pi_iw(label given | c) to log_posterior[i, c], over the annotations of a block of items."""
     n_items, n_rows, n_classes = item_weight.shape
     for position in range(n_items):
         for at in range(start[first + position], start[first + position + 1]):
@@ -226,7 +229,7 @@ def _newton_step(term, expected, given, penalty):
             share[label] = mean / (mean + penalty)
             along += mean * step[label]
             weight += share[label]
-        if weight > 0:  # a row without any weight has no curvature but the penalty's
+        if weight > 0:  # a row of zeros has no curvature except the penalty
             along /= penalty * weight
             for label in range(n_classes):
                 step[label] += share[label] * along

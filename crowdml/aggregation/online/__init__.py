@@ -1,0 +1,1 @@
+"""Aggregators for annotations that keep arriving."""

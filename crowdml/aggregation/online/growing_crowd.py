@@ -1,4 +1,4 @@
-"""A crowd to which annotations are added, and from which those of a few items are had without a look at the rest."""
+"""An append-only crowd with fast lookup by item."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from crowdml.labels import CrowdLabels, Repeats
 COLUMNS = ("item", "worker", "label", "before", "last", "gold")
 
 
-class Part(NamedTuple):
-    """Some items with annotations of theirs, as a crowd that numbers them and their workers anew.
+class CrowdPart(NamedTuple):
+    """Some items with some of their annotations, as a crowd with new numbers for items and workers.
 
     Attributes:
-        crowd: the annotations, in the order in which they came.
-        items: (crowd.n_items,) the items' numbers in the growing crowd, ascending.
-        workers: (crowd.n_workers,) the workers' numbers there, ascending.
+        crowd: the annotations, in the order in which they arrived.
+        items: (crowd.n_items,) numbers of the items in the growing crowd, ascending.
+        workers: (crowd.n_workers,) numbers of the workers in the growing crowd, ascending.
     """
 
     crowd: CrowdLabels
@@ -32,12 +32,12 @@ class Part(NamedTuple):
 
 
 class GrowingCrowd:
-    """Annotations by number of item, worker and class, in the order in which they came.
+    """Annotations by numbers of item, worker and class, in the order in which they arrived.
 
     Args:
-        class_names: the classes, strings or whole numbers, in order; all that may ever occur.
-        repeats: where a worker labels an item more than once: "error" refuses, "first" keeps the first answer,
-            "keep" keeps all.
+        class_names: all classes, strings or whole numbers, in order.
+        repeats: what to do if a worker labels an item more than once: "error" raises an error, "first" keeps the first
+            label, "keep" keeps all labels.
     """
 
     def __init__(self, class_names: Sequence[int | str], repeats: Repeats) -> None:
@@ -50,24 +50,24 @@ class GrowingCrowd:
         names = plain(class_names)
         self.classes.number(names)
         self.classes.add(names)
-        # One row an annotation; `before` is the annotation that the same item got before, -1 at its first.
+        # One row per annotation.  `before` is the previous annotation of the same item, -1 for the first.
         self.item, self.worker, self.label, self.before = (Rows((), np.int32) for _ in range(4))
-        # One row an item: its last annotation, and its known class.
+        # One row per item: its last annotation, and its known class.
         self.last, self.gold = Rows((), np.int32, fill=-1), Rows((), np.int32, fill=-1)
 
-    def add(self, annotations: CrowdLabels | pd.DataFrame) -> tuple[Part | None, NDArray[np.int64]]:
-        """Add annotations, and gold labels of items with annotations; other items and workers are not taken in.
+    def add(self, annotations: CrowdLabels | pd.DataFrame) -> tuple[CrowdPart | None, NDArray[np.int64]]:
+        """Add annotations, and gold labels of items with annotations.  Other items and workers are not added.
 
         Args:
-            annotations: a frame `task, worker, label` or a crowd; a crowd without ids has 0, 1, 2, ...
+            annotations: a frame `task, worker, label`, or a crowd.  A crowd without ids has the ids 0, 1, 2, ...
 
         Returns:
-            The annotations added, None if all were repeated, and the numbers of all items touched, ascending: those
-            with new annotations or a new gold label.
+            The added annotations, or None if all were repeats; and the numbers of the changed items, ascending.  An
+            item changes if it gets annotations or another gold label.
 
         Raises:
-            ValueError: an unknown class, an id that is neither a string nor a whole number, a repeated answer that
-                is not allowed, or worker histories; nothing has been added then.
+            ValueError: a class is unknown, an id is neither a string nor a whole number, a repeat is not allowed, or
+                the crowd has worker histories.  Nothing is added then.
         """
         crowd = self._as_crowd(annotations)
         refuse(crowd, "an online method", history=False)
@@ -93,12 +93,15 @@ class GrowingCrowd:
         added = self._part(np.unique(item[kept]), np.arange(first, len(self.item)))
         return added, np.union1d(added.items, known)
 
-    def part(self, items: NDArray[np.int64]) -> Part:
-        """The items of these ascending numbers with all their annotations; time in proportion to those."""
+    def part(self, items: NDArray[np.int64]) -> CrowdPart:
+        """Return the items with these ascending numbers and all their annotations.
+
+        The time grows with the number of these annotations.
+        """
         return self._part(items, _gather(items, self.before.values, self.last.values))
 
     def whole(self) -> CrowdLabels:
-        """All annotations, with the ids of items and workers."""
+        """Return all annotations, with the ids of items and workers."""
         gold = self.gold.values
         return CrowdLabels(
             self.item.values,
@@ -114,7 +117,7 @@ class GrowingCrowd:
             gold=gold.copy() if (gold >= 0).any() else None,
         )
 
-    def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> Part:
+    def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> CrowdPart:
         workers, worker = np.unique(self.worker.values[at], return_inverse=True)
         gold = self.gold.values[items]
         crowd = CrowdLabels(
@@ -127,7 +130,7 @@ class GrowingCrowd:
             repeats="keep",
             gold=gold if (gold >= 0).any() else None,
         )
-        return Part(crowd, items, workers)
+        return CrowdPart(crowd, items, workers)
 
     def _as_crowd(self, annotations: CrowdLabels | pd.DataFrame) -> CrowdLabels:
         if isinstance(annotations, CrowdLabels):
@@ -135,7 +138,7 @@ class GrowingCrowd:
         return CrowdLabels.from_frame(annotations, class_names=self.classes.names, repeats="keep")
 
     def _class_numbers(self, crowd: CrowdLabels) -> NDArray[np.int64]:
-        """(crowd.n_classes,) the number here of each class of the crowd."""
+        """Return the (crowd.n_classes,) number of each class of the crowd."""
         names = _ids(crowd.class_names, crowd.n_classes)
         numbers = self.classes.find(names)
         if (numbers < 0).any():
@@ -146,7 +149,7 @@ class GrowingCrowd:
     def _check_repeats(
         self, item: NDArray[np.int64], worker: NDArray[np.int64], crowd: CrowdLabels
     ) -> NDArray[np.bool_]:
-        """(n,) which of these annotations to add."""
+        """Return (n,) True for the annotations to add."""
         if self.repeats == "keep":
             return np.ones(len(item), bool)
         items = np.unique(item)
@@ -169,7 +172,7 @@ class GrowingCrowd:
         return kept
 
     def _add_gold(self, crowd: CrowdLabels, item_ids: list[Any]) -> NDArray[np.int64]:
-        """Take the crowd's gold labels in; returns the items for which they are news."""
+        """Add the crowd's gold labels, and return the items whose gold label changed."""
         if crowd.gold is None:
             return np.empty(0, np.int64)
         known = np.flatnonzero(crowd.gold >= 0)
@@ -188,7 +191,7 @@ def _ids(names: NDArray[Any] | None, n: int) -> list[Any]:
 def _number(
     numbering: Numbering, ids: list[Any], wanted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], list[int | str]]:
-    """(n_ids,) the numbers of the ids that are wanted, -1 for others; and those ids."""
+    """Return the (n_ids,) numbers of the wanted ids, -1 for other ids; and the wanted ids."""
     chosen = [name for name, is_wanted in zip(ids, wanted, strict=True) if is_wanted]
     numbers = np.full(len(ids), -1)
     numbers[wanted] = numbering.number(chosen)
@@ -197,7 +200,7 @@ def _number(
 
 @njit(cache=True, nogil=True)
 def _link(item, before, last, first):
-    """Hang each annotation from `first` on at the end of its item's chain."""
+    """Append each annotation, starting at `first`, to the chain of its item."""
     for at in range(first, len(item)):
         before[at] = last[item[at]]
         last[item[at]] = at
@@ -205,7 +208,7 @@ def _link(item, before, last, first):
 
 @njit(cache=True, nogil=True)
 def _gather(items, before, last):
-    """The annotations of the items, item by item, each item's in the order in which they came."""
+    """Return the annotations of the items, item by item, in the order in which they arrived."""
     n = 0
     for item in items:
         at = last[item]

@@ -1,11 +1,11 @@
-"""Dawid-Skene for annotations that keep arriving: new items, new workers, new answers about old items.
+"""Dawid-Skene for annotations that keep arriving: new items, new workers, new answers to old items.
 
 Incremental EM (R. M. Neal and G. E. Hinton, "A view of the EM algorithm that justifies incremental, sparse, and other
-variants", 1998): an E-step of some items alone, whose old share in the expected counts is taken out and whose new one
-is put in, raises the same bound on the likelihood as a whole iteration does.  Stepwise EM (O. Cappé and E. Moulines,
-JRSS-B 71, 2009; P. Liang and D. Klein, NAACL 2009) instead lets old counts fade: it needs no old annotations, but a
-step size, forgets, cannot take an answer about an old item into account, and its bound may fall.  Annotations are
-small, so nothing is forgotten here, and the answer nears that of DawidSkene on all of them.
+variants", 1998) makes an E-step of some items only.  It replaces their share in the expected counts.  This raises the
+same bound on the likelihood as a whole iteration.  Stepwise EM (O. Cappé and E. Moulines, JRSS-B 71, 2009; P. Liang and
+D. Klein, NAACL 2009) reduces the weight of old counts instead.  It needs no old annotations, but it needs a step size,
+forgets, cannot use an answer to an old item, and its bound may fall.  Annotations are small, so this class forgets
+nothing, and its result comes close to DawidSkene on all annotations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from crowdml.aggregation.inference.confusion import Posterior, infer_from_logs
 from crowdml.aggregation.inference.em_loop import e_step_of, iterate
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.kernels import expectation, expected_counts
-from crowdml.aggregation.online.growing_crowd import COLUMNS, GrowingCrowd, Part
+from crowdml.aggregation.online.growing_crowd import COLUMNS, CrowdPart, GrowingCrowd
 from crowdml.aggregation.online.online_state import Numbering, Rows, read_state, write_state
 from crowdml.labels import CrowdLabels, Repeats
 
@@ -42,23 +42,25 @@ class _Learnt(NamedTuple):
 
 
 class OnlineDawidSkene:
-    """Dawid-Skene that takes annotations as they come.
+    """Dawid-Skene that takes annotations as they arrive.
 
-    A call costs time in proportion to the annotations of the items that it touches; EM over all items comes so seldom
-    that together it costs a fixed number of EM runs over all annotations (1 / refresh + 1, from two starts each).  The
-    state takes 16 bytes an annotation, 8 * n_classes + 8 an item, 8 * n_classes**2 a worker, and the ids.
+    The time of a call grows with the number of annotations of the items that it changes.  EM over all items runs
+    rarely: all its runs together cost a fixed number of EM runs over all annotations (1 / refresh + 1, with two starts
+    each).  The state takes 16 bytes per annotation, 8 * n_classes + 8 per item, 8 * n_classes**2 per worker, and the
+    ids.
 
     Args:
-        class_names: the classes, strings or whole numbers, in order; all that may ever occur.
-        method: the hyper-parameters; `max_iter` and `tol` are those of `refine`.
-        n_passes: iterations over the items touched, each call.
-        refresh: `refine` whenever annotations have grown by this share since the last time; infinity means never.
-        repeats: where a worker labels an item more than once, in one call or in several: "error" refuses, "first"
-            keeps the first answer, "keep" keeps all.
+        class_names: all classes, strings or whole numbers, in order.
+        method: the hyper-parameters.  `max_iter` and `tol` apply to `refine`.
+        n_passes: iterations over the changed items, per call.
+        refresh: call `refine` when the number of annotations has grown by this share since the last call.  Infinity
+            means never.
+        repeats: what to do if a worker labels an item more than once, in one call or in several: "error" raises an
+            error, "first" keeps the first label, "keep" keeps all labels.
 
     Raises:
-        ValueError: fewer than two classes or repeated ones, an option out of range, or the worker model
-            "homogeneous", whose one matrix every answer of every worker changes.
+        ValueError: there are fewer than two classes or repeated classes, an option is out of range, or the worker model
+            is "homogeneous", where every answer changes the one matrix of all workers.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class OnlineDawidSkene:
         self._grown = GrowingCrowd(class_names, repeats)
         n_classes = len(class_names)
         self._posterior = Rows((n_classes,), np.float64)
-        # The expected counts under the posterior as it stands, without pseudo-counts.
+        # The expected counts under the current posterior, without pseudo-counts.
         self._counts = Rows((n_classes, n_classes), np.float64)
         self._class_counts = np.zeros(n_classes)
         self._n_at_refine = 0
@@ -95,21 +97,21 @@ class OnlineDawidSkene:
 
     @property
     def n_annotations(self) -> int:
-        """Annotations taken in."""
+        """Number of annotations so far."""
         return len(self._grown.item)
 
     # ------------------------------------------------------------------------------------------------ learning
 
     def partial_fit(self, annotations: CrowdLabels | pd.DataFrame) -> OnlineDawidSkene:
-        """Take annotations in, and return itself.
+        """Add annotations, and return self.
 
         Args:
-            annotations: a frame `task, worker, label`, or a crowd, whose gold labels count from now on for items
-                with annotations.  Ids tell items and workers apart; a crowd without ids has 0, 1, 2, ...
+            annotations: a frame `task, worker, label`, or a crowd.  Gold labels of a crowd count from now on, for items
+                with annotations.  Ids identify items and workers.  A crowd without ids has the ids 0, 1, 2, ...
 
         Raises:
-            ValueError: an unknown class, an id that is neither a string nor a whole number, a repeated answer that
-                `repeats` does not allow, or worker histories; nothing has been taken in then.
+            ValueError: a class is unknown, an id is neither a string nor a whole number, a repeat is not allowed, or
+                the crowd has worker histories.  Nothing is added then.
         """
         added, touched = self._grown.add(annotations)
         if added is not None:
@@ -124,9 +126,9 @@ class OnlineDawidSkene:
         return self
 
     def refine(self) -> None:
-        """EM over all items, from where it stands and once more from the votes; keeps what has the higher bound.
+        """Run EM over all items, from the current state and from the votes.  Keep the result with the higher bound.
 
-        What few annotations suggested at first can hold EM in a poor local optimum, from which only a new start helps.
+        The first few annotations can lead EM to a poor local optimum.  Only a new start leaves it.
         """
         crowd = self.crowd()
         starts = (self._posterior.values.copy(), self.method.start(crowd))
@@ -137,28 +139,29 @@ class OnlineDawidSkene:
     # ------------------------------------------------------------------------------------------------ answers
 
     def predict(self, items: Sequence[int | str]) -> NDArray[np.object_]:
-        """(n,) the most probable class of each item, ties as `method.ties` says.
+        """Return the (n,) most probable class of each item.  `method.ties` says how ties are broken.
 
         Raises:
-            ValueError: an item without annotations.
+            ValueError: an item has no annotations.
         """
         part, posterior, position = self._infer(items)
         chosen = break_ties(posterior, part.crowd, self.method.ties, self.method.seed)
         return np.array(self.class_names, dtype=object)[chosen[position]]
 
     def predict_proba(self, items: Sequence[int | str]) -> Posterior:
-        """(n, n_classes) the posterior of each item, given all that is known of its workers by now.
+        """Return the (n, n_classes) posterior of each item, given all that is known about its workers.
 
         Raises:
-            ValueError: an item without annotations.
+            ValueError: an item has no annotations.
         """
         _, posterior, position = self._infer(items)
         return posterior[position]
 
     def result(self) -> Aggregation:
-        """The same for all items and workers, in the order of `crowd()`, as DawidSkene gives it.
+        """Return the Aggregation of all items and workers, in the order of `crowd()`.
 
-        `objective` holds the bound alone, and `converged` is False, for the next annotation may change everything.
+        `objective` holds only the current bound.  `converged` is False, because the next annotation can change the
+        result.
         """
         crowd, tables = self.crowd(), self._tables()
         posterior, _ = infer_from_logs(crowd, tables.log_confusion, tables.log_prior)
@@ -168,17 +171,20 @@ class OnlineDawidSkene:
         )
 
     def bound(self) -> float:
-        """The lower bound on log likelihood plus log density of the tables that every pass raises."""
+        """Return the lower bound on log likelihood plus log density of the tables.  Every pass raises it."""
         return self._bound_of(_Learnt(self._posterior.values, self._counts.values, self._class_counts))
 
     def crowd(self) -> CrowdLabels:
-        """All annotations so far, in the order in which they came."""
+        """Return all annotations so far, in the order in which they arrived."""
         return self._grown.whole()
 
     # ------------------------------------------------------------------------------------------------ file
 
     def save(self, path: str | Path) -> None:
-        """Write the whole state to one npz file, atomically: arrays, with options and ids as JSON."""
+        """Write the whole state to one npz file: arrays, and options and ids as JSON.
+
+        The write is atomic: a failed write leaves the old file.
+        """
         header = {
             "kind": KIND,
             "version": VERSION,
@@ -194,11 +200,11 @@ class OnlineDawidSkene:
 
     @classmethod
     def load(cls, path: str | Path) -> OnlineDawidSkene:
-        """Read what `save` wrote; it goes on as if it had never stopped.
+        """Read a file of `save`.  Learning continues as if it had never stopped.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it holds something else, is damaged, or was written by another version.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file has other contents, is damaged, or has another version.
         """
         header, arrays = read_state(path, kind=KIND, version=VERSION)
         online = cls(header["class_names"], DawidSkene(**header["method"]), **header["options"])
@@ -216,8 +222,8 @@ class OnlineDawidSkene:
 
     # ------------------------------------------------------------------------------------------------ steps
 
-    def _start(self, added: Part) -> None:
-        """Give new items a first posterior, and count the new annotations under their items' posteriors."""
+    def _start(self, added: CrowdPart) -> None:
+        """Give new items a first posterior, and count the new annotations under the posteriors of their items."""
         is_new = added.items >= len(self._posterior)
         self._posterior.grow(len(self._grown.items))
         self._counts.grow(len(self._grown.workers))
@@ -227,8 +233,8 @@ class OnlineDawidSkene:
             self._class_counts += start.sum(axis=0)
         self._counts.values[added.workers] += expected_counts(added.crowd, self._posterior.values[added.items])
 
-    def _pass_over(self, part: Part) -> None:
-        """E-step of some items: take their share out of the counts, and put the new one in."""
+    def _pass_over(self, part: CrowdPart) -> None:
+        """Make an E-step of some items: replace their share in the counts."""
         posterior = self._posterior.values[part.items]
         share, class_share = expected_counts(part.crowd, posterior), posterior.sum(axis=0)
         tables = self._tables(part.workers)
@@ -238,7 +244,7 @@ class OnlineDawidSkene:
         self._class_counts += step.class_counts - class_share
 
     def _em_from(self, crowd: CrowdLabels, posterior: Posterior) -> _Learnt:
-        """EM over all items, from a posterior that is overwritten."""
+        """Run EM over all items from a posterior, which is overwritten."""
         e_step = e_step_of(self.method, crowd, posterior)
         _, sums, *_ = iterate(self.method, expected_counts(crowd, posterior), posterior.sum(axis=0), e_step)
         return _Learnt(posterior, sums.counts, sums.class_counts)
@@ -251,12 +257,12 @@ class OnlineDawidSkene:
         return float(expected + entropy + tables.log_density)
 
     def _tables(self, workers: NDArray[np.int64] | slice = slice(None)) -> Tables:
-        """M-step; what it says of a worker depends on that worker's counts alone."""
-        # Where a count ought to be zero, taking out and putting in may leave it below by a rounding error.
+        """M-step.  The tables of a worker depend only on the counts of this worker."""
+        # A count that should be zero can be slightly negative, because of rounding errors.
         return self.method.m_step(np.maximum(self._counts.values[workers], 0), np.maximum(self._class_counts, 0))
 
-    def _infer(self, items: Sequence[int | str]) -> tuple[Part, Posterior, NDArray[np.int64]]:
-        """The distinct items, their posterior, and where in it each of those asked for stands."""
+    def _infer(self, items: Sequence[int | str]) -> tuple[CrowdPart, Posterior, NDArray[np.int64]]:
+        """Return the distinct items, their posterior, and the position of each requested item in it."""
         numbers = self._grown.items.find(items)
         if (numbers < 0).any():
             raise ValueError(f"item {items[int((numbers < 0).argmax())]!r} has no annotations")

@@ -1,10 +1,8 @@
-"""What an aggregator that goes on learning keeps between calls: arrays that grow, numbered names, and their file."""
+"""The state of an online aggregator between calls: growing arrays, numbered names, and their file."""
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from itertools import repeat
@@ -15,15 +13,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from crowdml.support.whole_file import whole_file
+
 HEADER = "header"
 
 
 class Rows:
-    """An array that grows at its end, in place for most additions.
+    """An array that grows at its end.  Most additions need no copy.
 
     Args:
-        shape: of one row.
-        dtype: of its numbers.
+        shape: shape of one row.
+        dtype: type of the numbers.
         fill: value of the rows that `grow` adds.
     """
 
@@ -37,13 +37,13 @@ class Rows:
 
     @property
     def values(self) -> NDArray[Any]:
-        """(n_rows, ...) a view to read and write; not to be kept over an addition."""
+        """(n_rows, ...) a view to read and write.  Do not keep it after an addition."""
         return self._buffer[: self._n]
 
     def grow(self, n: int) -> None:
-        """Make it n rows long."""
+        """Make the array n rows long.  It never gets shorter."""
         if n > len(self._buffer):
-            # Half as much again: all additions together copy each row a few times at most.
+            # Grow by half, so that all additions together copy each row only a few times.
             buffer = np.empty((max(n, len(self._buffer) * 3 // 2), *self._buffer.shape[1:]), self._buffer.dtype)
             buffer[: self._n] = self.values
             self._buffer = buffer
@@ -51,7 +51,7 @@ class Rows:
         self._n = max(self._n, n)
 
     def append(self, rows: ArrayLike) -> None:
-        """Add rows."""
+        """Add rows at the end."""
         added = np.asarray(rows)
         first = self._n
         self.grow(first + len(added))
@@ -59,11 +59,11 @@ class Rows:
 
 
 class Numbering:
-    """Names, strings or whole numbers, in the order of their first appearance.
+    """Numbers of names (strings or whole numbers), in the order of their first appearance.
 
     Args:
-        what: the kind of thing, for error messages.
-        names: those that have a number already.
+        what: the kind of the named things, for error messages.
+        names: the first names.
     """
 
     def __init__(self, what: str, names: Sequence[int | str] = ()) -> None:
@@ -79,11 +79,11 @@ class Numbering:
         return list(self._number)
 
     def find(self, names: Sequence[int | str]) -> NDArray[np.int64]:
-        """(n_names,) their numbers, -1 where a name has none."""
+        """Return the (n_names,) numbers of the names, -1 for a name without a number."""
         return np.fromiter(map(self._number.get, plain(names), repeat(-1)), np.int64, len(names))
 
     def number(self, names: Sequence[int | str]) -> NDArray[np.int64]:
-        """(n_names,) their numbers; the new ones get the next numbers, which `add` makes theirs.
+        """Return the (n_names,) numbers of the names.  New names get the next numbers, which `add` makes permanent.
 
         Raises:
             ValueError: a name is neither a string nor a whole number, or occurs twice.
@@ -98,37 +98,29 @@ class Numbering:
         return numbers
 
     def add(self, names: Sequence[int | str]) -> None:
-        """Keep the numbers that `number` gave."""
+        """Make the numbers of `number` permanent."""
         for name in names:
             self._number.setdefault(name, len(self._number))
 
 
 def plain(names: Sequence[Any] | NDArray[Any]) -> list[Any]:
-    """The names as Python's own strings and numbers."""
+    """Return the names as Python strings and numbers."""
     return pd.Index(names).tolist()
 
 
 def write_state(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a header of plain values and named arrays to one npz file, whole or not at all."""
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    """Write a header of plain values and named arrays to one npz file.  A failed write leaves the old file."""
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    try:
-        with partial.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **{HEADER: text}, **arrays)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, durable=True) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **{HEADER: text}, **arrays)
 
 
 def read_state(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of a file of `write_state`.
+    """Return the header and the arrays of a file of `write_state`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is another kind of file, damaged, or of another version.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is of another kind, damaged, or of another version.
     """
     with Path(path).open("rb") as stream:
         try:
@@ -140,7 +132,9 @@ def read_state(path: str | Path, *, kind: str, version: int) -> tuple[dict[str, 
     if header.get("kind") != kind:
         raise ValueError(f"{path} is not a saved {kind} but {header.get('kind')!r}")
     if header.get("version") != version:
-        raise ValueError(f"{path} was saved as version {header.get('version')} of {kind}, this crowdml reads {version}")
+        raise ValueError(
+            f"{path} was saved as version {header.get('version')} of {kind}, this crowdml reads version {version}"
+        )
     return header, arrays
 
 

@@ -14,8 +14,9 @@ from tests.crowds import check_em, check_permutations, crowds, real_crowd, simul
 
 
 def test_one_iteration_by_hand() -> None:
-    # Of class 0 the workers say (1, 0) and (1, 1): shares .5 and 1, mean .75, variance of the votes .125.  An average
-    # worker has twice that variance, .25; both have squared errors of .25, so precisions are (1 + 2) / (.25 + .25).
+    # For class 0, the workers say (1, 0) and (1, 1): shares .5 and 1, mean .75, variance of the votes .125.  An average
+    # worker has twice this variance, .25.  Both workers have squared errors of .25, so the precisions are (1 + 2) /
+    # (.25 + .25).
     crowd = CrowdLabels.from_dense(np.array([[0, 1], [0, 0]]), n_classes=2)
     result = Bwa(worker_pseudo_count=1, max_iter=1).fit(crowd)
     assert result.posterior == pytest.approx(np.array([[6.75, 6.25], [12.75, 0.25]]) / 13)
@@ -23,7 +24,7 @@ def test_one_iteration_by_hand() -> None:
 
 
 def naive(crowd: CrowdLabels, n_iter: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, precisions and prior errors, class by class on dense arrays."""
+    """Compute values, precisions and prior errors class by class, on dense arrays."""
     dense = crowd.to_dense()
     there, n_classes = dense >= 0, crowd.n_classes
     values = np.full((crowd.n_items, n_classes), 1 / n_classes)
@@ -121,7 +122,7 @@ def test_repeated_answers_count_each() -> None:
     assert thrice.posterior[0, 0] > 0.6
 
 
-def test_poor_and_unanimous_crowds() -> None:
+def test_a_crowd_with_few_or_unanimous_labels_gives_a_valid_result() -> None:
     for dense in ([[0]], [[0, 0], [0, 0]], [[0], [1], [2]], [[1, -1], [-1, -1]]):
         crowd = CrowdLabels.from_dense(np.array(dense), n_classes=3)
         result = Bwa().fit(crowd)

@@ -19,15 +19,15 @@ DEFAULT = np.array([[4.0, 1.0], [1.0, 4.0]])
 
 
 def log_marginal(pseudo_counts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Log probability of answers with these counts when rows are Dirichlet, summed over the rows."""
+    """Return the log probability of answers with these counts under Dirichlet rows, summed over the rows."""
     both, prior = pseudo_counts + counts, np.broadcast_to(pseudo_counts, (pseudo_counts + counts).shape)
     log_beta = [gammaln(part).sum(axis=-1) - gammaln(part.sum(axis=-1)) for part in (both, prior)]
     return (log_beta[0] - log_beta[1]).sum(axis=-1)
 
 
 def test_communities_start_at_the_quantiles_of_accuracy_by_hand() -> None:
-    # Ten answers each: 9, 5 and 1 right; with the default's 4 right of 5 that is 13/15, 9/15 and 5/15.  The fourth
-    # worker has no answers and does not count.
+    # Each worker has ten answers: 9, 5 and 1 are right.  With the default's 4 right of 5, this is 13/15, 9/15 and 5/15.
+    # The fourth worker has no answers and does not count.
     counts = np.array([[[5, 1], [0, 4]], [[3, 3], [2, 2]], [[1, 4], [5, 0]], [[0, 0], [0, 0]]], float)
     start = spread_communities(counts, DEFAULT, 3)
     levels = np.quantile([13 / 15, 9 / 15, 5 / 15], [1 / 6, 1 / 2, 5 / 6])
@@ -58,14 +58,14 @@ def test_the_bound_is_the_log_evidence_where_the_labels_are_known() -> None:
     dense, gold = np.array([[0, 1, 1], [1, 1, 0], [1, 0, 1], [0, 0, -1]]), np.array([0, 1, 1, 0])
     crowd = CrowdLabels.from_dense(dense, n_classes=2)
     counts = given_counts(crowd, one_hot(gold, 2))
-    # So many pseudo-counts fix the shares of the communities at one half.
+    # This many pseudo-counts fix the shares of the communities at one half.
     result = Cbcc(n_communities=2, community_pseudo_count=1e6, max_iter=1).fit(replace(crowd, gold=gold))
     start = spread_communities(counts, DEFAULT, 2)
     logits = np.stack([log_marginal(b, counts) for b in start], axis=1)
     membership = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
     communities = fit_communities(start, counts, membership, DEFAULT, 1.0)
     by_community = np.stack([log_marginal(b, counts) for b in communities], axis=1) - np.log(2)
-    # Under the memberships of the communities before their fit, it is a bound; under their own, the evidence itself.
+    # Under the memberships before the fit, it is a bound.  Under the new memberships, it is the evidence itself.
     bound = (membership * (by_community - np.log(membership))).sum()
     assert bound <= logsumexp(by_community, axis=1).sum()
     density = (DEFAULT * np.log(communities) - communities).sum()
@@ -139,7 +139,7 @@ def test_items_without_annotations_get_the_prior() -> None:
     assert Cbcc().fit(crowd).n_unlabelled == 1
 
 
-def test_poor_crowds() -> None:
+def test_a_crowd_with_few_labels_gives_a_valid_result() -> None:
     for dense in ([[0]], [[0, 0], [0, 0]], [[0], [1], [2]], [[1, -1], [-1, -1]]):
         check_em(Cbcc().fit(CrowdLabels.from_dense(np.array(dense), n_classes=3)))
     twice = CrowdLabels(np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 1]), 2, 1, 2, repeats="keep")
@@ -156,7 +156,7 @@ def test_bad_options_are_refused() -> None:
             Cbcc(**options)
 
 
-# Our figures: the paper's data come without per-data-set accuracies.  Independent workers (IBCC) reach .751 on web.
+# Our results, because the paper has no accuracies per data set.  Independent workers (IBCC) reach .751 on web.
 @pytest.mark.parametrize(("name", "accuracy"), [("bluebird", 0.889), ("rte", 0.9275), ("web", 0.839), ("ms", 0.793)])
 def test_accuracy_on_real_crowds(data_root, name: str, accuracy: float) -> None:
     crowd, gold, known = real_crowd(data_root, name)

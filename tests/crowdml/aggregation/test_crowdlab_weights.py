@@ -135,7 +135,7 @@ def test_repeated_answers_are_compared_too() -> None:
     assert compare_with_peers(crowd).agreed.tolist() == [0.25, 0.5]
 
 
-def test_what_it_cannot_do_is_refused() -> None:
+def test_a_crowd_that_the_method_cannot_use_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Crowdlab needs prior: .* = \(8, 3\)"):
         Crowdlab().fit(small())
     with pytest.raises(ValueError, match="Crowdlab needs prior"):

@@ -147,7 +147,7 @@ def test_a_history_counts_as_answers_given_before() -> None:
     known = replace(crowd, history=history)
     result = DawidSkene(smoothing=0).fit(known)
     assert result.labels.tolist() == [0, 1]
-    # One answer a class besides the hundred before, each item's posterior as good as certain.
+    # One answer per class, in addition to the hundred earlier answers.  Each item's posterior is almost certain.
     assert result.confusion[0] == pytest.approx(np.array([[91, 10], [10, 91]]) / 101, abs=0.01)
     assert result.confusion[1] == pytest.approx(np.array([[50, 51], [51, 50]]) / 101, abs=0.01)
     check_em(DawidSkene(max_iter=30, tol=0).fit(known))

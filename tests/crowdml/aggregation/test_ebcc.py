@@ -28,7 +28,7 @@ def priors_of(n_classes: int) -> Priors:
 
 
 def naive(crowd: CrowdLabels, joint: np.ndarray, n_steps: int) -> tuple[np.ndarray, float]:
-    """The mean-field updates and the bound, annotation by annotation and term by term."""
+    """Compute the mean-field updates and the bound annotation by annotation and term by term."""
     labels, n_classes = crowd.to_dense(), crowd.n_classes
     answered = [(i, w, int(labels[i, w])) for i, w in zip(*np.nonzero(labels >= 0), strict=True)]
     priors = priors_of(n_classes)
@@ -71,7 +71,8 @@ def test_agrees_with_the_equations_written_out(crowd: CrowdLabels, n_steps: int,
 
 
 def test_one_step_by_hand() -> None:
-    # One item with one answer, 0; of class 0 the subtypes have .6 and .2 of it, of class 1 .1 and .1.
+    # One item with one answer, 0.  The subtypes of class 0 have .6 and .2 of it, the subtypes of class 1 have .1 and
+    # .1.
     crowd = CrowdLabels.from_dense(np.array([[0]]), n_classes=2)
     priors = Priors(np.array([[4.0, 1.0], [1.0, 4.0]]), np.ones((2, 2)), np.ones(2), None)
     joint = np.array([[[0.6, 0.2], [0.1, 0.1]]])
@@ -103,7 +104,7 @@ def test_the_bound_never_falls(crowd: CrowdLabels, n_groups: int, seed: int) -> 
 @given(crowds(), st.integers(0, 2**32 - 1))
 def test_permuting_workers_items_and_classes_permutes_the_answer(crowd: CrowdLabels, seed: int) -> None:
     check_permutations(Ebcc(n_groups=1, n_restarts=1, max_iter=10, tol=0), crowd, seed)
-    # With more subtypes the draws of the start go by item and class, and permute with them.
+    # With more subtypes, the random starts are drawn by item and class.  The starts here are permuted too.
     rng = np.random.default_rng(seed)
     items, workers, classes = (rng.permutation(n) for n in (crowd.n_items, crowd.n_workers, crowd.n_classes))
     joint = rng.dirichlet(np.ones(crowd.n_classes * N_GROUPS), crowd.n_items).reshape(-1, crowd.n_classes, N_GROUPS)
@@ -154,7 +155,7 @@ def test_a_history_is_as_many_items_with_one_answer() -> None:
     assert as_history.posterior == pytest.approx(as_items.posterior[:30])
     assert as_history.group_parameters() == pytest.approx(as_items.group_parameters())
     assert as_history.worker_parameters() == pytest.approx(as_items.worker_parameters())
-    # Each known item has its class in the evidence besides, at probability one half.
+    # The evidence also holds the class of each known item, with probability one half.
     assert as_history.objective == pytest.approx(np.array(as_items.objective) + n_earlier * np.log(2))
 
 
@@ -189,7 +190,7 @@ def test_items_without_annotations_get_the_prior() -> None:
     assert result.n_unlabelled == 1
 
 
-def test_poor_crowds() -> None:
+def test_a_crowd_with_few_labels_gives_a_valid_result() -> None:
     for dense in ([[0]], [[0, 0], [0, 0]], [[0], [1], [2]], [[1, -1], [-1, -1]]):
         check_em(Ebcc(n_restarts=2).fit(CrowdLabels.from_dense(np.array(dense), n_classes=3)))
     twice = CrowdLabels(np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 1]), 2, 1, 2, repeats="keep")
@@ -208,8 +209,8 @@ def test_bad_options_are_refused() -> None:
             Ebcc(**options)
 
 
-# Accuracy and bound that the authors publish, theirs without the priors' normalisers.  The published optimum of web
-# (-20137.3, .7686) comes out of one start in a hundred, the next best one (-20141.6, .7437) out of most.
+# Accuracy and bound from the paper; its bound leaves out the normalisers of the priors.  The published optimum of web
+# (-20137.3, .7686) comes from one start in a hundred.  Most starts reach the next best optimum (-20141.6, .7437).
 @pytest.mark.parametrize(
     ("name", "accuracy", "bound"),
     [("bluebird", 0.8611, -2068.36), ("rte", 0.9313, -4068.02), ("ms", 0.7871, -5744.99)],

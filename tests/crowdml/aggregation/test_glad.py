@@ -15,7 +15,7 @@ from tests.crowds import check_em, check_permutations, crowds, real_crowd, simul
 
 
 def log_posterior(crowd: CrowdLabels, ability: np.ndarray, log_ease: np.ndarray) -> float:
-    """What GLAD maximises, written out annotation by annotation."""
+    """Compute the objective of GLAD annotation by annotation."""
     n_classes = crowd.n_classes
     total = -(((ability - 1) ** 2).sum() + ((log_ease - 1) ** 2).sum()) / 2
     total -= (len(ability) + len(log_ease)) * np.log(2 * np.pi) / 2

@@ -16,17 +16,18 @@ from tests.crowds import check_em, check_permutations, crowds, real_crowd, simul
 
 
 def test_one_iteration_by_hand() -> None:
-    # One worker, two items, labels 0 and 1; vote shares are certain, so each row has one answer more than its prior.
+    # One worker, two items, labels 0 and 1.  The vote shares are certain, so each row has one answer more than its
+    # prior.
     crowd = CrowdLabels.from_dense(np.array([[0], [1]]), n_classes=2)
     result = Ibcc(diagonal=2, off_diagonal=1, class_pseudo_count=1, max_iter=1).fit(crowd)
-    # psi(3) - psi(1) = 3/2; the class prior is even.
+    # psi(3) - psi(1) = 3/2; the class prior is uniform.
     right = 1 / (1 + np.exp(-1.5))
     assert result.posterior == pytest.approx(np.array([[right, 1 - right], [1 - right, right]]))
     assert result.confusion[0, 0] == pytest.approx([(2 + right) / 4, (2 - right) / 4])
 
 
 def naive(crowd: CrowdLabels, n_iter: int) -> tuple[np.ndarray, float]:
-    """Posterior and bound, written out item by item, with scipy's entropies of Dirichlet distributions."""
+    """Compute posterior and bound item by item, with scipy's entropies of Dirichlet distributions."""
     labels, n_classes = crowd.to_dense(), crowd.n_classes
     answered = [(i, w, int(labels[i, w])) for i, w in zip(*np.nonzero(labels >= 0), strict=True)]
     prior = np.eye(n_classes) * 3 + 1
@@ -117,7 +118,8 @@ def test_a_prior_stays_and_decides_where_nothing_else_does() -> None:
 
 
 def test_repeated_answers_count_each() -> None:
-    # The worker says 0 and 1 of item 0, and 1 of item 1: expected counts (.5, .5) of class 0, (.5, 1.5) of class 1.
+    # The worker gives item 0 the labels 0 and 1, and item 1 the label 1: expected counts (.5, .5) of class 0, (.5, 1.5)
+    # of class 1.
     crowd = CrowdLabels(np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 1]), 2, 1, 2, repeats="keep")
     result = Ibcc(max_iter=1).fit(crowd)
     log_confusion = digamma([[4.5, 1.5], [1.5, 5.5]]) - digamma([[6.0], [7.0]])
@@ -126,7 +128,7 @@ def test_repeated_answers_count_each() -> None:
     assert result.posterior[1, 0] / result.posterior[1, 1] == pytest.approx(ratio[1])
 
 
-def test_poor_crowds() -> None:
+def test_a_crowd_with_few_labels_gives_a_valid_result() -> None:
     for dense in ([[0]], [[0, 0], [0, 0]], [[0], [1], [2]], [[1, -1], [-1, -1]]):
         result = Ibcc().fit(CrowdLabels.from_dense(np.array(dense), n_classes=3))
         check_em(result)
@@ -153,7 +155,8 @@ def test_bad_options_are_refused() -> None:
             Ibcc(**options)
 
 
-# The authors of EBCC publish these with the same priors, a tolerance of 1e-3, and identical rows of zc_us once.
+# The authors of EBCC publish these results with the same priors and a tolerance of 1e-3.  They count identical rows of
+# zc_us once.
 @pytest.mark.parametrize(
     ("name", "accuracy"),
     [("bluebird", 0.8889), ("rte", 0.9275), ("web", 0.7508), ("product", 0.9383), ("sp_amt", 0.9440), ("ms", 0.7900)],

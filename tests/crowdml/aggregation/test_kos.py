@@ -11,7 +11,7 @@ from tests.crowds import crowds, real_crowd, simulated
 
 
 def naive_score(crowd: CrowdLabels, rounds: int) -> np.ndarray:
-    """Equations of Karger et al. 2014, algorithm 1, message by message, without any scaling."""
+    """Compute the messages of Karger et al. 2014, algorithm 1, one by one, without scaling."""
     edges = sorted(zip(crowd.item, crowd.worker, 2 * crowd.label.astype(int) - 1, strict=True))
     start = np.random.default_rng(0).normal(1, 1, len(edges))
     to_item = {edge[:2]: value for edge, value in zip(edges, start, strict=True)}
@@ -94,13 +94,13 @@ def test_repeated_answers_are_edges_of_their_own() -> None:
     assert np.isfinite(Kos().fit(crowd).posterior).all()
 
 
-def test_what_it_cannot_take_is_refused() -> None:
+def test_a_crowd_that_the_method_cannot_use_is_refused() -> None:
     three, _ = simulated(n_classes=3)
     with pytest.raises(ValueError, match="KOS is defined for 2 classes only"):
         Kos().fit(three)
     two, _ = simulated(n_classes=2)
     gold = CrowdLabels(two.item, two.worker, two.label, 400, 6, 2, gold=np.zeros(400, int))
-    with pytest.raises(ValueError, match="no place for gold"):
+    with pytest.raises(ValueError, match="cannot use gold"):
         Kos().fit(gold)
     with pytest.raises(ValueError, match="max_iter must be at least 1, got 0"):
         Kos(max_iter=0)
@@ -112,6 +112,6 @@ def test_what_it_cannot_take_is_refused() -> None:
     ("name", "percent"), [("bluebird", 72.22), ("rte", 49.75), ("product", 89.55), ("sp_amt", 94.20)]
 )
 def test_accuracy_on_real_crowds(data_root, name: str, percent: float) -> None:
-    # The figures of crowd-kit 1.4.2.
+    # The results of crowd-kit 1.4.2.
     crowd, gold, known = real_crowd(data_root, name)
     assert 100 * (Kos().fit(crowd).labels == gold)[known].mean() == pytest.approx(percent, abs=0.02)

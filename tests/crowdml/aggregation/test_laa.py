@@ -16,7 +16,7 @@ from tests.crowds import check_permutations, crowds, real_crowd, simulated
 
 
 def naive(crowd: CrowdLabels, laa: Laa) -> tuple[np.ndarray, np.ndarray]:
-    """The paper on one-hot vectors, no annotation left out of a sum but by a mask, trained in one batch."""
+    """The model of the paper on one-hot vectors, with a mask for missing annotations, trained in one batch."""
     n_classes, n_workers = crowd.n_classes, crowd.n_workers
     one_hot = torch.from_numpy((crowd.to_dense()[:, :, None] == np.arange(n_classes)).astype(np.float64))
     shares = torch.from_numpy(vote_shares(crowd))
@@ -57,7 +57,7 @@ def test_it_is_the_autoencoder_of_the_paper() -> None:
 
 
 def test_the_first_loss_by_hand() -> None:
-    # Untrained, q and every worker are uniform: two labels of ln 2 each, and a divergence from the vote shares.
+    # Before training, q and every worker are uniform: two labels of ln 2 each, and a divergence from the vote shares.
     crowd = CrowdLabels.from_dense(np.array([[0, 1], [1, 0]]), n_classes=2)
     result = Laa(pretraining_epochs=0, epochs=1, kl_weight=0.5).fit(crowd, [0.2, 0.8])
     divergence = 0.5 * np.log(0.5 / 0.2) + 0.5 * np.log(0.5 / 0.8)
@@ -136,6 +136,6 @@ def test_bad_options_are_refused(options, message: str) -> None:
 
 @pytest.mark.parametrize(("name", "percent"), [("bluebird", 12.04), ("rte", 7.5), ("ms", 24.4)])
 def test_error_on_real_crowds(data_root, name: str, percent: float) -> None:
-    # The paper's table has 11.1 for LAA-B on bluebird; its stopping rule is not told.
+    # The paper's table has 11.1 for LAA-B on bluebird.  The paper does not give its stopping rule.
     crowd, gold, known = real_crowd(data_root, name)
     assert 100 * (Laa().fit(crowd).labels != gold)[known].mean() == pytest.approx(percent, abs=0.5)

@@ -15,7 +15,7 @@ from tests.crowds import check_em, check_permutations, crowds, real_crowd, simul
 
 
 def naive_loss(crowd: CrowdLabels, confusion: np.ndarray, prior: np.ndarray) -> float:
-    """The loss of the paper, pair by pair, without the squares of what was observed."""
+    """Compute the loss of the paper pair by pair, without the squares of the observed shares."""
     given = np.eye(crowd.n_classes)[crowd.label]
     total = 0.0
     for a in range(crowd.n_annotations):

@@ -39,7 +39,7 @@ def test_withstands_what_it_trims() -> None:
     rng = np.random.default_rng(0)
     skill = rng.uniform(0.2, 0.9, 21)
     matrix = np.outer(skill, skill)
-    # Three of the workers agree with everybody as they like.
+    # Three of the workers agree with everybody at random.
     matrix[:3], matrix[:, :3] = rng.uniform(0, 1, (3, 21)), rng.uniform(0, 1, (21, 3))
     matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
     robust, plain = (MMsr(trim=trim)._complete(sp.csr_array(matrix), 0.01)[0] for trim in (0.2, 0.0))
@@ -94,7 +94,7 @@ def test_finds_the_skills_also_of_those_who_are_mostly_wrong() -> None:
 
 @given(crowds(), st.integers(0, 2**32 - 1))
 def test_permuting_workers_items_and_classes_permutes_the_answer(crowd: CrowdLabels, seed: int) -> None:
-    # Where the groups of a tiny crowd have signs that balance, which one is called right hangs on rounding.
+    # In a tiny crowd, the signs of a group can balance.  Then rounding decides which sign is positive.
     agreement, _ = pair_agreement(crowd)
     if (agreement.data >= 0).all():
         check_permutations(MMsr(max_iter=50), crowd, seed)
@@ -110,7 +110,7 @@ def test_workers_without_fellows_are_half_way_to_right() -> None:
     assert MMsr().fit(long).worker_quality == pytest.approx([0.75])
 
 
-def test_priors_repeats_and_unlabelled_items() -> None:
+def test_priors_repeats_and_unlabelled_items_are_handled() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0, 1], [-1, -1, -1], [1, 1, 1]]), n_classes=2)
     assert MMsr().fit(crowd, [0.3, 0.7]).posterior[1] == pytest.approx([0.3, 0.7])
     twice = CrowdLabels(np.array([0, 0, 0]), np.array([0, 0, 1]), np.array([0, 1, 0]), 1, 2, 2, repeats="keep")
@@ -119,11 +119,11 @@ def test_priors_repeats_and_unlabelled_items() -> None:
     assert np.isfinite(MMsr().fit(twice).posterior).all()
 
 
-def test_what_it_cannot_take_is_refused() -> None:
+def test_a_crowd_that_the_method_cannot_use_is_refused() -> None:
     crowd, truth = simulated(n_items=20)
-    with pytest.raises(ValueError, match="no place for gold"):
+    with pytest.raises(ValueError, match="cannot use gold"):
         MMsr().fit(CrowdLabels(crowd.item, crowd.worker, crowd.label, 20, 6, 4, gold=truth))
-    with pytest.raises(ValueError, match="no place for worker histories"):
+    with pytest.raises(ValueError, match="cannot use worker histories"):
         MMsr().fit(CrowdLabels(crowd.item, crowd.worker, crowd.label, 20, 6, 4, history=np.ones((6, 4, 4))))
     for options, message in [
         ({"trim": 0.5}, r"trim must be in \[0, 0.5\), got 0.5"),

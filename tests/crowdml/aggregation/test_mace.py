@@ -19,7 +19,7 @@ Inference = Literal["vb", "em"]
 
 
 class Naive:
-    """MACE of one start, answer by answer, after section 3 of Hovy et al."""
+    """MACE with one start, answer by answer, from section 3 of Hovy et al."""
 
     def __init__(self, crowd: CrowdLabels, inference: Inference, theta_prior: float, strategy_prior: float) -> None:
         self.crowd, self.inference, self.priors = crowd, inference, (theta_prior, strategy_prior)
@@ -32,7 +32,7 @@ class Naive:
         self.strategy /= self.strategy.sum(axis=1, keepdims=True)
 
     def known(self) -> Iterator[tuple[int, int, int, float]]:
-        """Answers to items of known class: worker, class, label, how often."""
+        """List the answers to items of known class: worker, class, label, count."""
         crowd = self.crowd
         if crowd.gold is not None:
             for item, w, label in zip(crowd.item, crowd.worker, crowd.label, strict=True):
@@ -43,7 +43,7 @@ class Naive:
                 yield w, true, label, times
 
     def expect(self) -> float:
-        """E-step; returns the log likelihood under the current parameters."""
+        """E-step.  Return the log likelihood under the current parameters."""
         crowd, n_classes = self.crowd, self.crowd.n_classes
         self.coin_counts, self.strategy_counts = np.zeros_like(self.coin), np.zeros_like(self.strategy)
         self.posterior = np.empty((crowd.n_items, n_classes))
@@ -75,7 +75,7 @@ class Naive:
             self.strategy_counts[w, label] += share * spammed / (spammed + knew)
 
     def maximise(self) -> float:
-        """M-step; returns what the objective has besides the log likelihood."""
+        """M-step.  Return the part of the objective that is not log likelihood."""
         theta, strategy = self.priors
         parameters, extra = [], 0.0
         for counts, prior in ((self.coin_counts, theta), (self.strategy_counts, strategy)):
@@ -118,12 +118,12 @@ def test_equals_a_naive_implementation(inference: Inference, known: str) -> None
 
 
 def test_one_e_step_by_hand() -> None:
-    # One start has theta 1/2 and xi uniform: an answer has probability 3/4 of its class and 1/4 of the other.
+    # One start has theta 1/2 and xi uniform: an answer has probability 3/4 for its class and 1/4 for the other class.
     crowd = CrowdLabels.from_dense(np.array([[0, 0], [0, 1]]), n_classes=2)
     naive = Naive(crowd, "em", 0, 0)
     assert naive.expect() == pytest.approx(np.log((9 / 16 + 1 / 16) / 2) + np.log(3 / 16))
     assert naive.posterior == pytest.approx(np.array([[0.9, 0.1], [0.5, 0.5]]))
-    # Worker 0 knew with probability 2/3 where right: .9 * 2/3 + .5 * 2/3.
+    # If right, worker 0 knew the answer with probability 2/3: .9 * 2/3 + .5 * 2/3.
     assert naive.coin_counts[0] == pytest.approx([2 - 1.4 * 2 / 3, 1.4 * 2 / 3])
     assert Mace(inference="em", smoothing=0, n_starts=1, max_iter=1, tol=0).fit(crowd).n_iter == 1
 
@@ -148,7 +148,7 @@ def test_recovers_who_spams() -> None:
 def test_the_interval_is_that_of_the_posterior() -> None:
     crowd, truth = simulated(n_items=300)
     method = Mace(n_starts=1)
-    # With the truth known the posterior is exact up to the coupling of knowing and strategy.
+    # If the truth is known, the posterior is exact except for the coupling of knowing and strategy.
     result = method.fit(replace(crowd, gold=truth))
     assert result.worker_quality_interval is not None
     low, high = result.worker_quality_interval.T
@@ -177,13 +177,13 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 
 
 def test_keeps_the_best_of_its_starts() -> None:
-    # Labels without any sense, of which there are several explanations.
+    # Random labels, which have several explanations.
     crowd = CrowdLabels.from_dense(np.random.default_rng(2).integers(0, 2, (60, 6)), n_classes=2)
     few, many = (Mace(n_starts=n, inference="em", tol=0).fit(crowd).objective[-1] for n in (1, 30))
     assert many > few + 0.1
 
 
-def test_gold_and_history_teach() -> None:
+def test_gold_labels_and_histories_correct_the_workers() -> None:
     crowd = CrowdLabels.from_dense(np.tile([[0, 1, 1], [1, 0, 0]], (20, 1)), n_classes=2)
     gold = np.where(np.arange(40) < 20, crowd.label[::3], -1)
     result = Mace().fit(replace(crowd, gold=gold))
@@ -200,7 +200,7 @@ def test_an_item_without_annotations_keeps_its_prior() -> None:
 
 
 @pytest.mark.parametrize("inference", ["vb", "em"])
-def test_odd_crowds(inference: Inference) -> None:
+def test_a_crowd_with_few_labels_gives_a_valid_result(inference: Inference) -> None:
     method = Mace(inference=inference, smoothing=0)
     one_class = method.fit(CrowdLabels.from_dense(np.zeros((4, 3), int), n_classes=3))
     one_worker = method.fit(CrowdLabels.from_dense(np.array([[0], [1], [1]]), n_classes=2))

@@ -40,7 +40,6 @@ def test_a_tie_can_go_to_the_class_given_first() -> None:
     crowd = CrowdLabels(item, worker, label, 4, 3, 3)
     assert MajorityVote(ties="first").fit(crowd).labels.tolist() == [2, 2, 1, 0]
     assert MajorityVote(ties="lowest").fit(crowd).labels.tolist() == [1, 0, 1, 0]
-    assert MajorityVote().fit(crowd).with_ties(crowd, "first").labels.tolist() == [2, 2, 1, 0]
 
 
 def test_fractional_error_counts_a_tie_of_two_as_half() -> None:

@@ -25,7 +25,7 @@ EIGHTHS = np.array([[[6, 2], [1, 7]], [[7, 1], [3, 5]], [[5, 3], [2, 6]]]) / 8
 
 
 def whole_population() -> tuple[CrowdLabels, np.ndarray]:
-    """Three workers and two classes, every combination of labels as often as its probability says exactly."""
+    """Three workers and two classes.  Every combination of labels occurs exactly as often as its probability says."""
     rows, truth = [], []
     for c, labels in product(range(2), product(range(2), repeat=3)):
         times = round(8**3 * np.prod([EIGHTHS[w, c, label] for w, label in enumerate(labels)])) * (1 + 2 * c)
@@ -42,7 +42,7 @@ def test_exact_moments_give_the_exact_workers() -> None:
     confusion, weight = worker_confusion(crowd, group, moments, vote_shares(crowd))
     assert confusion == pytest.approx(EIGHTHS, abs=1e-9)
     assert weight == pytest.approx([0.25, 0.75], abs=1e-9)
-    # One worker a group: the mean votes are the rows of its matrix.
+    # One worker per group: its mean votes are the rows of its matrix.
     for worker, matrix in enumerate(EIGHTHS):
         mean, _ = mean_votes(moments, group[worker], vote_shares(crowd))
         assert mean.transpose() == pytest.approx(matrix, abs=1e-9)
@@ -158,7 +158,7 @@ def test_bad_options_are_refused() -> None:
 
 @pytest.mark.parametrize(("name", "percent"), [("bluebird", 10.19), ("rte", 7.12)])
 def test_published_error_on_real_crowds(data_root, name: str, percent: float) -> None:
-    # The paper's 10 rounds; its table says 10.09 for bluebird, where 11 of 108 items are 10.19.
+    # With the paper's 10 rounds.  Its table has 10.09 for bluebird, but 11 of 108 items are 10.19 %.
     crowd, gold, known = real_crowd(data_root, name)
     result = SpectralEm(groups="index", smoothing=0, class_prior="uniform", max_iter=10).fit(crowd)
     assert 100 * (result.labels != gold)[known].mean() == pytest.approx(percent, abs=0.02)

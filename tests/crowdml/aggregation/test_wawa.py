@@ -32,7 +32,7 @@ def test_gold_and_history_change_the_weights() -> None:
     with_gold = CrowdLabels(crowd.item, crowd.worker, crowd.label, 3, 3, 2, gold=gold)
     result = Wawa().fit(with_gold)
     assert result.labels.tolist() == [1, 1, 1]
-    # On item 2 the vote is a tie, which counts half.
+    # On item 2 the vote is a tie, which counts as half.
     assert result.worker_quality == pytest.approx([0.5 / 3, 0, 2.5 / 3])
     history = np.zeros((3, 2, 2))
     history[0] = [[0, 5], [5, 0]]

@@ -20,9 +20,9 @@ def test_two_steps_by_hand() -> None:
     assert two.worker_quality == pytest.approx([7 / 8, 5 / 8, 5 / 8])
 
 
-def test_the_rate_falls_as_told() -> None:
+def test_the_learning_rate_falls_by_the_factor_after_the_given_steps() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0], [1, 1]]), n_classes=2)
-    # Agreement is 1 throughout, so that 1 - skill is multiplied by 1 - rate: twice by .5, then by .75.
+    # Agreement stays 1, so each step multiplies 1 - skill by 1 - rate: twice by .5, then by .75.
     method = ZeroBasedSkill(learning_rate=0.5, reduce_every=3, reduce_factor=0.5, eps=0, max_iter=3)
     assert method.fit(crowd).worker_quality == pytest.approx([1 - 0.5 * 0.25 * 0.75] * 2)
 
@@ -33,7 +33,7 @@ def test_the_first_step_at_full_rate_is_wawa() -> None:
     assert first.posterior == pytest.approx(Wawa().fit(crowd).posterior)
 
 
-def test_stops_where_nothing_changes() -> None:
+def test_stops_when_a_step_changes_nothing() -> None:
     crowd, _ = simulated()
     short, long = ZeroBasedSkill().fit(crowd), ZeroBasedSkill(max_iter=1000).fit(crowd)
     assert short.converged
@@ -70,6 +70,6 @@ def test_bad_options_are_refused() -> None:
     ("name", "percent"), [("bluebird", 75.93), ("rte", 92.12), ("web", 82.02), ("product", 89.66), ("sp_amt", 94.40)]
 )
 def test_accuracy_on_real_crowds(data_root, name: str, percent: float) -> None:
-    # crowd-kit 1.4.2: 75.93, 92.12, 81.7 to 82.6 (by the names of the classes, which break its ties), 89.66, 94.60.
+    # crowd-kit 1.4.2: 75.93, 92.12, 81.7 to 82.6 (it breaks ties by class name), 89.66, 94.60.
     crowd, gold, known = real_crowd(data_root, name)
     assert 100 * (ZeroBasedSkill().fit(crowd).labels == gold)[known].mean() == pytest.approx(percent, abs=0.02)

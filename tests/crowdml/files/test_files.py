@@ -88,7 +88,7 @@ def test_given_classes_keep_their_order_and_may_be_of_another_type(tmp_path: Pat
         read_crowd(path, class_names=[1, 1])
 
 
-def test_repeats(tmp_path: Path) -> None:
+def test_repeats_are_kept_or_dropped_as_asked(tmp_path: Path) -> None:
     path = text_file(tmp_path, HEADER + b"a,w,1\nb,w,2\na,w,2\n")
     assert read_crowd(path, repeats="first").label.tolist() == [0, 1]
     assert read_crowd(path, repeats="keep").n_annotations == 3
@@ -98,10 +98,10 @@ BAD_CSV = [
     (b"", "answers.csv: the file is empty"),
     (HEADER, "answers.csv: no rows"),
     (b"task,worker,lab\n1,2,3\n", "answers.csv: column 'label' is missing; the file has task, worker, lab"),
-    (b"task,worker,label,label\n1,2,3,4\n", "answers.csv: column 'label' is there 2 times"),
+    (b"task,worker,label,label\n1,2,3,4\n", "answers.csv: column 'label' occurs 2 times"),
     (b"t\xffsk,worker,label\n1,2,3\n", "answers.csv, line 1: the header is not UTF-8 text"),
-    (HEADER + b"1,2,3\n1,3\n", "answers.csv, line 3: 2 values where the header has 3"),
-    (HEADER + b'1,"a\nb",3\n\n1,2,3,4\n', "answers.csv, line 5: 4 values where the header has 3"),
+    (HEADER + b"1,2,3\n1,3\n", "answers.csv, line 3: the row has 2 values, the header has 3"),
+    (HEADER + b'1,"a\nb",3\n\n1,2,3,4\n', "answers.csv, line 5: the row has 4 values, the header has 3"),
     (HEADER + b"1,2,3\n1,3,\xff\n", "answers.csv, line 3: column 'label' is not UTF-8 text"),
     (HEADER + b'1,2,3\n1,"3,4\n1,4,3\n', "answers.csv, line 3: a quoted value is not closed"),
     (HEADER + b"1,2,3\n\n1,,3\n", "answers.csv, line 4: column 'worker' is empty"),
@@ -168,7 +168,7 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         read_crowd(tmp_path)
 
 
-def test_places_without_a_readable_file(tmp_path: Path) -> None:
+def test_a_path_without_a_readable_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"nothing\.csv: no such file"):
         read_crowd(tmp_path / "nothing.csv")
     with pytest.raises(FileError, match=r"the folder holds no \.parquet files"):
@@ -183,18 +183,18 @@ def test_places_without_a_readable_file(tmp_path: Path) -> None:
 
 def test_a_packed_file_that_ends_early_is_refused(tmp_path: Path) -> None:
     packed = gzip.compress(HEADER + b"".join(b"%d,%d,1\n" % (i, i * i) for i in range(20_000)))
-    with pytest.raises(FileError, match=r"answers\.csv\.gz, line \d+: the compressed data cannot be read on"):
+    with pytest.raises(FileError, match=r"answers\.csv\.gz, line \d+: the compressed data is damaged or ends early"):
         read_crowd(text_file(tmp_path, packed[:-1000], "answers.csv.gz"))
 
 
 def test_a_bad_row_at_the_end_of_a_large_file_is_found(tmp_path: Path) -> None:
     n_rows = 300_000
     body = b"".join(b"%d,%d,%d\n" % (row // 3, row % 3, row % 2) for row in range(n_rows))
-    with pytest.raises(FileError, match=f"line {n_rows + 2}: 2 values where the header has 3"):
+    with pytest.raises(FileError, match=f"line {n_rows + 2}: the row has 2 values, the header has 3"):
         read_crowd(text_file(tmp_path, HEADER + body + b"1,2"))
 
 
-def test_reading_reports_how_far_it_is(tmp_path: Path) -> None:
+def test_reading_reports_its_progress(tmp_path: Path) -> None:
     path = text_file(tmp_path, HEADER + b"1,2,3\n" * 10)
     seen: list[tuple[int, int]] = []
     read_crowd(path, repeats="keep", progress=lambda done, total: seen.append((done, total)))
@@ -206,14 +206,14 @@ def test_columns_must_differ() -> None:
         Columns(worker="task")
 
 
-def test_labels_of_items(tmp_path: Path) -> None:
+def test_labels_of_items_come_as_a_series(tmp_path: Path) -> None:
     labels = read_labels(text_file(tmp_path, b"q,truth\nb,1\na,0\n"), "q", "truth")
     assert labels.to_dict() == {"b": 1, "a": 0}
-    with pytest.raises(FileError, match="line 4: task a is there for the second time"):
+    with pytest.raises(FileError, match="line 4: task a occurs for the second time"):
         read_labels(text_file(tmp_path, b"task,label\na,1\nb,1\na,0\n"))
 
 
-def test_numbers_in_columns(tmp_path: Path) -> None:
+def test_a_column_of_numbers_becomes_floats_or_is_refused(tmp_path: Path) -> None:
     frame = read_columns(text_file(tmp_path, b"who,n\n007,1.5\n8,2\n"), ("who", "n"), numbers=("n",))
     assert frame.to_dict("list") == {"who": ["007", "8"], "n": [1.5, 2.0]}
     with pytest.raises(FileError, match="line 3: column 'n' must be a number, got 'many'"):
@@ -282,18 +282,18 @@ def test_an_interrupted_write_leaves_the_old_files_and_nothing_else(tmp_path: Pa
     ("name", "message"),
     [
         ("labels.txt", "the ending must be one of"),
-        ("absent/labels.csv", "the folder .*absent is not there"),
+        ("absent/labels.csv", "the folder .*absent does not exist"),
         ("folder.csv", "is a folder"),
     ],
 )
-def test_places_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
+def test_a_path_that_cannot_be_written_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(FileError, match=message):
         write_tables({str(tmp_path / "good.csv"): FRAME, str(tmp_path / name): FRAME})
     assert os.listdir(tmp_path) == ["folder.csv"]
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_gives_one_line(tmp_path: Path, monkeypatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -303,7 +303,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_million_rows_in_a_second_or_two(tmp_path: Path) -> None:
+def test_a_million_rows_are_read_in_a_second_or_two(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     n_rows = 1_000_000
     path = tmp_path / "answers.parquet"

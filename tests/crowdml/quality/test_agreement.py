@@ -17,7 +17,7 @@ LEVELS: list[Level] = ["nominal", "ordinal", "interval"]
 
 
 def krippendorff_example() -> CrowdLabels:
-    """Four observers, twelve units, five values, with gaps: the example of Krippendorff (2011)."""
+    """Return the example of Krippendorff (2011): four observers, twelve units, five values, with gaps."""
     gap = 0
     observers = [
         [1, 2, 3, 3, 2, 1, 4, 1, 2, gap, gap, gap],
@@ -34,14 +34,14 @@ def test_alpha_of_krippendorffs_example(level, alpha: float) -> None:
 
 
 def test_alpha_by_hand() -> None:
-    # Items (0, 0), (0, 1), (1, 1, 1), and one label alone.  Coincidences: o00 = 2, o01 = o10 = 1, o11 = 3; in all 7.
+    # Items (0, 0), (0, 1), (1, 1, 1), and one single label.  Coincidences: o00 = 2, o01 = o10 = 1, o11 = 3; sum 7.
     crowd = CrowdLabels.from_dense(np.array([[0, 0, -1], [0, 1, -1], [1, 1, 1], [0, -1, -1]]))
     # Expected: n0 = 3, n1 = 4, so 2 * 3 * 4 / 6 disagreeing; observed 2.
     assert krippendorff_alpha(crowd) == pytest.approx(1 - 2 / 4)
 
 
 def test_fleiss_kappa_of_a_textbook_table() -> None:
-    # Ten items, fourteen raters, five categories: a table much reprinted, kappa = 0.210.
+    # Ten items, fourteen raters, five categories: a table in many textbooks, kappa = 0.210.
     table = np.array([
         [0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1],
         [7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7],
@@ -58,7 +58,8 @@ def test_fleiss_kappa_by_hand_with_different_numbers_of_labels() -> None:
 
 
 def test_cohens_kappa_by_hand() -> None:
-    # Both say yes to 20, no to 15; only the first yes to 5, only the second to 10: kappa = (.7 - .5) / .5.
+    # Both say yes to 20 items and no to 15.  Only the first says yes to 5, only the second to 10: kappa = (.7 - .5) /
+    # .5.
     pairs = [(1, 1)] * 20 + [(0, 0)] * 15 + [(1, 0)] * 5 + [(0, 1)] * 10
     result = pairwise_agreement(CrowdLabels.from_dense(np.array(pairs)))
     assert (result.worker.tolist(), result.other.tolist(), result.n_shared.tolist()) == ([0], [1], [50])
@@ -75,7 +76,7 @@ def test_each_two_workers_by_hand() -> None:
 
 
 def written_out(crowd: CrowdLabels) -> tuple[Array, Array]:
-    """Share and kappa of each two workers, pair by pair of annotations."""
+    """Compute share and kappa of each two workers from all pairs of annotations."""
     share, kappa = (np.full((crowd.n_workers, crowd.n_workers), np.nan) for _ in range(2))
     rows = list(zip(crowd.item, crowd.worker, crowd.label, strict=True))
     for w in range(crowd.n_workers):
@@ -141,7 +142,7 @@ def _ordered_pairs(labels: Array) -> list[tuple[int, int]]:
 
 
 @given(crowds(), st.integers(0, 2**32 - 1))
-def test_statistics_follow_permutations(crowd: CrowdLabels, seed: int) -> None:
+def test_statistics_do_not_depend_on_the_order_of_workers_items_and_classes(crowd: CrowdLabels, seed: int) -> None:
     rng = np.random.default_rng(seed)
     classes, workers, items = (rng.permutation(n) for n in (crowd.n_classes, crowd.n_workers, crowd.n_items))
     dense = crowd.to_dense()
@@ -196,7 +197,7 @@ def test_bad_arguments_are_refused() -> None:
     crowd = krippendorff_example()
     with pytest.raises(ValueError, match="level must be one of nominal, ordinal, interval, got 'ratio'"):
         krippendorff_alpha(crowd, "ratio")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match='values belong to level="interval"'):
+    with pytest.raises(ValueError, match='values can be used only with level="interval"'):
         krippendorff_alpha(crowd, "nominal", values=[1, 2, 3, 4, 5])
     with pytest.raises(ValueError, match=r"values must be finite, of shape \(5,\), got \(2,\)"):
         krippendorff_alpha(crowd, "interval", values=[1, 2])
@@ -210,7 +211,7 @@ def test_a_sparse_crowd_of_many_workers_stays_sparse() -> None:
     )  # fmt: skip
     result = pairwise_agreement(crowd)
     different = result.worker != result.other
-    # On the diagonal each two answers of one worker are counted in both orders.
+    # The diagonal counts each two answers of one worker in both orders.
     assert result.n_shared[different].sum() + result.n_shared[~different].sum() // 2 == 5000 * 3
     assert len(result.to_frame(crowd)) == different.sum() <= 15_000
 
@@ -228,5 +229,5 @@ def test_on_full_designs_alpha_is_kappa_up_to_the_small_sample(data_root, name: 
     crowd, _, _ = real_crowd(data_root, name)
     assert len(set(crowd.labels_per_item)) == 1
     fleiss = fleiss_kappa(crowd)
-    # With k annotations of every item: 1 - alpha = (1 - kappa) (1 - 1 / n_annotations).
+    # With k annotations per item: 1 - alpha = (1 - kappa) (1 - 1 / n_annotations).
     assert 1 - krippendorff_alpha(crowd) == pytest.approx((1 - fleiss) * (1 - 1 / crowd.n_annotations))

@@ -16,8 +16,8 @@ from tests.crowds import crowds, simulated
 def test_the_expected_gain_by_hand() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 1], [0, 0]]), n_classes=2)
     result = MajorityVote().fit(crowd)
-    # Item 0 is undecided, item 1 certain.  Under a worker who is right with 0.8, one label of item 0 gives a
-    # posterior of 0.8: the entropy falls from log 2 to H(0.8), the error from 0.5 to 0.2.
+    # Item 0 is undecided, item 1 is certain.  If a worker is right with 0.8, one label for item 0 gives a posterior of
+    # 0.8. The entropy falls from log 2 to H(0.8), the error from 0.5 to 0.2.
     result.confusion[:] = [[0.8, 0.2], [0.2, 0.8]]
     wanted = next_labels(crowd, result)
     assert wanted.task.tolist() == [0, 1]
@@ -71,7 +71,7 @@ def test_more_labels_are_better_and_the_last_step_is_the_whole_crowd() -> None:
 
 
 @given(crowds(), st.integers(0, 3))
-def test_sub_samples_nest_and_keep_whole_what_is_small(crowd: CrowdLabels, seed: int) -> None:
+def test_samples_are_nested_and_keep_all_labels_of_small_items(crowd: CrowdLabels, seed: int) -> None:
     kept: list[set[tuple[int, int]]] = []
 
     class Watch(MajorityVote):

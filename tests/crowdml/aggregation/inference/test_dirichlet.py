@@ -18,10 +18,10 @@ def test_logs_agree_with_scipy() -> None:
     assert posterior.log_marginal == pytest.approx(log_beta - log_beta_of_prior, rel=1e-10)
 
 
-def test_update_and_divergence() -> None:
+def test_update_and_divergence_by_hand() -> None:
     prior, counts = np.array([4.0, 1.0, 1.0]), np.array([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     posterior = dirichlet.update(prior, counts)
-    # P(0) P(0 | 0) P(2 | 0, 0) = 4/6 * 5/7 * 1/8, and nothing seen.
+    # P(0) P(0 | 0) P(2 | 0, 0) = 4/6 * 5/7 * 1/8; the second row has no answers.
     assert np.exp(posterior.log_marginal) == pytest.approx([4 / 6 * 5 / 7 / 8, 1])
     draws = np.random.default_rng(0).dirichlet([6, 1, 2], 200_000)
     assert posterior.expected_log[0] == pytest.approx(np.log(draws).mean(axis=0), abs=0.02)
@@ -29,7 +29,7 @@ def test_update_and_divergence() -> None:
     assert -dirichlet.minus_divergence(posterior, counts) == pytest.approx([log_ratio.mean(), 0], abs=0.01)
 
 
-def test_quality_of_beta_marginals() -> None:
+def test_the_quality_has_the_moments_of_beta_marginals() -> None:
     # P(0 | 0) ~ Beta(4, 2), P(1 | 1) ~ Beta(3, 3).
     share, variance = dirichlet.diagonal_moments(np.array([[[4.0, 2.0], [3.0, 3.0]]]))
     assert share.tolist() == [[pytest.approx(2 / 3), 0.5]]

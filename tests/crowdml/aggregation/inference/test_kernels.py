@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.aggregation.inference import kernels as passes
-from crowdml.aggregation.inference import threads
+from crowdml.aggregation.inference import kernels, threads
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.on_device import OnDevice
@@ -15,7 +14,7 @@ from tests.crowds import crowds
 
 
 def by_sparse_products(crowd: CrowdLabels, log_confusion, log_prior, *, hard: bool = False):
-    """The E-step and the counts as the textbook writes them, with the sparse indicator."""
+    """Compute E-step and counts by the textbook formulas, with the sparse indicator."""
     table = log_confusion.transpose(0, 2, 1).reshape(-1, crowd.n_classes)
     joint = np.exp(crowd.indicator @ table + log_prior)
     if crowd.gold is not None:
@@ -28,7 +27,7 @@ def by_sparse_products(crowd: CrowdLabels, log_confusion, log_prior, *, hard: bo
 
 @st.composite
 def steps(draw: st.DrawFn):
-    """A crowd, perhaps with gold labels, repeats and unsorted rows; its tables; a prior of the class or of the item."""
+    """Draw a crowd, perhaps with gold labels, repeats and unsorted rows; its tables; a prior per class or per item."""
     crowd = draw(crowds(max_items=30))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     order = rng.integers(0, crowd.n_annotations, crowd.n_annotations)
@@ -43,14 +42,14 @@ def steps(draw: st.DrawFn):
     return crowd, np.log(np.maximum(confusion, FLOOR)), np.log(np.maximum(prior, FLOOR))
 
 
-@given(steps(), st.booleans(), st.sampled_from(["walk", "device"]))
+@given(steps(), st.booleans(), st.sampled_from(["kernels", "device"]))
 def test_a_step_is_the_sparse_products_of_the_textbook(step, hard: bool, where: str) -> None:
     crowd, log_confusion, log_prior = step
     expected, counts, log_evidence = by_sparse_products(crowd, log_confusion, log_prior, hard=hard)
     posterior = np.full((crowd.n_items, crowd.n_classes), 1 / crowd.n_classes)
     moved = np.abs(expected - posterior).max()
-    if where == "walk":
-        result = passes.expectation(crowd, log_confusion, log_prior, posterior, hard=hard)
+    if where == "kernels":
+        result = kernels.expectation(crowd, log_confusion, log_prior, posterior, hard=hard)
     else:
         on_device = OnDevice(crowd, posterior, "cpu", hard=hard)
         result = on_device.e_step(Tables(np.exp(log_confusion), np.exp(log_prior), log_confusion, log_prior, 0.0))
@@ -64,7 +63,7 @@ def test_a_step_is_the_sparse_products_of_the_textbook(step, hard: bool, where: 
 
 
 @given(steps())
-def test_posterior_and_evidence_of_each_item(step) -> None:
+def test_posterior_and_evidence_of_each_item_agree_with_the_textbook(step) -> None:
     crowd, log_confusion, log_prior = step
     expected, _, log_evidence = by_sparse_products(crowd, log_confusion, log_prior)
     posterior, evidence = infer_posterior(crowd, np.exp(log_confusion), np.exp(log_prior))
@@ -84,7 +83,7 @@ def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, n_cl
         monkeypatch.setenv("OMP_NUM_THREADS", n_threads)
         assert len(threads.cut(crowd.by_item.start, n_classes, log_confusion.size)) > 1
         posterior = np.zeros((crowd.n_items, n_classes))
-        step = passes.expectation(crowd, log_confusion, log_prior, posterior)
+        step = kernels.expectation(crowd, log_confusion, log_prior, posterior)
         assert posterior == pytest.approx(expected, abs=1e-9)
         assert step.counts == pytest.approx(counts, rel=1e-9)
         assert step.log_evidence == pytest.approx(log_evidence, rel=1e-12)
@@ -94,10 +93,10 @@ def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, n_cl
 
 
 def test_logarithms_are_gathered_over_any_number_of_items() -> None:
-    """Each evidence is one label of probability 0.5 and a uniform prior: enough items to overflow any product."""
+    """Each item has one label of probability 0.5 and a uniform prior.  A product over so many items overflows."""
     for n_classes in (2, 3):
         crowd = CrowdLabels.from_dense(np.zeros((5000, 1), int), n_classes=n_classes)
         log_confusion = np.log(np.full((1, n_classes, n_classes), 1 / n_classes))
         posterior = np.zeros((5000, n_classes))
-        step = passes.expectation(crowd, log_confusion, np.log(np.full(n_classes, 1 / n_classes)), posterior)
+        step = kernels.expectation(crowd, log_confusion, np.log(np.full(n_classes, 1 / n_classes)), posterior)
         assert step.log_evidence == pytest.approx(5000 * np.log(1 / n_classes))

@@ -1,11 +1,11 @@
-"""Minimax entropy written out term by term, as the code under test never does."""
+"""Minimax entropy written out term by term, independent of the tested code."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import log_softmax
 
-from crowdml.aggregation.minimax.minimax_steps import walk_expected_by_item
+from crowdml.aggregation.minimax.minimax_steps import visit_expected_by_item
 from crowdml.labels import CrowdLabels
 
 Array = np.ndarray
@@ -29,12 +29,12 @@ def log_evidence(crowd: CrowdLabels, worker_logits: Array, item_logits: Array) -
 
 
 def expected_by_item(crowd: CrowdLabels, posterior: Array, worker_logits: Array, item_logits: Array) -> Array:
-    """What walk_expected_by_item shows of all items, of the shape of their logits."""
+    """Return the expected counts that visit_expected_by_item passes for all items, in the shape of their logits."""
     total = np.full_like(item_logits, np.nan)
 
     def visit(items: slice, expected: Array) -> float:
         total[items] = expected
         return float(items.start)
 
-    assert walk_expected_by_item(crowd, posterior, worker_logits, item_logits.__getitem__, visit) >= 0
+    assert visit_expected_by_item(crowd, posterior, worker_logits, item_logits.__getitem__, visit) >= 0
     return total

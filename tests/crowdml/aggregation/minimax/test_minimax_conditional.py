@@ -16,7 +16,7 @@ def test_permuting_workers_items_and_classes_permutes_the_answer(crowd: CrowdLab
 
 
 def test_an_item_that_misleads_one_class_only_has_a_term_for_that_class() -> None:
-    # Gold items 0 and 1, of classes 0 and 1, all called 1: only the first confuses the workers.
+    # Gold items 0 and 1 have the classes 0 and 1, and all labels are 1.  Only the first item confuses the workers.
     truth = np.append([0, 1], np.arange(60) % 2)
     dense = np.tile(truth[:, None], (1, 7))
     dense[0] = 1

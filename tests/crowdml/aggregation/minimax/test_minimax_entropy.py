@@ -20,7 +20,8 @@ Array = np.ndarray
 
 @pytest.mark.parametrize("item_terms", [True, False])
 def test_the_answer_matches_the_marginals_up_to_the_penalty(item_terms: bool) -> None:
-    # Stationarity: given - expected = lambda * term.  So the terms follow from the answer, and the answer from them.
+    # Stationarity: given - expected = lambda * term.  So the terms determine the answer, and the answer determines the
+    # terms.
     crowd, _ = simulated(n_items=60, n_workers=6, n_classes=3)
     method = MinimaxEntropy(lambda_worker=2.0, lambda_item=3.0, item_terms=item_terms, tol=1e-10, max_iter=2000)
     result = method.fit(crowd)
@@ -76,7 +77,7 @@ def test_permuting_workers_items_and_classes_permutes_the_answer(crowd: CrowdLab
     check_permutations(MinimaxEntropy(max_iter=10, tol=0), crowd, seed)
 
 
-def test_items_and_workers_without_annotations() -> None:
+def test_items_and_workers_without_annotations_are_allowed() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0, -1], [1, 1, -1], [-1, -1, -1]]), n_classes=2)
     result = MinimaxEntropy().fit(crowd, np.array([[0.5, 0.5], [0.5, 0.5], [0.2, 0.8]]))
     assert result.posterior[2] == pytest.approx([0.2, 0.8])
@@ -105,7 +106,7 @@ def test_recovers_worker_quality() -> None:
 
 def test_item_terms_too_small_to_matter_are_left_out() -> None:
     crowd, _ = simulated(n_items=3000, n_workers=5)
-    # Five annotations an item: a log odd can move by 2 * 25 / penalty, a probability by a quarter of it.
+    # Five annotations per item: a log odds can change by 2 * 25 / penalty, and a probability by a quarter of this.
     assert item_terms_matter(crowd, 12400.0, tol=1e-3)
     assert not item_terms_matter(crowd, 12600.0, tol=1e-3)
     left_out = MinimaxEntropy(lambda_worker=4.0, lambda_item=12600.0).fit(crowd)
@@ -148,7 +149,8 @@ def test_bad_options_are_refused() -> None:
             MinimaxEntropy(**options)
 
 
-# 8.33 and 11.12 are the published figures; on rte joint L-BFGS stops between 7.25 and 7.75, by its inner iterations.
+# 8.33 and 11.12 are published results.  On rte, joint L-BFGS stops between 7.25 and 7.75, depending on its inner
+# iterations.
 @pytest.mark.parametrize(("name", "percent"), [("bluebird", 8.33), ("web", 11.12), ("rte", 7.50)])
 def test_known_error_on_real_crowds(data_root, name: str, percent: float) -> None:
     crowd, gold, known = real_crowd(data_root, name)

@@ -1,4 +1,4 @@
-"""What holds for every form of minimax entropy."""
+"""Properties of every form of minimax entropy."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ FORMS: list[type[Minimax]] = [MinimaxEntropy, MinimaxConditional, MinimaxOrdinal
 
 
 def written_out(form: type[Minimax], crowd: CrowdLabels, flat: Array) -> tuple[Array, Array, Array]:
-    """The logits of workers and items of the papers' parameters, which come flat; and those parameters of workers.
+    """Return the logits of workers and items, and the workers' parameters, from the papers' flat parameters.
 
-    The ordinal form has 4 * (n_classes - 1) of them, one a threshold and a pair of sides.
+    The ordinal form has 4 * (n_classes - 1) parameters, one per threshold and pair of sides.
     """
     n_workers, n_items, n_classes = crowd.n_workers, crowd.n_items, crowd.n_classes
     if form is not MinimaxOrdinal:
@@ -43,7 +43,7 @@ def written_out(form: type[Minimax], crowd: CrowdLabels, flat: Array) -> tuple[A
 
 
 def parameters(form: type[Minimax], term: Array) -> Array:
-    """The papers' parameters of fitted terms."""
+    """Return the papers' parameters of fitted terms."""
     return np.stack([-term, term], axis=-1).ravel() / np.sqrt(2) if form is MinimaxOrdinal else term.ravel()
 
 
@@ -61,7 +61,7 @@ def test_the_answer_is_a_maximum_of_the_penalised_likelihood(form: type[Minimax]
     assert solution.terms.item is not None
     found = np.append(parameters(form, solution.terms.worker), parameters(form, solution.terms.item))
     assert -loss(found) == pytest.approx(solution.objective[-1], abs=1e-5)
-    # The M-step ends once a step spreads logits by less than SETTLED, so the gradient is that small, not zero.
+    # The M-step ends when a step spreads logits by less than SETTLED.  So the gradient is small, but not zero.
     assert np.abs(approx_fprime(found, loss)).max() < 5e-3
     improved = minimize(loss, found, method="L-BFGS-B", options={"maxiter": 20})
     assert loss(found) - improved.fun < 1e-4
@@ -168,7 +168,7 @@ def test_every_edge_is_defined(form: type[Minimax], n_classes: int, dense) -> No
 def test_two_answers_of_one_worker_to_one_item_both_count(form: type[Minimax]) -> None:
     once, _ = simulated(n_items=40, n_workers=5, n_classes=3)
     twice = once.select(np.repeat(np.arange(once.n_annotations), 2))  # pyright: ignore[reportArgumentType]
-    # With every annotation doubled and the penalties too, the M-step is the same; only the posterior is sharper.
+    # If all annotations and the penalties are doubled, the M-step is the same.  Only the posterior is sharper.
     single = form(lambda_worker=2.0, lambda_item=3.0, max_iter=1).solve(once).terms
     double = form(lambda_worker=4.0, lambda_item=6.0, max_iter=1).solve(twice).terms
     assert double.worker == pytest.approx(single.worker)

@@ -18,13 +18,13 @@ def test_logits_by_hand() -> None:
     # Three classes, thresholds 1 and 2; terms of (s=1, below), (s=1, at least), (s=2, below), (s=2, at least).
     term = np.array([[1.0, 2.0, 4.0, 8.0]])
     rows = Thresholds(3).logits(term)[0]
-    # Class 0 is below both thresholds, class 1 at least 1 and below 2, class 2 at least both.
+    # Class 0 is below both thresholds.  Class 1 is at least 1 and below 2.  Class 2 is at least both.
     expected = np.array([[-1 - 4, 1 - 4, 1 + 4], [-2 - 4, 2 - 4, 2 + 4], [-2 - 8, 2 - 8, 2 + 8]]) / np.sqrt(2)
     assert rows - rows.mean(axis=1, keepdims=True) == pytest.approx(expected - expected.mean(axis=1, keepdims=True))
 
 
 def features(n_classes: int) -> Array:
-    """(n_classes, n_classes, n_features): what a term of one adds to the logit [c, l]."""
+    """Return (n_classes, n_classes, n_features): the change of the logit [c, l] for a term of one."""
     thresholds = Thresholds(n_classes)
     return thresholds.logits(np.eye(thresholds.n_features)).transpose(1, 2, 0)
 
@@ -56,7 +56,7 @@ def test_a_newton_step_solves_the_bounding_curvature_and_is_shortened(n_classes:
 
 @given(crowds(max_classes=2))
 def test_with_two_classes_it_is_the_conditional_form(crowd: CrowdLabels) -> None:
-    # Steps are shortened differently; where the M-step ends, within SETTLED, the two agree.
+    # The two forms shorten steps differently.  At the end of the M-step they agree within SETTLED.
     ours, theirs = (form(max_iter=10, tol=0, inner_iter=50).fit(crowd) for form in (MinimaxOrdinal, MinimaxConditional))
     assert ours.posterior == pytest.approx(theirs.posterior, abs=1e-3)
     assert ours.objective == pytest.approx(theirs.objective, abs=1e-4)
@@ -77,7 +77,7 @@ def test_items_and_workers_in_another_order_and_classes_reversed(crowd, reverse:
 
 
 def ratings(n_items: int, per_item: int, seed: int) -> tuple[CrowdLabels, Array]:
-    """Workers of different quality on a scale of five, who err by one step."""
+    """Simulate workers of different quality who err by one step, on a scale of five."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 5, n_items)
     quality = np.linspace(0.2, 0.9, 40)

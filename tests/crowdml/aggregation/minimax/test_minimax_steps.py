@@ -19,7 +19,7 @@ Array = np.ndarray
 
 @st.composite
 def crowds_and_terms(draw: st.DrawFn) -> tuple[CrowdLabels, Array, Array, Array]:
-    """A crowd with some answers repeated, a posterior, and worker and item terms of any size up to 10 or so."""
+    """Draw a crowd with some repeated answers, a posterior, and worker and item terms of sizes up to about 10."""
     crowd = draw(crowds())
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     again = rng.integers(0, crowd.n_annotations, rng.integers(0, 4))
@@ -41,7 +41,7 @@ def given_by_item(crowd: CrowdLabels, posterior: Array, item_term: Array) -> Arr
 
 
 def loss(crowd: CrowdLabels, posterior: Array, worker_term: Array, item_term: Array, penalties: Array) -> float:
-    """What the M-step minimises for a fixed posterior."""
+    """Compute the loss of the M-step for a fixed posterior."""
     squares = np.array([(worker_term**2).sum(), (item_term**2).sum()])
     given = log_given(crowd, worker_term, item_term)
     return float(-(posterior[crowd.item] * given).sum() + (penalties * squares).sum() / 2)
@@ -59,7 +59,7 @@ def gradients(
 
 
 def step_both(crowd: CrowdLabels, posterior: Array, worker_term: Array, item_term: Array, penalties: Array) -> float:
-    """A Newton step on both terms; returns the loss between the two."""
+    """Make a Newton step on both terms.  Return the loss between the two steps."""
     expected = expected_by_worker(crowd, posterior, worker_term, item_term.__getitem__)
     newton_step(worker_term, expected, given_counts(crowd, posterior), penalties[0])
     between = loss(crowd, posterior, worker_term, item_term, penalties)
@@ -84,7 +84,7 @@ def test_one_e_step_by_hand() -> None:
 
 
 def test_one_e_step_by_hand_where_an_item_has_a_matrix() -> None:
-    # Of class 0 as above; to class 1 the item adds odds of 2 to 1: worker 0 has (.6, .7), worker 1 (.5, .75).
+    # Class 0 as above.  For class 1, the item adds odds of 2 to 1: worker 0 has (.6, .7), worker 1 (.5, .75).
     crowd = CrowdLabels.from_dense(np.array([[0, 1]]), n_classes=2)
     worker_term, item_term = fixed_terms()[0], np.log([[[1.0, 3.0], [2.0, 1.0]]])
     posterior, evidence = infer(crowd, worker_term, item_term.__getitem__, np.array([0.5, 0.5]))
@@ -140,7 +140,7 @@ def test_every_step_agrees_with_pi_written_out(case, block_cells: int) -> None:
 
 
 @pytest.mark.parametrize("n_classes", [3, 10])
-def test_many_items_in_threads_are_as_few(monkeypatch, n_classes: int) -> None:
+def test_many_items_in_threads_give_the_same_as_few(monkeypatch, n_classes: int) -> None:
     crowd, _ = simulated(n_items=6000, n_classes=n_classes)
     rng = np.random.default_rng(3)
     posterior = rng.dirichlet(np.ones(n_classes), 6000)

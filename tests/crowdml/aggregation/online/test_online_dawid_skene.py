@@ -34,7 +34,7 @@ def simulated_frame(n_items: int = 400) -> pd.DataFrame:
 
 
 def naive_bound(online: OnlineDawidSkene, posterior: np.ndarray, confusion: np.ndarray, prior: np.ndarray) -> float:
-    """E[log p(labels, classes)] + entropy + log density of the pseudo-counts, annotation by annotation."""
+    """Compute E[log p(labels, classes)] + entropy + log density of the pseudo-counts, annotation by annotation."""
     crowd, smoothing = online.crowd(), online.method.smoothing
     total = smoothing * np.log(np.maximum(confusion, 1e-12)).sum()
     for row in posterior:
@@ -45,8 +45,8 @@ def naive_bound(online: OnlineDawidSkene, posterior: np.ndarray, confusion: np.n
 
 
 def test_one_item_by_hand() -> None:
-    # The vote shares are 2/3 and 1/3.  With one pseudo-count a cell, a worker who said what has the share s gets
-    # P(said | that) = (1 + s) / (2 + s) and P(said | other) = (1 + 1 - s) / (2 + 1 - s).
+    # The vote shares are 2/3 and 1/3.  With one pseudo-count per cell, a worker whose label has the share s gets
+    # P(label | label) = (1 + s) / (2 + s) and P(label | other) = (1 + 1 - s) / (2 + 1 - s).
     frame = pd.DataFrame({"task": ["x"] * 3, "worker": ["a", "b", "c"], "label": ["no", "no", "yes"]})
     method = DawidSkene(smoothing=1)
     online = OnlineDawidSkene(["no", "yes"], method, n_passes=1, refresh=np.inf)
@@ -122,7 +122,7 @@ def test_the_order_within_a_call_does_not_matter(crowd: CrowdLabels, seed: int) 
     assert results[1].predict_proba(items) == pytest.approx(results[0].predict_proba(items), abs=1e-6)
 
 
-def test_new_workers_new_items_and_new_answers_about_old_ones() -> None:
+def test_new_workers_new_items_and_new_answers_to_old_items_are_added() -> None:
     truth = np.arange(300) % 2
     online = OnlineDawidSkene(["cat", "dog"])
     rng = np.random.default_rng(0)
@@ -197,7 +197,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
         OnlineDawidSkene.load(path)
     for header, message in [
         ({"kind": "another", "version": 1}, "not a saved online Dawid-Skene but 'another'"),
-        ({"kind": "online Dawid-Skene", "version": 99}, "version 99 of online Dawid-Skene, this crowdml reads 1"),
+        (
+            {"kind": "online Dawid-Skene", "version": 99},
+            "version 99 of .*, this crowdml reads version 1",
+        ),
     ]:
         np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8))
         with pytest.raises(ValueError, match=message):
@@ -215,7 +218,7 @@ def test_a_refused_call_changes_nothing() -> None:
         (CrowdLabels(np.array([0]), np.array([0]), np.array([4]), 1, 1, 5), r"classes \[4\] are not among"),
         (
             CrowdLabels(np.array([0]), np.array([0]), np.array([0]), 1, 1, 4, history=np.ones((1, 4, 4))),
-            "no place for worker histories",
+            "cannot use worker histories",
         ),
     ]
     for rows, message in refused:
@@ -224,7 +227,7 @@ def test_a_refused_call_changes_nothing() -> None:
         assert (online.bound(), online.n_annotations, online._grown.items.names) == (bound, 100, names)
 
 
-def test_repeated_answers() -> None:
+def test_repeated_answers_follow_the_option() -> None:
     row = pd.DataFrame({"task": ["x"], "worker": ["a"], "label": ["no"]})
     kept = OnlineDawidSkene(["no", "yes"], repeats="keep").partial_fit(pd.concat([row, row])).partial_fit(row)
     assert kept.n_annotations == 3
@@ -235,7 +238,7 @@ def test_repeated_answers() -> None:
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 0, 0], [2]])
-def test_a_crowd_of_one_worker_or_one_class(labels: list[int]) -> None:
+def test_a_crowd_of_one_worker_or_one_class_gives_a_valid_result(labels: list[int]) -> None:
     frame = pd.DataFrame({"task": range(len(labels)), "worker": 0, "label": labels})
     online = OnlineDawidSkene(range(3), DawidSkene(smoothing=0)).partial_fit(frame)
     assert online.predict(range(len(labels))).tolist() == labels
@@ -260,7 +263,7 @@ def test_bad_options_are_refused() -> None:
     ("name", "agreement"),
     [("bluebird", 0.98), ("rte", 0.99), ("sp_amt", 0.99), ("product", 0.99), ("temp", 0.98), ("zc_us", 0.99)],
 )
-def test_in_twenty_chunks_it_nears_the_answer_to_all(data_root: Path, name: str, agreement: float) -> None:
+def test_twenty_chunks_give_nearly_the_answer_to_all_annotations(data_root: Path, name: str, agreement: float) -> None:
     frame = pd.read_csv(data_root / "crowds" / f"{name}.csv")
     online = learnt(frame, sorted(frame["label"].unique()), repeats="keep")
     crowd = online.crowd()

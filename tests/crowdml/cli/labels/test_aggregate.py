@@ -160,7 +160,7 @@ BAD = [
     ("aggregate answers.csv --gold truth.csv --truth truth.csv", "every task with a true label is among the gold"),
     ("aggregate answers.csv --out x.csv --workers x.csv", "each output needs its own file, got x.csv, x.csv"),
     ("aggregate answers.csv --out labels.xls", "labels.xls: the ending must be one of"),
-    ("aggregate answers.csv --out absent/labels.csv", "the folder absent is not there"),
+    ("aggregate answers.csv --out absent/labels.csv", "the folder absent does not exist"),
     ("aggregate answers.csv --compare all --workers w.csv", "--compare writes one table, to --out"),
     ("aggregate answers.csv --compare mv emm", "unknown method 'emm'"),
     ("aggregate answers.csv --engine ray --gold truth.csv", "--engine ray cannot take --gold"),
@@ -207,9 +207,8 @@ def test_all_methods_are_all_aggregators() -> None:
 
 def test_a_comparison_by_hand() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0], [0, 1], [1, 1]]), n_classes=2)
-    lowest, first = MajorityVote().fit(crowd), MajorityVote().fit(crowd, [0.1, 0.9])
-    changed = first.with_ties(crowd, "first")
-    outcomes = [Outcome("a", lowest, 1.5), Outcome("b", None, 0.0, "binary only"), Outcome("c", changed, 0.5)]
+    lowest, first = MajorityVote().fit(crowd), MajorityVote(ties="first").fit(crowd, [0.1, 0.9])
+    outcomes = [Outcome("a", lowest, 1.5), Outcome("b", None, 0.0, "binary only"), Outcome("c", first, 0.5)]
     table = comparison(outcomes, np.array([0, 1, -1]))
     assert table["refusal"].tolist() == ["", "binary only", ""]
     assert table["accuracy"].tolist() == [0.5, pytest.approx(np.nan, nan_ok=True), 0.5]
