@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sweeps.store.locations import LocationError
+from sweeps.store.schema import ABSENT
 
 _N_READERS = 8
 _NAME = re.compile(r"part-\d{20}-(?P<writer>.+)-(?P<hash>[0-9a-f]{16})\.parquet")
@@ -93,7 +94,7 @@ def encode(rows: pa.Table, writer: str | None = None) -> tuple[str, pa.Buffer]:
 
 
 def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactly: bool = False) -> pa.Table:
-    """Read the columns of a schema from one part.
+    """Read the columns of a schema from one part; an axis that the part lacks has its default.
 
     Args:
         filesystem: where the part is.
@@ -169,15 +170,20 @@ def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) 
     file = pq.ParquetFile(pa.BufferReader(content))
     names = file.schema_arrow.names
     lacking = [name for name in schema.names if name not in names]
-    if lacking:
-        raise DamagedPartError(path, f"it lacks the columns {', '.join(lacking)}")
+    never = [name for name in lacking if name not in ABSENT]
+    if never:
+        raise DamagedPartError(path, f"it lacks the columns {', '.join(never)}")
     unknown = sorted(set(names) - set(schema.names))
     if exactly and unknown:
         raise ResultsError(
             f"{path} has columns that this version of crowdml does not know ({', '.join(unknown)}); use the version "
             "that wrote it"
         )
-    return file.read(schema.names).select(schema.names).cast(schema)
+    table = file.read([name for name in schema.names if name in names])
+    for name in lacking:
+        value = pa.scalar(ABSENT[name], schema.field(name).type)
+        table = table.append_column(name, pa.repeat(value, table.num_rows))
+    return table.select(schema.names).cast(schema)
 
 
 def _hash(content: pa.Buffer) -> str:

@@ -10,21 +10,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import COLUMNS, Cell
 from sweeps.watching.best_methods import BestMethods, text_of
 from sweeps.watching.eta import WorkLeft
 from sweeps.watching.snapshot import Count, LastError, Snapshot
 
-AXES = (
-    "method", "method_options", "dataset", "network", "n_train", "pattern", "pattern_options", "noise_rate",
-    "worker_model", "worker_options", "assignment", "assignment_options", "n_workers", "missing_rate", "missing",
-    "seed",
-)  # fmt: skip
+_FIRST = ("method", "method_options", "dataset", "network")
+AXES = (*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "recipe")))
 """The axes by which progress is counted, in the order of a reader's interest."""
-FOLLOWS = {
-    "method_options": "method", "network": "dataset", "n_train": "dataset", "pattern_options": "pattern",
-    "worker_options": "worker_model", "assignment_options": "assignment",
-}  # fmt: skip
+FOLLOWS = {name: other for name, column in COLUMNS.items() if (other := column.axis.follows)}
 """Axis -> another axis that often decides it.  Where it does, only the other axis is shown."""
 
 N_BEST, N_ERRORS = 100, 5
@@ -179,7 +173,7 @@ class Tally:
 
     def _count(self, cell: Cell, ok: bool, aggregation_error: float | None, test_accuracy: float | None) -> None:
         for axis, counts in self._by_axis.items():
-            counts[getattr(cell, axis)][0 if ok else 1] += 1
+            counts[COLUMNS[axis].value(cell)][0 if ok else 1] += 1
         if ok:
             self._best.add(cell, aggregation_error=aggregation_error, test_accuracy=test_accuracy)
 
@@ -213,10 +207,11 @@ class _Machines:
 
 def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
     """Return axis -> value -> [done, failed, total], for the axes that vary and that no other axis decides."""
-    totals = {axis: Counter(getattr(cell, axis) for cell in cells) for axis in AXES}
+    values = {axis: [COLUMNS[axis].value(cell) for cell in cells] for axis in AXES}
+    totals = {axis: Counter(each) for axis, each in values.items()}
     varying = [axis for axis, counts in totals.items() if len(counts) > 1]
     for axis, other in FOLLOWS.items():
-        if axis in varying and len({(getattr(c, other), getattr(c, axis)) for c in cells}) == len(totals[other]):
+        if axis in varying and len(set(zip(values[other], values[axis], strict=True))) == len(totals[other]):
             varying.remove(axis)
     return {axis: {value: [0, 0, n] for value, n in totals[axis].items()} for axis in varying}
 

@@ -168,14 +168,34 @@ def test_another_schema_version_is_refused(store: ResultStore) -> None:
         ResultStore(store.location)
 
 
-def test_a_file_that_lacks_a_column_is_damaged(store: ResultStore) -> None:
+def test_an_axis_that_a_file_lacks_is_at_its_default(store: ResultStore) -> None:
+    texts = ["worker_options", "assignment", "assignment_options"]
+    store.write([result(seed=1)], PROVENANCE)
+    drop_columns(store, texts)
+    store.write([result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3})], PROVENANCE)
+    assert store.status() == {result(seed=seed).cell.id: "ok" for seed in (1,)} | {
+        result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3}).cell.id: "ok"
+    }
+    cells = store.read_cells().set_index("seed")
+    assert list(cells.loc[1, texts]) == ["{}", "every_item", "{}"]
+    assert list(cells.loc[2, texts]) == ['{"hammers": 0.3}', "every_item", "{}"]
+    assert compact(store).after["cells"] == 1
+    assert store.read_cells().set_index("seed")[texts].equals(cells[texts])
+
+
+def test_a_file_that_lacks_another_column_is_damaged(store: ResultStore) -> None:
     store.write([result()], PROVENANCE)
-    (part,) = Path(store.location, "cells").iterdir()
-    name, content = encode(pq.read_table(part).drop_columns(["device"]))
-    part.with_name(name).write_bytes(content)
-    part.unlink()
+    drop_columns(store, ["device"])
     with pytest.raises(ResultsError, match="it lacks the columns device"):
         store.read_cells()
+
+
+def drop_columns(store: ResultStore, columns: list[str]) -> None:
+    """Put a file without these columns in the place of the only file of cells."""
+    (part,) = Path(store.location, "cells").iterdir()
+    name, content = encode(pq.read_table(part).drop_columns(columns))
+    part.unlink()
+    part.with_name(name).write_bytes(content)
 
 
 def test_folders_that_are_no_results_are_refused(tmp_path: Path) -> None:
