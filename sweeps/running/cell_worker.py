@@ -24,7 +24,7 @@ FLUSH_SECONDS = 2.0
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
 """Waits between the tries to write, so that storage that fails for a moment costs no result."""
 LOOK_SHARE = 0.01
-"""A worker looks for cells that other runs computed when a shard starts, and then after each writing, as long as
+"""A worker looks for cells that other runs have computed when a shard starts, and then before each cell, as long as
 looking takes at most this share of its time."""
 
 Data = ImageData | CrowdData
@@ -81,11 +81,14 @@ class CellWorker:
         Raises:
             ResultsError: the results folder cannot be read or written.
         """
-        outcomes = self._skip_gained()
         start = time.monotonic()
+        outcomes: list[Outcome] = []
         results: list[CellResult] = []
         kept: list[str] = []
-        while self._todo and time.monotonic() - start < FLUSH_SECONDS:
+        while time.monotonic() - start < FLUSH_SECONDS:
+            outcomes += self._skip_gained()
+            if not self._todo:
+                break
             cell, seconds = self._todo.pop()
             if cell.network is None or seconds < WORTHWHILE_SECONDS:
                 results.append(self._compute(cell, self._data(cell.dataset), self._shared, None))
@@ -107,7 +110,7 @@ class CellWorker:
     def _skip_gained(self) -> list[Outcome]:
         """Drop the cells that the store has gained; return how they ended."""
         start = time.monotonic()
-        if start < self._next_look or not self._todo:
+        if start < self._next_look:
             return []
         self._gained.look()
         end = time.monotonic()
