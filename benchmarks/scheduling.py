@@ -179,7 +179,7 @@ def _n_seeds(n_cells: int) -> int:
 
 
 def _command(results: Path, n_cells: int) -> tuple[float, str, list[float]]:
-    """Run the command; return wall seconds, output, and the peak memory in MB of the driver: while cells run, in all."""
+    """Run the command; return seconds, output, and the peak memory in MB of the driver, while cells run and in all."""
     command = [sys.executable, "sweeps/full_grid.py", "--preset", "labels", "--datasets", "digits"]
     command += [
         "--methods",
