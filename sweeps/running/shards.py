@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,27 +60,30 @@ def pack(
         ranks: of each cell; by default all ranks are equal.
         longest: the most estimated seconds of a shard of several cells; 0 puts each cell into its own shard.
         mix: alternate shards with training and shards without, because the former run on GPUs, the latter on CPUs.
-        seed: shuffles the crowds among shards of equal rank, so that runs with other seeds start with other cells; None
-            keeps the order of the cells.
+        seed: shuffles the cells, so that runs with other seeds start with other cells of equal rank.  Shards within a
+            factor of about two then count as equally long.  None keeps the order of the cells.
     """
+    ranked = list(zip(cells, ranks or [0] * len(cells), strict=True))
+    if seed is not None:
+        random.Random(seed).shuffle(ranked)
     groups: dict[tuple[int, object, object, object], list[Timed]] = {}
-    for cell, rank in zip(cells, ranks or [0] * len(cells), strict=True):
+    for cell, rank in ranked:
         group = groups.setdefault((rank, cell.dataset, cell.n_train, cell.network), [])
         group.append((cell, seconds(cell)))
     left = sum(cost for group in groups.values() for _, cost in group)
     shards = []
-    order = [(rank, _by_crowd(group)) for (rank, *_), group in groups.items()]
-    if seed is not None:
-        shuffle = random.Random(seed).shuffle
-        shuffle(order)
-        for _, crowds in order:
-            shuffle(crowds)
-    for rank, crowds in order:
-        for run in _split(crowds, left, n_slots, longest):
+    for (rank, *_), group in groups.items():
+        for run in _split(_by_crowd(group), left, n_slots, longest):
             shards.append(Shard(tuple(run), rank))
             left -= shards[-1].seconds
-    shards.sort(key=lambda shard: (shard.rank, -shard.seconds))
+    length = _magnitude if seed is not None else float
+    shards.sort(key=lambda shard: (shard.rank, -length(shard.seconds)))
     return _mixed(shards) if mix else shards
+
+
+def _magnitude(seconds: float) -> int:
+    """Return seconds as a rounded power of two."""
+    return round(math.log2(max(seconds, 1e-6)))
 
 
 def _by_crowd(group: Iterable[Timed]) -> list[list[Timed]]:
