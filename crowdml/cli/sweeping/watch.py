@@ -39,10 +39,11 @@ def run(options: argparse.Namespace) -> int:
 
     console = Console()
     store = open_results(options.results)
-    now = _choose(all_runs(store), options.run_id)
-    if now is None:
+    chosen = _choose(all_runs(store), options.run_id)
+    if chosen is None:
         speak(console, "no run is alive; crowdml status shows what the folder holds")
         return 1
+    now: RunState = chosen
 
     def line() -> str:
         snapshot = now.last_snapshot()

@@ -185,7 +185,7 @@ def test_new_rows_are_read_once_and_those_of_a_run_are_left_out(store: ResultSto
     before = set(known)
 
     def seeds(known: set[str], **more: str) -> list[int]:
-        return sorted(store.read_new_rows("cells", ["seed"], known, **more)["seed"].to_pylist())
+        return sorted(store.read_new_rows("cells", ["seed"], known, **more)["seed"].to_numpy().tolist())
 
     assert seeds(known, skip_writer="a") == [3, 4]
     assert seeds(known, skip_writer="a") == []
