@@ -28,9 +28,12 @@ from crowdml.files import write_tables
 from crowdml.learning import parallel
 from crowdml.learning.evaluate import predict_members
 from crowdml.learning.inputs import Inputs
-from crowdml.learning.learner import Learner, Report, Task, ignore_report, supervise
+from crowdml.learning.learner import Learner
+from crowdml.learning.observers import ReportPoint, ignore_point
 from crowdml.learning.recipe import Recipe
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 from crowdml.support.device_info import describe_device
 from crowdml.support.names import check_name
 from crowdml.training.folders.decoding import TrainCrop
@@ -97,7 +100,7 @@ class FolderJob:
         check_name("method", self.method, learners)
         return methods.resolve(self.method, self.options).learner
 
-    def task(self, items: FolderItems, *, device: str = "auto", report: Report) -> Task:
+    def task(self, items: FolderItems, *, device: str = "auto", report: ReportPoint) -> Task:
         """The task of this process."""
         return folder_task(
             items,
@@ -128,19 +131,19 @@ def run_job(job: FolderJob, items: FolderItems) -> dict[str, Any]:
         raise RuntimeError(f"the folder {job.out} is not visible here; on a cluster --out must be on shared storage")
     assert items.train_labels is not None
     first = parallel.rank() == 0
-    task = job.task(items, report=_Curves(job.out / CURVES) if first else ignore_report)
-    course = Course(task)
+    task = job.task(items, report=_Curves(job.out / CURVES) if first else ignore_point)
+    trainer = Trainer(task)
     given = supervise(items.train_labels, task.n_classes, device=task.device)
-    model = job.learner().learn(course, given)
+    model = trainer.learn(job.learner(), given)
     metrics: dict[str, Any] = {
         "n_train": task.n_items,
         "n_test": len(items.test_paths),
         "n_processes": parallel.world_size(),
         "device": describe_device(str(task.device)),
-        "n_trainings": course.n_trainings,
-        "n_epochs": course.n_epochs,
-        "seconds": course.seconds,
-        "images_per_second": course.n_images / course.seconds,
+        "n_trainings": trainer.n_trainings,
+        "n_epochs": trainer.n_epochs,
+        "seconds": trainer.seconds,
+        "images_per_second": trainer.n_images / trainer.seconds,
     }
     train = _predict(model, task, task.inputs, np.asarray(items.train_labels))
     tables = {"train": _table(items.train_ids, "given", items.train_labels, train, items.class_names)}

@@ -21,8 +21,8 @@ from typing import Any, get_args
 from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 
 from crowdml.cli.options import named_values, plain_value
-from crowdml.learning.learner import ignore_report
 from crowdml.learning.loop import TrainingDivergedError
+from crowdml.learning.observers import ignore_point
 from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
 from crowdml.training.folders import FolderItems, Layout, leave_out, read_layout, unreadable_images
@@ -126,7 +126,7 @@ def _main(options: argparse.Namespace) -> None:
     if items.train_labels is None:
         raise ValueError(f"{options.folder} has no labels (layout {items.layout}); see python -m crowdml train --help")
     # What does not fit fails here, before anything is written, and not in a worker.
-    job.task(items, device="cpu", report=ignore_report).build_network()
+    job.task(items, device="cpu", report=ignore_point).build_network()
     _claim(job, {"folder": str(options.folder.resolve()), "layout": items.layout, **job.settings()})
     skipped = _skipped(job.out / SKIPPED, items, machine_cpus, options.check)
     items = leave_out(items, skipped)

@@ -18,9 +18,19 @@ from crowdml.aggregation.aggregator import Aggregation
 from crowdml.files.frames import confusion_frame, workers_frame
 from crowdml.files.gold_and_history import class_names
 from crowdml.labels import CrowdLabels
-from crowdml.learning.recipe import Augment, InputForm, Keep, Optimizer, Precision, Recipe, Schedule
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import (
+    Augment,
+    InputForm,
+    Keep,
+    Optimizer,
+    Precision,
+    Recipe,
+    Schedule,
+    TrainingSettings,
+)
 from crowdml.training.defaults import METHOD, NETWORK
-from crowdml.training.fitting import Observers, configured_method, fit_method, usable_device
+from crowdml.training.fitting import configured_method, fit_method, usable_device
 from crowdml.training.items import Items
 from crowdml.training.matching import match_crowd
 from crowdml.training.preparation import prepare
@@ -137,12 +147,8 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
         result = fit_method(
             configured_method(self.method, self.method_options or {}),
             matched.crowd,
-            labelled,
-            preparation,
-            network=self.network,
-            recipe=recipe,
-            seed=self.seed,
-            device=device,
+            preparation.inputs(labelled, device),
+            TrainingSettings(self.network, recipe, self.seed),
             observers=Observers(report=lambda *point: points.append(point), checkpoints=checkpoints),
         )
         self.classes_ = class_names(matched.crowd)

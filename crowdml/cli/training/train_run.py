@@ -24,10 +24,11 @@ from crowdml.files import read_labels, write_tables
 from crowdml.files.gold_and_history import class_names
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.recipe import Recipe
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import Recipe, TrainingSettings
 from crowdml.support.device_info import describe_device
 from crowdml.support.names import check_name
-from crowdml.training.fitting import Observers, configured_method, fit_method, usable_device
+from crowdml.training.fitting import configured_method, fit_method, usable_device
 from crowdml.training.items import Items, digest, file_state, some
 from crowdml.training.matching import Matched, fingerprint, match_crowd, match_labels
 from crowdml.training.preparation import Preparation, prepare
@@ -187,24 +188,14 @@ def _fit(
             folder.keep_point(step, metric, value)
             progress.report(step, metric, value)
 
-        observers = Observers(
-            report=report,
-            tick=progress.tick,
-            checkpoints=folder.checkpoints,
-            test_inputs=None if test is None else preparation.inputs(test.items, device),
-            test_labels=None if test is None else torch.as_tensor(test.truth, device=device),
-        )
         return fit_method(
             method,
             crowd,
-            items,
-            preparation,
-            network=options.network,
-            recipe=recipe,
-            seed=options.seed,
-            device=device,
-            weights=options.weights and Path(options.weights),
-            observers=observers,
+            preparation.inputs(items, device),
+            TrainingSettings(options.network, recipe, options.seed, options.weights and Path(options.weights)),
+            test_inputs=None if test is None else preparation.inputs(test.items, device),
+            test_labels=None if test is None else test.truth,
+            observers=Observers(report=report, tick=progress.tick, checkpoints=folder.checkpoints),
         )
 
 

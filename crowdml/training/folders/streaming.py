@@ -78,6 +78,11 @@ class Streamed:
         return self._device
 
     @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one item's input: (channels, height, width)."""
+        return (3, self._side, self._side)
+
+    @property
     def predict_batch(self) -> int:
         """As many pixels as 2,048 images of 32x32: the activations of large images are large."""
         return max(32, 2048 * 32 * 32 // self._side**2)

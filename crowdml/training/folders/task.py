@@ -6,13 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
 
-from crowdml.learning.learner import Report, Task, ignore_report, ignore_tick
-from crowdml.learning.recipe import InputForm, Recipe
-from crowdml.networks import build_network
-from crowdml.networks.pretrained import load_backbone
+from crowdml.learning.observers import Observers, ReportPoint, ignore_point, ignore_tick
+from crowdml.learning.recipe import InputForm, Recipe, TrainingSettings
+from crowdml.learning.task import Task, make_task
 from crowdml.support.torch_device import default_device
 from crowdml.training.folders.decoding import TrainCrop
 from crowdml.training.folders.layouts import FolderItems
@@ -34,7 +33,7 @@ def folder_task(
     train_crop: TrainCrop = "shift",
     workers: int = 2,
     device: str = "auto",
-    report: Report = ignore_report,
+    report: ReportPoint = ignore_point,
     tick: Callable[[int, float], None] = ignore_tick,
     checkpoints: Path | None = None,
 ) -> Task:
@@ -65,23 +64,13 @@ def folder_task(
         n_classes = len(items.class_names)
     place = torch.device(default_device() if device == "auto" else device)
     stream = partial(_stream, side=side, device=place, workers=workers, train_crop=train_crop, form=recipe.inputs)
-    in_shape = (3, side, side)
-    build: Callable[[], nn.Module] = (
-        partial(build_network, network, in_shape, n_classes)
-        if weights is None
-        else partial(load_backbone, network, in_shape, n_classes, Path(weights))
-    )
-    return Task(
-        inputs=stream(items.train_paths),
+    return make_task(
+        stream(items.train_paths),
+        n_classes,
+        TrainingSettings(network, recipe, seed, None if weights is None else Path(weights)),
         test_inputs=stream(items.test_paths) if items.test_paths else None,
-        test_labels=None if items.test_labels is None else torch.as_tensor(items.test_labels, device=place),
-        n_classes=n_classes,
-        build_network=build,
-        recipe=recipe,
-        seed=seed,
-        report=report,
-        tick=tick,
-        checkpoints=checkpoints,
+        test_labels=None if items.test_labels is None else np.asarray(items.test_labels),
+        observers=Observers(report, tick, checkpoints),
     )
 
 

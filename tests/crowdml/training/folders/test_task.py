@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Task, supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.recipe import Recipe
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 from crowdml.networks import build_network
 from crowdml.training.folders import FolderItems, drop_unreadable, read_layout
 from crowdml.training.folders.task import folder_task
@@ -35,7 +36,7 @@ def make(items: FolderItems, recipe: Recipe = RECIPE, **more) -> Task:
 def learn(items: FolderItems, **more) -> tuple[dict[str, Tensor], float]:
     task = make(items, **more)
     assert items.train_labels is not None
-    model = CrossEntropy().learn(Course(task), supervise(items.train_labels, task.n_classes))
+    model = Trainer(task).learn(CrossEntropy(), supervise(items.train_labels, task.n_classes))
     return model.state_dict(), accuracies(model, task)["test_accuracy"]
 
 
