@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if chosen is None:
         speak(console, "no run is alive; crowdml status shows what the folder holds")
         return 1
-    now: RunState = chosen
+    now = chosen
 
     def line() -> str:
         snapshot = now.last_snapshot()
