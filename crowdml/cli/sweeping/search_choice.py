@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from crowdml import datasets, methods
-from crowdml.experiment.cell import REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import REAL
 from crowdml.noise import PATTERNS
 from crowdml.support.names import check_name
 from sweeps.grid.grids import Block

@@ -257,7 +257,7 @@ def test_bad_arguments_are_errors_before_ray_starts(tmp_path: Path) -> None:
             aggregate_sharded(parts, **arguments)
     with pytest.raises(UnknownNameError):
         aggregate_sharded(parts, "glad2")
-    with pytest.raises(LocationError, match=r"is not there, or holds no .parquet files"):
+    with pytest.raises(LocationError, match=r"does not exist, or holds no .parquet files"):
         aggregate_sharded(tmp_path / "nothing")
     crowd_frame().head(20).assign(task=1).to_parquet(parts / "z.parquet")
     with pytest.raises(LocationError, match="column 'task' holds int64, but large_string in"):
