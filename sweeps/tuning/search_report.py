@@ -12,6 +12,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from crowdml.experiment.cell import COLUMNS
 from crowdml.support.search_space import Value
 from sweeps.grid.options_file import MethodOptions, write_options
 from sweeps.store.provenance import collect
@@ -212,7 +213,8 @@ def _objective(shared: SharedStudy) -> str:
 def _crowd(shared: SharedStudy) -> str:
     cell = shared.search.cell
     shown = ("pattern", "noise_rate", "n_workers", "missing_rate", "worker_model", "assignment", "n_train", "network")
-    return ", ".join(f"{name} {getattr(cell, name)}" for name in shown if getattr(cell, name) is not None)
+    values = {name: COLUMNS[name].value(cell) for name in shown}
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _figure() -> tuple[Figure, Any]:

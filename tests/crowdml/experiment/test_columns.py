@@ -44,14 +44,16 @@ IMAGES = {"dataset": st.just("digits"), "n_train": st.none() | st.integers(1, 12
 TRAINED = st.just({}) | st.fixed_dictionaries({"network": st.just("cnn_digits"), "recipe": RECIPES})
 SIMULATED = st.fixed_dictionaries({
     **ALL, **IMAGES, **SIZES, "noise_rate": SHARES, "pattern_options": OPTIONS,
-    "pattern": st.sampled_from(["uniform", "bimodal", "flip"]), "worker_model": st.sampled_from(["homogeneous", "random"]),
+    "pattern": st.sampled_from(["uniform", "bimodal", "flip"]),
+    "worker_model": st.sampled_from(["homogeneous", "random"]),
 })  # fmt: skip
 MACHINES = st.fixed_dictionaries({
     **ALL, **IMAGES, **SIZES, "pattern": st.just("machine_annotators"),
     "pattern_options": st.sampled_from([{}, {"expert_images": 9}]),
 })  # fmt: skip
 REAL = st.fixed_dictionaries({
-    **ALL, **SIZES, "n_workers": st.none() | st.integers(1, 9), "dataset": st.just("bluebird"), "pattern": st.just("real"),
+    **ALL, **SIZES, "n_workers": st.none() | st.integers(1, 9), "dataset": st.just("bluebird"),
+    "pattern": st.just("real"),
 })  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def test_a_row_that_is_not_a_cell_is_refused(changes: dict, field: str, message:
     assert caught.value.field == field
 
 
-LABEL_BUDGET = """    label_budget: int | None = axis(Kind.WHOLE, "labels that can be paid for", default=None, at_least=1)
+LABEL_BUDGET = """    label_budget: int | None = axis(Kind.WHOLE, "labels to pay for", default=None, at_least=1)
 """
 USE_OF_LABEL_BUDGET = """
 import sys
@@ -136,7 +138,7 @@ else:
 assert select([plain, paid], "label_budget > 9") == [paid]
 assert order([plain, paid], ["label_budget"]) == [1, 0]
 assert "label_budget" in PANEL_AXES
-assert other_axes()["label_budget"].axis.help == "labels that can be paid for"
+assert other_axes()["label_budget"].axis.help == "labels to pay for"
 block = Block(datasets=("digits",), methods=("mv",), other_axes={"label_budget": (50, None)}, train=False)
 assert {made.crowd.label_budget for made in block.cells()} == {50, None}
 assert ResultStore(old_folder).status() == {plain.id: "ok"}, "older files are read with the default"
