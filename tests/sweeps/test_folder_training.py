@@ -111,7 +111,7 @@ def test_a_run_that_failed_before_it_trained_may_be_corrected(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder, tmp_path / "out", "--method", "genie") == 2
-    assert "true transition matrix" in capsys.readouterr().err
+    assert "needs true classes of training items" in capsys.readouterr().err
     assert run(folder, tmp_path / "out", "--method", "nnaqc", "--option", "alpha=0.5") == 0
     settings = metrics_of(tmp_path / "out")["settings"]
     assert (settings["method"], settings["options"]) == ("nnaqc", {"alpha": 0.5})
