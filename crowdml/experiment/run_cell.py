@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
-from crowdml.experiment.result import CellResult, failed_by
+from crowdml.experiment.result import CellResult, failed
 from crowdml.experiment.shared_work import SharedWork
 from crowdml.learning.curves import KeptCurves, Point
 from crowdml.learning.observers import Observers
@@ -52,7 +53,8 @@ def attempt_cell(
     try:
         return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
     except Exception as error:
-        return failed_by(cell, error, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return failed(cell, traceback.format_exc(), kind=type(error).__name__, seconds=seconds)
 
 
 def run_cell(
