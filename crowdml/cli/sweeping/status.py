@@ -83,7 +83,6 @@ def title(run: RunState) -> str:
 
 
 def _table(runs: list[RunState]) -> Table:
-    from sweeps.watching.live_view import clock
 
     table = Table(box=None, pad_edge=False, header_style="bold magenta")
     for column in ("run", "state", "host", "started (UTC)", "cells", "failed", "time", "ETA"):
