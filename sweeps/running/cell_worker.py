@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from crowdml.datasets import CrowdData, ImageData
@@ -79,7 +80,7 @@ class CellWorker:
             How these cells ended, and how cells of the shard ended that another run has computed.
 
         Raises:
-            ResultsError: the results folder cannot be read or written.
+            ResultsError: the results folder cannot be written.
         """
         start = time.monotonic()
         outcomes: list[Outcome] = []
@@ -98,7 +99,7 @@ class CellWorker:
         if kept:
             # Another run that ended the same training first has deleted the checkpoints, and early points of the curves
             # with them.  Its row is complete.
-            self._gained.look()
+            self._look()
             better = {cell_id: outcome for cell_id, outcome in self._gained.outcomes.items() if outcome.ok}
             outcomes += [better[result.cell.id] for result in results if result.cell.id in better]
             results = [result for result in results if result.cell.id not in better]
@@ -112,7 +113,7 @@ class CellWorker:
         start = time.monotonic()
         if start < self._next_look:
             return []
-        self._gained.look()
+        self._look()
         end = time.monotonic()
         self._next_look = end + (end - start) / LOOK_SHARE
         gained = self._gained.outcomes
@@ -120,6 +121,11 @@ class CellWorker:
         if skipped:
             self._todo = [timed for timed in self._todo if timed[0].id not in gained]
         return skipped
+
+    def _look(self) -> None:
+        # Storage that fails for a moment must not end the run; what is missed may be computed twice.
+        with suppress(ResultsError):
+            self._gained.look()
 
     def _resume(self, cell: Cell) -> CellResult:
         """Compute a cell from its checkpoints; start again if they are damaged or another training's."""

@@ -64,7 +64,7 @@ def run_inline(run: Run) -> None:
     """Compute the cells one after the other in this process, without Ray.
 
     Raises:
-        ResultsError: the results folder cannot be read or written.
+        ResultsError: the results folder cannot be written.
     """
     worker = CellWorker(run.store, run.provenance, run.data.__getitem__, run.before)
     try:
@@ -189,7 +189,7 @@ class _Tuning:
             max_failures: how often a trial that died runs again.
 
         Raises:
-            ResultsError: the results folder cannot be read or written.
+            ResultsError: the results folder cannot be written.
         """
         import ray
         from ray import tune

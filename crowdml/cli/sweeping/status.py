@@ -83,7 +83,6 @@ def title(run: RunState) -> str:
 
 
 def _table(runs: list[RunState]) -> Table:
-
     table = Table(box=None, pad_edge=False, header_style="bold magenta")
     for column in ("run", "state", "host", "started (UTC)", "cells", "failed", "time", "ETA"):
         table.add_column(column, no_wrap=column != "host")

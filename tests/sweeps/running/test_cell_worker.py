@@ -128,6 +128,20 @@ def test_within_a_shard_looking_takes_a_small_share_of_the_time(
     assert looks == 2
 
 
+def test_storage_that_cannot_be_read_for_a_moment_does_not_end_a_shard(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(table: str) -> None:
+        raise ResultsError("no answer")
+
+    works = worker(store, *CELLS)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "parts", unreachable)
+        works.work()
+    assert works.is_done
+    assert len(store.attempts()) == len(CELLS)
+
+
 def test_a_run_that_computes_cells_again_skips_only_new_rows(store: ResultStore) -> None:
     add(store, CELLS[0], CELLS[1])
     before = look_before(store, again=True)
