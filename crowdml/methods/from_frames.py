@@ -30,7 +30,7 @@ def fit_predict(
 
     Args:
         frame: columns task, worker, label; one row an annotation.
-        method: name of an aggregator in the registry, see `python -m crowdml methods`.
+        method: name of an aggregator in the registry, see `crowdml methods`.
         gold: known labels, the tasks as index.
         history: earlier answers of the workers: columns worker, truth, label, count (see `confusion_frame`).
         repeats: what to do where a worker labelled a task more than once, see CrowdLabels.

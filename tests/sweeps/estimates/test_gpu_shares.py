@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.cli.main import parse
 from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates import gpu_shares
@@ -31,7 +31,7 @@ def trains(**changes: Any) -> Cell:
 
 
 def options(*arguments: str) -> Any:
-    return parser().parse_args([*arguments])
+    return parse(["sweep", *arguments])
 
 
 @pytest.fixture
@@ -97,4 +97,4 @@ def test_a_dry_run_downloads_nothing(probed: list[Sequence[Cell]], monkeypatch: 
     console = Console(record=True, width=200)
     absent = trains(dataset="mnist")
     assert measure(options("--dry-run"), [absent], NOTHING, COSTS, 0, console, on_cluster=False) == Measured()
-    assert "mnist is not here, so its networks are not probed" in console.export_text()
+    assert "mnist is not downloaded, so its networks are not probed" in console.export_text()

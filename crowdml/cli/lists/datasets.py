@@ -1,0 +1,77 @@
+"""`crowdml datasets`: list the data sets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from crowdml import datasets
+from crowdml.cli.display import show, speak, table
+from crowdml.datasets import Description, images
+from crowdml.datasets.download import ROOT_VARIABLE, data_root
+from crowdml.support.names import check_name
+
+DETAILS = ("summary", "n_items", "n_known", "n_workers", "n_annotations", "n_classes", "origin", "licence", "citation")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "datasets",
+        description="List the data sets: images with true classes, true classes alone, and crowds of real workers.\n"
+        "A data set that is not at hand is downloaded at its first use, if its publisher allows.",
+        epilog=f"examples:\n  crowdml datasets\n  crowdml datasets web rte\n  {ROOT_VARIABLE}=/data crowdml datasets",
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print one row per data set, or the named data sets in full."""
+    console = Console()
+    every = {row.name: row for row in datasets.describe()}
+    for name in options.names:
+        _describe(console, every[check_name("data set", name, every)])
+    if options.names:
+        return
+    numbers = ("items", "workers", "labels", "classes")
+    rows = [
+        (
+            row.name,
+            row.kind,
+            *map(_number, (row.n_items, row.n_workers, row.n_annotations, row.n_classes)),
+            "yes" if at_hand(row) else "no",
+            row.licence or "",
+        )
+        for row in every.values()
+    ]
+    heads = ("name", "kind", *numbers, "at hand", "licence")
+    show(console, table(heads, rows, numbers=numbers, names=("name", "kind", "at hand"), cut=("licence",)))
+    speak(console, f"\nfiles lie in {data_root()}; {ROOT_VARIABLE} names another folder")
+
+
+def at_hand(row: Description) -> bool:
+    """Return whether a data set can be loaded without a download."""
+    if row.kind == "crowd":
+        source = datasets.crowd_source(row.name)
+        return _all_there(source.folder, source.files)
+    files = images.files(row.name)
+    return files is None or _all_there(files.folder, files.files)
+
+
+def _all_there(folder: str, files: tuple[str, ...]) -> bool:
+    return all(Path(data_root(), folder, name).is_file() for name in files)
+
+
+def _describe(console: Console, row: Description) -> None:
+    speak(console, f"{row.name} ({row.kind}), {'at hand' if at_hand(row) else 'not at hand'}")
+    for name in DETAILS:
+        value = getattr(row, name)
+        if value is not None:
+            says = f"{value:,}" if isinstance(value, int) else value
+            speak(console, f"  {name.removeprefix('n_'):<12} {says}")
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

@@ -1,0 +1,55 @@
+"""`crowdml methods`: list the methods."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from crowdml.cli.display import show, speak, table
+from crowdml.methods.registry import ALIASES, REGISTRY
+from crowdml.support.names import check_name
+
+KINDS = {
+    "aggregator": "finds labels from annotations",
+    "learner": "trains a network on labels, after any aggregator: em+NAME",
+    "crowd": "trains a network on all annotations end to end",
+    "joint": "improves labels and network in turns, with any learner inside: NAME+nnaqc",
+}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "methods",
+        description="List the methods: aggregators find labels from annotations, learners train a network on labels,\n"
+        "crowd methods train a network on all annotations, joint methods improve labels and network in turns.",
+        epilog="examples:\n  crowdml methods\n  crowdml methods --kind aggregator\n  crowdml methods em nnaqc",
+    )
+    command.add_argument("names", nargs="*", metavar="NAME", help="list only these")
+    command.add_argument("--kind", choices=KINDS, help="list only methods of this kind")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print one row per method, kind by kind.
+
+    Raises:
+        UnknownNameError: an unknown name; the message names the nearest.
+    """
+    console = Console()
+    also = {name: [alias for alias, meant in ALIASES.items() if meant == name] for name in REGISTRY}
+    wanted = {ALIASES.get(name, name) for name in options.names}
+    for name in options.names:
+        check_name("method", name, [*REGISTRY, *ALIASES])
+    rows = [
+        (", ".join((name, *also[name])), entry.kind, entry.summary, entry.paper)
+        for kind in KINDS
+        for name, entry in REGISTRY.items()
+        if entry.kind == kind and options.kind in (None, kind) and (not wanted or name in wanted)
+    ]
+    show(console, table(("name", "kind", "what it does", "paper"), rows, names=("name", "kind")))
+    if not options.names:
+        speak(console, "")
+        for kind, meaning in KINDS.items():
+            if options.kind in (None, kind):
+                speak(console, f"{kind:<11} {meaning}")

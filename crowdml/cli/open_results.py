@@ -1,0 +1,17 @@
+"""Open a results folder that must exist."""
+
+from __future__ import annotations
+
+from sweeps.store.result_store import ResultsError, ResultStore
+
+
+def open_results(location: str) -> ResultStore:
+    """Return the results folder at a location, local or a URI.
+
+    Raises:
+        ResultsError: there is no results folder.
+    """
+    store = ResultStore(location)
+    if not store.exists():
+        raise ResultsError(f"there is no results folder at {store.public_location}")
+    return store

@@ -1,0 +1,100 @@
+"""Read the images of a folder into memory, as they are or resized.  Images that cannot be read are listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from crowdml.training.folders.decoding import convert, fault_of
+from crowdml.training.items import Items
+
+MOST_BYTES = 4 << 30
+"""Images that take more bytes are not read into memory."""
+
+_GREY = ("1", "L", "LA", "I;16")
+_THREADS = 4
+
+
+def read_images(
+    source: str,
+    paths: Sequence[Path],
+    ids: Sequence[str] | NDArray[Any],
+    *,
+    side: int | None = None,
+    channels: int | None = None,
+) -> Items:
+    """Return the images as items whose values are (n_items, channels, height, width) uint8.
+
+    Args:
+        source: where the images are, for messages.
+        paths: the image files.
+        ids: the id of each image.
+        side: resize the short side to this many pixels and cut a square from the middle.  None keeps images as they
+            are; they must then have one size.
+        channels: 1 (grey) or 3 (RGB); None takes 1 if every image is grey.
+
+    Raises:
+        ValueError: no image can be read, the images differ in size, or they do not fit into memory.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        heads = list(pool.map(_head, paths))
+        shape = _shape(source, heads, side, channels)
+        n_bytes = len(paths) * int(np.prod(shape))
+        if n_bytes > MOST_BYTES:
+            raise ValueError(
+                f"{source}: {len(paths):,} images of {shape} would take {n_bytes / 1e9:.0f} GB of memory; "
+                "choose a smaller --side, or --stream"
+            )
+        values = np.empty((len(paths), *shape), np.uint8)
+        faults = list(pool.map(_decode, paths, values, [side is not None] * len(paths)))
+    faulty = {path: fault for path, fault in zip(paths, faults, strict=True) if fault is not None}
+    return Items(source, np.asarray(ids), values, tuple(paths)).without(faulty)
+
+
+def _head(path: Path) -> tuple[tuple[int, int], str] | None:
+    """Return width and height of the upright image, and its mode; None if the file does not begin like an image."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) >= 5
+            return ((height, width) if turned else (width, height)), image.mode
+    except Exception:  # a damaged file makes decoders raise almost anything
+        return None
+
+
+def _shape(
+    source: str, heads: Sequence[tuple[tuple[int, int], str] | None], side: int | None, channels: int | None
+) -> tuple[int, int, int]:
+    """Return (channels, height, width) of every image in memory."""
+    readable = [head for head in heads if head is not None]
+    if channels is None:
+        channels = 1 if readable and all(mode in _GREY for _, mode in readable) else 3
+    if side is not None or not readable:
+        return channels, side or 1, side or 1
+    sizes = Counter(size for size, _ in readable)
+    if len(sizes) > 1:
+        common = ", ".join(f"{width} x {height} ({count:,})" for (width, height), count in sizes.most_common(3))
+        raise ValueError(f"{source}: images have {len(sizes)} sizes, such as {common}; give --side PIXELS")
+    width, height = next(iter(sizes))
+    return channels, height, width
+
+
+def _decode(path: Path, into: NDArray[np.uint8], resize: bool) -> str | None:
+    """Write an image into (channels, height, width); return the reason if it cannot be read."""
+    channels, height, width = into.shape
+    try:
+        with Image.open(path) as opened:
+            image = convert(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
+            if resize:
+                image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+            into[:] = np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+    except Exception as error:  # a damaged file makes decoders raise almost anything
+        return fault_of(error)
+    return None
