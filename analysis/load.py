@@ -1,4 +1,4 @@
-"""Results as tidy frames, split so that nothing but seeds is ever averaged."""
+"""Read results as tidy frames, and split them into panels so that only seeds are averaged."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from crowdml.experiment.cell import COLUMNS
+from crowdml.experiment.crowd_types import REAL
 from sweeps.store.result_store import ResultStore
-from sweeps.store.schema import AXES
 
-PANEL_AXES = [
-    "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
-    "assignment_options", "missing",
-]  # fmt: skip
-"""Cells that differ in one of these stand in different tables."""
+AXES = list(COLUMNS)
+"""The columns that describe a cell."""
+PANEL_AXES = [name for name, column in COLUMNS.items() if column.axis.panel]
+"""Cells that differ in one of these axes stand in different tables."""
 ROW_AXES = ["pattern", "n_workers", "missing_rate"]
-"""The rows of a LABNET table."""
+"""The axes of the rows of a LABNET table."""
 NOISE_AXES = ["pattern", "noise_rate"]
-"""The rows of a table of cells that differ in their noise and not in their labels: those of NNAQC or JoCoR."""
+"""The axes of the rows of a table of several noise rates, as in the papers of NNAQC and JoCoR."""
 PATTERN_ORDER = ("uniform", "bimodal", "flip")
-REAL = "real"
-"""The pattern of cells on crowds of real workers, which stand in tables of their own."""
 
 
 def load(results: str | Path) -> pd.DataFrame:
-    """One row a cell, ok and failed, every axis a column; options and recipe as JSON text.
+    """Return one row per cell, ok and failed, with a column per axis; options and recipe are JSON text.
 
-    Adds `method_name` and `pattern_name`: the name alone where all its cells have the same options, else with them.
-    Where a method's version changed, so that a folder holds results of the same axes from both, the newest counts.
+    Adds `method_name` and `pattern_name`.  A name includes the options if cells with this name differ in them.  If a
+    folder holds results of the same axes from several versions of a method, the newest result counts.
 
     Raises:
-        sweeps.store.result_store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
     return with_names(ResultStore(results).read_cells())
 
@@ -41,12 +39,12 @@ def load(results: str | Path) -> pd.DataFrame:
 def load_curves(
     results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
 ) -> pd.DataFrame:
-    """One row a point of a learning curve (`step, metric, value`), with the axes of its cell.
+    """Return one row per point of a learning curve (`step, metric, value`), with the axes of the cell.
 
     Args:
-        results: the folder.
-        cells: what `load` gave, if it was called already.
-        damaged: of ResultStore; "skip" leaves out what a damaged file held.
+        results: the results folder.
+        cells: the result of `load`, if it was called already.
+        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
     """
     return _with_axes(ResultStore(results, damaged=damaged), "curves", cells)
 
@@ -54,29 +52,29 @@ def load_curves(
 def load_workers(
     results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
 ) -> pd.DataFrame:
-    """One row a worker of a cell (`worker, true_quality, estimated_quality`), with the axes of its cell.
+    """Return one row per worker of a cell (`worker, true_quality, estimated_quality`), with the axes of the cell.
 
     Args:
-        results: the folder.
-        cells: what `load` gave, if it was called already.
-        damaged: of ResultStore; "skip" leaves out what a damaged file held.
+        results: the results folder.
+        cells: the result of `load`, if it was called already.
+        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
     """
     return _with_axes(ResultStore(results, damaged=damaged), "workers", cells)
 
 
 def with_names(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells of `ResultStore.read_cells` as `load` returns them."""
-    named = cells.sort_values("finished_at", kind="stable").drop_duplicates(list(AXES), keep="last").sort_index()
+    """Return the rows of `ResultStore.read_cells` as `load` returns them."""
+    named = cells.sort_values("finished_at", kind="stable").drop_duplicates(AXES, keep="last").sort_index()
     for kind in ("method", "pattern"):
         named[f"{kind}_name"] = _names(named[kind], named[f"{kind}_options"])
     return named
 
 
 def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """(title, its ok cells) for each combination of PANEL_AXES; the title says what tells it from the others.
+    """Yield (title, ok cells) for each combination of PANEL_AXES; the title says how the panel differs from others.
 
-    Where cells differ in the noise rate, and not in the number of workers or the missing rate, all rates are one panel.
-    Cells on crowds of real workers are in no panel: see `analysis.real_crowds`.
+    All noise rates are one panel if the cells do not differ in the number of workers and the missing rate.  Cells of
+    real workers are in no panel: see `analysis.real_crowds`.
     """
     ok = cells[(cells["status"] == "ok") & (cells["pattern"] != REAL)]
     for _, group in ok.groupby([axis for axis in PANEL_AXES if axis != "noise_rate"], dropna=False, sort=True):
@@ -85,24 +83,24 @@ def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         parts = [part for _, part in group.groupby("noise_rate", dropna=False)]
         for panel in [group] if several_rates and one_kind_of_labels else parts:
             same_dataset = cells[cells["dataset"] == panel["dataset"].iloc[0]]
-            # Beside real crowds without a number of workers, pandas keeps the numbers of the others as floats.
+            # Next to real crowds without a number of workers, pandas stores the numbers as floats.
             yield _title(panel, same_dataset), panel.astype({"n_workers": int})
 
 
 def row_axes(panel: pd.DataFrame) -> list[str]:
-    """What the rows of a panel's table differ in: ROW_AXES, or NOISE_AXES where it holds several noise rates."""
+    """Return the axes of the rows of a panel: NOISE_AXES if it holds several noise rates, else ROW_AXES."""
     return NOISE_AXES if panel["noise_rate"].nunique() > 1 else ROW_AXES
 
 
 def summarise(panel: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Mean, standard deviation (n - 1; NaN of one seed) and number of seeds of a measure, over the ok cells of a panel.
+    """Average a measure over the ok cells of a panel.
 
     Returns:
-        A frame indexed by `row_axes` (the pattern by its `pattern_name`) and `method_name`, with columns `mean`, `std`,
-        `n_seeds`; in the measure's own unit.
+        A frame indexed by `row_axes` (the pattern by `pattern_name`) and `method_name`.  Its columns are `mean`, `std`
+        (with n - 1; NaN for one seed) and `n_seeds`, in the unit of the measure.
 
     Raises:
-        ValueError: the cells belong to several panels, whose mean would mean nothing.
+        ValueError: the cells belong to several panels.
     """
     axes = row_axes(panel)
     n_panels = len(panel[[axis for axis in PANEL_AXES if axis not in axes]].drop_duplicates())
@@ -114,13 +112,13 @@ def summarise(panel: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def row_order(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Sort key of a row: patterns as in LABNET's paper, others after them by name, then the other axes in turn."""
+    """Return the sort key of a row: patterns as in LABNET's paper, then other patterns by name, then the other axes."""
     name = str(row[0]).partition(" ")[0]
     return (PATTERN_ORDER.index(name) if name in PATTERN_ORDER else len(PATTERN_ORDER), *row)
 
 
 def method_order(names: list[str]) -> list[str]:
-    """Methods in the order of the registry, others after them by name."""
+    """Return methods in the order of the registry, then other methods by name."""
     from crowdml.methods.registry import REGISTRY
 
     order = {name: place for place, name in enumerate(REGISTRY)}
@@ -140,40 +138,57 @@ def _names(kinds: pd.Series, options: pd.Series) -> pd.Series:
 
 
 def with_options(kind: str, options: str) -> str:
-    """A name with its options, of which `options` is the JSON text."""
+    """Return a name with its options; `options` is JSON text."""
     return f"{kind} ({', '.join(f'{key}={value}' for key, value in json.loads(options).items()) or 'defaults'})"
 
 
 def _title(panel: pd.DataFrame, same_dataset: pd.DataFrame) -> str:
-    """What a panel is, against the other cells of its data set."""
+    """Say how a panel differs from the other cells of its data set."""
     cell = panel.iloc[0]
+    varies = {axis for axis in PANEL_AXES if same_dataset[axis].nunique(dropna=False) > 1}
     parts = [str(cell["dataset"])]
     if pd.notna(cell["network"]):
         parts.append(str(cell["network"]))
-    if panel["noise_rate"].isna().all():
-        parts.append("no noise rate")
-    elif panel["noise_rate"].nunique() == 1:
-        parts.append(f"{100 * cell['noise_rate']:g} % noise")
-    elif cell["n_workers"] > 1 or cell["missing_rate"] > 0:
-        missing = f", {100 * cell['missing_rate']:g} % missing" if cell["missing_rate"] > 0 else ""
-        parts.append(f"{cell['n_workers']:.0f} workers{missing}")
-    varies = {axis: same_dataset[axis].nunique(dropna=False) > 1 for axis in PANEL_AXES}
+    parts += _noise(panel)
     if pd.notna(cell["n_train"]):
         parts.append(f"{cell['n_train']:.0f} training items")
-    elif varies["n_train"]:
+    elif "n_train" in varies:
         parts.append("all training items")
-    if varies["worker_options"]:
-        parts.append(f"{with_options(cell['worker_model'], cell['worker_options'])} workers")
-    elif varies["worker_model"]:
-        parts.append(f"{cell['worker_model']} workers")
+    if pd.notna(cell["worker_model"]):
+        if "worker_options" in varies:
+            parts.append(f"{with_options(cell['worker_model'], cell['worker_options'])} workers")
+        elif "worker_model" in varies:
+            parts.append(f"{cell['worker_model']} workers")
     if cell["assignment"] != "every_item":
         parts.append(with_options(cell["assignment"], cell["assignment_options"]))
-    if varies["missing"]:
+    if "missing" in varies:
         parts.append(f"missing rule {cell['missing']}")
+    others = [axis for axis in PANEL_AXES if axis in varies and axis not in _TITLED and pd.notna(cell[axis])]
+    parts += [f"{axis.replace('_', ' ')} {COLUMNS[axis].load(cell[axis])}" for axis in others]
     if pd.notna(cell["recipe"]):
         rivals = same_dataset.loc[same_dataset["network"] == cell["network"], "recipe"].dropna().unique()
         parts += _recipe_differences(json.loads(cell["recipe"]), [json.loads(text) for text in rivals])
     return ", ".join(parts)
+
+
+_TITLED = {
+    "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
+    "assignment_options", "missing",
+}  # fmt: skip
+"""Axes that a title has words of its own for."""
+
+
+def _noise(panel: pd.DataFrame) -> list[str]:
+    """Return the noise rate of a panel, or what its cells have in common if they differ in the noise rate."""
+    cell = panel.iloc[0]
+    if panel["noise_rate"].isna().all():
+        return ["no noise rate"]
+    if panel["noise_rate"].nunique() == 1:
+        return [f"{100 * cell['noise_rate']:g} % noise"]
+    if cell["n_workers"] > 1 or cell["missing_rate"] > 0:
+        missing = f", {100 * cell['missing_rate']:g} % missing" if cell["missing_rate"] > 0 else ""
+        return [f"{cell['n_workers']:.0f} workers{missing}"]
+    return []
 
 
 def _recipe_differences(recipe: dict[str, Any], rivals: list[dict[str, Any]]) -> list[str]:

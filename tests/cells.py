@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 
 from crowdml.aggregation import Aggregation, MajorityVote
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import Cell, cell_of
 from crowdml.experiment.result import CellResult
 from crowdml.labels import CrowdLabels
 from sweeps.store.provenance import Provenance
 
+DEFAULTS = {"dataset": "digits", "pattern": "uniform", "noise_rate": 0.6, "n_workers": 3, "method": "mv", "seed": 0}
 PROVENANCE = Provenance(git_commit="abc", git_dirty=False, versions={"numpy": "2"}, fingerprints={"digits": "f00d"})
 
 
 def cell(**changes: Any) -> Cell:
-    """A label-only cell on the digits."""
-    base = Cell(dataset="digits", pattern="uniform", noise_rate=0.6, n_workers=3, missing_rate=0.0, method="mv", seed=0)
-    return replace(base, **changes)
+    """Return a label-only cell on the digits with some values of its columns changed."""
+    return cell_of({**DEFAULTS, **changes})
 
 
 def result(**changes: Any) -> CellResult:

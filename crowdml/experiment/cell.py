@@ -5,201 +5,175 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, ClassVar
 
 from crowdml import methods, networks
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, names
+from crowdml.experiment.axes import CellError, Kind, OptionError, Options, axis, check_axes, check_made, must_be_one_of
+from crowdml.experiment.columns import build, columns, columns_of, id_of, parts, values_from
+from crowdml.experiment.crowd_types import CROWD_TYPES, Crowd, MachineAnnotators, Real, Simulated, crowd_type
 from crowdml.learning.recipe import Recipe
-from crowdml.noise import MISSING_RULES, PATTERNS, make_assignment, make_worker_model
-from crowdml.noise.machine_annotators import make_machine_annotators
-from crowdml.support.names import check_name
+from crowdml.noise import make_pattern
 
-Options = tuple[tuple[str, Any], ...]
 
-REAL = "real"
-"""The pattern of a cell whose data set is a crowd of real workers."""
-MACHINES = "machine_annotators"
-"""The pattern of a cell whose workers are classifiers that learned from few images."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A network, and how it is trained.
 
-_ADDED_LATER = {"worker_options": (), "assignment": "every_item", "assignment_options": ()}
-"""Fields that older cells do not have.  Left out of the id and the crowd's seed where they hold these values."""
-_SIMULATED = {"pattern_options": (), "worker_model": "homogeneous", **_ADDED_LATER, "n_train": None}
-"""What a cell of a real crowd has nothing to say about."""
-_OF_PATTERNS = {"noise_rate": None, "worker_model": "homogeneous", "worker_options": ()}
-"""What a cell of machine annotators has nothing to say about."""
-_NOT_OF_THE_CROWD = {"method", "method_options", "network", "recipe"}
-_OPTIONS = ("pattern_options", "worker_options", "assignment_options", "method_options")
+    Args:
+        network: name of the network.
+        recipe: how it is trained.
+
+    Raises:
+        CellError: an unknown name.
+    """
+
+    has: ClassVar[str] = "a network has"
+
+    network: str = axis(Kind.TEXT, "network", names=tuple(networks.names()), follows="dataset")
+    recipe: Recipe = axis(Kind.RECIPE, "how the network is trained", follows="dataset")
+
+    def __post_init__(self) -> None:
+        check_axes(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """Everything that determines one result.
 
-    A cell of simulated workers names a data set of images or labels and a noise pattern.  A cell of machine annotators
-    has a data set of images, "machine_annotators" as its pattern, no noise rate and no worker model.  A cell of real
-    workers names their crowd as its data set and "real" as its pattern; it has no noise rate, and may have a number of
-    workers.
-
     Args:
-        dataset: name of a data set.
-        pattern: name of a noise pattern, "machine_annotators" or "real".
-        noise_rate: probability that a worker's label is drawn by the pattern instead of being right, in [0, 1).
-        n_workers: workers simulated; of a real crowd how many, drawn at random, or None for all.
-        missing_rate: share of an item's labels removed, in [0, 1).
+        dataset: name of a data set of images or labels; of a crowd if the crowd is real.
+        n_train: number of training items used; None is all.
+        training: the network and its recipe; None to aggregate only.
+        crowd: the workers and what they label.
         method: name of a method.
-        seed: of the crowd, the network and the training.
-        network: name of a network, or None to aggregate only.
-        recipe: how the network is trained; given exactly when a network is.
-        n_train: training items used; None is all.
-        worker_model: name of a worker model.
-        missing: how a missing rate becomes a number of labels: "floor", "round" or "bernoulli".
-        pattern_options: options of the noise pattern; a mapping, or (name, value) pairs.
-        method_options: options of the method, likewise.
-        worker_options: options of the worker model, likewise.
-        assignment: name of the design that says which workers are asked about an item.
-        assignment_options: its options.
+        method_options: options of the method; a mapping, or (name, value) pairs.
+        seed: seed of the crowd, the network and the training.
 
     Raises:
-        ValueError: an unknown name or a value out of range, in the user's terms.
+        CellError: an unknown name, a value out of range, or parts that do not go together.
     """
 
-    dataset: str
-    pattern: str
-    noise_rate: float | None = None
-    n_workers: int | None = None
-    missing_rate: float
-    method: str
-    seed: int
-    network: str | None = None
-    recipe: Recipe | None = None
-    n_train: int | None = None
-    worker_model: str = "homogeneous"
-    missing: str = "floor"
-    pattern_options: Options = ()
-    method_options: Options = ()
-    worker_options: Options = ()
-    assignment: str = "every_item"
-    assignment_options: Options = ()
+    dataset: str = axis(Kind.TEXT, "data set", plural="datasets")
+    n_train: int | None = axis(
+        Kind.WHOLE, "training items used", default=None, at_least=1, follows="dataset", unit="items"
+    )
+    training: Training | None = parts("network", lambda name: name and Training, Training, default=None)
+    crowd: Crowd = parts("pattern", crowd_type, *CROWD_TYPES)
+    method: str = axis(Kind.TEXT, "method", panel=False, plural="methods")
+    method_options: Options = axis(
+        Kind.OPTIONS, "options of the method", default=(), panel=False, costs=False, follows="method"
+    )
+    seed: int = axis(Kind.WHOLE, "seed", at_least=0, panel=False, costs=False, plural="seeds")
 
     def __post_init__(self) -> None:
-        for name in _OPTIONS:
-            object.__setattr__(self, name, _freeze_options(getattr(self, name)))
-        object.__setattr__(self, "missing_rate", _check_rate("missing_rate", self.missing_rate))
-        if self.n_workers is not None and self.n_workers < 1:
-            raise ValueError(f"n_workers must be at least 1, got {self.n_workers}")
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
-        check_name("missing rule", self.missing, MISSING_RULES)
-        if self.n_train is not None and self.n_train < 1:
-            raise ValueError(f"n_train must be at least 1, got {self.n_train}")
+        check_axes(self)
         self._check_crowd()
-        self._check_method()
+        try:
+            object.__setattr__(self, "method", methods.canonical(self.method))
+        except ValueError as error:
+            raise OptionError("method", self.method, str(error)) from error
+        if self.training is None and methods.needs_network(self.method):
+            raise CellError("method", self.method, "needs a network and a recipe, because it trains a network")
 
     def _check_crowd(self) -> None:
-        check_name("noise pattern", self.pattern, [*PATTERNS, MACHINES, REAL])
-        if self.pattern == REAL:
-            self._check_real()
-            return
-        if self.dataset in crowd_names():
-            raise ValueError(f'{self.dataset} is a crowd of real workers; its pattern is "real", got {self.pattern!r}')
-        if self.pattern == MACHINES:
-            self._check_machines()
-        elif self.noise_rate is None or self.n_workers is None:
-            raise ValueError(f"pattern {self.pattern} needs noise_rate and n_workers")
-        else:
-            object.__setattr__(self, "noise_rate", _check_rate("noise_rate", self.noise_rate))
-            make_worker_model(self.worker_model, dict(self.worker_options))
-        assert self.n_workers is not None
-        make_assignment(self.assignment, dict(self.assignment_options)).n_labels(self.n_workers)
-
-    def _check_machines(self) -> None:
-        if self.n_workers is None:
-            raise ValueError(f"pattern {MACHINES} needs n_workers")
-        for name, default in _OF_PATTERNS.items():
-            if getattr(self, name) != default:
-                raise ValueError(f"machine annotators err as they have learned and have no {name}; leave it out")
-        if self.dataset in names() and not has_images(self.dataset):
-            raise ValueError(f"machine annotators look at images, and {self.dataset} has labels only")
-        make_machine_annotators(dict(self.pattern_options))
-
-    def _check_real(self) -> None:
-        check_name("real crowd", self.dataset, crowd_names())
-        if self.noise_rate is not None:
-            raise ValueError(f"{self.dataset} is a crowd of real workers, who have no noise_rate; leave it out")
-        for name, default in _SIMULATED.items():
-            if getattr(self, name) != default:
-                raise ValueError(f"{self.dataset} is a crowd of real workers, who have no {name}; leave it out")
-        if self.network is not None and self.dataset not in crowd_names_with_inputs():
-            listed = ", ".join(crowd_names_with_inputs())
-            raise ValueError(
-                f"the items of {self.dataset} are not at hand, so no network is trained on it; leave it out, or take "
-                f"one of {listed}"
-            )
-
-    def _check_method(self) -> None:
-        if self.network is None and methods.needs_network(self.method):
-            raise ValueError(f"method {self.method} trains a network; give network and recipe")
-        object.__setattr__(self, "method", methods.canonical(self.method))
-        if self.network is not None:
-            check_name("network", self.network, networks.names())
-        if (self.network is None) != (self.recipe is None):
-            raise ValueError(f"network and recipe go together, got network={self.network!r} recipe={self.recipe!r}")
+        real = self.dataset in crowd_names()
+        if isinstance(self.crowd, Real):
+            if not real:
+                raise CellError("dataset", self.dataset, must_be_one_of(self.dataset, crowd_names()))
+            if self.n_train is not None:
+                raise CellError(
+                    "n_train", self.n_train, "must be left out, because a crowd of real workers is used whole"
+                )
+            if self.training is not None and self.dataset not in crowd_names_with_inputs():
+                listed = ", ".join(crowd_names_with_inputs())
+                raise CellError(
+                    "network", self.training.network,
+                    f"must be left out, because the items of {self.dataset} are not available (they are for {listed})",
+                )  # fmt: skip
+        elif real:
+            raise CellError("pattern", self.crowd.pattern, f'must be "real", because {self.dataset} has real workers')
+        elif isinstance(self.crowd, MachineAnnotators) and self.dataset in names() and not has_images(self.dataset):
+            raise CellError("dataset", self.dataset, "must have images, because machine annotators look at them")
 
     @property
-    def is_real(self) -> bool:
-        """Whether the workers are real ones."""
-        return self.pattern == REAL
+    def network(self) -> str | None:
+        """Name of the network that is trained; None if the cell aggregates only."""
+        return None if self.training is None else self.training.network
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits: a hash of the cell's content and of its method's version."""
-        content = {**self.to_dict(), "method_version": methods.version(self.method, labels_only=self.network is None)}
-        for name, default in _ADDED_LATER.items():
-            if getattr(self, name) == default:
-                del content[name]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """16 hexadecimal digits: a hash of what determines the result, and of the version of the method."""
+        return id_of(type(self), columns_of(self), methods.version(self.method, labels_only=self.training is None))
 
     @property
     def crowd_seed(self) -> int:
-        """Seed of the crowd: never depends on the method, the network, the missing rate or the worker count."""
-        key = [self.dataset, self.n_train, self.pattern, self.noise_rate, self.pattern_options, self.worker_model]
-        added = {name: getattr(self, name) for name, default in _ADDED_LATER.items() if getattr(self, name) != default}
-        text = json.dumps([*key, *([added] if added else []), self.seed])
+        """Seed of the crowd.
+
+        The seed does not depend on the method and the training, so that all methods see the same labels.  It does not
+        depend on sizes either: a smaller crowd is a part of a larger one.  It is a hash of six core fields, then of the
+        further fields of the crowd that are not at their default, then of the seed.  A core field that the crowd does
+        not have counts as its default.  So a new field changes no crowd.
+        """
+        known = columns(type(self))
+        core = [getattr(self.crowd, name, known[name].default) for name in _CORE]
+        further = {
+            name: value
+            for name, column in known.items()
+            if column.part == "crowd" and column.axis.draws and name not in _CORE
+            if not column.is_default(value := column.value(self))
+        }
+        text = json.dumps([self.dataset, self.n_train, *core, *([further] if further else []), self.seed])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
     @property
     def crowd_key(self) -> tuple[Any, ...]:
-        """What the crowd depends on: all but the method, the network and the recipe; equal for cells that share it."""
-        return tuple(getattr(self, item.name) for item in fields(self) if item.name not in _NOT_OF_THE_CROWD)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cell as JSON-able values."""
-        content = {item.name: getattr(self, item.name) for item in fields(self)}
-        content["recipe"] = None if self.recipe is None else self.recipe.to_dict()
-        for name in _OPTIONS:
-            content[name] = dict(content[name])
-        return json.loads(json.dumps(content))
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Cell:
-        """The inverse of `to_dict`."""
-        recipe = content["recipe"]
-        return cls(**{**content, "recipe": None if recipe is None else Recipe(**recipe)})
+        """What the crowd depends on; equal for cells that have the same crowd."""
+        return (self.dataset, self.n_train, self.crowd, self.seed)
 
 
-def _check_rate(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {float(value):g}")
-    return float(value)
+_CORE = ("pattern", "noise_rate", "pattern_options", "worker_model")
+
+COLUMNS = columns(Cell)
+"""The columns of a cell by name."""
 
 
-def _freeze_options(options: Mapping[str, Any] | Options) -> Options:
-    pairs = options.items() if isinstance(options, Mapping) else options
-    return tuple(sorted((str(name), _freeze(value)) for name, value in pairs))
+def cell_of(values: Mapping[str, Any]) -> Cell:
+    """Make a cell of a value per column; options may be mappings.
+
+    A column that is left out is at its default.  One that the cell cannot have, such as the noise rate of real
+    workers, must be left out, None or at its default.
+
+    Raises:
+        CellError: a value that a cell cannot have, or one that is missing.
+    """
+    return build(Cell, values)
 
 
-def _freeze(value: Any) -> Any:
-    return tuple(_freeze(item) for item in value) if isinstance(value, (list, tuple)) else value
+def cell_from(row: Mapping[str, Any]) -> Cell:
+    """Make the cell of a row of the results; the inverse of `columns_of`.
+
+    Raises:
+        CellError: a value that a cell cannot have, or one that is missing.
+    """
+    return build(Cell, values_from(Cell, row))
+
+
+def check_options(cell: Cell) -> None:
+    """Make the method and the pattern of a cell, to see whether they take their options.
+
+    A cell does not check this itself, because it imports the code of the method.
+
+    Raises:
+        CellError: an option that there is not, or a value out of range.
+    """
+    labels_only = cell.training is None
+    check_made(
+        "method_options", cell.method_options, partial(methods.resolve, cell.method, labels_only=labels_only)
+    )  # fmt: skip
+    if isinstance(cell.crowd, Simulated):
+        crowd = cell.crowd
+        make = partial(make_pattern, crowd.pattern, crowd.noise_rate, cell.dataset)
+        check_made("pattern_options", crowd.pattern_options, make)

@@ -1,4 +1,4 @@
-"""The crowd of a cell: simulated on a data set's true classes or images, or real and perhaps thinned."""
+"""The crowd of a cell: simulated on the true classes or images of a data set, or real and perhaps thinned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.datasets import CrowdData, ImageData, stratified_order
-from crowdml.experiment.cell import MACHINES, Cell
+from crowdml.experiment.axes import CellError
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import MachineAnnotators, Real, Simulated
 from crowdml.labels import CrowdLabels
 from crowdml.noise import make_assignment, make_pattern, make_workers, remove_labels, simulate_crowd
 from crowdml.noise.machine_annotators import crowd_of_answers, machine_answers, make_machine_annotators
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
 class CellCrowd:
     """What a method is given, and what it is judged by.
 
+    The true quality and matrices of a worker are expected values if the worker errs by a pattern.  For a machine
+    annotator they are counted over all items, labelled or not.  For a real worker they are counted over the items with
+    known truth.
+
     Args:
         crowd: the annotations.
-        truth: (n_items,) true classes, -1 where not known.
+        truth: (n_items,) true classes, -1 where unknown.
         affected: (n_classes,) the classes whose labels can be wrong.
-        quality: (n_workers,) share of right labels: expected, if drawn by a pattern; of a machine annotator that of all
-            items, asked or not; else counted where the truth is known; NaN for a worker without such labels.
-        confusion: (n_workers, n_classes, n_classes) the workers' matrices, likewise; rows that cannot be counted are
-            NaN.
+        quality: (n_workers,) share of right labels; NaN for a worker who labelled no item with known truth.
+        confusion: (n_workers, n_classes, n_classes) the matrices of the workers; rows that cannot be counted are NaN.
     """
 
     crowd: CrowdLabels
@@ -42,40 +46,44 @@ class CellCrowd:
 
 
 def cell_crowd(cell: Cell, data: ImageData | CrowdData, *, whole: ImageData | CrowdData | None = None) -> CellCrowd:
-    """The crowd of the cell; depends on no method.
+    """Return the crowd of a cell; it depends on no method.
 
-    Machine annotators learn from the training images of `whole` that the cell does not train on, as the paper's do from
-    images held out, where there are as many as one of them needs; else from images among those that they then label.
+    Machine annotators learn from the training images of `whole` that the cell does not use, because those of the paper
+    learn from images held out.  If these are too few, they learn from the images that they then label.
 
     Args:
         cell: what is to be computed.
-        data: the data set `cell.dataset`; of images, the part of it that the cell trains on.
-        whole: the data set before that part of it was taken; None where it is not at hand.
+        data: the data set `cell.dataset`; of images only the part that the cell trains on.
+        whole: the whole data set; None if it is not available.
 
     Raises:
-        ValueError: the cell does not fit the data.
+        CellError: the cell does not fit the data.
     """
-    if isinstance(data, CrowdData) != cell.is_real:
-        kind = "a crowd of real workers" if isinstance(data, CrowdData) else "which holds images or true classes"
-        raise ValueError(f"pattern {cell.pattern} does not go with the data set {data.name}, {kind}")
+    crowd = cell.crowd
+    if isinstance(data, CrowdData) != isinstance(crowd, Real):
+        kind = "a crowd of real workers" if isinstance(data, CrowdData) else "images or true classes"
+        raise CellError("pattern", crowd.pattern, f"does not go with the data set {data.name}, which holds {kind}")
     if isinstance(data, CrowdData):
-        return _real(cell, data)
-    return _by_machines(cell, data, whole) if cell.pattern == MACHINES else _simulated(cell, data)
+        assert isinstance(crowd, Real)
+        return _real(crowd, data, cell.crowd_seed)
+    if isinstance(crowd, MachineAnnotators):
+        return _by_machines(cell, crowd, data, whole)
+    assert isinstance(crowd, Simulated)
+    return _simulated(cell, crowd, data)
 
 
-def _simulated(cell: Cell, data: ImageData) -> CellCrowd:
-    assert cell.noise_rate is not None
-    assert cell.n_workers is not None
-    pattern = make_pattern(cell.pattern, cell.noise_rate, cell.dataset, dict(cell.pattern_options))
+def _simulated(cell: Cell, asked: Simulated, data: ImageData) -> CellCrowd:
+    pattern = make_pattern(asked.pattern, asked.noise_rate, cell.dataset, dict(asked.pattern_options))
     rng = np.random.default_rng([cell.crowd_seed, 0])
-    workers = make_workers(cell.worker_model, pattern, cell.n_workers, data.n_classes, rng, dict(cell.worker_options))
+    options = dict(asked.worker_options)
+    workers = make_workers(asked.worker_model, pattern, asked.n_workers, data.n_classes, rng, options)
     crowd = simulate_crowd(
         data.train_labels,
         workers,
-        assignment=make_assignment(cell.assignment, dict(cell.assignment_options)),
+        assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
-        missing_rate=cell.missing_rate,
-        missing=cast("MissingRule", cell.missing),
+        missing_rate=asked.missing_rate,
+        missing=cast("MissingRule", asked.missing),
         seed=cell.crowd_seed,
     )
     right = np.diagonal(workers.transitions, axis1=1, axis2=2)
@@ -85,21 +93,22 @@ def _simulated(cell: Cell, data: ImageData) -> CellCrowd:
     return CellCrowd(crowd, data.train_labels, affected, right @ share, workers.transitions)
 
 
-def _by_machines(cell: Cell, data: ImageData, whole: ImageData | CrowdData | None) -> CellCrowd:
-    assert cell.n_workers is not None
+def _by_machines(
+    cell: Cell, asked: MachineAnnotators, data: ImageData, whole: ImageData | CrowdData | None
+) -> CellCrowd:
     if data.train_images is None:
-        raise ValueError(f"machine annotators look at images, and {data.name} has labels only")
-    options = make_machine_annotators(dict(cell.pattern_options))
+        raise CellError("dataset", data.name, "must have images, because machine annotators look at them")
+    options = make_machine_annotators(dict(asked.pattern_options))
     examples = Examples(data.train_images, data.train_labels)
     if isinstance(whole, ImageData):
         examples = _not_trained_on(cell, whole, options.n_images) or examples
-    answers = machine_answers(data.train_images, examples, cell.n_workers, options=options, seed=cell.crowd_seed)
+    answers = machine_answers(data.train_images, examples, asked.n_workers, options=options, seed=cell.crowd_seed)
     crowd = crowd_of_answers(
         answers,
         data.n_classes,
-        assignment=make_assignment(cell.assignment, dict(cell.assignment_options)),
-        missing_rate=cell.missing_rate,
-        missing=cast("MissingRule", cell.missing),
+        assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
+        missing_rate=asked.missing_rate,
+        missing=cast("MissingRule", asked.missing),
         seed=cell.crowd_seed,
     )
     confusion = counted_confusion(CrowdLabels.from_dense(answers, n_classes=data.n_classes), data.train_labels)
@@ -108,7 +117,7 @@ def _by_machines(cell: Cell, data: ImageData, whole: ImageData | CrowdData | Non
 
 
 def _not_trained_on(cell: Cell, whole: ImageData, n_needed: int) -> Examples | None:
-    """The training images that `take_train` leaves, or None where they are fewer than needed."""
+    """Return the training images that `take_train` leaves, or None if they are fewer than needed."""
     n_items = len(whole.train_labels)
     if whole.train_images is None or cell.n_train is None or n_items - cell.n_train < n_needed:
         return None
@@ -116,11 +125,11 @@ def _not_trained_on(cell: Cell, whole: ImageData, n_needed: int) -> Examples | N
     return Examples(whole.train_images[left], whole.train_labels[left])
 
 
-def _real(cell: Cell, data: CrowdData) -> CellCrowd:
+def _real(asked: Real, data: CrowdData, seed: int) -> CellCrowd:
     crowd = data.crowd
-    if cell.n_workers is not None:
-        crowd = _some_workers(crowd, cell.n_workers, cell.crowd_seed)
-    crowd = remove_labels(crowd, cell.missing_rate, cast("MissingRule", cell.missing), cell.crowd_seed)
+    if asked.n_workers is not None:
+        crowd = _some_workers(crowd, asked.n_workers, seed)
+    crowd = remove_labels(crowd, asked.missing_rate, cast("MissingRule", asked.missing), seed)
     known = data.truth[crowd.item] >= 0
     right = np.bincount(
         crowd.worker[known], weights=crowd.label[known] == data.truth[crowd.item[known]], minlength=crowd.n_workers
@@ -131,11 +140,15 @@ def _real(cell: Cell, data: CrowdData) -> CellCrowd:
 
 
 def counted_confusion(crowd: CrowdLabels, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n_workers, n_classes, n_classes) share of each label among a worker's answers to items of each true class.
+    """Count the confusion matrix of each worker.
 
     Args:
         crowd: the annotations.
-        truth: (n_items,) true classes, -1 where not known; rows of classes that a worker met in no such item are NaN.
+        truth: (n_items,) true classes, -1 where unknown.
+
+    Returns:
+        (n_workers, n_classes, n_classes) share of each label among a worker's labels of items of each true class.  The
+        row of a class is NaN if the worker labelled no item of it.
     """
     known = truth[crowd.item] >= 0
     counts = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
@@ -145,9 +158,9 @@ def counted_confusion(crowd: CrowdLabels, truth: NDArray[np.int64]) -> NDArray[n
 
 
 def _some_workers(crowd: CrowdLabels, n_workers: int, seed: int) -> CrowdLabels:
-    """The first workers of a random order, renumbered by it; all items stay."""
+    """Keep the first workers of a random order, numbered in that order; keep all items."""
     if n_workers > crowd.n_workers:
-        raise ValueError(f"n_workers must be at most {crowd.n_workers}, the workers of the crowd, got {n_workers}")
+        raise CellError("n_workers", n_workers, f"must be at most {crowd.n_workers}, the workers of the crowd")
     order = np.random.default_rng([seed, 0]).permutation(crowd.n_workers)
     place = np.empty(crowd.n_workers, np.int64)
     place[order] = np.arange(crowd.n_workers)

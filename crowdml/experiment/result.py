@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 from crowdml.experiment.cell import Cell
@@ -9,35 +10,39 @@ from crowdml.experiment.cell import Cell
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What one cell gave; a column of the results table each, with the cell's axes.
+    """What one cell gave; each attribute but the cell, the curves and the workers is a column of the results.
 
     Attributes:
         cell: the cell.
         status: "ok" or "failed".
-        error: the traceback of a failed cell, else None.
-        aggregation_error: share of training items, or of a real crowd's items with known truth, whose inferred label is
-            wrong.
-        aggregation_error_affected: the same over the classes that the noise pattern can change.
-        test_accuracy: share of test items the network classifies rightly, after the last epoch.
-        test_accuracy_affected: the same over the test items of those classes.
-        confusion_error: mean distance (total variation, 0 to 1) of the rows of the workers' estimated confusion
-            matrices from the true ones, over the rows that are known.
+        error_kind: class name of the exception that ended a failed cell; None if the cell is ok, or if its process
+            ended without an exception.
+        error: the traceback of a failed cell; else None.
+        aggregation_error: share of items whose inferred label is wrong, over the training items, or over the items of a
+            real crowd with known truth.
+        aggregation_error_affected: the same share over the classes that the noise pattern can change.
+        test_accuracy: share of test items that the network classifies right after the last epoch.
+        test_accuracy_affected: the same share over the test items of the affected classes.
+        confusion_error: mean distance (total variation, 0 to 1) between the rows of the estimated and the true
+            confusion matrices of the workers, over the rows that are known.
         n_items, n_classes, n_annotations: size of the crowd.
-        n_unlabelled: items without any annotation.
+        n_unlabelled: number of items without any annotation.
         n_iter: iterations of the aggregator.
-        converged: whether it reached its tolerance.
-        n_trainings: network trainings done, folds counted.
-        images_per_second: training images seen for each second of training.
-        seconds: wall seconds of the cell; `seconds_simulate`, `seconds_aggregate`, `seconds_learn` are its parts (a
-            joint method's networks count as aggregation, for they make the labels).
-        peak_memory_mb: peak resident memory of the process in MB during the cell; of the GPU where one was used.
-        device: the processor's or GPU's name.
+        converged: whether the aggregator reached its tolerance.
+        n_trainings: number of network trainings; each fold counts.
+        images_per_second: training images seen per second of training.
+        seconds: wall seconds of the cell.
+        seconds_simulate, seconds_aggregate, seconds_learn: parts of `seconds`.  The trainings of a joint method count
+            as aggregation, because they make the labels.
+        peak_memory_mb: peak memory during the cell, in MB: of the GPU if one was used, else of the process.
+        device: name of the processor or GPU.
         curves: (step, metric, value) points.
-        workers: (worker, true quality, estimated quality), qualities in [0, 1].
+        workers: (worker, true quality, estimated quality); qualities lie in [0, 1].
     """
 
     cell: Cell
     status: str
+    error_kind: str | None = None
     error: str | None = None
     aggregation_error: float | None = None
     aggregation_error_affected: float | None = None
@@ -62,6 +67,18 @@ class CellResult:
     workers: tuple[tuple[int, float, float], ...] = ()
 
 
-def failed(cell: Cell, error: str, seconds: float | None = None) -> CellResult:
-    """The result of a cell that gave none."""
-    return CellResult(cell=cell, status="failed", error=error, seconds=seconds)
+def failed(cell: Cell, error: str, *, kind: str | None = None, seconds: float | None = None) -> CellResult:
+    """Return the result of a cell that gave none.
+
+    Args:
+        cell: the cell.
+        error: the traceback, or why there is none.
+        kind: class name of the exception; None if the process ended without one.
+        seconds: wall seconds until the cell failed.
+    """
+    return CellResult(cell=cell, status="failed", error_kind=kind, error=error, seconds=seconds)
+
+
+def failed_by(cell: Cell, error: BaseException, seconds: float | None = None) -> CellResult:
+    """Return the result of a cell that an exception ended, with its traceback."""
+    return failed(cell, "".join(traceback.format_exception(error)), kind=type(error).__name__, seconds=seconds)

@@ -1,14 +1,12 @@
-"""One grid cell: a Cell goes in, a CellResult comes out, in one process.
+"""Compute one grid cell in one process: a Cell goes in, a CellResult comes out.
 
-`run_cell` is the only way a cell is computed, whether from Ray, a test or a notebook.  Imports torch only for cells
-that train a network.
+Ray, tests and notebooks all compute a cell by `run_cell`.  It imports torch only for a cell that trains a network.
 """
 
 from __future__ import annotations
 
 import math
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +15,10 @@ import numpy as np
 from crowdml import methods
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.datasets import CrowdData, ImageData
+from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
-from crowdml.experiment.result import CellResult, failed
+from crowdml.experiment.result import CellResult, failed_by
 from crowdml.experiment.shared_work import SharedWork
 from crowdml.learning.curves import KeptCurves, Point
 from crowdml.support.device_info import describe_device, peak_memory_mb, reset_peak_memory
@@ -30,15 +29,12 @@ if TYPE_CHECKING:
     from crowdml.joint.result import JointResult
     from crowdml.learning.learner import Report, Task
 
-__all__ = ["Cell", "CellResult", "NonFiniteResultError", "attempt_cell", "failed", "run_cell"]
-
-
 CURVES = "curves.jsonl"
-"""The learning curves in a cell's folder of checkpoints."""
+"""Name of the file of learning curves in the folder with the checkpoints of a cell."""
 
 
 class NonFiniteResultError(ArithmeticError):
-    """A cell ended with a metric that is NaN or infinite."""
+    """A metric of a cell is NaN or infinite."""
 
 
 def attempt_cell(
@@ -49,12 +45,12 @@ def attempt_cell(
     shared: SharedWork | None = None,
     checkpoints: Path | None = None,
 ) -> CellResult:
-    """`run_cell`, with an exception turned into a failed result that holds its traceback."""
+    """Compute one cell as `run_cell` does; turn an exception into a failed result with its kind and traceback."""
     start = time.perf_counter()
     try:
         return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
-    except Exception:
-        return failed(cell, traceback.format_exc(), time.perf_counter() - start)
+    except Exception as error:
+        return failed_by(cell, error, time.perf_counter() - start)
 
 
 def run_cell(
@@ -65,22 +61,22 @@ def run_cell(
     shared: SharedWork | None = None,
     checkpoints: Path | None = None,
 ) -> CellResult:
-    """Compute one cell: simulate the crowd, or take the real one, infer the labels, train and test the network.
+    """Compute one cell: get the crowd, infer the labels, train and test the network.
 
     Args:
         cell: what to compute.
-        data: the data set `cell.dataset`, whole.
-        device: "auto" (a GPU if there is one), or a torch device name; only used with a network.
-        shared: work of the cells before this one, so that it is not done again; its seconds are in their results.
-        checkpoints: a folder of this cell alone, in which its trainings keep their state; with what an interrupted
-            computation left there, the cell goes on from where that was.
+        data: the whole data set `cell.dataset`.
+        device: a torch device name; "auto" is a GPU if there is one.  Only training uses it.
+        shared: work of earlier cells, which is not done again; their results hold its seconds.
+        checkpoints: a folder for this cell only, where its trainings keep their state.  The cell continues from the
+            state that an interrupted computation left there.
 
     Raises:
         NonFiniteResultError: a metric is NaN or infinite.
         ValueError: the cell does not fit the data.
     """
     if data.name != cell.dataset:
-        raise ValueError(f"cell wants data set {cell.dataset}, got {data.name}")
+        raise CellError("dataset", cell.dataset, f"must be {data.name}, the data set given")
     clock = _Clock()
     reset_peak_memory()
     shared = shared or SharedWork()
@@ -92,22 +88,23 @@ def run_cell(
     clock.lap("simulate")
 
     curves = _Curves(_kept_curves(checkpoints))
-    method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.network is None)
+    method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.training is None)
     task: Task | None = None
-    if cell.network is not None:
+    if cell.training is not None:
         task = _task(cell, data, given.truth, device, shared, curves.add, checkpoints)
+    found: Aggregation | None = None
+    if not method.source_is_joint:
+        found = shared.get("labels", (cell.crowd_key, method.source), lambda: method.source.fit(crowd))
+        clock.lap("aggregate")
     trained: JointResult | None = None
-    if method.source_is_joint:
-        joint: JointResult = method.source.fit(crowd, task, method.learner)
-        trained, aggregation = joint, joint.aggregation
-    else:
-        aggregation = shared.get("labels", (cell.crowd_key, method.source), lambda: method.source.fit(crowd))
-    clock.lap("aggregate")
+    if task is not None:
+        from crowdml.methods.carry_out import carry_out
 
-    if task is not None and trained is None:
-        from crowdml.methods.carry_out import learn_from
-
-        trained = learn_from(aggregation, task, method.learner)
+        trained = carry_out(method, crowd, task, found)
+    if found is None:
+        clock.lap("aggregate")
+    aggregation = found if trained is None else trained.aggregation
+    assert aggregation is not None, "Cell requires a network for a joint method"
     known = given.truth >= 0
     wrong, truth = aggregation.labels[known] != given.truth[known], given.truth[known]
     accuracy = (None, None) if trained is None or task is None else _accuracy(trained.model, task, given.affected)
@@ -143,7 +140,7 @@ def run_cell(
 
 
 class _Curves:
-    """Points of the learning curves; kept in a file too, where the cell may be interrupted."""
+    """Points of the learning curves, also kept in a file if the cell may be interrupted."""
 
     def __init__(self, kept: KeptCurves | None) -> None:
         self._kept = kept
@@ -157,7 +154,7 @@ class _Curves:
     def points(self) -> tuple[Point, ...]:
         if self._kept is None:
             return tuple(self._points)
-        # Those of before an interruption are in the file alone.
+        # Points from before a restart exist only on disk.
         latest = {(step, metric): value for step, metric, value in (*self._kept.points(), *self._points)}
         return tuple((step, metric, value) for (step, metric), value in sorted(latest.items(), key=lambda at: at[0][0]))
 
@@ -179,7 +176,7 @@ class _Clock:
 
 
 def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
-    """The curves in the folder of checkpoints; of several processes that train together the first one keeps them."""
+    """Return the curves in the folder of checkpoints; None without a folder, and in all processes but the first."""
     if checkpoints is None:
         return None
     from crowdml.learning import parallel
@@ -188,7 +185,7 @@ def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
 
 
 def _items_key(cell: Cell) -> tuple[Any, ...]:
-    """What the items that the cell trains on depend on."""
+    """Return what the training items of the cell depend on."""
     return (cell.dataset, cell.n_train, None if cell.n_train is None else cell.seed)
 
 
@@ -203,17 +200,17 @@ def _task(
 ) -> Task:
     from crowdml.learning.task import make_task, prepare_inputs
 
-    assert cell.network is not None
-    assert cell.recipe is not None
+    training = cell.training
+    assert training is not None
     if data.for_networks is None:
         reason = "has labels only" if isinstance(data, ImageData) else "was loaded without its items (for_networks)"
         raise ValueError(f"data set {data.name} {reason}; a network needs images or features")
-    items, form = data.for_networks, cell.recipe.inputs
+    items, form = data.for_networks, training.recipe.inputs
     return make_task(
         items,
         n_classes=data.n_classes,
-        network=cell.network,
-        recipe=cell.recipe,
+        network=training.network,
+        recipe=training.recipe,
         seed=cell.seed,
         device=device,
         report=report,
@@ -224,7 +221,7 @@ def _task(
 
 
 def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float, float]:
-    """Over all test items and over those of the affected classes; of several networks the mean of theirs."""
+    """Return the accuracy over all test items and over the affected classes; the mean if there are several networks."""
     from crowdml.learning.evaluate import predict_members
 
     assert task.test_inputs is not None
@@ -236,7 +233,7 @@ def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float
 
 
 def _confusion_error(true: np.ndarray, estimated: np.ndarray) -> float | None:
-    """Mean total variation distance of the rows; None where no true row is known."""
+    """Return the mean total variation distance of the rows, or None if no true row is known."""
     distance = np.abs(true - estimated).sum(axis=2) / 2
     known = np.isfinite(distance)
     return float(distance[known].mean()) if known.any() else None

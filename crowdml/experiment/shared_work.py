@@ -1,7 +1,7 @@
 """Work that the cells of one process share, so that it is done once.
 
-Cells that are computed one after the other often differ in their method alone.  Whoever computes them passes the same
-`SharedWork` to every `run_cell`; the results are those of cells computed alone.
+Cells that are computed in sequence often differ only in their method.  The caller passes the same `SharedWork` to
+every `run_cell`.  The results do not change.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _KEPT = {"items": 1, "inputs": 1, "crowd": 2, "labels": 8}
-"""Kind of work -> how many of its latest results are kept; each can be as large as a data set."""
+"""Kind of work -> how many of the latest results are kept; a result can be as large as a data set."""
 
 
 class SharedWork:
@@ -23,13 +23,13 @@ class SharedWork:
         self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in _KEPT}
 
     def get(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made under that key, or else is made now.
+        """Return the result that was made under a key, or make it.
 
         Args:
-            kind: "items" (the part of a data set that is trained on), "inputs" (the same on a device), "crowd" or
-                "labels" (what an aggregator found).
-            key: everything that the result depends on.  One that cannot be hashed is never found again.
-            make: makes it; nobody may change it afterwards.
+            kind: "items" (the training items of a cell), "inputs" (these items on a device), "crowd", or "labels" (what
+                an aggregator found).
+            key: everything that the result depends on.  The result of a key without a hash is not kept.
+            make: makes the result; nobody may change the result afterwards.
         """
         kept = self._kept[kind]
         try:

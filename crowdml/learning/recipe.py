@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from crowdml.support.search_space import Choice, Either, Real, Space, Whole
@@ -18,8 +18,6 @@ _CHOICES = {
     "optimizer": get_args(Optimizer), "schedule": get_args(Schedule), "augment": get_args(Augment),
     "precision": get_args(Precision), "inputs": get_args(InputForm), "keep": get_args(Keep),
 }  # fmt: skip
-# Recipes of older cells do not have the fields that follow this one; they are left out of ids where unset.
-_LAST_OF_OLDER_CELLS = "precision"
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,5 @@ class Recipe:
             raise ValueError('recipe.patience and keep="best" need held-out items; set recipe.validation above 0')
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON-able values; what older recipes do not have is left out where it holds its default."""
-        known = [item.name for item in fields(self)]
-        late = known[known.index(_LAST_OF_OLDER_CELLS) + 1 :]
-        unset = {item.name for item in fields(self) if item.name in late and getattr(self, item.name) == item.default}
-        return {name: value for name, value in asdict(self).items() if name not in unset}
+        """Return all fields as JSON-able values."""
+        return asdict(self)

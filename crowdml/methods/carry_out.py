@@ -5,21 +5,26 @@ from __future__ import annotations
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Learner, Task, supervise
+from crowdml.learning.learner import Task, supervise
 from crowdml.learning.trainings import Course
 from crowdml.methods.configure import Method
 
 
-def learn_from(aggregation: Aggregation, task: Task, learner: Learner) -> JointResult:
-    """Train on the labels that an aggregator has found, by a learner of single labels."""
-    course = Course(task)
-    given = supervise(aggregation.posterior, task.n_classes, labels=aggregation.labels, device=task.device)
-    model = learner.learn(course, given)
-    return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+def carry_out(method: Method, crowd: CrowdLabels, task: Task, aggregation: Aggregation | None = None) -> JointResult:
+    """Find the labels of a crowd by a method, and train a network on these labels.
 
+    A joint method does both together.  Otherwise the aggregator runs first, and the learner trains on its labels.
 
-def carry_out(method: Method, crowd: CrowdLabels, task: Task) -> JointResult:
-    """The labels and the network of a whole method: its label source, and its learner where the source trains none."""
+    Args:
+        method: the method with its options.
+        crowd: the annotations.
+        task: inputs and settings of the training.
+        aggregation: what the method's aggregator has found for this crowd already, so that it does not run again.
+    """
     if method.source_is_joint:
         return method.source.fit(crowd, task, method.learner)
-    return learn_from(method.source.fit(crowd), task, method.learner)
+    found = method.source.fit(crowd) if aggregation is None else aggregation
+    course = Course(task)
+    given = supervise(found.posterior, task.n_classes, labels=found.labels, device=task.device)
+    model = method.learner.learn(course, given)
+    return JointResult(found, model, course.n_trainings, course.n_images, course.seconds)

@@ -1,94 +1,95 @@
-"""How long a cell takes: by the timings of similar cells in the results, else by a probe, else by rough constants.
+"""Estimate the seconds of a cell: by timings of similar cells in the results, else by a probe, else by constants.
 
-The estimate sizes shards and feeds the dry run and the ETA; the ETA corrects itself by what cells really took.
+The estimates size the shards, and feed the dry run and the ETA.  The ETA corrects itself by what cells really take.
 """
 
 from __future__ import annotations
 
-import json
+from collections import namedtuple
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
 from crowdml import methods
 from crowdml.datasets import crowd_names, crowd_source, n_classes, n_train_items
-from crowdml.experiment.cell import MACHINES, Cell
-from crowdml.learning.recipe import Recipe
+from crowdml.experiment.cell import COLUMNS, Cell
+from crowdml.experiment.crowd_types import MACHINES
 from crowdml.noise import make_assignment
 from sweeps.estimates.devices import is_gpu
 
 # Seconds, on one core of a 2024 server processor.
 _SECONDS_FIXED = 0.01
-_SECONDS_SIMULATE = 6e-7  # an annotation
-_SECONDS_MACHINE = 2e-5  # a label of a machine annotator, whom the cells of a group share
-_SECONDS_ITERATION = 4e-9  # an annotation and class, of one EM iteration
-_SECONDS_IMAGE = {  # forward and backward
+_SECONDS_SIMULATE = 6e-7  # per annotation
+_SECONDS_MACHINE = 2e-5  # per label of a machine annotator; cells of a group share the annotators
+_SECONDS_ITERATION = 4e-9  # per annotation and class, for one EM iteration
+_SECONDS_IMAGE = {  # per image, forward and backward
     "cnn_digits": 5e-5, "lenet": 5e-4, "cnn8": 1e-2, "resnet20": 4e-3, "resnet32": 6e-3, "resnet44": 9e-3,
     "cifar_quick": 1e-3, "lc_cnn": 4e-3, "cnn6_dropout": 2e-3, "cnn7": 8e-3, "cnn9": 5e-2, "resnet9": 3e-2,
     "mlp128": 2e-5, "mlp128_bn": 2e-5, "mlp256": 3e-5, "mlp500_300": 7e-5,
 }  # fmt: skip
 _GPU_SPEEDUP = 200.0
-# Relative work of a source: EM iterations it does, and networks it trains.
+# Work of a label source: number of EM iterations, and number of network trainings.
 _ITERATIONS = {
     "mv": 1, "em": 10, "em_hard": 8, "spectral_em": 12, "wawa": 2, "minimax_entropy": 30, "minimax_cv": 300,
     "minimax_conditional": 60, "minimax_ordinal": 60, "ebcc": 400, "laa": 250, "bila": 150, "mace": 100,
     "labnet": 10, "labnet_instance": 10,
 }  # fmt: skip
 _TRAININGS = {"labnet": 4, "labnet_instance": 8, "crowdlab": 4, "mbem": 2}
-# Networks that a learner trains, each on all images.
+# Number of networks that a learner trains; each sees all images.
 _NETWORKS = {
     "forward": 2, "backward": 2, "s_model": 2, "c_model": 3, "s_model_em": 6, "jocor": 2, "jocor3": 3,
     "jocor3_circular": 3, "jocor3_ce": 3, "co_teaching": 2, "co_teaching_plus": 2, "decoupling": 2, "divide_mix": 8,
 }  # fmt: skip
 
 Source = Literal["measured", "scaled", "probe", "constants"]
-"""What an estimate rests on: cells just like it, cells similar to it, a probe of its network, or constants."""
+"""What an estimate rests on: equal cells, similar cells, a probe of the network, or constants."""
 Kind = tuple[str, str]
 """Data set and network."""
 Speeds = Mapping[Kind, float]
-"""Training images a second of one network, by kind."""
+"""Kind -> training images per second of one network."""
 
 
 class Estimate(NamedTuple):
-    """Wall seconds of a cell in one process, and what they rest on."""
+    """Wall seconds of a cell in one process, and what the estimate rests on."""
 
     seconds: float
     source: Source
 
 
-class Work(NamedTuple):
-    """What the seconds of a cell depend on; cells that agree in it take equally long."""
+_KEYS = {name: column for name, column in COLUMNS.items() if column.axis.costs}
 
-    dataset: str
-    n_train: int | None
-    network: str | None
-    recipe: Recipe | None
-    method: str
-    n_workers: int | None
-    assignment: str
-    assignment_options: tuple[tuple[str, Any], ...]
-    machines: bool
+Work = namedtuple("Work", [*_KEYS, "machines"])
+"""What the seconds of a cell depend on; cells with equal work take equally long.
 
-    def without_sizes(self) -> Work:
-        """The work but for its training items, workers and epochs, by which known seconds can be scaled."""
-        recipe = None if self.recipe is None else replace(self.recipe, epochs=1, milestones=(), decay_from=0)
-        return self._replace(n_train=None, n_workers=None, recipe=recipe)
+The fields are the axes that declare that they cost time, and whether machine annotators have to be trained.
+"""
+
+
+def work_of(cell: Cell) -> Work:
+    """Return what the seconds of a cell depend on."""
+    return Work(*(column.value(cell) for column in _KEYS.values()), cell.crowd.pattern == MACHINES)
+
+
+def _without_sizes(work: Work) -> Work:
+    """Return the work without its training items, workers and epochs, by which known seconds can be scaled."""
+    recipe = None if work.recipe is None else replace(work.recipe, epochs=1, milestones=(), decay_from=0)
+    return work._replace(n_train=None, n_workers=None, recipe=recipe)
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Estimates seconds a cell.
+    """Estimates the seconds of cells.
 
     Args:
         measured: work -> median seconds of such cells.
         gpu: whether networks are trained on a GPU.
-        speeds: of networks, from cells of other methods in the results.
-        probed: of networks, from a probe of this machine.
+        speeds: speeds of networks, from cells of other methods in the results.
+        probed: speeds of networks, from a probe of this machine.
     """
 
     measured: Mapping[Work, float] = field(default_factory=dict)
@@ -97,16 +98,16 @@ class CostModel:
     probed: Speeds = field(default_factory=dict)
 
     def seconds(self, cell: Cell) -> float:
-        """Estimated wall seconds of the cell in one process."""
+        """Return the estimated wall seconds of a cell in one process."""
         return self.estimate(cell).seconds
 
     def source(self, cell: Cell) -> Source:
-        """What that estimate rests on."""
+        """Return what the estimate of a cell rests on."""
         return self.estimate(cell).source
 
     def estimate(self, cell: Cell) -> Estimate:
-        """Both."""
-        work = _work_of_cell(cell)
+        """Return the seconds of a cell and what the estimate rests on."""
+        work = work_of(cell)
         known = self._estimates.get(work)
         if known is None:
             known = self._estimates[work] = self._estimate(work)
@@ -118,19 +119,19 @@ class CostModel:
 
     @cached_property
     def _similar(self) -> dict[Work, list[tuple[float, float]]]:
-        """Work without its sizes -> (seconds by constants or speeds, measured seconds) of all that is known of it."""
+        """Work without its sizes -> (seconds by constants or speeds, measured seconds) of each known work."""
         pairs: dict[Work, list[tuple[float, float]]] = {}
         for work, seconds in self.measured.items():
-            # Results may hold data sets that this crowdml does not know.
+            # The results may hold data sets that this version does not know.
             with suppress(ValueError):
-                pairs.setdefault(work.without_sizes(), []).append((self._guess(work), seconds))
+                pairs.setdefault(_without_sizes(work), []).append((self._guess(work), seconds))
         return pairs
 
     def _estimate(self, work: Work) -> Estimate:
         if work in self.measured:
             return Estimate(self.measured[work], "measured")
         guess = self._guess(work)
-        similar = self._similar.get(work.without_sizes())
+        similar = self._similar.get(_without_sizes(work))
         if similar:
             # The nearest in size needs the least scaling.
             guessed, seconds = min(similar, key=lambda pair: abs(log(pair[0] / guess)))
@@ -161,11 +162,11 @@ class CostModel:
 
 
 def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
-    """A CostModel that knows the timings in a frame of `ResultStore.read_cells`, and of no probe.
+    """Return a CostModel with the timings of results, without a probe.
 
     Args:
-        results: rows of cells.
-        gpu: whether networks will be trained on a GPU; cells trained on the other kind of device tell nothing then.
+        results: the rows of `ResultStore.read_cells`.
+        gpu: whether networks will be trained on a GPU.  Timings of networks on the other kind of device are not used.
     """
     ok = results[(results["status"] == "ok") & (results["seconds"] > 0)]
     on_gpu = ok["device"].isin([name for name in ok["device"].dropna().unique() if is_gpu(name)])
@@ -175,7 +176,7 @@ def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
 
 
 def networks_at_once(method: str) -> int:
-    """Networks that a method trains side by side or one after the other, each on all images."""
+    """Return the number of networks that a method trains; each sees all images."""
     return _NETWORKS.get(methods.parts(method)[1], 1)
 
 
@@ -184,9 +185,10 @@ def _measured(rows: pd.DataFrame) -> dict[Work, float]:
     medians = frame.groupby(list(Work._fields), dropna=False)["seconds"].median().reset_index()
     measured: dict[Work, float] = {}
     for row in medians.to_dict("records"):
-        # Another version of crowdml may have written a recipe that this one does not know.
-        with suppress(ValueError, TypeError):
-            measured[_work_of_row({str(name): value for name, value in row.items()})] = float(row["seconds"])
+        # Another version of crowdml may have written a value that this version does not know.
+        with suppress(ValueError):
+            work = Work(*(column.load(row[name]) for name, column in _KEYS.items()), bool(row["machines"]))
+            measured[work] = float(row["seconds"])
     return measured
 
 
@@ -197,38 +199,8 @@ def _speeds(rows: pd.DataFrame) -> Speeds:
     return {(dataset, network): float(speed) for dataset, network, speed in medians.itertuples(index=False)}
 
 
-def _work_of_row(row: Mapping[str, Any]) -> Work:
-    present = {name: row[name] for name in Work._fields if not pd.isna(row[name])}
-    n_train, n_workers, recipe = (present.get(name) for name in ("n_train", "n_workers", "recipe"))
-    return Work(
-        dataset=present["dataset"],
-        n_train=None if n_train is None else int(n_train),
-        network=present.get("network"),
-        recipe=None if recipe is None else Recipe(**json.loads(recipe)),
-        method=present["method"],
-        n_workers=None if n_workers is None else int(n_workers),
-        assignment=present["assignment"],
-        assignment_options=tuple(sorted(json.loads(present["assignment_options"]).items())),
-        machines=bool(present["machines"]),
-    )
-
-
-def _work_of_cell(cell: Cell) -> Work:
-    return Work(
-        cell.dataset,
-        cell.n_train,
-        cell.network,
-        cell.recipe,
-        cell.method,
-        cell.n_workers,
-        cell.assignment,
-        cell.assignment_options,
-        cell.pattern == MACHINES,
-    )
-
-
 def _sizes(work: Work) -> tuple[int, int, int]:
-    """Items, annotations and classes, before labels are removed."""
+    """Return the numbers of items, annotations and classes, before labels are removed."""
     if work.dataset in crowd_names():
         crowd = crowd_source(work.dataset)
         return crowd.n_items, crowd.n_annotations, crowd.n_classes

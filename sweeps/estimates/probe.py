@@ -13,7 +13,8 @@ import pandas as pd
 
 from crowdml.datasets import CrowdData, ImageData, stratified_order
 from crowdml.datasets.data import TrainTest
-from crowdml.experiment.cell import REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import Real, Simulated
 from crowdml.experiment.result import CellResult
 from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
@@ -145,9 +146,9 @@ def _probe_one(kind: Kind, cells: Sequence[Cell], data: ImageData | CrowdData, d
 
 def _steady_run(cell: Cell, data: ImageData | CrowdData, device: str, start: float) -> tuple[int, CellResult]:
     """The number of items trained on, and the result: of the first run that is long enough, or of the last in time."""
-    assert cell.recipe is not None
+    assert cell.training is not None
     n_all = _n_items(data)
-    n_items = min(n_all, max(_FIRST_ITEMS, 2 * cell.recipe.batch_size))
+    n_items = min(n_all, max(_FIRST_ITEMS, 2 * cell.training.recipe.batch_size))
     while True:
         before = time.perf_counter()
         result = run_cell(cell, _few(data, n_items), device=device)
@@ -162,18 +163,11 @@ def _steady_run(cell: Cell, data: ImageData | CrowdData, device: str, start: flo
 
 def _simplest(cell: Cell) -> Cell:
     """A cell with the network and recipe of the cell for one epoch, and the crowd and method that take least time."""
-    assert cell.recipe is not None
-    return Cell(
-        dataset=cell.dataset,
-        pattern=REAL if cell.is_real else "uniform",
-        noise_rate=None if cell.is_real else 0.0,
-        n_workers=None if cell.is_real else 1,
-        missing_rate=0.0,
-        method="mv",
-        seed=0,
-        network=cell.network,
-        recipe=replace(shorten(cell.recipe, 1), patience=None, keep="last"),
-    )
+    assert cell.training is not None
+    crowd = Real() if isinstance(cell.crowd, Real) else Simulated(pattern="uniform", noise_rate=0.0, n_workers=1)
+    recipe = replace(shorten(cell.training.recipe, 1), patience=None, keep="last")
+    training = replace(cell.training, recipe=recipe)
+    return Cell(dataset=cell.dataset, crowd=crowd, method="mv", training=training, seed=0)
 
 
 def _n_items(data: ImageData | CrowdData) -> int:

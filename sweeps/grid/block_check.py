@@ -1,16 +1,14 @@
-"""Whether a block's cells can be made and their options are understood, and if not, which of its fields is to blame."""
+"""Find the field of a block that is to blame if its cells cannot be made."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from crowdml import methods
-from crowdml.experiment.cell import MACHINES, REAL, Cell
-from crowdml.noise import make_pattern
-from sweeps.grid.grids import Block
+from crowdml.experiment.axes import CellError, OptionError
+from crowdml.experiment.cell import check_options
+from sweeps.grid.grids import AXES, Block
 from sweeps.grid.toml_values import Place, TomlError
 
 AXES_OF_BLOCKS = (
@@ -23,119 +21,41 @@ OPTIONS = {
 }  # fmt: skip
 """Field of options by name -> the axis that holds the names."""
 
-# What errors of a cell call the fields of a block.
-_CALLED = {
-    "noise_rates": ("noise_rate",),
-    "missing_rates": ("missing_rate",),
-    "workers": ("n_workers",),
-    "seeds": ("seed",),
-    "n_train": ("n_train",),
-    "epochs": ("recipe.epochs",),
-    "datasets": ("data set", "real crowd"),
-    "patterns": ("noise pattern", "pattern"),
-    "worker_models": ("worker model", "worker_model"),
-    "assignments": ("assignment",),
-    "methods": ("method", "label source", "learner"),
-    "network": ("network",),
-    "missing": ("missing rule", "missing"),
-}
+_AXIS_OF = {name: axis for axis, name in AXES.items()}
 
 
 def check_block(block: Block, given: Mapping[str, Any], place: Place) -> None:
-    """Raise TomlError at the field to blame where a cell of the block cannot be made or has options not understood.
+    """Raise TomlError at the field to blame if a cell of the block cannot be made or refuses its options.
 
     Args:
-        block: to be checked.
-        given: those of its fields that the file names; only they are blamed.
-        place: where the block stands in the file.
+        block: the block to check.
+        given: the fields of the block that the file names.
+        place: the place of the block in the file.
     """
     error = _error_of(block)
     if error is None:
         return
-    single, index = _narrowed(block, error)
-    # What a message lists at its end are names that there are, not the one that is wrong.
-    head = error.partition(" (there are: ")[0]
-    found = _blamed_option(single, given, head) or _blamed_field(given, head) or _blamed_value(single, given, head)
-    if found is None:
-        raise TomlError(place, error)
-    where, word = found
-    reason = error.removeprefix(f"{word} ") if word else error
-    position = (index[where[0]],) if len(where) == 1 and where[0] in index else ()
-    raise TomlError((*place, *where, *position), reason)
+    field, _, option = error.field.partition(".")
+    axis = OPTIONS.get(field) or _AXIS_OF.get(field)
+    reason = error.reason if isinstance(error, OptionError) else f"{error.reason}, got {error.value!r}"
+    if axis is None:
+        raise TomlError((*place, field) if field in given else place, reason)
+    for index, value in enumerate(getattr(block, axis)):
+        found = _error_of(replace(block, **{axis: (value,)}))
+        if found is not None and found.field == error.field:
+            if option and option in given.get(field, {}).get(value, {}):
+                raise TomlError((*place, field, value, option), reason)
+            raise TomlError((*place, axis, index) if axis in given else place, reason)
+    raise TomlError(place, str(error))
 
 
-def _error_of(block: Block) -> str | None:
-    """What is wrong with the block's cells, the first thing found."""
+def _error_of(block: Block) -> CellError | None:
+    """Return the error of the first cell that cannot be made or refuses its options."""
     try:
-        cells = block.cells()
-        for name, options, labels_only in dict.fromkeys(map(_method_of, cells)):
-            if options:
-                methods.resolve(name, dict(options), labels_only=labels_only)
-        for name, rate, dataset, options in dict.fromkeys(map(_pattern_of, cells)):
-            if name not in (REAL, MACHINES):
-                make_pattern(name, rate, dataset, dict(options))
-    except (ValueError, TypeError) as error:
-        return " ".join(str(error).split())
+        for cell in {
+            (cell.dataset, cell.crowd, cell.method, cell.method_options): cell for cell in block.cells()
+        }.values():
+            check_options(cell)
+    except CellError as error:
+        return error
     return None
-
-
-def _method_of(cell: Cell) -> tuple[str, Any, bool]:
-    return cell.method, cell.method_options, cell.network is None
-
-
-def _pattern_of(cell: Cell) -> tuple[str, Any, str, Any]:
-    return cell.pattern, cell.noise_rate, cell.dataset, cell.pattern_options
-
-
-def _narrowed(block: Block, error: str) -> tuple[Block, dict[str | int, int]]:
-    """The block with one value an axis that still has the error, and the index of each value."""
-    index: dict[str | int, int] = {}
-    for axis in AXES_OF_BLOCKS:
-        for number, value in enumerate(getattr(block, axis)):
-            narrower = replace(block, **{axis: (value,)})
-            if _error_of(narrower) == error:
-                block, index[axis] = narrower, number
-                break
-    return block, index
-
-
-def _blamed_option(single: Block, given: Mapping[str, Any], message: str) -> tuple[Place, str] | None:
-    """An option of the one combination left that the message names."""
-    options = {
-        option: (field, name, option)
-        for field, axis in OPTIONS.items()
-        for name in getattr(single, axis)
-        for option in given.get(field, {}).get(name, {})
-    }
-    return min(
-        ((where, option) for option, where in options.items() if _found(option, message) is not None),
-        key=lambda found: _found(found[1], message) or 0,
-        default=None,
-    )
-
-
-def _blamed_field(given: Mapping[str, Any], message: str) -> tuple[Place, str] | None:
-    """The field given that the message names first."""
-    found = [
-        (position, -len(word), field, word)
-        for field, words in _CALLED.items()
-        for word in words
-        if field in given and (position := _found(word, message)) is not None
-    ]
-    if not found:
-        return None
-    _, _, field, word = min(found)
-    return (field,), word
-
-
-def _blamed_value(single: Block, given: Mapping[str, Any], message: str) -> tuple[Place, str] | None:
-    """The axis given whose one value left the message names."""
-    for axis in AXES_OF_BLOCKS:
-        if axis in given and _found(str(getattr(single, axis)[0]), message) is not None:
-            return (axis,), ""
-    return None
-
-
-def _found(word: str, message: str) -> int | None:
-    match = re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", message)
-    return None if match is None else match.start()

@@ -1,11 +1,11 @@
-"""The language of `--only`: comparisons of axes with values, a part of pandas' query language that can run no code.
+"""The language of `--only`: comparisons of axes with values.  An expression cannot run code.
 
     method == "labnet" and n_workers > 3
     dataset in ["mnist", "cifar10"] and not 0.3 <= noise_rate < 0.6
 
-Axes are compared with numbers, texts, None and lists of them; comparisons are joined with and, or and not.  The axes
-are the columns of the results table.  Where a cell has no value on an axis (a label-only cell has no network), of its
-comparisons with values `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python, and no other.
+An axis is a column of the results table that describes the cell.  It is compared with a number, a text, None or a list
+of these.  Comparisons are joined with `and`, `or` and `not`.  If a cell has no value on an axis (a label-only cell has
+no network), only `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from crowdml.experiment.axes import Kind
+from crowdml.experiment.cell import COLUMNS as AXES
 from crowdml.support.names import UnknownNameError, check_name
-from sweeps.store.schema import AXES, TEXT
 
 MAX_DEPTH = 50
 
@@ -33,14 +34,14 @@ _NUMBERS, _TEXTS = "numbers", "texts"
 
 
 class SelectionError(ValueError):
-    """An expression or a priority that cannot be used, with the place and the way out."""
+    """An expression or a priority cannot be used; the message says where and what to do."""
 
 
 def parse(expression: str) -> ast.expr:
-    """The tree of an expression; nothing but what the language has is in it.
+    """Parse an expression into a tree that holds only what the language allows.
 
     Raises:
-        SelectionError: it is no such expression.
+        SelectionError: the text is not an expression of the language.
     """
     text = expression.replace("\n", " ").strip()
     try:
@@ -54,16 +55,16 @@ def parse(expression: str) -> ast.expr:
 
 
 def axes_of(tree: ast.expr) -> set[str]:
-    """The axes that a tree of `parse` names."""
+    """Return the axes that a parsed expression names."""
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def holds(tree: ast.expr, table: pd.DataFrame) -> pd.Series:
-    """(n_rows,) bool: for which rows a tree of `parse` holds.
+    """Evaluate a parsed expression; return a (n_rows,) bool series.
 
     Args:
-        tree: the expression.
-        table: a column of text (str) or of numbers (float) for each of its axes; a missing value is NaN.
+        tree: the result of `parse`.
+        table: for each axis of the expression a column of text (str) or numbers (float); a missing value is NaN.
     """
     match tree:
         case ast.BoolOp(op=op, values=parts):
@@ -80,7 +81,7 @@ def holds(tree: ast.expr, table: pd.DataFrame) -> pd.Series:
 
 
 class _Check:
-    """Goes through a tree and refuses everything that is not on the list."""
+    """Walks through a tree and refuses everything that the language does not allow."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -100,9 +101,9 @@ class _Check:
             case ast.Compare():
                 self._comparison(node)
             case ast.Name() | ast.Constant():
-                self._refuse(node, "is no comparison; write axis == value")
+                self._refuse(node, "is not a comparison; write axis == value")
             case _:
-                self._refuse(node, "is not allowed; compare axes with values, and join with and, or, not")
+                self._refuse(node, "is not allowed; compare axes with values, and join comparisons with and, or, not")
 
     def _comparison(self, node: ast.Compare) -> None:
         sides = [node.left, *node.comparators]
@@ -114,7 +115,7 @@ class _Check:
             if not any(isinstance(side, ast.Name) for side in (left, right)):
                 self._refuse(node, "compares no axis; write axis == value")
             if lists[0] or (isinstance(sign, _MEMBERSHIP) and not lists[1]):
-                self._refuse(node, "has no list on its right; write axis in [value, ...]")
+                self._refuse(node, "needs a list on its right; write axis in [value, ...]")
             if lists[1] and not isinstance(sign, (*_MEMBERSHIP, *_EQUALITY)):
                 self._refuse(node, "compares with a list; write axis in [value, ...]")
             if kinds[0] and kinds[1] and kinds[0] != kinds[1]:
@@ -123,10 +124,10 @@ class _Check:
                 self._refuse(node, "puts None in an order; write == None or != None")
 
     def _kinds(self, side: ast.expr) -> set[str]:
-        """Numbers or texts, of an axis, a value or the values of a list; None is neither."""
+        """Return the kinds (numbers, texts) of an axis, a value or the values of a list; None has no kind."""
         match side:
             case ast.Name(id=name) if name in AXES:
-                return {_TEXTS if AXES[name] == TEXT else _NUMBERS}
+                return {_NUMBERS if AXES[name].axis.kind in (Kind.WHOLE, Kind.NUMBER) else _TEXTS}
             case ast.Name(id=name):
                 try:
                     check_name("axis", name, AXES)
@@ -134,7 +135,7 @@ class _Check:
                     raise SelectionError(f"{self._place(side)}: {error}") from None
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 if not all(isinstance(_literal(element), (float, str, type(None))) for element in elements):
-                    self._refuse(side, "holds more than numbers, texts and None")
+                    self._refuse(side, "may hold only numbers, texts and None")
                 return set().union(*(self._kinds(element) for element in elements))
         value = _literal(side)
         if isinstance(value, str):
@@ -154,7 +155,7 @@ class _Check:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The number (as a float), text or None that a node stands for; the ellipsis for anything else."""
+    """Return the number (as a float), text or None that a node stands for; the ellipsis for anything else."""
     match node:
         case ast.Constant(value=str() | None as value):
             return value

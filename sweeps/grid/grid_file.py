@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from crowdml import methods
-from crowdml.experiment.cell import MACHINES, REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import MACHINES, REAL
 from crowdml.support.names import check_name
 from sweeps.grid.block_check import AXES_OF_BLOCKS, OPTIONS, check_block
 from sweeps.grid.expressions import SelectionError, parse

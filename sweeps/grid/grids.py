@@ -1,16 +1,17 @@
-"""Grids as plain data: blocks of axes -> cells, and what each data set is trained with."""
+"""Grids as plain data: blocks of axes -> cells, and the training of each data set."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
 
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, n_train_items, names
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.axes import CellError, must_be_one_of
+from crowdml.experiment.cell import COLUMNS, Cell, cell_of
+from crowdml.experiment.columns import Column
 from crowdml.learning.recipe import Recipe
-from crowdml.support.names import check_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +22,17 @@ class Block:
         datasets, patterns, noise_rates, workers, missing_rates, worker_models, assignments, methods, seeds: the axes.
             A crowd of real workers is a data set, with the pattern "real", the noise rate None, and None or a number of
             workers.
-        train: whether a network is trained (where the data set has images or features), or only labels aggregated.
-        network: its name; None is the data set's own in TRAINING.
-        recipe: how it is trained; None is the data set's own in TRAINING.
-        epochs: training epochs; None is those of the recipe, else its schedule is scaled.
+        other_axes: field of a cell -> values, for the fields that have no list of their own here.
+        train: whether networks are trained on the data sets with images or features; else labels are only aggregated.
+        network: name of the network; None takes the network of the data set in TRAINING.
+        recipe: how the network is trained; None takes the recipe of the data set in TRAINING.
+        epochs: training epochs; the schedule of the recipe is scaled to them.  None takes the epochs of the recipe.
         n_train: training items; None is all.
         missing: how a missing rate becomes a number of labels.
-        method_options: method -> options, for the methods named.
-        pattern_options: pattern -> options, likewise.
-        worker_options: worker model -> options, likewise.
-        assignment_options: assignment -> options, likewise.
+        method_options: method -> options.
+        pattern_options: pattern -> options.
+        worker_options: worker model -> options.
+        assignment_options: assignment -> options.
     """
 
     datasets: tuple[str, ...]
@@ -42,6 +44,7 @@ class Block:
     assignments: tuple[str, ...] = ("every_item",)
     methods: tuple[str, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    other_axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     train: bool = True
     network: str | None = None
     recipe: Recipe | None = None
@@ -54,59 +57,49 @@ class Block:
     assignment_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
-        """The cells, seed by seed, the methods of one crowd together.
+        """Return the cells, seed by seed, the methods of one crowd together.
 
         Raises:
-            ValueError: an unknown name or a value out of range.
+            CellError: an unknown name or a value out of range.
         """
-        axes = (
-            self.datasets, self.patterns, self.noise_rates, self.workers, self.missing_rates, self.worker_models,
-            self.assignments,
-        )  # fmt: skip
-        return [self._cell(*combination) for combination in product(*axes, self.seeds, self.methods)]
+        crowd_axes = {name: getattr(self, axis) for axis, name in AXES.items() if name not in ("seed", "method")}
+        axes = {**crowd_axes, **self.other_axes, "seed": self.seeds, "method": self.methods}
+        return [self._cell(dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
 
-    def _cell(
-        self,
-        dataset: str,
-        pattern: str,
-        noise_rate: float | None,
-        n_workers: int | None,
-        missing_rate: float,
-        worker_model: str,
-        assignment: str,
-        seed: int,
-        method: str,
-    ) -> Cell:
-        check_name("data set", dataset, [*names(), *crowd_names()])
-        is_images = dataset in names()
-        trains = self.train and (has_images(dataset) if is_images else dataset in crowd_names_with_inputs())
-        network, recipe = self._training(dataset) if trains else (None, None)
-        if is_images and self.n_train is not None and self.n_train > n_train_items(dataset):
-            raise ValueError(f"n_train must be in [1, {n_train_items(dataset)}] for {dataset}, got {self.n_train}")
-        return Cell(
-            dataset=dataset,
-            pattern=pattern,
-            noise_rate=noise_rate,
-            n_workers=n_workers,
-            missing_rate=missing_rate,
-            method=method,
-            seed=seed,
-            network=network,
-            recipe=recipe,
-            n_train=self.n_train,
-            worker_model=worker_model,
-            missing=self.missing,
-            pattern_options=tuple(self.pattern_options.get(pattern, {}).items()),
-            method_options=tuple(self.method_options.get(method, {}).items()),
-            worker_options=tuple(self.worker_options.get(worker_model, {}).items()),
-            assignment=assignment,
-            assignment_options=tuple(self.assignment_options.get(assignment, {}).items()),
-        )
+    def _cell(self, values: dict[str, Any]) -> Cell:
+        dataset = values["dataset"]
+        known = [*names(), *crowd_names()]
+        if dataset not in known:
+            raise CellError("dataset", dataset, must_be_one_of(dataset, known))
+        if dataset in names() and self.n_train is not None and self.n_train > n_train_items(dataset):
+            raise CellError("n_train", self.n_train, f"must be in [1, {n_train_items(dataset)}] for {dataset}")
+        options = {name: getattr(self, name).get(values[axis], {}) for name, axis in OPTIONS.items()}
+        single = {"n_train": self.n_train, "missing": self.missing}
+        return cell_of({**single, **self._training(dataset), **options, **values})
 
-    def _training(self, dataset: str) -> tuple[str, Recipe]:
+    def _training(self, dataset: str) -> dict[str, Any]:
+        has_inputs = has_images(dataset) if dataset in names() else dataset in crowd_names_with_inputs()
+        if not (self.train and has_inputs):
+            return {}
         own_network, own_recipe = TRAINING[dataset]
         recipe = self.recipe or own_recipe
-        return self.network or own_network, recipe if self.epochs is None else shorten(recipe, self.epochs)
+        if self.epochs is not None:
+            if self.epochs < 1:
+                raise CellError("epochs", self.epochs, "must be at least 1")
+            recipe = shorten(recipe, self.epochs)
+        return {"network": self.network or own_network, "recipe": recipe}
+
+
+AXES = {column.axis.plural: name for name, column in COLUMNS.items() if column.axis.plural}
+"""List of values in a block -> field of a cell."""
+OPTIONS = {name: str(column.axis.follows) for name, column in COLUMNS.items() if name.endswith("_options")}
+"""Field of a block and of a cell with options -> the field of a cell whose names have these options."""
+
+
+def other_axes() -> dict[str, Column]:
+    """Return the fields of a cell that a block has no field for: they can be axes in `Block.other_axes`."""
+    known = {item.name for item in fields(Block)}
+    return {name: column for name, column in COLUMNS.items() if name not in known and name not in AXES.values()}
 
 
 @dataclass(frozen=True)
@@ -114,27 +107,27 @@ class Preset:
     """A named grid.
 
     Args:
-        description: one line for `--help`.
-        blocks: whose cells it holds, each once.
+        description: one line for help texts.
+        blocks: the blocks of cells.
     """
 
     description: str
     blocks: tuple[Block, ...]
 
     def cells(self) -> list[Cell]:
-        """All cells, each once, in the blocks' order."""
+        """Return all cells in the order of the blocks; a cell of several blocks occurs once."""
         return list({cell.id: cell for block in self.blocks for cell in block.cells()}.values())
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe with some fields replaced; another number of epochs also moves where its schedule turns."""
+    """Return the recipe with some fields replaced; another number of epochs also scales the schedule."""
     if "epochs" in changes:
         recipe = shorten(recipe, changes["epochs"])
     return replace(recipe, **changes)
 
 
 def shorten(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe with that many epochs, the points where its schedule turns moved in proportion."""
+    """Return the recipe with this number of epochs and its schedule scaled in proportion."""
     milestones = tuple(max(1, round(at * epochs / recipe.epochs)) for at in recipe.milestones)
     return replace(
         recipe,

@@ -1,16 +1,16 @@
-"""The grids of the papers on noise-aware networks, on the papers' own axes, and each in a small form for two cores."""
+"""The grids of papers on noise-aware networks, each also in a small form for two cores."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
 
-from crowdml.experiment.cell import REAL
+from crowdml.experiment.crowd_types import REAL
 from crowdml.learning.recipe import Recipe
 from crowdml.methods.registry import REGISTRY
 from sweeps.grid.grids import Block, Preset
 
-# One label an item, as all but the crowd papers have it.
+# One label per item, as in all papers except the crowd papers.
 _ONE_LABEL = Block(datasets=(), workers=(1,), methods=())
 _DIGITS_RECIPE = Recipe(epochs=30, batch_size=64, lr=0.02, weight_decay=0.0, milestones=(20,))
 
@@ -25,7 +25,7 @@ _NNAQC = replace(
 _QUICK = Recipe(
     epochs=45, batch_size=100, lr=0.05, weight_decay=1e-4, milestones=(30, 40), augment="flip", inputs="whitened"
 )
-# Its MNIST example has learning rate .001 on pixels of 0 to 255; ours have a deviation of one.
+# The MNIST example of MatConvNet has learning rate .001 on pixels of 0 to 255; our pixels have deviation 1.
 _LENET = Recipe(epochs=20, batch_size=100, lr=0.01, weight_decay=5e-4)
 _PATRINI = Recipe(epochs=150, batch_size=128, lr=0.1, weight_decay=1e-3, milestones=(80, 120), augment="crop_flip")
 _NNAQC_CIFAR10 = replace(_NNAQC, datasets=("cifar10",), network="cifar_quick", recipe=_QUICK)
@@ -68,9 +68,9 @@ _JOCOR_NOISE = (("symmetric", 0.2), ("symmetric", 0.5), ("symmetric", 0.8), ("as
 
 
 def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> Block:
-    """JoCoR's comparison at one noise: the share of labels left out is the noise rate, half of it if asymmetric."""
+    """Return JoCoR's comparison at one noise; the methods forget the noise rate, or half of it if asymmetric."""
     forget_rate = rate / 2 if pattern == "asymmetric" else rate
-    # Epochs before Co-teaching+ looks at disagreement alone, as its authors have it.
+    # Epochs before Co-teaching+ uses only items in disagreement, as in the authors' code.
     warm_up = {"mnist": 0, "cifar10": 20, "cifar100": 5}.get(block.datasets[0], 10)
     selecting: dict[str, dict[str, float]] = {
         "co_teaching": {"forget_rate": forget_rate},
@@ -79,7 +79,7 @@ def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> B
     joint = {
         name: {"forget_rate": forget_rate, "lambda_": agreement} for name in block.methods if name.startswith("jocor")
     }
-    # Cross-entropy as contrast rewards certainty too: with such weights all networks agree on one class.
+    # With cross-entropy as contrast these weights make all networks agree on one class, because it rewards certainty.
     joint |= {name: {"forget_rate": forget_rate} for name in joint if name == "jocor3_ce"}
     return replace(block, patterns=(pattern,), noise_rates=(rate,), method_options={**selecting, **joint})
 
@@ -88,7 +88,7 @@ def _jocor_blocks() -> tuple[Block, ...]:
     made = []
     block = replace(_ONE_LABEL, methods=_JOCOR_METHODS, seeds=(0, 1, 2, 3, 4), recipe=_JOCOR_RECIPE)
     for dataset, (pattern, rate) in product(("mnist", "cifar10", "cifar100"), _JOCOR_NOISE):
-        # The weights that the authors give for CIFAR; their example of MNIST.
+        # The authors' weights for CIFAR, and for MNIST the weight of their example.
         agreement = {"mnist": 0.95, "cifar10": 0.65 if rate == 0.8 else 0.9, "cifar100": 0.85}[dataset]
         decay_from = 100 if dataset == "cifar100" else 80
         of_data = replace(
@@ -104,13 +104,13 @@ def _jocor_blocks() -> tuple[Block, ...]:
 def _jocor_small() -> tuple[Block, ...]:
     recipe = replace(_JOCOR_RECIPE, epochs=40, decay_from=16, batch_size=64)
     block = replace(_ONE_LABEL, datasets=("digits",), methods=_JOCOR_METHODS, network="mlp256", recipe=recipe)
-    # The weights of the large grid want its 200 epochs: agreement slows learning.
+    # The weights of the large grid need its 200 epochs, because agreement slows learning.
     return tuple(_jocor_block(block, pattern, rate, 0.5) for pattern, rate in _JOCOR_NOISE)
 
 
 # CCEM and GeoCrowdNet (Ibrahim, Nguyen, Fu, ICLR 2023).
 _GEO_METHODS = ("mv", "em", "crowdlayer", "trace_reg", "max_mig", "ccem", "geocrowdnet_f", "geocrowdnet_w")
-# Five annotators of whom one is good, one label an item.
+# Five annotators, one of them good; one label per item.
 _SEPARABLE = Block(
     datasets=("cifar10",),
     patterns=("uniform",),
@@ -150,8 +150,8 @@ _REAL = Block(
 )
 _COUPLED = ("ccem", "geocrowdnet_f", "geocrowdnet_w")
 _COUPLED_RECIPE = Recipe(epochs=50, batch_size=100, lr=1e-2, weight_decay=1e-4, optimizer="adam")
-# The authors choose start and weight by accuracy on clean validation items, as is done here on LabelMe, which has 500.
-# Music has none, and its weight of F is the better of 1e-3 and 1e-2 on the test items.
+# The authors choose start and weight by accuracy on clean validation items.  LabelMe has 500 of these.  Music has none,
+# so its weight of F is the better of 1e-3 and 1e-2 on the test items.
 _REAL_COUPLED = (
     replace(
         _REAL,
@@ -168,7 +168,7 @@ _REAL_COUPLED = (
         method_options={"geocrowdnet_f": {"weight": 0.01}},
     ),
 )
-# CoNAL's own: Adam 1e-2, batches of 1,024; on Music its embedding has 80 dimensions.
+# The settings of CoNAL's authors: Adam 1e-2, batches of 1,024; on Music the embedding has 80 dimensions.
 _CONAL = replace(
     _REAL,
     methods=("conal",),
@@ -187,7 +187,7 @@ _OTHER_CROWD_METHODS = tuple(
 
 
 def _separable(block: Block) -> tuple[Block, ...]:
-    """One block for each weight of the random part in the good annotator's matrix."""
+    """Return one block per weight of the random part in the matrix of the good annotator."""
     return tuple(replace(block, worker_options={"separable_uniform": {"gamma": gamma}}) for gamma in (0.01, 0.2, 0.3))
 
 

@@ -1,4 +1,4 @@
-"""The presets: LABNET's tables and figures, labels alone, real crowds; those of other papers are in paper_presets."""
+"""The presets for LABNET's tables and figures, for labels only and for real crowds; see also `paper_presets`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from crowdml.datasets import crowd_names, crowd_source
-from crowdml.experiment.cell import REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import REAL
 from crowdml.methods.registry import REGISTRY
 from crowdml.support.names import check_name
 from sweeps.grid.grids import Block, Preset
@@ -15,21 +16,21 @@ from sweeps.grid.paper_presets import PAPER_PRESETS
 
 
 def grid_cells(preset: str, overrides: Mapping[str, Any]) -> list[Cell]:
-    """The cells of a preset with some of the blocks' fields replaced.
+    """Return the cells of a preset with some fields of its blocks replaced.
 
     Args:
         preset: one of PRESETS.
-        overrides: Block field -> value.
+        overrides: field of Block -> value.
 
     Raises:
-        ValueError: unknown preset or name, or a value out of range.
+        ValueError: an unknown preset or name, or a value out of range.
     """
     chosen = PRESETS[check_name("preset", preset, PRESETS)]
     blocks = tuple(replace(block, **overrides) for block in chosen.blocks)
     return replace(chosen, blocks=blocks).cells()
 
 
-# The EM that fits the paper's EM column: from the majority vote, at most ten iterations.
+# This EM reproduces the EM column of the paper: it starts from the majority vote and runs at most ten iterations.
 _PAPER_EM = {"init": "majority", "max_iter": 10}
 _PAPER_OPTIONS = {"em": _PAPER_EM, "em_hard": _PAPER_EM}
 _PAPER_METHODS = ("mv", "em", "minimax_entropy", "labnet", "labnet_instance")
@@ -50,9 +51,9 @@ _ANY_CLASSES = tuple(name for name in _AGGREGATORS if not REGISTRY[name].two_cla
 
 
 def _real_crowds() -> tuple[Block, ...]:
-    """All aggregators on all crowds of real workers with something to aggregate that no other holds.
+    """Return blocks with all aggregators on the crowds of real workers.
 
-    The labels of music are those of ms, and cifar100n has one label an item.
+    Two crowds are left out: music has the same labels as ms, and cifar100n has only one label per item.
     """
     chosen = [name for name in crowd_names() if name not in ("music", "cifar100n")]
     two = tuple(name for name in chosen if crowd_source(name).n_classes == 2)
@@ -77,7 +78,7 @@ PRESETS: dict[str, Preset] = {
                 datasets=("digits",),
                 workers=(3, 5, 9),
                 methods=_PAPER_METHODS,
-                # The authors' default penalty, 25 for ten classes, makes 1,297 items collapse into few classes.
+                # With the authors' default penalty (25 for ten classes) 1,297 items collapse into few classes.
                 method_options={**_PAPER_OPTIONS, "minimax_entropy": {"lambda_worker": 2.5}},
             ),
         ),

@@ -1,28 +1,27 @@
-"""Choose cells by an expression on the axes (its language: `sweeps.grid.expressions`), and rank them by axes."""
+"""Select cells by an expression (see `sweeps.grid.expressions`), and rank cells by their axes."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.axes import Kind
+from crowdml.experiment.cell import COLUMNS, Cell
 from crowdml.support.names import UnknownNameError, check_name
 from sweeps.grid.expressions import SelectionError, axes_of, holds, parse
-from sweeps.store.schema import AXES, REAL, TEXT, WHOLE
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
-    """The cells for which the expression holds, in their order.
+    """Return the cells for which an expression holds, in their order.
 
     Args:
-        cells: to choose from.
+        cells: the cells to select from.
         expression: such as `method == "labnet" and n_workers > 3`; see `sweeps.grid.expressions`.
 
     Raises:
-        SelectionError: it is no such expression.
+        SelectionError: the text is not such an expression.
     """
     tree = parse(expression)
     table = pd.DataFrame({axis: _column(cells, axis) for axis in sorted(axes_of(tree))})
@@ -30,15 +29,15 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
 
 
 def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
-    """The rank of each cell, 0 first; cells that the priority does not tell apart have the same rank.
+    """Return the rank of each cell; rank 0 comes first, and cells that the priority treats alike have the same rank.
 
     Args:
-        cells: to be ranked.
+        cells: the cells to rank.
         priority: axes, the most important first: `seed` (small values first), `-n_workers` (large values first) or
-            `method=labnet,em` (these first, in this order, then all others).  A cell without a value comes last.
+            `method=labnet,em` (these values first, in this order, then all others).  A cell without a value comes last.
 
     Raises:
-        SelectionError: an unknown axis, or a value that is none of its.
+        SelectionError: an unknown axis, or a value that the axis cannot have.
     """
     columns = [_places(cells, criterion) for criterion in priority]
     keys = list(zip(*columns, strict=True)) if columns else [()] * len(cells)
@@ -47,32 +46,28 @@ def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
 
 
 def check_priority(priority: Sequence[str]) -> None:
-    """Raise SelectionError where `order` would."""
+    """Raise SelectionError if `order` would."""
     order((), priority)
 
 
 def _column(cells: Sequence[Cell], axis: str) -> pd.Series:
     values = _values(cells, axis)
-    return pd.Series(values, dtype="str" if AXES[axis] == TEXT else "float64")
+    return pd.Series(values, dtype="float64" if COLUMNS[axis].axis.kind in (Kind.WHOLE, Kind.NUMBER) else "str")
 
 
 def _values(cells: Sequence[Cell], axis: str) -> list[Any]:
-    """The axis as the results table has it; made a column at a time, for a whole row a cell takes far longer."""
-    values = [getattr(cell, axis) for cell in cells]
-    if axis == "recipe":
-        return [None if value is None else json.dumps(value.to_dict(), sort_keys=True) for value in values]
-    if axis.endswith("_options"):
-        return [json.dumps(dict(value), sort_keys=True) for value in values]
-    return values
+    """Return the stored values of an axis; making one column at a time is faster than whole rows."""
+    column = COLUMNS[axis]
+    return [column.store(column.value(cell)) for cell in cells]
 
 
 def _places(cells: Sequence[Cell], criterion: str) -> list[int]:
-    """The place of each cell by one criterion."""
+    """Return the place of each cell by one criterion."""
     axis, equals, listed = criterion.partition("=")
     falling = axis.startswith("-")
     axis = axis.removeprefix("-")
     try:
-        check_name("axis", axis, AXES)
+        check_name("axis", axis, COLUMNS)
     except UnknownNameError as error:
         raise SelectionError(f"priority {criterion!r}: {error}") from None
     if equals and (falling or not listed):
@@ -87,8 +82,8 @@ def _places(cells: Sequence[Cell], criterion: str) -> list[int]:
 
 
 def _value_of(axis: str, text: str, criterion: str) -> str | int | float:
-    kind = {WHOLE: int, REAL: float}.get(AXES[axis], str)
+    kind = {Kind.WHOLE: int, Kind.NUMBER: float}.get(COLUMNS[axis].axis.kind, str)
     try:
         return kind(text.strip())
     except ValueError:
-        raise SelectionError(f"priority {criterion!r}: {axis} is a number, got {text!r}") from None
+        raise SelectionError(f"priority {criterion!r}: {axis} must be a number, got {text!r}") from None

@@ -1,4 +1,4 @@
-"""What of a grid is left to compute."""
+"""Find the cells of a grid that are left to compute."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Which = Literal["missing", "failed", "all"]
 
 @dataclass(frozen=True)
 class Plan:
-    """The grid, and what of it is left.
+    """A grid, and the part of it that is left.
 
     Args:
         cells: all cells of the grid.
-        todo: those to compute now.
-        n_ok, n_failed: those with a result from an earlier run, and those that failed in one.
+        todo: the cells to compute now.
+        n_ok, n_failed: number of cells that succeeded and that failed in earlier runs.
     """
 
     cells: list[Cell]
@@ -33,9 +33,9 @@ def make_plan(cells: Sequence[Cell], known: pd.DataFrame, which: Which = "missin
     """Compare the grid with the results.
 
     Args:
-        cells: of the grid, each once.
-        known: rows of `ResultStore.read_cells`.
-        which: cells without a row, those that failed, or all whether done or not.
+        cells: the cells of the grid, each once.
+        known: the rows of `ResultStore.read_cells`.
+        which: what to compute: "missing" cells without a row, "failed" cells, or "all".
     """
     status = dict(zip(known["cell_id"], known["status"], strict=True))
     of_cells = [status.get(cell.id) for cell in cells]

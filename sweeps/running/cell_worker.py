@@ -24,7 +24,7 @@ FLUSH_SECONDS = 2.0
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
 """Waits after a writing that failed; storage that does not answer for a moment costs no result."""
 _NO_WAY_ON = "CheckpointMismatchError"
-"""The name of what a training raises that cannot go on from its checkpoint; it stands in the traceback."""
+"""Name of the exception of a training that cannot continue from its checkpoint."""
 
 Data = ImageData | CrowdData
 Compute = Callable[[Cell, Data, SharedWork, Path | None], CellResult]
@@ -93,7 +93,7 @@ class CellWorker:
     def _go_on(self, cell: Cell) -> CellResult:
         """The cell's result, from its checkpoints on, or from the start if they are damaged or of another code."""
         result = self._compute_with_checkpoints(cell)
-        if result.status == "failed" and _NO_WAY_ON in (result.error or ""):
+        if result.error_kind == _NO_WAY_ON:
             discard_checkpoints(self._store, cell.id)
             result = self._compute_with_checkpoints(cell)
         return result

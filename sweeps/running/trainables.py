@@ -159,7 +159,7 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
         if _lost_a_process(error):
             # As if this process had died with it: the trial ends, and a later one goes on from the checkpoints.
             raise
-        return failed(cell, str(error), time.monotonic() - start)
+        return failed(cell, str(error), kind=type(error).__name__, seconds=time.monotonic() - start)
 
 
 def _lost_a_process(error: train.TrainingFailedError) -> bool:

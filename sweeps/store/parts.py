@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sweeps.store.locations import LocationError
-from sweeps.store.schema import ADDED_LATER
+from sweeps.store.schema import ABSENT
 
 _N_READERS = 8
 # Parts of older releases end with eight random digits instead of the hash.
@@ -72,7 +72,7 @@ def encode(rows: pa.Table) -> tuple[str, pa.Buffer]:
 
 
 def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactly: bool = False) -> pa.Table:
-    """The columns of a schema from one part; those in ADDED_LATER are filled in where an older file lacks them.
+    """The columns of a schema from one part; an axis that the part lacks is at its default.
 
     Args:
         filesystem: where it is.
@@ -148,7 +148,7 @@ def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) 
     file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
     names = file.schema_arrow.names
     lacking = [name for name in schema.names if name not in names]
-    never = [name for name in lacking if name not in ADDED_LATER]
+    never = [name for name in lacking if name not in ABSENT]
     if never:
         raise DamagedPartError(path, f"it lacks the columns {', '.join(never)}")
     unknown = sorted(set(names) - set(schema.names))
@@ -158,7 +158,7 @@ def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) 
         )
     table = file.read([name for name in schema.names if name in names])
     for name in lacking:
-        value = pa.scalar(ADDED_LATER[name], schema.field(name).type)
+        value = pa.scalar(ABSENT[name], schema.field(name).type)
         table = table.append_column(name, pa.repeat(value, table.num_rows))
     return table.select(schema.names).cast(schema)
 

@@ -1,17 +1,19 @@
-"""The three tables of a results folder, column by column."""
+"""The columns of the three tables of a results folder.
+
+The columns of a cell derive from what the fields of Cell declare, the measures from the fields of CellResult.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.axes import Kind
+from crowdml.experiment.cell import COLUMNS
+from crowdml.experiment.columns import columns_of
 from crowdml.experiment.result import CellResult
 from sweeps.store.provenance import Provenance
 from sweeps.store.scrubbing import scrub
@@ -19,49 +21,16 @@ from sweeps.store.scrubbing import scrub
 SCHEMA_VERSION = 1
 
 TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TYPES = {str: TEXT, int: WHOLE, float: REAL, bool: FLAG}
 
-AXES = {
-    "dataset": TEXT,
-    "n_train": WHOLE,
-    "network": TEXT,
-    "pattern": TEXT,
-    "noise_rate": REAL,
-    "pattern_options": TEXT,  # JSON
-    "worker_model": TEXT,
-    "worker_options": TEXT,  # JSON
-    "assignment": TEXT,
-    "assignment_options": TEXT,  # JSON
-    "n_workers": WHOLE,
-    "missing_rate": REAL,
-    "missing": TEXT,
-    "method": TEXT,
-    "method_options": TEXT,  # JSON
-    "recipe": TEXT,  # JSON
-    "seed": WHOLE,
-}
+AXES = {name: {Kind.WHOLE: WHOLE, Kind.NUMBER: REAL}.get(column.axis.kind, TEXT) for name, column in COLUMNS.items()}
+"""Columns of a cell; options and recipe are JSON text."""
 MEASURES = {
-    "status": TEXT,
-    "error": TEXT,
-    "aggregation_error": REAL,
-    "aggregation_error_affected": REAL,
-    "test_accuracy": REAL,
-    "test_accuracy_affected": REAL,
-    "confusion_error": REAL,
-    "n_items": WHOLE,
-    "n_classes": WHOLE,
-    "n_annotations": WHOLE,
-    "n_unlabelled": WHOLE,
-    "n_iter": WHOLE,
-    "converged": FLAG,
-    "n_trainings": WHOLE,
-    "images_per_second": REAL,
-    "seconds": REAL,
-    "seconds_simulate": REAL,
-    "seconds_aggregate": REAL,
-    "seconds_learn": REAL,
-    "peak_memory_mb": REAL,
-    "device": TEXT,
+    name: next(made for kind, made in _TYPES.items() if hint in (kind, kind | None))
+    for name, hint in get_type_hints(CellResult).items()
+    if name not in ("cell", "curves", "workers")
 }
+"""Columns of a result."""
 PROVENANCE = {
     "data_fingerprint": TEXT,
     "git_commit": TEXT,
@@ -72,34 +41,28 @@ PROVENANCE = {
     "run_id": TEXT,
     "finished_at": pa.timestamp("us", tz="UTC"),
 }
-ADDED_LATER: dict[str, str | None] = {
-    "worker_options": "{}", "assignment": "every_item", "assignment_options": "{}", "confusion_error": None,
-    "command": None, "run_id": None,
-}  # fmt: skip
-"""Columns that files written before they existed lack, and what all rows of such files have there."""
 KEY = {"cell_id": TEXT, "attempt": TEXT}
-"""`attempt` tells apart several computations of one cell, so that its curves are never mixed."""
+"""`attempt` tells several computations of one cell apart, so that their curves are never mixed."""
 
 TABLES = {
     "cells": pa.schema({**KEY, **AXES, **MEASURES, **PROVENANCE}),
     "curves": pa.schema({**KEY, "step": WHOLE, "metric": TEXT, "value": REAL}),
     "workers": pa.schema({**KEY, "worker": WHOLE, "true_quality": REAL, "estimated_quality": REAL}),
 }
-
-
-_OPTIONS = ("pattern_options", "worker_options", "assignment_options", "method_options")
+ABSENT = {name: column.store(column.default) for name, column in COLUMNS.items() if not column.required}
+"""Column of an axis -> what every row has there in a file that was written before the axis existed: the default."""
 
 
 def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: Provenance) -> dict[str, pa.Table]:
-    """The results as rows of the three tables; tracebacks without secrets.
+    """Return the results as rows of the three tables, with tracebacks without secrets.
 
     Args:
-        results: what cells gave.
-        attempts: a unique name for each.
-        provenance: of the run.
+        results: the results of cells.
+        attempts: a unique name for each result.
+        provenance: where the results come from.
     """
     ids = [result.cell.id for result in results]
-    axes = [axis_values(result.cell) for result in results]
+    axes = [columns_of(result.cell) for result in results]
     cells: dict[str, Any] = {"cell_id": ids, "attempt": list(attempts)}
     cells |= {name: [row[name] for row in axes] for name in AXES}
     cells |= {name: [getattr(result, name) for result in results] for name in MEASURES}
@@ -115,37 +78,8 @@ def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance
     }
 
 
-def axis_values(cell: Cell) -> dict[str, Any]:
-    """The columns of AXES for a cell; options and recipe as JSON text."""
-    content = {name: getattr(cell, name) for name in AXES}
-    for name in _OPTIONS:
-        content[name] = json.dumps(dict(content[name]), sort_keys=True)
-    content["recipe"] = None if cell.recipe is None else json.dumps(cell.recipe.to_dict(), sort_keys=True)
-    return content
-
-
-def id_of_axes(axes: Mapping[str, Any], method_version: str) -> str:
-    """The cell id that a row's axes give with a version of the method: `Cell.id`, without making the cell.
-
-    Making it would import the class of a method that is named `module:Class`, and a row must not decide what code runs.
-
-    Args:
-        axes: the columns of AXES, as in the table.
-        method_version: as `crowdml.methods.version` has it.
-
-    Raises:
-        ValueError: options that are not JSON.
-    """
-    content = {name: axes[name] for name in AXES if name not in ADDED_LATER or axes[name] != ADDED_LATER[name]}
-    for name in (*_OPTIONS, "recipe"):
-        if content.get(name) is not None:
-            content[name] = json.loads(content[name])
-    text = json.dumps({**content, "method_version": method_version}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _points(table: str, ids: Sequence[str], attempts: Sequence[str], points: Sequence[Sequence[Any]]) -> pa.Table:
-    """Rows of several a cell."""
+    """Return a table with several rows per cell."""
     owner = np.repeat(np.arange(len(ids)), [len(of_cell) for of_cell in points])
     key = [pa.array(ids, TEXT).take(owner), pa.array(attempts, TEXT).take(owner)]
     rows = [row for of_cell in points for row in of_cell]
@@ -157,13 +91,3 @@ def _points(table: str, ids: Sequence[str], attempts: Sequence[str], points: Seq
 def _table(name: str, columns: Mapping[str, Any]) -> pa.Table:
     schema = TABLES[name]
     return pa.Table.from_pydict({column: columns[column] for column in schema.names}, schema=schema)
-
-
-def _check_complete() -> None:
-    cell_fields = {item.name for item in fields(Cell)}
-    result_fields = {item.name for item in fields(CellResult)} - {"cell", "curves", "workers"}
-    if cell_fields != set(AXES) or result_fields != set(MEASURES):
-        raise TypeError(f"schema and dataclasses differ: {(cell_fields ^ set(AXES)) | (result_fields ^ set(MEASURES))}")
-
-
-_check_complete()

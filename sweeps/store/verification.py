@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from crowdml.experiment.cell import Cell
+from crowdml.experiment.columns import id_of
 from crowdml.methods import parts, version
 from crowdml.methods.registry import REGISTRY
 from crowdml.support.names import UnknownNameError
 from sweeps.store.attempts import RANK_COLUMNS, best_attempts, distinct
 from sweeps.store.parts import DamagedPartError, Part, ResultsError, is_hashed
 from sweeps.store.result_store import ResultStore
-from sweeps.store.schema import AXES, TABLES, id_of_axes
+from sweeps.store.schema import AXES, TABLES
 
 STALE_SECONDS = 3600
 """A temporary file that old is of an interrupted write, for a write takes seconds."""
@@ -165,7 +166,7 @@ def _check_ids(cells: pa.Table) -> tuple[list[str], int]:
 
 def _has_id(row: dict[str, Any], versions: Sequence[str]) -> bool:
     try:
-        return any(id_of_axes(row, method_version) == row["cell_id"] for method_version in versions)
+        return any(id_of(Cell, row, method_version) == row["cell_id"] for method_version in versions)
     except ValueError:  # Options that are no JSON.
         return False
 

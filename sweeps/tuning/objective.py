@@ -228,14 +228,13 @@ def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, 
         if metric == "test_accuracy":  # of the items held out, which stand in the test items' place
             watch(value)
 
-    assert cell.network is not None
-    assert cell.recipe is not None
+    assert cell.training is not None
     fitted = _fitting(search, cell, part, given)
     task = make_task(
         fitted.items,
         n_classes=part.n_classes,
-        network=cell.network,
-        recipe=cell.recipe,
+        network=cell.training.network,
+        recipe=cell.training.recipe,
         seed=cell.seed,
         device=device,
         report=report,

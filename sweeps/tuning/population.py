@@ -193,13 +193,12 @@ class Member(tune.Trainable):
 
     def _training(self) -> tuple[Task, Supervision, Learner]:
         cell, fitted = self._cell, self._fitted
-        assert cell.network is not None
-        assert cell.recipe is not None
+        assert cell.training is not None
         task = make_task(
             fitted.items,
             n_classes=fitted.crowd.n_classes,
-            network=cell.network,
-            recipe=cell.recipe,
+            network=cell.training.network,
+            recipe=cell.training.recipe,
             seed=cell.seed,
             truth=fitted.truth,
         )

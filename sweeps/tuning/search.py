@@ -72,8 +72,8 @@ class Search:
             ValueError: it lies outside the ranges searched.
         """
         point = method_defaults(self.cell.method, labels_only=self.cell.network is None)
-        if self.cell.recipe is not None:
-            point |= {f"{OF_RECIPE}{name}": getattr(self.cell.recipe, name) for name in Recipe.SPACE}
+        if self.cell.training is not None:
+            point |= {f"{OF_RECIPE}{name}": getattr(self.cell.training.recipe, name) for name in Recipe.SPACE}
         chosen = {name: point[name] for name in self.space}
         for name, value in chosen.items():
             check_in(self.space, name, value)
@@ -82,10 +82,10 @@ class Search:
     def cell_at(self, point: Mapping[str, Value], seed: int) -> Cell:
         """The cell of a point; a recipe of more or fewer epochs has its schedule moved in proportion."""
         options, changes = parts(point)
-        recipe = self.cell.recipe
-        if recipe is not None and changes:
-            recipe = with_changes(recipe, changes)
-        return replace(self.cell, seed=seed, method_options=tuple(options.items()), recipe=recipe)
+        training = self.cell.training
+        if training is not None and changes:
+            training = replace(training, recipe=with_changes(training.recipe, changes))
+        return replace(self.cell, seed=seed, method_options=tuple(options.items()), training=training)
 
 
 def make_search(
@@ -116,7 +116,7 @@ def make_search(
     for name in recipe:
         if name not in Recipe.SPACE:
             raise ValueError(f"--recipe {name}: the recipe has no range for it {_those(Recipe.SPACE)}")
-    if recipe and cell.recipe is None:
+    if recipe and cell.training is None:
         raise ValueError(f"--recipe: a cell of {cell.method} on {cell.dataset} trains no network")
     space = {name: declared[name] for name in wanted} | {f"{OF_RECIPE}{name}": Recipe.SPACE[name] for name in recipe}
     return Search(cell=cell, seeds=tuple(seeds), objective=objective, space=space, share=share)

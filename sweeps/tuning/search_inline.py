@@ -50,8 +50,8 @@ def run_inline(shared: SharedStudy, data: Data, scheduler: Scheduler, progress: 
 
 def grace_steps(shared: SharedStudy) -> int:
     """Epochs before the first trial may be stopped: a fifth of a training."""
-    recipe = shared.search.cell.recipe
-    return 1 if recipe is None else max(1, recipe.epochs // 5)
+    training = shared.search.cell.training
+    return 1 if training is None else max(1, training.recipe.epochs // 5)
 
 
 def _compute(shared: SharedStudy, claim: Claim, data: Data) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from itertools import islice
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import COLUMNS, Cell
 from sweeps.watching.snapshot import Best
 
-PANEL = tuple(item.name for item in fields(Cell) if item.name not in ("method", "method_options", "seed"))
+PANEL = tuple(name for name in COLUMNS if name not in ("method", "method_options", "seed"))
 """The axes that the cells of a panel agree in."""
 # A recipe is long, and goes with the data set as a rule.
 NAMING = tuple(name for name in PANEL if name != "recipe")
@@ -39,13 +38,13 @@ class BestMethods:
         value = aggregation_error if cell.network is None else test_accuracy
         if value is None or value != value:
             return
-        key = tuple(getattr(cell, name) for name in PANEL)
+        key = tuple(COLUMNS[name].value(cell) for name in PANEL)
         sums = self._panels.setdefault(key, {})
         method = method_name(cell.method, cell.method_options if self._with_options else ())
         total, n = sums.get(method, (0.0, 0))
         sums[method] = total + value, n + 1
         if len(sums) > 1:
-            panel = panel_name({name: getattr(cell, name) for name in self._varying}) or cell.dataset
+            panel = panel_name({name: COLUMNS[name].value(cell) for name in self._varying}) or cell.dataset
             means = {name: (total / n, n) for name, (total, n) in sums.items()}
             self._best.pop(key, None)
             self._best[key] = choose(panel, means, trains=cell.network is not None)
@@ -102,7 +101,4 @@ def text_of(value: object) -> str:
 
 def _in_words(name: str, value: object) -> str:
     text = text_of(value)
-    unit = {"noise_rate": " noise", "n_workers": " workers", "n_train": " items", "missing_rate": " missing"}.get(
-        name, ""
-    )
-    return "" if text == NOTHING else text + unit
+    return "" if text == NOTHING else f"{text} {COLUMNS[name].axis.unit}".rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import COLUMNS, Cell
 
 # Seconds of belief in the estimates, which keep the first cells from swinging the figure.
 _BELIEF_SECONDS = 10.0
@@ -63,8 +63,4 @@ class _Kind:
 
 
 def _kind_of(cell: Cell) -> Hashable:
-    epochs = None if cell.recipe is None else cell.recipe.epochs
-    return (
-        cell.dataset, cell.n_train, cell.network, epochs, cell.method, cell.method_options, cell.n_workers,
-        cell.assignment, cell.assignment_options,
-    )  # fmt: skip
+    return (cell.method_options, *(column.value(cell) for column in COLUMNS.values() if column.axis.costs))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pandas as pd
 
-from sweeps.store.schema import AXES as COLUMNS
-from sweeps.store.schema import WHOLE
+from crowdml.experiment.cell import COLUMNS
 from sweeps.watching.best_methods import NAMING, NOTHING, PANEL, choose, method_name, panel_name, text_of
 from sweeps.watching.snapshot import Best, Count, LastError, Snapshot
 from sweeps.watching.tally import AXES, FOLLOWS, N_BEST, N_ERRORS, last_line
@@ -45,7 +41,7 @@ def _varies(rows: pd.DataFrame, axis: str) -> bool:
 def _counts(rows: pd.DataFrame, axis: str) -> dict[str, Count]:
     ok = (rows["status"] == "ok").groupby(rows[axis], dropna=False).agg(["sum", "size"])
     return {
-        text_of(_value(axis, value)): Count(done=int(done), failed=int(total - done), total=int(total))
+        text_of(COLUMNS[axis].load(value)): Count(done=int(done), failed=int(total - done), total=int(total))
         for value, done, total in ok.itertuples()
     }
 
@@ -70,9 +66,9 @@ def _best(rows: pd.DataFrame, varying: list[str]) -> list[Best]:
         by_method: dict[str, tuple[float, int]] = {}
         for mean, n, row in methods.itertuples(index=False):
             entry = rows.iloc[int(row)]
-            options = _value("method_options", entry["method_options"]) if with_options else ()
+            options = COLUMNS["method_options"].load(entry["method_options"]) if with_options else ()
             by_method[method_name(entry["method"], options)] = mean, int(n)
-        panel = panel_name({axis: _value(axis, first[axis]) for axis in naming}) or str(first["dataset"])
+        panel = panel_name({axis: COLUMNS[axis].load(first[axis]) for axis in naming}) or str(first["dataset"])
         best = choose(panel, by_method, trains=isinstance(first["network"], str))
         found.append((int(methods["n"].sum()), best))
     return [best for _, best in sorted(found, key=lambda entry: -entry[0])]
@@ -84,12 +80,3 @@ def _last_errors(rows: pd.DataFrame) -> tuple[LastError, ...]:
         LastError(cell_id=cell_id, method=method, line=last_line(error or ""))
         for cell_id, method, error in zip(failed["cell_id"], failed["method"], failed["error"], strict=True)
     )
-
-
-def _value(axis: str, value: Any) -> Any:
-    """A value of a column as a Cell has it."""
-    if value is None or value != value:
-        return None
-    if axis.endswith("_options"):
-        return tuple(sorted(json.loads(value).items()))
-    return int(value) if COLUMNS[axis] == WHOLE else value

@@ -10,22 +10,16 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import COLUMNS, Cell
 from sweeps.watching.best_methods import BestMethods, text_of
 from sweeps.watching.eta import WorkLeft
 from sweeps.watching.snapshot import Count, LastError, Snapshot
 
-AXES = (
-    "method", "method_options", "dataset", "network", "n_train", "pattern", "pattern_options", "noise_rate",
-    "worker_model", "worker_options", "assignment", "assignment_options", "n_workers", "missing_rate", "missing",
-    "seed",
-)  # fmt: skip
-"""The axes that progress is counted by, those first that a reader asks for first."""
-FOLLOWS = {
-    "method_options": "method", "network": "dataset", "n_train": "dataset", "pattern_options": "pattern",
-    "worker_options": "worker_model", "assignment_options": "assignment",
-}  # fmt: skip
-"""Axis -> one that often decides it, and then says all there is to say."""
+_FIRST = ("method", "method_options", "dataset", "network")
+AXES = (*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "recipe")))
+"""The axes that progress is counted by; the axes that readers look at first come first."""
+FOLLOWS = {name: other for name, column in COLUMNS.items() if (other := column.axis.follows)}
+"""Axis -> another axis that often decides it; then the other axis says everything."""
 
 N_BEST, N_ERRORS = 100, 5
 _RECENT_SECONDS = 60.0
@@ -175,7 +169,7 @@ class Tally:
 
     def _count(self, cell: Cell, ok: bool, aggregation_error: float | None, test_accuracy: float | None) -> None:
         for axis, counts in self._by_axis.items():
-            counts[getattr(cell, axis)][0 if ok else 1] += 1
+            counts[COLUMNS[axis].value(cell)][0 if ok else 1] += 1
         if ok:
             self._best.add(cell, aggregation_error=aggregation_error, test_accuracy=test_accuracy)
 
@@ -209,10 +203,11 @@ class _Machines:
 
 def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
     """Axis -> value -> [done, failed, total], for the axes that vary, and not as another one does."""
-    totals = {axis: Counter(getattr(cell, axis) for cell in cells) for axis in AXES}
+    values = {axis: [COLUMNS[axis].value(cell) for cell in cells] for axis in AXES}
+    totals = {axis: Counter(each) for axis, each in values.items()}
     varying = [axis for axis, counts in totals.items() if len(counts) > 1]
     for axis, other in FOLLOWS.items():
-        if axis in varying and len({(getattr(c, other), getattr(c, axis)) for c in cells}) == len(totals[other]):
+        if axis in varying and len(set(zip(values[other], values[axis], strict=True))) == len(totals[other]):
             varying.remove(axis)
     return {axis: {value: [0, 0, n] for value, n in totals[axis].items()} for axis in varying}
 

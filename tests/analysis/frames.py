@@ -23,7 +23,7 @@ def ok(error: float, accuracy: float | None = None, **changes: Any) -> CellResul
 
 def broken(**changes: Any) -> CellResult:
     """A failed result whose traceback could break a page."""
-    return failed(cell(**changes), "Traceback: <script>alert(1)</script>", 0.5)
+    return failed(cell(**changes), "Traceback: <script>alert(1)</script>", kind="RuntimeError", seconds=0.5)
 
 
 def folder(path: Path, results: Sequence[CellResult]) -> Path:

@@ -18,7 +18,7 @@ import torch
 from crowdml import methods
 from crowdml.aggregation import Aggregation
 from crowdml.datasets import CrowdData, ImageData, TrainTest, load_images
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import Cell, cell_of
 from crowdml.experiment.crowd import cell_crowd
 from crowdml.experiment.result import CellResult
 from crowdml.experiment.run_cell import run_cell
@@ -238,7 +238,7 @@ def all_cases() -> dict[str, Case]:
 
 def build_cell(*, recipe: Values | None = None, **values: Any) -> Cell:
     """Make a cell of plain values.  The only place that does."""
-    return Cell(recipe=None if recipe is None else Recipe(**recipe), **values)
+    return cell_of({**values, "recipe": None if recipe is None else Recipe(**recipe)})
 
 
 def compute(case: Case) -> Values:

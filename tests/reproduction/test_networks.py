@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from crowdml.datasets import CrowdData, ImageData, load_crowd, load_images
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import Cell, Training
+from crowdml.experiment.crowd_types import Real, Simulated
 from crowdml.experiment.run_cell import run_cell
 from crowdml.learning.recipe import Recipe
 from sweeps.grid.grids import TRAINING
@@ -32,13 +33,8 @@ def accuracy_of(cell: Cell, data: ImageData | CrowdData) -> float:
 def test_labelme_is_learned_as_well_as_published(method: str, published: float, data_root) -> None:
     data = load_crowd("labelme", data_root, for_networks=True)
     network, recipe = TRAINING["labelme"]
-    cells = [
-        Cell(
-            dataset="labelme", pattern="real", noise_rate=None, n_workers=None, missing_rate=0.0, method=method,
-            seed=seed, network=network, recipe=recipe,
-        )
-        for seed in range(3)
-    ]  # fmt: skip
+    training = Training(network=network, recipe=recipe)
+    cells = [Cell(dataset="labelme", crowd=Real(), method=method, training=training, seed=seed) for seed in range(3)]
     accuracy = 100 * np.mean([accuracy_of(cell, data) for cell in cells])
     # Published runs differ by half a point to a point; a percentage of 1,188 items has a standard error of one.
     assert accuracy == pytest.approx(published, abs=3.0)
@@ -65,13 +61,12 @@ def test_nnaqc_against_its_baselines_on_fashion_mnist(data_root) -> None:
     # combination loses next to nothing.
     data = load_images("fashion_mnist", data_root)
     recipe = Recipe(epochs=12, batch_size=100, lr=0.02, weight_decay=0.0, milestones=(8,))
-    cell = Cell(
-        dataset="fashion_mnist", pattern="random_simplex", noise_rate=0.5, n_workers=1, missing_rate=0.0, method="mv",
-        seed=0, network="mlp256", recipe=recipe, n_train=6000,
-    )  # fmt: skip
+    crowd = Simulated(pattern="random_simplex", noise_rate=0.5, n_workers=1)
+    training = Training(network="mlp256", recipe=recipe)
+    cell = Cell(dataset="fashion_mnist", n_train=6000, crowd=crowd, method="mv", training=training, seed=0)
 
     def error(method: str, noise_rate: float) -> float:
-        return 1 - accuracy_of(replace(cell, method=method, noise_rate=noise_rate), data)
+        return 1 - accuracy_of(replace(cell, method=method, crowd=replace(crowd, noise_rate=noise_rate)), data)
 
     noisy = {method: error(method, 0.5) for method in ("base", "nnaqc", "genie_qc")}
     assert noisy["genie_qc"] < noisy["nnaqc"] < 0.8 * noisy["base"]

@@ -76,8 +76,10 @@ def with_options(cells: Sequence[Cell], options: MethodOptions) -> list[Cell]:
     changed = []
     for cell in cells:
         chosen = {**dict(cell.method_options), **options.methods.get(cell.method, {})}
-        recipe = None if cell.recipe is None else options.recipe(cell.dataset, cell.recipe)
-        changed.append(replace(cell, method_options=tuple(chosen.items()), recipe=recipe))
+        training = cell.training
+        if training is not None:
+            training = replace(training, recipe=options.recipe(cell.dataset, training.recipe))
+        changed.append(replace(cell, method_options=tuple(chosen.items()), training=training))
     return list({cell.id: cell for cell in changed}.values())
 
 

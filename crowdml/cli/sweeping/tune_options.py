@@ -7,7 +7,8 @@ from typing import get_args
 
 from crowdml import datasets, methods
 from crowdml.cli.arguments import OneLineParser, positive
-from crowdml.experiment.cell import REAL, Cell
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.crowd_types import REAL
 from crowdml.learning.recipe import Recipe
 from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
 from crowdml.support.names import check_name

@@ -9,7 +9,6 @@ import pytest
 
 from crowdml.aggregation import DawidSkene
 from crowdml.datasets import load_crowd, load_images
-from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import cell_crowd
 from crowdml.experiment.run_cell import attempt_cell, run_cell
 from crowdml.learning.recipe import Recipe
@@ -26,80 +25,7 @@ def digits():
     return load_images("digits")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"missing_rate": 1.0}, r"missing_rate must be in \[0, 1\), got 1"),
-        ({"noise_rate": -0.1}, r"noise_rate must be in \[0, 1\), got -0.1"),
-        ({"n_workers": 0}, "n_workers must be at least 1, got 0"),
-        ({"seed": -1}, "seed must not be negative"),
-        ({"pattern": "unifrm"}, "unknown noise pattern 'unifrm'; did you mean uniform"),
-        ({"method": "labent"}, "unknown method 'labent'; did you mean labnet"),
-        ({"method": "em+bse"}, "unknown learner 'bse'; did you mean base"),
-        ({"method": "tests.cells:Nothing"}, "cannot load method class"),
-        ({"missing": "ceil"}, "unknown missing rule"),
-        ({"network": "lenet"}, "network and recipe go together"),
-        ({"method": "labnet"}, "method labnet trains a network"),
-        ({"n_workers": None}, "pattern uniform needs noise_rate and n_workers"),
-        ({"noise_rate": None}, "pattern uniform needs noise_rate and n_workers"),
-        ({"worker_model": "hammers"}, "unknown worker model 'hammers'; did you mean hammer_spammer"),
-        ({"worker_options": {"hammers": 0.1}}, "unknown option of worker model homogeneous 'hammers'"),
-        ({"assignment": "balanced"}, "assignment balanced needs the assignment option labels_per_item"),
-        (
-            {"assignment": "balanced", "assignment_options": {"labels_per_item": 4}},
-            "labels_per_item must be at most n_workers = 3, got 4",
-        ),
-        ({"dataset": "bluebird"}, "bluebird is a crowd of real workers; its pattern is \"real\", got 'uniform'"),
-        ({"pattern": "real"}, "unknown real crowd 'digits'"),
-        ({**REAL, "noise_rate": 0.2}, "bluebird is a crowd of real workers, who have no noise_rate; leave it out"),
-        ({**REAL, "n_train": 50}, "who have no n_train; leave it out"),
-        ({**REAL, "worker_model": "adversaries"}, "who have no worker_model; leave it out"),
-        ({**REAL, "assignment": "balanced"}, "who have no assignment; leave it out"),
-        ({**REAL, "n_workers": 0}, "n_workers must be at least 1, got 0"),
-        (
-            {**REAL, "network": "lenet", "recipe": RECIPE},
-            "items of bluebird are not at hand, so no network is trained on it",
-        ),
-        ({**REAL, "method": "labnet"}, "method labnet trains a network"),
-        ({**MACHINES, "noise_rate": 0.2}, "err as they have learned and have no noise_rate; leave it out"),
-        ({**MACHINES, "worker_model": "adversaries"}, "have no worker_model; leave it out"),
-        ({**MACHINES, "n_workers": None}, "pattern machine_annotators needs n_workers"),
-        ({**MACHINES, "pattern_options": {"gamma": 1}}, "unknown option of pattern machine_annotators 'gamma'"),
-        ({**MACHINES, "dataset": "cifar10_labels"}, "look at images, and cifar10_labels has labels only"),
-        ({**MACHINES, "assignment": "balanced"}, "assignment balanced needs the assignment option labels_per_item"),
-        ({"worker_model": "separable_uniform", "worker_options": {"gamma": -1}}, "gamma must be at least 0"),
-    ],
-)
-def test_a_bad_cell_is_refused_in_the_users_terms(changes, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        cell(**changes)
-
-
-def test_the_id_is_a_hash_of_the_content() -> None:
-    assert cell().id == cell(noise_rate=0.6).id
-    assert cell(missing_rate=0).id == cell(missing_rate=0.0).id
-    assert cell(method_options=(("a", 1), ("b", 2))).id == cell(method_options=(("b", 2), ("a", 1))).id
-    different = [
-        cell(), cell(seed=1), cell(n_workers=4), cell(method="em"), cell(pattern="flip"), cell(dataset="mnist"),
-        cell(missing_rate=0.1), cell(missing="round"), cell(method_options=(("ties", "random"),)), cell(n_train=100),
-        cell(network="cnn_digits", recipe=RECIPE), cell(network="cnn_digits", recipe=replace(RECIPE, lr=0.1)),
-        cell(worker_model="hammer_spammer"), cell(worker_model="hammer_spammer", worker_options={"hammers": 0.4}),
-        cell(assignment="balanced", assignment_options={"labels_per_item": 2}), cell(**REAL),
-        cell(assignment="balanced", assignment_options={"labels_per_item": 3}), cell(**{**REAL, "n_workers": 9}),
-        cell(**MACHINES), cell(**{**MACHINES, "n_workers": 4}), cell(**MACHINES, pattern_options={"expert_images": 9}),
-    ]  # fmt: skip
-    assert len({made.id for made in different}) == len(different)
-    assert len(cell().id) == 16
-
-
-def test_cells_of_before_keep_their_ids_and_crowds() -> None:
-    # As computed before there were worker options and assignments.
-    assert cell(seed=1).id == "11a8df0e28a340e1"
-    assert cell(seed=1, n_workers=5, missing_rate=0.3, missing="round").id == "84fe44ba6ea7504f"
-    assert cell(seed=1, pattern="flip").id == "7cd751f0a76abe07"
-
-
-def test_crowds_of_before_are_the_same_to_the_bit(digits) -> None:
+def test_recorded_crowds_are_the_same_to_the_bit(digits) -> None:
     for changes, digest in (
         ({"n_workers": 5, "missing_rate": 0.3}, "63cb0aa671ab3e3a"),
         ({"n_workers": 5, "missing_rate": 0.3, "missing": "bernoulli"}, "ca1507a6d79a9c87"),
@@ -109,35 +35,6 @@ def test_crowds_of_before_are_the_same_to_the_bit(digits) -> None:
         crowd = cell_crowd(cell(seed=1, **changes), digits).crowd
         content = b"".join(column.tobytes() for column in (crowd.item, crowd.worker, crowd.label))
         assert hashlib.sha256(content).hexdigest()[:16] == digest
-
-
-def test_a_new_method_version_changes_the_id_of_its_own_cells_only(monkeypatch) -> None:
-    from crowdml import methods
-
-    before = cell().id, cell(method="em").id
-    monkeypatch.setitem(methods.REGISTRY, "mv", replace(methods.REGISTRY["mv"], version=2))
-    assert cell().id != before[0]
-    assert cell(method="em").id == before[1]
-
-
-def test_cells_survive_json() -> None:
-    made = cell(
-        network="cnn_digits", recipe=RECIPE, pattern="flip", pattern_options=(("pairs", ((1, 2), (2, 1))),), n_train=50
-    )
-    assert Cell.from_dict(made.to_dict()) == made
-    real = cell(**REAL)
-    assert Cell.from_dict(real.to_dict()) == real
-    without = {name: value for name, value in cell().to_dict().items() if "worker_opt" not in name}
-    assert Cell.from_dict(without) == cell()
-    assert hash(Cell.from_dict(made.to_dict())) == hash(made)
-
-
-def test_all_methods_of_a_combination_see_the_same_crowd() -> None:
-    assert cell().crowd_seed == cell(method="em", n_workers=9, missing_rate=0.3).crowd_seed
-    sparse = {"assignment": "balanced", "assignment_options": {"labels_per_item": 2}}
-    others = [cell(seed=1), cell(worker_model="hammer_spammer"), cell(**sparse), cell(pattern="pair"), cell()]
-    assert len({made.crowd_seed for made in others}) == len(others)
-    assert cell(**sparse).crowd_seed == cell(**sparse, n_workers=9, method="em").crowd_seed
 
 
 @pytest.mark.parametrize("pattern", sorted(PATTERNS))
@@ -165,7 +62,6 @@ def test_spammers_can_be_wrong_where_the_pattern_is_not(digits) -> None:
 
 def test_a_cell_of_machine_annotators(digits) -> None:
     made = cell(**{**MACHINES, "n_workers": 4}, missing_rate=0.25, method="em")
-    assert Cell.from_dict(made.to_dict()) == made
     result = run_cell(made, digits)
     assert result.n_annotations == 1297 * 3
     assert result.aggregation_error is not None
@@ -209,7 +105,9 @@ def test_machine_annotators_learn_from_images_that_the_cell_does_not_use(digits,
             assert not content[0] & content[1]
         else:
             assert content[0] == content[1]
-    with pytest.raises(ValueError, match="machine annotators look at images, and digits has labels only"):
+    with pytest.raises(
+        ValueError, match="dataset must have images, because machine annotators look at them, got 'digits'"
+    ):
         cell_crowd(cell(**MACHINES), replace(digits, train_images=None, test_images=None))
 
 
@@ -218,7 +116,6 @@ def test_the_annotators_of_geocrowdnet(digits) -> None:
         noise_rate=0.0, n_workers=5, worker_model="separable_uniform", worker_options={"gamma": 0.01}, method="em"
     )
     assert cell_crowd(made, digits).quality == pytest.approx([0.957, *[0.1001 / 1.0001] * 4], abs=0.01)
-    assert made.crowd_seed != replace(made, worker_options=(("gamma", 0.2),)).crowd_seed
 
 
 def test_a_label_only_cell(digits) -> None:
@@ -277,6 +174,7 @@ def test_an_exception_becomes_a_failed_result_with_its_traceback(digits, method:
     assert result.error is not None
     assert result.error.startswith("Traceback")
     assert error in result.error
+    assert result.error_kind == error.partition(":")[0]
 
 
 def test_a_cell_of_a_real_crowd(data_root: Path) -> None:
@@ -312,10 +210,13 @@ def test_fewer_workers_and_labels_of_a_real_crowd(data_root: Path) -> None:
 
 
 def test_a_real_pattern_needs_a_real_crowd(digits) -> None:
-    with pytest.raises(ValueError, match="pattern real does not go with the data set bluebird, which holds images"):
+    with pytest.raises(
+        ValueError,
+        match="pattern does not go with the data set bluebird, which holds images or true classes, got 'real'",
+    ):
         run_cell(cell(**REAL), replace(digits, name="bluebird"))
 
 
 def test_the_wrong_data_set_is_refused(digits) -> None:
-    with pytest.raises(ValueError, match="cell wants data set mnist, got digits"):
+    with pytest.raises(ValueError, match="dataset must be digits, the data set given, got 'mnist'"):
         run_cell(cell(dataset="mnist"), digits)

@@ -6,9 +6,9 @@ import pytest
 
 from crowdml import methods
 from crowdml.aggregation import DawidSkene, MajorityVote
-from crowdml.experiment.cell import Cell
 from crowdml.methods import registry
 from crowdml.support.names import UnknownNameError
+from tests.cells import cell
 
 KINDS = get_args(registry.Kind)
 
@@ -76,8 +76,7 @@ def test_options_go_to_the_part_that_has_them() -> None:
 def test_an_alias_is_the_method_it_stands_for() -> None:
     assert methods.resolve("dawid_skene").source == DawidSkene()
     assert methods.canonical("dawid_skene+base") == "em"
-    cell = {"dataset": "digits", "pattern": "uniform", "noise_rate": 0.5, "n_workers": 3, "missing_rate": 0, "seed": 0}
-    assert Cell(**cell, method="dawid_skene").id == Cell(**cell, method="em").id
+    assert cell(method="dawid_skene").id == cell(method="em").id
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crowdml.datasets import load_crowd, load_images
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import Cell, cell_of
 from crowdml.experiment.run_cell import run_cell
 from crowdml.learning.recipe import Recipe
 from crowdml.methods.registry import REGISTRY
@@ -20,7 +20,7 @@ def small_cell(method: str, **changes) -> Cell:
         "dataset": "digits", "pattern": "uniform", "noise_rate": 0.4, "n_workers": 3, "missing_rate": 0.0,
         "seed": 0, "network": "cnn_digits", "recipe": RECIPE, "n_train": 200, **changes,
     }  # fmt: skip
-    return Cell(method=method, **settings)
+    return cell_of({"method": method, **settings})
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crowdml.experiment.columns import columns_of
 from crowdml.experiment.result import CellResult
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates.costs import CostModel, learn_costs
 from sweeps.grid.grids import shorten
 from sweeps.grid.presets import grid_cells
 from sweeps.store.result_store import ResultStore
-from sweeps.store.schema import AXES, MEASURES, TABLES, axis_values
+from sweeps.store.schema import AXES, MEASURES, TABLES
 from tests.cells import PROVENANCE, cell, result
 
 RECIPE = Recipe(epochs=10)
@@ -29,7 +30,7 @@ TRAINED: dict[str, Any] = {"network": "cnn_digits", "recipe": RECIPE}
 
 def rows(*results: CellResult) -> pd.DataFrame:
     """What a store would read of the results."""
-    records = [{**{name: getattr(one, name) for name in MEASURES}, **axis_values(one.cell)} for one in results]
+    records = [{**{name: getattr(one, name) for name in MEASURES}, **columns_of(one.cell)} for one in results]
     return pa.Table.from_pylist(records, schema=pa.schema({**AXES, **MEASURES})).to_pandas()
 
 

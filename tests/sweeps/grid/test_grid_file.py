@@ -60,9 +60,9 @@ def test_the_example() -> None:
     assert Counter(cell.network for cell in cells) == {"cnn_digits": 180, None: 60 + 8}
     em = next(cell for cell in cells if cell.method == "em" and cell.network)
     assert dict(em.method_options) == {"init": "majority", "max_iter": 10}
-    assert em.recipe is not None
-    assert (em.recipe.epochs, em.recipe.milestones) == (10, (5, 8))
-    assert {cell.n_workers for cell in cells if cell.is_real} == {None, 10}
+    assert em.training is not None
+    assert (em.training.recipe.epochs, em.training.recipe.milestones) == (10, (5, 8))
+    assert {cell.crowd.n_workers for cell in cells if cell.crowd.pattern == "real"} == {None, 10}
 
 
 def test_a_preset_is_extended(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_preset_is_extended(tmp_path: Path) -> None:
 
 def test_fields_can_be_replaced_from_outside(tmp_path: Path) -> None:
     cells = read_grid(written(BLOCK, tmp_path)).cells({"seeds": (4, 5), "workers": (3,)})
-    assert [(cell.seed, cell.n_workers) for cell in cells] == [(4, 3), (5, 3)]
+    assert [(cell.seed, cell.crowd.n_workers) for cell in cells] == [(4, 3), (5, 3)]
 
 
 def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from crowdml.datasets import crowd_names
+from crowdml.experiment.crowd_types import Real, Simulated
 from crowdml.learning.recipe import Recipe
 from crowdml.methods.registry import REGISTRY
 from sweeps.grid.grids import TRAINING, Block, Preset, shorten
@@ -43,10 +44,10 @@ def test_networks_and_recipes_of_the_paper() -> None:
 
 def test_an_axis_can_be_replaced() -> None:
     cells = grid_cells("labnet-table1", {"datasets": ("digits",), "workers": (5,), "seeds": (7,), "epochs": 3})
-    assert {(cell.dataset, cell.network, cell.n_workers, cell.seed) for cell in cells} == {
+    assert {(cell.dataset, cell.network, cell.crowd.n_workers, cell.seed) for cell in cells} == {
         ("digits", "cnn_digits", 5, 7)
     }
-    assert all(cell.recipe is not None and cell.recipe.epochs == 3 for cell in cells)
+    assert all(cell.training is not None and cell.training.recipe.epochs == 3 for cell in cells)
 
 
 def test_options_go_to_their_method_and_pattern_only() -> None:
@@ -56,7 +57,8 @@ def test_options_go_to_their_method_and_pattern_only() -> None:
     )  # fmt: skip
     for cell in block.cells():
         assert dict(cell.method_options) == ({"max_iter": 3} if cell.method == "em" else {})
-        assert dict(cell.pattern_options) == ({"discretise": "round"} if cell.pattern == "bimodal" else {})
+        assert isinstance(cell.crowd, Simulated)
+        assert dict(cell.crowd.pattern_options) == ({"discretise": "round"} if cell.crowd.pattern == "bimodal" else {})
 
 
 def test_worker_models_and_assignments_are_axes() -> None:
@@ -65,8 +67,11 @@ def test_worker_models_and_assignments_are_axes() -> None:
         worker_models=("homogeneous", "hammer_spammer"), worker_options={"hammer_spammer": {"hammers": 0.4}},
         assignments=("every_item", "power_law"), assignment_options={"power_law": {"labels_per_item": 2}},
     )  # fmt: skip
+    crowds = [cell.crowd for cell in block.cells()]
     assert [
-        (c.worker_model, dict(c.worker_options), c.assignment, dict(c.assignment_options)) for c in block.cells()
+        (c.worker_model, dict(c.worker_options), c.assignment, dict(c.assignment_options))
+        for c in crowds
+        if isinstance(c, Simulated)
     ] == [
         ("homogeneous", {}, "every_item", {}),
         ("homogeneous", {}, "power_law", {"labels_per_item": 2}),
@@ -78,7 +83,7 @@ def test_worker_models_and_assignments_are_axes() -> None:
 def test_every_aggregator_meets_every_real_crowd_that_it_is_defined_for() -> None:
     cells = grid_cells("real-crowds", {})
     aggregators = {name for name, entry in REGISTRY.items() if entry.kind == "aggregator"}
-    assert all(cell.is_real and cell.network is None for cell in cells)
+    assert all(isinstance(cell.crowd, Real) and cell.network is None for cell in cells)
     by_crowd = {name: {cell.method for cell in cells if cell.dataset == name} for name in crowd_names()}
     assert {name for name, methods in by_crowd.items() if not methods} == {"music", "cifar100n"}
     assert by_crowd["bluebird"] == aggregators
@@ -86,7 +91,7 @@ def test_every_aggregator_meets_every_real_crowd_that_it_is_defined_for() -> Non
     few = grid_cells(
         "real-crowds", {"methods": ("mv",), "datasets": ("web",), "workers": (5, 9), "missing_rates": (0.2,)}
     )
-    assert [(cell.n_workers, cell.missing_rate) for cell in few] == [(5, 0.2), (9, 0.2)]
+    assert [(cell.crowd.n_workers, cell.crowd.missing_rate) for cell in few] == [(5, 0.2), (9, 0.2)]
 
 
 def test_a_cell_in_two_blocks_stands_once() -> None:
@@ -100,14 +105,18 @@ def test_a_cell_in_two_blocks_stands_once() -> None:
         ("laptp", {}, "unknown preset 'laptp'; did you mean laptop"),
         ("laptop", {"methods": ("labnett",)}, "unknown method 'labnett'; did you mean labnet"),
         ("laptop", {"patterns": ("uniforms",)}, "did you mean uniform"),
-        ("laptop", {"datasets": ("digit",)}, "unknown data set 'digit'; did you mean digits"),
+        ("laptop", {"datasets": ("digit",)}, r"dataset must be one of .* \(did you mean digits\?\), got 'digit'"),
         ("laptop", {"missing_rates": (1.2,)}, r"missing_rate must be in \[0, 1\), got 1.2"),
         ("laptop", {"workers": (0,)}, "n_workers must be at least 1, got 0"),
-        ("laptop", {"datasets": ("bluebird",)}, 'bluebird is a crowd of real workers; its pattern is "real"'),
-        ("real-crowds", {"datasets": ("bluebrd",)}, "unknown data set 'bluebrd'; did you mean bluebird"),
-        ("real-crowds", {"patterns": ("uniform",)}, 'its pattern is "real"'),
+        ("laptop", {"datasets": ("bluebird",)}, 'pattern must be "real", because bluebird has real workers'),
+        ("real-crowds", {"datasets": ("bluebrd",)}, r"dataset must be one of .* \(did you mean bluebird\?\)"),
+        ("real-crowds", {"patterns": ("uniform",)}, "noise_rate must be given, because simulated workers have one"),
         ("labels", {"assignments": ("balanced",)}, "needs the assignment option labels_per_item"),
-        ("laptop", {"datasets": ("cifar10_labels",)}, "method labnet trains a network"),
+        (
+            "laptop",
+            {"datasets": ("cifar10_labels",)},
+            "method needs a network and a recipe, because it trains a network, got 'labnet'",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_the_users_terms(preset: str, overrides, message: str) -> None:

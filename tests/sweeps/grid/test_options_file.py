@@ -33,7 +33,7 @@ def test_a_file_goes_into_a_grid(tmp_path: Path) -> None:
     block = Block(datasets=("digits",), methods=("nnaqc", "em"), seeds=(0,), method_options=read.methods, recipe=recipe)
     cells = block.cells()
     assert {cell.method_options for cell in cells} == {(("alpha", 0.25), ("detach", True), ("kappa", 1e-5)), ()}
-    assert {cell.recipe for cell in cells} == {recipe}
+    assert {cell.training.recipe for cell in cells if cell.training is not None} == {recipe}
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import COLUMNS, Cell
+from crowdml.experiment.columns import columns_of
+from crowdml.experiment.crowd_types import Real
 from crowdml.learning.recipe import Recipe
 from sweeps.grid.expressions import SelectionError
 from sweeps.grid.grids import Block
 from sweeps.grid.selection import order, select
-from sweeps.store.schema import AXES, axis_values
+from sweeps.store.schema import AXES
 from tests.cells import cell
+
+
+def noise_rate(c: Cell) -> float | None:
+    return COLUMNS["noise_rate"].value(c)
+
+
+def is_real(c: Cell) -> bool:
+    return isinstance(c.crowd, Real)
+
 
 REAL_CROWD = {"dataset": "labelme", "pattern": "real", "noise_rate": None, "n_workers": None}
 CELLS = [
@@ -36,25 +47,28 @@ CELLS = [
 @pytest.mark.parametrize(
     ("expression", "chosen"),
     [
-        ('method == "em" and n_workers > 3', lambda c: c.method == "em" and (c.n_workers or 0) > 3),
+        ('method == "em" and n_workers > 3', lambda c: c.method == "em" and (c.crowd.n_workers or 0) > 3),
         ("method=='em'", lambda c: c.method == "em"),
-        ("3 < n_workers <= 5", lambda c: c.n_workers == 5),
+        ("3 < n_workers <= 5", lambda c: c.crowd.n_workers == 5),
         ('method in ["em", "crowdlayer"]', lambda c: c.method in ("em", "crowdlayer")),
         ('method not in ("em",)', lambda c: c.method != "em"),
         ('method == ["em", "crowdlayer"]', lambda c: c.method in ("em", "crowdlayer")),
-        ("noise_rate == None", lambda c: c.noise_rate is None),
-        ("noise_rate != None", lambda c: c.noise_rate is not None),
-        ("noise_rate in [None, 0.2]", lambda c: c.noise_rate in (None, 0.2)),
-        ("noise_rate != 0.2", lambda c: c.noise_rate != 0.2),
-        ("not noise_rate < 0.5", lambda c: not (c.noise_rate is not None and c.noise_rate < 0.5)),
+        ("noise_rate == None", lambda c: noise_rate(c) is None),
+        ("noise_rate != None", lambda c: noise_rate(c) is not None),
+        ("noise_rate in [None, 0.2]", lambda c: noise_rate(c) in (None, 0.2)),
+        ("noise_rate != 0.2", lambda c: noise_rate(c) != 0.2),
+        ("not noise_rate < 0.5", lambda c: not (noise_rate(c) is not None and noise_rate(c) < 0.5)),
         ('network != "mlp128"', lambda c: c.network != "mlp128"),
         ('network not in ["mlp128"]', lambda c: c.network != "mlp128"),
-        ("recipe == None or n_train == 100", lambda c: c.recipe is None or c.n_train == 100),
+        ("recipe == None or n_train == 100", lambda c: c.training is None or c.n_train == 100),
         ("seed >= -1", lambda c: True),
         ("seed == -1", lambda c: False),
-        ('(seed == 1) & (method == "em") | ~(pattern == "uniform")', lambda c: is_em_of_seed_1(c) or c.is_real),
+        (
+            '(seed == 1) & (method == "em") | ~(pattern == "uniform")',
+            lambda c: is_em_of_seed_1(c) or is_real(c),
+        ),
         ("noise_rate == missing_rate", lambda c: False),
-        ("n_train == n_workers", lambda c: c.is_real),
+        ("n_train == n_workers", is_real),
         ("""method_options == '{"max_iter": 3}'""", lambda c: dict(c.method_options) == {"max_iter": 3}),
         ('seed == 0\n  and method == "mv"\n', lambda c: c.seed == 0 and c.method == "mv"),
         ("seed == 10", lambda c: False),
@@ -70,7 +84,7 @@ def is_em_of_seed_1(c: Cell) -> bool:
 
 def test_columns_are_those_of_the_results_table() -> None:
     for c in CELLS:
-        for axis, value in axis_values(c).items():
+        for axis, value in columns_of(c).items():
             assert c in select(CELLS, f"{axis} == {value!r}")
 
 
@@ -82,14 +96,14 @@ def test_columns_are_those_of_the_results_table() -> None:
         ("method = 'em'", "cannot read"),
         ("metod == 'em'", "'metod' at column 1: unknown axis 'metod'; did you mean method"),
         ("seed == 1 and metod == 'em'", "'metod' at column 15"),
-        ("method", "'method' at column 1 is no comparison; write axis == value; the axes are dataset, n_train,"),
-        ("True", "is no comparison"),
+        ("method", "'method' at column 1 is not a comparison; write axis == value; the axes are dataset, n_train,"),
+        ("True", "is not a comparison"),
         ("1 < 2", "compares no axis"),
         ("n_workers == '3'", "compares numbers with texts"),
         ("method > 3", "compares numbers with texts"),
         ("method in ['em', 3]", "compares numbers with texts"),
-        ("method in 'em'", "has no list on its right"),
-        ("'em' in method", "has no list on its right"),
+        ("method in 'em'", "needs a list on its right"),
+        ("'em' in method", "needs a list on its right"),
         ("noise_rate > None", "puts None in an order"),
         ("seed < [1, 2]", "compares with a list"),
         ("seed is 3", "write == None or != None"),
@@ -97,7 +111,7 @@ def test_columns_are_those_of_the_results_table() -> None:
         ("seed == -True", "is not allowed"),
         ("seed == 1 + 1", "'1 + 1' at column 9 is not allowed"),
         ("seed == 1" + "0" * 400, "is not allowed"),
-        ("method in [dataset]", "holds more than"),
+        ("method in [dataset]", "may hold only numbers, texts and None"),
         ("seed == 1 & n_workers == 3", "'1 & n_workers' at column 9 is not allowed"),
         ("-seed == 1", "is not allowed"),
         ("not " * 60 + "seed == 1", "nested more than 50 deep"),
@@ -195,7 +209,7 @@ class Missing:
 def test_a_selection_is_what_python_says_cell_by_cell(expression: str) -> None:
     expected = []
     for c in CELLS:
-        row = {name: Missing() if value is None else value for name, value in axis_values(c).items()}
+        row = {name: Missing() if value is None else value for name, value in columns_of(c).items()}
         if eval(expression, {}, row):
             expected.append(c)
     assert select(CELLS, expression) == expected
@@ -203,7 +217,7 @@ def test_a_selection_is_what_python_says_cell_by_cell(expression: str) -> None:
 
 @given(EXPRESSIONS.filter(lambda text: "None" not in text and "[]" not in text))
 def test_a_selection_is_what_pandas_says(expression: str) -> None:
-    frame = pd.DataFrame([axis_values(c) for c in CELLS])
+    frame = pd.DataFrame([columns_of(c) for c in CELLS])
     assert select(CELLS, expression) == [CELLS[row] for row in frame.query(expression, engine="python").index]
 
 
@@ -262,7 +276,7 @@ def test_ranks(priority: list[str], ranks: list[int]) -> None:
         ("sed", "priority 'sed': unknown axis 'sed'; did you mean seed"),
         ("-method=em", "write axis, -axis or axis=value,value"),
         ("method=", "write axis, -axis or axis=value,value"),
-        ("n_workers=three", "n_workers is a number, got 'three'"),
+        ("n_workers=three", "n_workers must be a number, got 'three'"),
     ],
 )
 def test_a_priority_that_is_none(criterion: str, message: str) -> None:

@@ -5,19 +5,21 @@ from dataclasses import replace
 import pytest
 
 from crowdml import methods
-from crowdml.experiment.cell import Cell
+from crowdml.experiment.cell import Cell, cell_from
+from crowdml.experiment.columns import columns_of, id_of
 from crowdml.experiment.result import failed
 from sweeps.grid.presets import PRESETS
-from sweeps.store.schema import axis_values, id_of_axes, to_tables
+from sweeps.store.schema import to_tables
 from tests.cells import PROVENANCE, cell, result
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_the_id_of_a_cell_is_that_of_its_row(preset: str) -> None:
+def test_a_row_gives_its_cell_and_its_id(preset: str) -> None:
     for made in PRESETS[preset].cells()[::7]:
         row = _as_stored(made)
-        assert id_of_axes(row, methods.version(made.method, labels_only=made.network is None)) == made.id
-        assert id_of_axes(row, "99+99") != made.id
+        assert cell_from(row) == made
+        assert id_of(Cell, row, methods.version(made.method, labels_only=made.network is None)) == made.id
+        assert id_of(Cell, row, "99+99") != made.id
 
 
 @pytest.mark.parametrize(
@@ -31,19 +33,19 @@ def test_the_id_of_a_cell_is_that_of_its_row(preset: str) -> None:
 )
 def test_so_it_is_with_options(changes: dict[str, object]) -> None:
     made = cell(**changes)
-    assert id_of_axes(_as_stored(made), methods.version(made.method, labels_only=True)) == made.id
+    assert id_of(Cell, _as_stored(made), methods.version(made.method, labels_only=True)) == made.id
 
 
 def test_every_axis_counts() -> None:
-    row = axis_values(cell())
-    ids = {id_of_axes({**row, name: _other(value)}, "1+1") for name, value in row.items()}
+    row = columns_of(cell())
+    ids = {id_of(Cell, {**row, name: _other(value)}, "1+1") for name, value in row.items()}
     assert len(ids) == len(row)
-    assert id_of_axes(row, "1+1") not in ids
+    assert id_of(Cell, row, "1+1") not in ids
 
 
 def test_options_that_are_no_json_are_an_error() -> None:
     with pytest.raises(ValueError, match="Expecting value"):
-        id_of_axes({**axis_values(cell()), "method_options": "not json"}, "1+1")
+        id_of(Cell, {**columns_of(cell()), "method_options": "not json"}, "1+1")
 
 
 def test_results_without_points_have_no_rows_of_them() -> None:

@@ -125,10 +125,12 @@ def read_best(out: Path, *, epochs: int) -> float:
     """The value of the best options in a file, computed here."""
     options = read_options(out)
     search = of_network(epochs=15, recipe=["lr", "weight_decay", "momentum", "batch_size"])
+    assert search.cell.training is not None
+    recipe = options.recipe("digits", shorten(TRAINING["digits"][1], epochs))
     cell = replace(
         search.cell,
         method_options=tuple(options.methods["nnaqc"].items()),
-        recipe=options.recipe("digits", shorten(TRAINING["digits"][1], epochs)),
+        training=replace(search.cell.training, recipe=recipe),
     )
     return validate(search, cell, datasets.load("digits", for_networks=True), lambda value: None)
 

@@ -26,23 +26,25 @@ def test_without_a_preset_the_gpus_decide() -> None:
 
 def test_a_selection_of_the_cells() -> None:
     cells, priority = choose(*LAPTOP, "--only", 'method == "labnet" and n_workers > 3', "--priority", "n_workers-")
-    assert {(cell.method, cell.n_workers) for cell in cells} == {("labnet", 5), ("labnet", 9)}
+    assert {(cell.method, cell.crowd.n_workers) for cell in cells} == {("labnet", 5), ("labnet", 9)}
     assert list(priority) == ["-n_workers"]
     with pytest.raises(ValueError, match="holds for none of the 135 cells of the grid"):
         choose(*LAPTOP, "--only", "n_workers > 100")
 
 
 def test_options_of_a_file_change_exactly_what_they_name(tmp_path: Path) -> None:
-    before = {(cell.method, cell.n_workers, cell.pattern, cell.seed): cell for cell in choose(*LAPTOP).cells}
+    before = {
+        (cell.method, cell.crowd.n_workers, cell.crowd.pattern, cell.seed): cell for cell in choose(*LAPTOP).cells
+    }
     (tmp_path / "best.toml").write_text("[em]\nmax_iter = 3\n\n[recipe.digits]\nepochs = 30\n")
     after = choose(*LAPTOP, "--method-options", str(tmp_path / "best.toml")).cells
     assert len(after) == len(before)
     for cell in after:
-        old = before[cell.method, cell.n_workers, cell.pattern, cell.seed]
-        assert cell.recipe is not None
+        old = before[cell.method, cell.crowd.n_workers, cell.crowd.pattern, cell.seed]
+        assert cell.training is not None
         # The schedule turns in proportion: after 10 and 20 epochs of 30 instead of 5 and 10 of 15.
-        assert (cell.recipe.epochs, cell.recipe.milestones) == (30, (10, 20))
-        assert cell.recipe.lr == (old.recipe.lr if old.recipe else None)
+        assert (cell.training.recipe.epochs, cell.training.recipe.milestones) == (30, (10, 20))
+        assert cell.training.recipe.lr == (old.training.recipe.lr if old.training else None)
         # What the preset sets and the file does not stays.
         expected = {"init": "majority", "max_iter": 3} if cell.method == "em" else dict(old.method_options)
         assert dict(cell.method_options) == expected

@@ -1,0 +1,203 @@
+"""Axes: what a field of a cell declares about itself.
+
+Each field of a cell is declared once, by `axis`.  Columns, ids, filters, tables, help texts and the checks of a value
+all derive from that declaration.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from crowdml.learning.recipe import Recipe
+
+Options = tuple[tuple[str, Any], ...]
+"""Options as sorted (name, value) pairs, so that they can be hashed."""
+
+
+class CellError(ValueError):
+    """A cell that cannot be: a field, its value, and what is wrong with it.
+
+    Args:
+        field: name of the column; `worker_options.alpha` is one option of the column `worker_options`.
+        value: the value that is refused.
+        reason: what the value must be, such as "must be at least 1".
+    """
+
+    def __init__(self, field: str, value: Any, reason: str) -> None:
+        super().__init__(field, value, reason)
+        self.field, self.value, self.reason = field, value, reason
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.reason}, got {self.value!r}"
+
+
+class OptionError(CellError):
+    """A value that the code behind it refuses; the reason is a whole sentence of that code."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class Kind(Enum):
+    """What the values of an axis are."""
+
+    TEXT = "text"
+    WHOLE = "a whole number"
+    NUMBER = "a number"
+    OPTIONS = "options"
+    RECIPE = "a recipe"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a column holds the values as JSON text."""
+        return self in (Kind.OPTIONS, Kind.RECIPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What a field of a cell declares.
+
+    Args:
+        kind: what its values are.
+        help: one line for help texts.
+        names: the valid values of a text; empty if the values are not checked here.
+        at_least: the smallest value of a number.
+        below: a value of a number must lie below this one.
+        panel: whether cells with different values stand in different tables; tables never average over such an axis.
+        costs: whether the seconds of a cell depend on it.
+        draws: whether a crowd with another value is drawn by another seed.  False for sizes: the crowd of 3 workers is
+            the first 3 of the crowd of 12.
+        follows: another axis that usually decides this one, such as the pattern its options.
+        plural: what a grid calls a list of values; None if a grid has no list of its own for the axis.
+        unit: a word after a value of this axis in the name of a panel.
+    """
+
+    kind: Kind
+    help: str
+    names: tuple[str, ...] = ()
+    at_least: float | None = None
+    below: float | None = None
+    panel: bool = True
+    costs: bool = True
+    draws: bool = True
+    follows: str | None = None
+    plural: str | None = None
+    unit: str = ""
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return the value as a cell keeps it.
+
+        Raises:
+            CellError: the value is of another kind, out of range, or an unknown name.
+        """
+        match self.kind:
+            case Kind.OPTIONS:
+                return _freeze_options(name, value)
+            case Kind.TEXT if not isinstance(value, str):
+                raise CellError(name, value, "must be text")
+            case Kind.TEXT if self.names and value not in self.names:
+                raise CellError(name, value, must_be_one_of(value, self.names))
+            case Kind.WHOLE if not _is_number(value) or value != int(value):
+                raise CellError(name, value, "must be a whole number")
+            case Kind.NUMBER if not _is_number(value):
+                raise CellError(name, value, "must be a number")
+            case Kind.WHOLE | Kind.NUMBER:
+                value = int(value) if self.kind is Kind.WHOLE else float(value)
+                self._check_range(name, value)
+            case Kind.RECIPE if not isinstance(value, Recipe):
+                raise CellError(name, value, "must be a recipe")
+        return value
+
+    def _check_range(self, name: str, value: float) -> None:
+        low, high = self.at_least, self.below
+        if (low is None or value >= low) and (high is None or value < high):
+            return
+        if low is not None and high is not None:
+            raise CellError(name, value, f"must be in [{low:g}, {high:g})")
+        raise CellError(name, value, f"must be below {high:g}" if low is None else f"must be at least {low:g}")
+
+
+def axis(kind: Kind, help: str, *, default: Any = MISSING, **facts: Any) -> Any:
+    """Declare a field of a cell; see Axis.
+
+    A default never changes: ids and seeds leave out what is at its default.
+    """
+    return field(default=default, metadata={"axis": Axis(kind=kind, help=help, **facts)})
+
+
+def same_axis(owner: type, name: str, **changes: Any) -> Any:
+    """Declare a field as another class declares the field of this name; `default` may be another one."""
+    declared = next(item for item in fields(owner) if item.name == name)
+    return field(**{"default": declared.default, "metadata": declared.metadata, **changes})
+
+
+def check_axes(owner: Any) -> None:
+    """Check every declared field of a frozen dataclass and bring its values into the form that a cell keeps.
+
+    Raises:
+        CellError: see `Axis.checked`.
+    """
+    for item in fields(owner):
+        declared: Axis | None = item.metadata.get("axis")
+        value = getattr(owner, item.name)
+        if declared is not None and not (value is None and item.default is None):
+            object.__setattr__(owner, item.name, declared.checked(item.name, value))
+
+
+def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], Any]) -> None:
+    """Make something of options, to see whether they are valid.
+
+    An option is to blame if the others are valid without it, or if it is the only one; else all of them are.
+
+    Args:
+        column: the column of the options.
+        options: the options.
+        make: makes it; raises ValueError or TypeError if it refuses the options.
+
+    Raises:
+        OptionError: what `make` refused.
+    """
+    given = dict(options)
+    try:
+        make(given)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        for name, value in given.items():
+            if len(given) == 1 or _accepts(make, {other: given[other] for other in given if other != name}):
+                raise OptionError(f"{column}.{name}", value, reason) from error
+        raise OptionError(column, given, reason) from error
+
+
+def must_be_one_of(value: str, names: Iterable[str]) -> str:
+    """Say which names there are, and which of them are near the value."""
+    listed = list(names)
+    near = difflib.get_close_matches(value, listed, n=3, cutoff=0.5)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"must be one of {', '.join(listed)}{hint}"
+
+
+def _accepts(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> bool:
+    try:
+        make(options)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, (bool, str)) and hasattr(value, "__float__") and value == value
+
+
+def _freeze_options(name: str, options: Any) -> Options:
+    if not isinstance(options, (Mapping, tuple, list)):
+        raise CellError(name, options, "must be options by name")
+    pairs = options.items() if isinstance(options, Mapping) else options
+    return tuple(sorted((str(option), _freeze(value)) for option, value in pairs))
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if isinstance(value, (list, tuple)) else value
