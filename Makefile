@@ -1,5 +1,5 @@
 # make sweep   the main job on embedded data          make test      the tests
-# make lint    ruff and pyright                       make test-all  the slow tests too
+# make lint    ruff, import-linter and pyright        make test-all  the slow tests too
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -17,7 +17,7 @@ test-all: $(READY)
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo && $(BIN)/pyright --pythonpath $(BIN)/python
 
 # Made anew when the pins change.
 $(READY): pyproject.toml constraints.txt

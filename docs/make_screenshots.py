@@ -3,7 +3,7 @@
     pip install tensorboard
     python docs/make_screenshots.py
 
-Starts a sweep of label-only cells on a Ray of its own and, while it runs, takes the live screen as `python -m sweeps
+Starts a sweep of label-only cells on a Ray of its own and, while it runs, takes the live screen as `crowdml
 watch` shows it (SVG and PNG), Ray's dashboard and TensorBoard in headless Chromium.
 """
 
@@ -108,7 +108,7 @@ def _live_view(run: RunState, chromium: str) -> None:
     console = Console(record=True, width=130, height=30, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(view(snapshot, title=title(run), width=130, height=30))
     svg = FIGURES / "live-view.svg"
-    console.save_svg(str(svg), title="python -m sweeps watch results")
+    console.save_svg(str(svg), title="crowdml watch results")
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg.read_text())
     assert box is not None
     _picture(chromium, svg.as_uri(), svg.with_suffix(".png"), size=(1100, round(1100 * float(box[2]) / float(box[1]))))

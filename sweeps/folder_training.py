@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
+
 from crowdml.cli.options import named_values, plain_value
 from crowdml.learning.learner import ignore_report
 from crowdml.learning.loop import TrainingDivergedError

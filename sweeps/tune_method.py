@@ -1,8 +1,8 @@
-"""`python sweeps/tune_method.py`: the same as `crowdml tune`."""
+"""`python sweeps/tune_method.py` is the same as `crowdml tune`."""
 
 import sys
 
-from crowdml.cli.sweeping.tune import main
+from crowdml.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["tune", *sys.argv[1:]], script="python sweeps/tune_method.py"))

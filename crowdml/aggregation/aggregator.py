@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
+from crowdml.aggregation.inference.prior_and_gold import keep_gold
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Space
 
@@ -200,29 +201,6 @@ def fractional_error(
     return float(1 - credit.mean())
 
 
-def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
-    """Return the prior as a normalised float array (n_classes,) or (n_items, n_classes).  None stays None.
-
-    Raises:
-        ValueError: the prior has a wrong shape, a negative or non-finite entry, or a row that sums to zero.
-    """
-    if prior is None:
-        return None
-    values = np.asarray(prior, dtype=np.float64)
-    shapes = ((crowd.n_classes,), (crowd.n_items, crowd.n_classes))
-    if values.shape not in shapes:
-        raise ValueError(
-            f"prior must have shape (n_classes,) = {shapes[0]} or (n_items, n_classes) = {shapes[1]}, "
-            f"got {values.shape}"
-        )
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise ValueError("prior must be finite and not negative")
-    total = values.sum(axis=-1, keepdims=True)
-    if (total <= 0).any():
-        raise ValueError("prior must not sum to zero")
-    return values / total
-
-
 def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Return the (n_items, n_classes) share of the votes per class.  Gold items are certain.
 
@@ -253,15 +231,6 @@ def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None
     return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
 
 
-def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Set the posterior of gold items to certainty, in place, and return the posterior."""
-    if crowd.gold is not None:
-        known = np.flatnonzero(crowd.gold >= 0)
-        posterior[known] = 0.0
-        posterior[known, crowd.gold[known]] = 1.0
-    return posterior
-
-
 def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the (n_workers,) mean posterior probability of the labels of each worker; NaN without annotations."""
     given = posterior[crowd.item, crowd.label]
@@ -285,17 +254,6 @@ def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64])
     total = counts.sum(axis=2) + 2
     share = right / total
     return np.sqrt((share * (1 - share) / (total + 1)) @ class_prior**2)
-
-
-def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (..., 2) central 95 % intervals of Beta distributions, given their means and variances.
-
-    With zero variance, both ends are the mean.
-    """
-    sure = variance <= 0
-    size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
-    levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]
-    return np.stack([np.where(sure, mean, level) for level in levels], axis=-1)
 
 
 def check_positive(method: object, *names: str) -> None:

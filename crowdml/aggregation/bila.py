@@ -15,9 +15,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior
-from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
+from crowdml.aggregation.aggregator import Aggregation, first_posterior
+from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 
 START_SMOOTHING = 0.1

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma, entr
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, check_prior, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import given_counts, normalise_log
 from crowdml.aggregation.inference.kernels import expectation
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space, Whole
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, check_prior, keep_gold
+from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

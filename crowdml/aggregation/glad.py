@@ -14,9 +14,10 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, keep_gold
+from crowdml.aggregation.aggregator import Aggregation, TieRule
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, given_counts
 from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, refuse
+from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
 from crowdml.aggregation.inference.confusion import FLOOR
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.aggregator import Aggregation, check_prior, first_posterior, keep_gold
-from crowdml.aggregation.inference.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
+from crowdml.aggregation.aggregator import Aggregation, first_posterior
+from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
 

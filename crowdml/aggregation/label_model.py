@@ -29,8 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import softmax
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Choice, Real, Space
 

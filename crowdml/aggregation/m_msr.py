@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, refuse
+from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space
 

@@ -13,8 +13,10 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma, gammaln
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, beta_interval, check_prior, keep_gold
+from crowdml.aggregation.aggregator import Aggregation, TieRule
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
+from crowdml.aggregation.inference.dirichlet import beta_interval
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Choice, Real, Space

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, check_prior, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, vote_shares
 from crowdml.aggregation.inference.confusion import one_hot
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 
 

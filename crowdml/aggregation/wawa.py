@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import TIED, Aggregation, TieRule, check_prior, keep_gold, vote_shares
+from crowdml.aggregation.aggregator import TIED, Aggregation, TieRule, vote_shares
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

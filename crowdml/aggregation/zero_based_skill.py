@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, TieRule, vote_shares
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Real, Space, Whole

@@ -1,11 +1,11 @@
-"""What the commands share: the parser, the options of annotation files, and `name=value` options."""
+"""The options that several commands share: files of annotations, methods, and `NAME=VALUE` words."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,45 +17,30 @@ from crowdml.labels import CrowdLabels
 from crowdml.methods.from_frames import aggregator
 from crowdml.support.names import check_name
 
-EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one line, and whose examples keep their lines."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and leave."""
-        self.exit(EXIT_BAD_INPUT, f"crowdml: {' '.join(message.split())}; see {self.prog} --help\n")
-
 
 def add_input(command: argparse.ArgumentParser) -> None:
-    """The options that say how annotations are read."""
+    """Add the file of annotations and the options that say how it is read."""
     command.add_argument(
         "input",
         metavar="ANSWERS",
-        help="a row an annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
+        help="one row per annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
     )
     add_reading(command)
 
 
 def add_reading(command: argparse.ArgumentParser) -> None:
-    """The same without the file itself."""
+    """Add the options that say how a file of annotations is read."""
     columns = command.add_argument_group("input")
     for name in ("task", "worker", "label"):
-        columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default {name}")
+        columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"column (default: {name})")
     columns.add_argument(
-        "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: those that occur, sorted)"
+        "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: the labels that occur, sorted)"
     )
     columns.add_argument(
         "--repeats",
         choices=("error", "first", "keep"),
         default="error",
-        help="where a worker labelled a task twice: refuse (default), keep the first label, or keep all",
+        help="if a worker labelled a task twice: refuse (default), keep the first label, or keep all",
     )
     columns.add_argument("--gold", metavar="FILE", help="known labels of some tasks: columns task, label")
     columns.add_argument(
@@ -66,12 +51,12 @@ def add_reading(command: argparse.ArgumentParser) -> None:
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
-    """The names of the columns."""
+    """Return the names of the columns."""
     return Columns(options.task_column, options.worker_column, options.label_column)
 
 
 def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
-    """The annotations that `add_input` describes."""
+    """Read the annotations by the options of `add_input`."""
     columns = columns_of(options)
     return read_crowd(
         options.input,
@@ -87,42 +72,44 @@ def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
 
 
 def whole_numbers(words: Sequence[str]) -> list[Any]:
-    """The words as integers if all are plainly written ones, as they are otherwise: the rule for columns of CSV."""
+    """Return the words as integers if every word is a whole number, else unchanged, as for columns of CSV."""
     return [int(word) for word in words] if all(_is_whole(word) for word in words) else list(words)
 
 
 def add_method_options(command: argparse.ArgumentParser) -> None:
-    """The options that choose and configure an aggregator."""
-    command.add_argument("--method", default="em", metavar="NAME", help="see crowdml methods (default em: Dawid-Skene)")
+    """Add the options that choose and configure an aggregator."""
+    command.add_argument(
+        "--method", default="em", metavar="NAME", help="see crowdml methods (default: em, Dawid-Skene)"
+    )
     method = command.add_argument_group("method")
-    method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default lowest)")
-    method.add_argument("--seed", type=int, metavar="N", help="of all random draws (default 0)")
+    method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default: lowest)")
+    method.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")
     method.add_argument(
         "--option",
         nargs="+",
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="options of the method, such as max_iter=50; an unknown name lists them",
+        help="options of the method, such as max_iter=50; an unknown name lists all",
     )
     method.add_argument(
         "--prior",
         nargs="+",
         metavar="P|FILE",
-        help="probability of each class in order, or a file with the columns task, p_<class>, ... as --out writes it",
+        help="the probability of each class, in order; or a file with the columns task, p_<class>, as --out writes it",
     )
 
 
 def configured(method: str, options: argparse.Namespace) -> Aggregator:
-    """The aggregator with what `add_method_options` describes."""
+    """Return the aggregator with the options of `add_method_options`."""
     return aggregator(method, **method_options(method, options))
 
 
 def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The options given for a method, each of the type of its default.
+    """Return the options given for a method, each with the type of its default.
 
     Raises:
-        ValueError: no such method or option, or a value of another type.
+        ValueError: an unknown method or option, or a value of another type.
     """
     common = {name: getattr(options, name) for name in ("ties", "seed") if getattr(options, name) is not None}
     if not options.option:
@@ -136,15 +123,15 @@ def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_outputs(paths: Sequence[str]) -> None:
-    """Raise ValueError where tables cannot go, before the work rather than after it."""
+    """Raise ValueError if an output cannot be written, before any work is done."""
     if len(set(paths)) < len(paths):
-        raise ValueError(f"each output needs a file of its own, got {', '.join(paths)}")
+        raise ValueError(f"each output needs its own file, got {', '.join(paths)}")
     for path in paths:
         check_writable(path)
 
 
 def named_values(words: Iterable[str]) -> dict[str, str]:
-    """name=value words as a dictionary.
+    """Return NAME=VALUE words as a dictionary.
 
     Raises:
         ValueError: a word without a name or a value.
@@ -159,7 +146,7 @@ def named_values(words: Iterable[str]) -> dict[str, str]:
 
 
 def plain_value(text: str) -> Any:
-    """A number, tuple, True, False or None as Python writes them; any other text is itself."""
+    """Return the number, tuple, True, False or None that the text spells in Python, else the text."""
     try:
         return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
     except (ValueError, SyntaxError):
@@ -167,10 +154,10 @@ def plain_value(text: str) -> Any:
 
 
 def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64] | None:
-    """The prior (n_classes,) or (n_items, n_classes) that `--prior` gives.
+    """Return the prior that `--prior` gives: (n_classes,), (n_items, n_classes) or None.
 
     Raises:
-        ValueError: as many numbers as there are not classes, a file that does not have every task, or no number.
+        ValueError: the numbers are not as many as the classes, a file lacks a task, or a word is no number.
     """
     if words is None:
         return None
@@ -186,10 +173,12 @@ def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str
 
 
 def read_truth(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.int64] | None:
-    """(n_items,) the true classes of `--truth`, -1 where not known or given as gold: what was told proves nothing.
+    """Return the true classes of `--truth`, (n_items,) int64, or None without that option.
+
+    A class is -1 where it is unknown.  It is also -1 for gold labels, because the method has seen them.
 
     Raises:
-        ValueError: no item is left to judge by.
+        ValueError: no true class is left.
     """
     if options.truth is None:
         return None
@@ -206,7 +195,7 @@ def _prior_of_items(path: str, crowd: CrowdLabels, task_column: str) -> NDArray[
     frame = read_columns(path, (task_column, *shares), numbers=shares)
     tasks = frame[task_column]
     if not tasks.is_unique:
-        raise ValueError(f"{path}: task {tasks[tasks.duplicated()].iloc[0]} is there more than once")
+        raise ValueError(f"{path}: task {tasks[tasks.duplicated()].iloc[0]} occurs more than once")
     row = lookup(tasks.to_numpy(), item_names(crowd))
     if row.min() < 0:
         missing = item_names(crowd)[int(row.argmin())]

@@ -150,7 +150,7 @@ class Fingerprinted(Protocol):
 
 
 def fingerprint(data: Fingerprinted) -> str:
-    """Return a hash of the arrays and the class names: 16 hexadecimal digits.  The name of the data set does not count."""
+    """Return a hash of the arrays and the class names (not the name), as 16 hexadecimal digits."""
     digest = hashlib.sha256("\n".join(data.class_names).encode())
     for array in data.arrays:
         digest.update(b"none" if array is None else f"{array.dtype} {array.shape}".encode())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from crowdml.aggregation.aggregator import TieRule, keep_gold, vote_shares
+from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.inference.confusion import FLOOR, infer_posterior
+from crowdml.aggregation.inference.prior_and_gold import keep_gold
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.crowd_learner import CrowdLearner

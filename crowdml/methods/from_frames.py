@@ -26,7 +26,7 @@ def fit_predict(
 
     Args:
         frame: one row per annotation, with the columns task, worker, label.
-        method: name of an aggregator; `python -m crowdml methods` lists the names.
+        method: name of an aggregator; `crowdml methods` lists the names.
         gold: known labels, with the tasks as index.
         history: earlier answers of the workers, with the columns worker, truth, label, count (see `confusion_frame`).
         repeats: what to do if a worker labelled a task more than once, see CrowdLabels.

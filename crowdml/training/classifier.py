@@ -35,7 +35,7 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
     """Find the labels of a crowd and train a network on them, by any method of the registry.
 
     Args:
-        method: its name, see `python -m crowdml methods`.
+        method: its name, see `crowdml methods`.
         network: its name, see `crowdml.networks.names()`; features need one of the mlp.
         method_options: options of the method.
         epochs, batch_size, lr, momentum, weight_decay, milestones, lr_decay, augment, precision, optimizer, schedule,

@@ -183,7 +183,7 @@ def _check_methods(given: dict[str, Any], place: Place, *, allow_imports: bool) 
         if ":" in name and not allow_imports:
             raise TomlError(
                 where,
-                f'"{name}" is a class to import, and a grid file may run no code; name a method of `python -m crowdml '
+                f'"{name}" is a class to import, and a grid file may run no code; name a method of `crowdml '
                 "methods`, or give --allow-imports if you trust the file",
             )
         try:

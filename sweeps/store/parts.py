@@ -39,7 +39,7 @@ class DamagedPartError(ResultsError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
-            f"cannot read {path}: {reason}; `python -m sweeps verify RESULTS --repair` moves damaged files aside, and "
+            f"cannot read {path}: {reason}; `crowdml results verify RESULTS --repair` moves damaged files aside, and "
             "the sweep run again computes their cells"
         )
         self.path, self.reason = path, reason

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from analysis.report import write_report
-from crowdml.cli.sweeping.analyze import main
+from crowdml.cli.main import main
 from tests.analysis.frames import broken, folder, ok, two_methods
 
 
@@ -29,19 +29,19 @@ def test_a_report_holds_tables_figures_comparison_and_failures(tmp_path: Path) -
 
 def test_the_command_prints_and_writes(tmp_path: Path, capsys) -> None:
     location = two_methods(tmp_path / "r")
-    assert main([str(location)]) == 0
+    assert main(["analyze", str(location)]) == 0
     printed = capsys.readouterr().out
     assert "aggregation error (%)" in printed
     assert (location / "report" / "report.html").exists()
     # The report lies in the results folder, which stays one.
-    assert main([str(location), "--out", str(tmp_path / "elsewhere")]) == 0
+    assert main(["analyze", str(location), "--out", str(tmp_path / "elsewhere")]) == 0
 
 
 def test_bad_folders_get_one_line_and_exit_code_2(tmp_path: Path, capsys) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("x")
     for location, message in ((tmp_path / "none", "holds no cells"), (tmp_path / "other", "no crowdml.json")):
-        assert main([str(location)]) == 2
+        assert main(["analyze", str(location)]) == 2
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
@@ -50,7 +50,7 @@ def test_bad_folders_get_one_line_and_exit_code_2(tmp_path: Path, capsys) -> Non
 def test_analysis_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
     location = two_methods(tmp_path / "r")
     code = (
-        f"import sys; from crowdml.cli.sweeping.analyze import main; main([{str(location)!r}]); "
+        f"import sys; from crowdml.cli.main import main; main(['analyze', {str(location)!r}]); "
         "sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

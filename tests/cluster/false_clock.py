@@ -6,7 +6,8 @@ import sys
 import time
 from datetime import datetime, tzinfo
 
-from crowdml.cli.sweeping import sweep as full_grid
+import crowdml.cli.sweeping.sweep  # noqa: F401  its modules get the false clock
+from crowdml.cli.main import main
 
 DAY = 86_400.0
 JUMP_AFTER_SECONDS = 4.0
@@ -29,4 +30,4 @@ if __name__ == "__main__":
         if name.startswith("sweeps.") and getattr(module, "datetime", None) is datetime:
             module.datetime = _FalseDateTime  # pyright: ignore
     time.time, time.time_ns = _false, lambda: int(_false() * 1e9)
-    sys.exit(full_grid.main())
+    sys.exit(main(["sweep", *sys.argv[1:]]))

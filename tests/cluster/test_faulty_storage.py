@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_ends(command: Command, *message: str) -> None:
     """Soon, with exit code 2 and one line that says all of this."""
     assert command.wait(SECONDS) == 2, command.output
-    errors = [line for line in command.output.splitlines() if line.startswith("full_grid.py: error: ")]
+    errors = [line for line in command.output.splitlines() if line.startswith("python sweeps/full_grid.py: error: ")]
     assert len(errors) == 1, command.output
     for words in message:
         assert words in errors[0]

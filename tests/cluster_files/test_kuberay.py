@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.cli.main import parse
 from tests.cluster_files.files import KUBERAY, REPOSITORY, Change, Config, load, pins
 from tests.cluster_files.rayjob_schema import RAYJOB
 
@@ -181,6 +181,7 @@ def _problems_of_command(config: Config) -> Iterator[str]:
     if python != "python" or not (REPOSITORY / script.removeprefix("/home/ray/crowdml/")).is_file():
         yield f"entrypoint: {script} is not in the image"
         return
-    _, unknown = parser().parse_known_args(options)
-    if unknown:
-        yield f"entrypoint: {script} has no option {unknown[0]}"
+    try:
+        parse(["sweep", *options])
+    except ValueError as error:
+        yield f"entrypoint: {script}: {error}"

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.load import load
 from analysis.published.aggregation_tables import compare
-from crowdml.cli.sweeping import sweep as full_grid
+from crowdml.cli.main import main
 
 pytestmark = pytest.mark.slow
 
@@ -16,10 +16,8 @@ pytestmark = pytest.mark.slow
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Ours beside the paper's, in percent, the mean of three seeds."""
     results = tmp_path_factory.mktemp("labels") / "r"
-    assert (
-        full_grid.main(["--preset", "labels", "--workers", "3", "9", "--backend", "inline", "--results", str(results)])
-        == 0
-    )
+    grid = ["--preset", "labels", "--workers", "3", "9"]
+    assert main(["sweep", *grid, "--backend", "inline", "--results", str(results)]) == 0
     return compare(load(results))
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import gammaln
 
-from crowdml.aggregation.aggregator import beta_interval, keep_gold
 from crowdml.aggregation.inference.confusion import FLOOR
+from crowdml.aggregation.inference.prior_and_gold import keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
 
@@ -165,3 +166,14 @@ def _digamma_and_log_gamma(x):
         - math.log(rising)
     )
     return psi, log_gamma_of_x
+
+
+def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (..., 2) central 95 % intervals of Beta distributions, given their means and variances.
+
+    With zero variance, both ends are the mean.
+    """
+    sure = variance <= 0
+    size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
+    levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]
+    return np.stack([np.where(sure, mean, level) for level in levels], axis=-1)

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import check_prior
 from crowdml.aggregation.inference.confusion import given_counts
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.kernels import Expectation, expectation
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
 
 Array = NDArray[np.float64]

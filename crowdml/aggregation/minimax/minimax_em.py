@@ -14,8 +14,9 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_prior, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior, one_hot
+from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.minimax.minimax_steps import (
     expected_by_worker,
     infer,

@@ -1,4 +1,4 @@
-"""`crowdml aggregate`: from a file of annotations to a file of labels."""
+"""`crowdml aggregate`: find the true labels from a file of annotations."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from crowdml.files.writing import STDOUT
 from crowdml.labels import CrowdLabels
 
 EXAMPLES = """examples:
-  crowdml aggregate answers.csv                                        what the crowd is like, its worst workers
+  crowdml aggregate answers.csv                                        agreement of the crowd, its worst workers
   crowdml aggregate answers.csv --method em --out consensus.parquet --workers workers.csv
   crowdml aggregate answers.csv --method glad --gold known.csv --doubtful-labels look_at_these.csv --out labels.csv
-  crowdml aggregate answers.csv --compare all --truth truth.csv        every method side by side
+  crowdml aggregate answers.csv --compare all --truth truth.csv        all methods side by side
   crowdml aggregate today.csv --history yesterday.csv --confusion tomorrow.csv --out labels.csv
-  crowdml aggregate parts/ --engine ray --out consensus/               more than one machine's memory
+  crowdml aggregate parts/ --engine ray --out consensus/               a crowd larger than memory
 """
 
 TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
@@ -46,42 +46,40 @@ TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
 }
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="find the true labels and the quality of the workers",
-        description="Find the true label of each task and the quality of each worker.  The ending of a file says its\n"
-        "format: .csv, .csv.gz, .jsonl or .parquet.",
+        "aggregate",
+        description="Find the true label of each task and the quality of each worker.  The ending of a file name says\n"
+        "the format: .csv, .csv.gz, .jsonl or .parquet.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run)
     add_input(command)
     add_method_options(command)
     out = command.add_argument_group("output")
-    out.add_argument("--out", metavar="FILE", help="task, label, p_<class> of each class, doubt; - for standard output")
-    out.add_argument("--workers", metavar="FILE", help="worker, n_labels, quality, its standard error and interval")
+    out.add_argument("--out", metavar="FILE", help="task, label, p_<class> per class, doubt; - for standard output")
+    out.add_argument("--workers", metavar="FILE", help="worker, n_labels, quality with standard error and interval")
     out.add_argument("--confusion", metavar="FILE", help="worker, truth, label, probability, count")
     out.add_argument(
-        "--doubtful-labels", metavar="FILE", help="the annotations, the most probably wrong first: p_wrong"
+        "--doubtful-labels", metavar="FILE", help="the annotations with p_wrong, most probably wrong first"
     )
-    out.add_argument("--truth", metavar="FILE", help="true labels, for the accuracy only: columns task, label")
+    out.add_argument("--truth", metavar="FILE", help="true labels, to print the accuracy: columns task, label")
     out.add_argument(
-        "--compare", nargs="+", metavar="NAME", help="several methods side by side in place of --method, or all"
+        "--compare", nargs="+", metavar="NAME", help="compare several methods, or all, instead of --method"
     )
-    place = command.add_argument_group("where")
+    place = command.add_argument_group("where to run")
     place.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="ray: shared among the processes of a Ray cluster, for Parquet larger than one memory; --out is a folder",
+        help="ray: share the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
     )
-    place.add_argument("--address", help="of the Ray cluster (default: $RAY_ADDRESS, else one at hand, else its own)")
-    place.add_argument("--shards", type=int, metavar="N", help="processes that share the crowd (default: by its size)")
+    place.add_argument("--address", help="Ray cluster (default: $RAY_ADDRESS, else a running one, else a new one)")
+    place.add_argument("--shards", type=int, metavar="N", help="processes that share the crowd (default: by size)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, aggregate, write, and say what came of it."""
+    """Read the annotations, aggregate, write the tables, and print a summary."""
     if options.engine == "ray":
         on_ray.run(options)
         return
@@ -108,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _table(name: str, crowd: CrowdLabels, result: Aggregation, options: argparse.Namespace) -> pd.DataFrame:
-    """An output; tables of items and annotations name their columns as the input does."""
+    """Return an output table.  Tables of tasks and annotations use the column names of the input."""
     frame = TABLES[name](crowd, result)
     if name in ("workers", "confusion"):
         return frame

@@ -1,4 +1,4 @@
-"""`crowdml aggregate --engine ray`: the crowd shared among the processes of a Ray cluster."""
+"""`crowdml aggregate --engine ray`: share the crowd among the processes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from crowdml.cli.display import speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
 LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
-"""Options that need the whole crowd in one memory."""
+"""Options that need the whole crowd in the memory of one process."""
 
 
 def run(options: argparse.Namespace) -> None:
-    """Aggregate, write, and say what came of it."""
+    """Aggregate, write the tables, and print a summary."""
     for name in LOCAL_ONLY:
         if getattr(options, name):
             flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--engine ray cannot take {flag}; leave out one of the two")
-    # The package works without Ray, and so does every other command.
+            raise ValueError(f"--engine ray cannot take {flag}; leave out one of them")
+    # Ray takes a second to import; other commands do not need it.
     from sweeps.aggregation.sharded import aggregate_sharded
 
     result = aggregate_sharded(

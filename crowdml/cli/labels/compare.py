@@ -1,4 +1,4 @@
-"""`crowdml aggregate --compare`: several methods on one crowd, side by side."""
+"""`crowdml aggregate --compare`: compare several methods on one crowd."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL = "all"
 
 
 class Outcome(NamedTuple):
-    """One method on the crowd: its answer and the seconds it took, or why it gave none."""
+    """The result of one method and its seconds, or the reason why it gave no result."""
 
     method: str
     result: Aggregation | None
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Read, run every method, and show (and write) the comparison."""
+    """Read the annotations, run every method, print and write the comparison."""
     _check(options)
     methods = {name: configured(name, options) for name in chosen_methods(options.compare)}
     with step(f"reading {options.input}") as progress:
@@ -55,17 +55,17 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def chosen_methods(names: Sequence[str]) -> list[str]:
-    """The methods to compare: those named, or every aggregator."""
+    """Return the named methods, or every aggregator for `all`."""
     if list(names) == [ALL]:
         return [name for name, entry in REGISTRY.items() if entry.kind == "aggregator"]
     return list(dict.fromkeys(names))
 
 
 def comparison(outcomes: Sequence[Outcome], truth: NDArray[np.int64] | None = None) -> pd.DataFrame:
-    """One row a method.
+    """Return one row per method.
 
-    Columns: method, seconds, n_iter, converged, accuracy and accuracy_se where there is a truth, same_<method> for
-    each method that gave an answer (the share of items with the same label), refusal (empty where there is an answer).
+    Columns: method, seconds, n_iter, converged; accuracy and accuracy_se if the truth is given; same_<method> for each
+    method with a result, the share of items with the same label; refusal, empty for a method with a result.
     """
     answered = {outcome.method: outcome.result for outcome in outcomes if outcome.result is not None}
     rows = []
@@ -116,8 +116,8 @@ def _show(console: Console, frame: pd.DataFrame) -> None:
 
 
 def _show_agreement(console: Console, answered: pd.DataFrame) -> None:
-    """How often each two give the same label, in lines that no narrow terminal breaks up."""
-    speak(console, "\nitems with the same label, per cent (= all)")
+    """Print how often two methods give the same label, in lines that fit a narrow terminal."""
+    speak(console, "\nitems with the same label, per cent (=: all items)")
     numbers = range(1, len(answered) + 1)
     speak(console, "   " + "".join(f"{number:>4}" for number in numbers))
     for number, row in zip(numbers, answered.to_dict("records"), strict=True):

@@ -1,4 +1,4 @@
-"""`crowdml plan`: on which items to buy the next labels, and how many labels an item are enough."""
+"""`crowdml plan`: find where to buy the next labels, and how many labels per task are enough."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 import pandas as pd
 from rich.console import Console
 
+from analysis.labels_needed import MARGIN, labels_needed, verdict
 from crowdml.cli.display import show, speak, step, table, written
 from crowdml.cli.options import (
     add_input,
@@ -17,40 +18,46 @@ from crowdml.cli.options import (
     read_input,
     read_truth,
 )
+from crowdml.cli.parser import not_negative
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 from crowdml.quality.label_planning import enough_labels, next_labels
 
 EXAMPLES = """examples:
   crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
-  crowdml plan answers.csv --truth truth.csv --enough curve.csv
-  python -m analysis.labels_needed curve.csv --out curve.png   the figure
+  crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
 """
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="where to buy the next labels, and how many are enough",
-        description="Rank the tasks by what one more label is expected to tell, and draw labels out of the crowd at\n"
-        "hand to see how accuracy grows with the number of labels a task.",
+        "plan",
+        description="Rank the tasks by the expected gain of one more label.  Aggregate random parts of the labels to\n"
+        "see how accuracy grows with the number of labels per task.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run)
     add_input(command)
     add_method_options(command)
     bought = command.add_argument_group("the next labels")
-    bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best first")
-    bought.add_argument("--n", type=int, metavar="N", help="how many tasks (default: all)")
+    bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best task first")
+    bought.add_argument("--n", type=int, metavar="N", help="number of tasks (default: all)")
     bought.add_argument(
         "--gain",
         choices=("information", "error"),
         default="information",
-        help="expected fall of the entropy in nats (default), or of the probability of a wrong label",
+        help="expected decrease of the entropy in nats (default), or of the probability of a wrong label",
     )
     enough = command.add_argument_group("enough labels")
     enough.add_argument("--enough", metavar="FILE", help="labels_per_item, mean_labels, accuracy, standard_error")
+    enough.add_argument("--figure", metavar="FILE", help="the same as a figure: .png, .svg or .pdf")
+    enough.add_argument(
+        "--margin",
+        type=not_negative,
+        default=MARGIN,
+        metavar="P",
+        help=f"labels are enough if the accuracy is within P of the best (default: {MARGIN})",
+    )
     enough.add_argument(
         "--truth", metavar="FILE", help="true labels: columns task, label; without it, agreement with all labels"
     )
@@ -59,19 +66,19 @@ def add_to(commands: argparse._SubParsersAction, name: str) -> None:
         nargs="+",
         type=int,
         metavar="K",
-        help="where to look (default: up to what most have)",
+        help="numbers of labels per task to try (default: up to the number that most tasks have)",
     )
-    enough.add_argument("--samples", type=int, default=5, metavar="N", help="random sub-samples for each (default 5)")
+    enough.add_argument("--samples", type=int, default=5, metavar="N", help="sub-samples per number (default: 5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, aggregate, plan, write and show the beginnings."""
-    outputs = [path for path in (options.next, options.enough) if path]
+    """Read the annotations, aggregate, plan, write the tables, and print their beginnings."""
+    outputs = [path for path in (options.next, options.enough, options.figure) if path]
     if not outputs:
-        raise ValueError("nothing to do: give --next FILE, --enough FILE or both")
+        raise ValueError("nothing to do; give --next FILE, --enough FILE or --figure FILE")
     if options.prior:
-        raise ValueError("--prior is of crowdml aggregate; a plan has no place for it")
-    check_outputs(outputs)
+        raise ValueError("crowdml plan does not use --prior; leave it out")
+    check_outputs([path for path in outputs if path != options.figure])
     console = Console(stderr=STDOUT in outputs)
     method = configured(options.method, options)
     with step(f"reading {options.input}") as progress:
@@ -83,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
             wanted = next_labels(crowd, method.fit(crowd), options.n, gain=options.gain)
         tables[options.next] = wanted.rename(columns={"task": columns_of(options).task})
         _show(console, f"the next labels by expected {options.gain}", wanted.head(5))
-    if options.enough:
+    if options.enough or options.figure:
         with step("aggregating sub-samples") as progress:
             curve = enough_labels(
                 crowd,
@@ -94,8 +101,12 @@ def run(options: argparse.Namespace) -> None:
                 seed=options.seed or 0,
                 progress=progress,
             )
-        tables[options.enough] = curve
+        if options.enough:
+            tables[options.enough] = curve
         _show(console, curve["measure"].iloc[0], curve.drop(columns="measure"))
+        speak(console, f"labels per task: {verdict(curve, options.margin)}")
+        if options.figure:
+            labels_needed(curve, margin=options.margin).savefig(options.figure, dpi=200)
     write_tables(tables)
     speak(console, written(outputs))
 

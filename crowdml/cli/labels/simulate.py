@@ -1,4 +1,4 @@
-"""`crowdml simulate`: a crowd with known truth, as files."""
+"""`crowdml simulate`: make a crowd whose true labels are known."""
 
 from __future__ import annotations
 
@@ -41,48 +41,50 @@ EXAMPLES = """examples:
 OPTIONS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="make a crowd whose truth is known",
+        "simulate",
         description="Simulate the labels of a crowd.  The same options and seed give the same labels.  An unknown\n"
-        "option of a pattern, worker model or assignment is answered with those that there are.",
+        "option of a pattern, worker model or assignment is answered with the list of options.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run)
     for size in ("items", "workers"):
         command.add_argument(f"--{size}", type=int, required=True, metavar="N")
-    command.add_argument("--classes", type=int, required=True, metavar="N", help="equally frequent: 0, 1, 2, ...")
+    command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")
     errors = command.add_argument_group("errors")
     errors.add_argument(
-        "--rate", type=float, required=True, metavar="P", help="probability of a draw by the pattern, in [0, 1)"
+        "--rate",
+        type=float,
+        required=True,
+        metavar="P",
+        help="probability of a draw from the pattern, in [0, 1)",
     )
-    errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default uniform)")
+    errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default: uniform)")
     errors.add_argument("--pattern-option", **OPTIONS)
     errors.add_argument(
-        "--worker-model", default="homogeneous", metavar="NAME", help=f"{_names(WORKER_MODELS)} (default homogeneous)"
+        "--worker-model", default="homogeneous", metavar="NAME", help=f"{_names(WORKER_MODELS)} (default: homogeneous)"
     )
     errors.add_argument("--worker-option", **OPTIONS)
     asked = command.add_argument_group("who labels what")
     asked.add_argument(
         "--assignment",
         metavar="NAME",
-        help=f"{_names(ASSIGNMENTS)} (default every_item, with --labels-per-item balanced)",
+        help=f"{_names(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
     )
     asked.add_argument("--assignment-option", **OPTIONS)
-    asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option of that name")
-    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default 0)")
+    asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option labels_per_item")
+    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default: 0)")
     asked.add_argument(
-        "--missing", choices=MISSING_RULES, default="floor", help="how a share becomes a number of labels of an item"
+        "--missing", choices=MISSING_RULES, default="floor", help="how the share becomes a number of labels per item"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default 0)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     command.add_argument("--out", required=True, metavar="FILE", help="task, worker, label; - for standard output")
     command.add_argument("--truth-out", metavar="FILE", help="task, label")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Draw the truth and the labels, and write them."""
+    """Draw the truth and the labels, write them, and print a summary."""
     for name, least in (("items", 1), ("workers", 1), ("classes", 2), ("seed", 0)):
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}")

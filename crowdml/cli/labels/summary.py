@@ -1,4 +1,4 @@
-"""What a person wants to know of a crowd and of an aggregation, in a few lines."""
+"""Summaries of a crowd and of an aggregation, in a few lines."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
 
 N_WORST = 5
 DOUBTFUL = 0.5
-"""Items of more doubt than this are counted as doubtful."""
+"""Items with more doubt are counted as doubtful."""
 
 
 def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
-    """Sizes, labels an item, agreement."""
+    """Print sizes, labels per item and agreement."""
     names = class_names(crowd)
     labels = crowd.labels_per_item
     speak(
@@ -27,11 +27,8 @@ def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
         f"{source}: {crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
         f"{len(names)} classes ({_some(names)})",
     )
-    speak(console, f"labels an item  {labels.mean():.2f} ({labels.min()} to {labels.max()})")
-    speak(
-        console,
-        f"agreement       {_agreement(crowd)}",
-    )
+    speak(console, f"labels per item {labels.mean():.2f} ({labels.min()} to {labels.max()})")
+    speak(console, f"agreement       {_agreement(crowd)}")
     if crowd.gold is not None:
         speak(console, f"gold labels     {(crowd.gold >= 0).sum():,} items")
     if crowd.history is not None:
@@ -47,7 +44,7 @@ def describe_result(
     seconds: float,
     truth: NDArray[np.int64] | None,
 ) -> None:
-    """How the method ended, how sure it is, its accuracy where the truth is given, and the worst workers."""
+    """Print how the method ended, its doubt, its accuracy if the truth is given, and the worst workers."""
     end = "converged" if result.converged else "not converged"
     speak(console, f"method          {method}, {end} at iteration {result.n_iter}, {seconds:.2f} s")
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
@@ -62,7 +59,7 @@ def describe_result(
 
 
 def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[float, float]:
-    """Share of right labels among the items whose truth is known (not -1), and its standard error."""
+    """Return the share of right labels among items with known truth (not -1), and its standard error."""
     known = truth >= 0
     share = float((labels[known] == truth[known]).mean())
     return share, float(np.sqrt(share * (1 - share) / known.sum()))
@@ -83,7 +80,7 @@ def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
 
 
 def _some(names: NDArray) -> str:
-    """The first names, and that there are more."""
+    """Return the first names, and dots if there are more."""
     shown = ", ".join(map(str, names[:8]))
     return shown if len(names) <= 8 else f"{shown}, ..."
 

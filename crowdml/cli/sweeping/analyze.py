@@ -1,45 +1,49 @@
-"""`python -m analysis RESULTS`: print the tables of a results folder and write its report."""
+"""`crowdml analyze RESULTS`: print the tables of a results folder and write its report."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from rich.console import Console
 
-from analysis.load import load
-from analysis.published import aggregation_tables as published
-from analysis.report import describe, summary, write_report
-from sweeps.store.result_store import ResultsError
+from crowdml.cli.display import speak
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis",
-        description="Print the tables of a results folder, compare them with the published numbers, and write tables "
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "analyze",
+        description="Print the tables of a results folder and compare them with published numbers.  Write tables\n"
         "(CSV, Markdown, LaTeX), figures (PNG, SVG) and one HTML page.",
+        epilog="examples:\n  crowdml analyze results\n  crowdml analyze s3://bucket/crowdml --out report",
     )
-    parser.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
-    parser.add_argument("--out", metavar="DIR", help="where to write (default: RESULTS/report, or report/ for a URI)")
-    options = parser.parse_args(arguments)
+    command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
+    command.add_argument(
+        "--out", metavar="DIR", help="folder of the report (default: RESULTS/report, or report/ for a URI)"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the tables, write the report, and say where it is.
+
+    Raises:
+        ValueError: not a results folder, or a folder without cells.
+    """
+    from analysis.load import load
+    from analysis.published import aggregation_tables as published
+    from analysis.report import describe, summary, write_report
+
     console = Console()
-    try:
-        cells = load(options.results)
-        if cells.empty:
-            raise ResultsError(f"{options.results} holds no cells; python sweeps/full_grid.py --results makes some")
-        console.print(summary(cells))
-        report = write_report(options.results, options.out, cells=cells)
-        for measure in report.comparison["measure"].unique():
-            console.print(published.to_rich(report.comparison, measure))
-    except (ResultsError, OSError) as error:
-        print(f"analysis: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    cells = load(options.results)
+    if cells.empty:
+        raise ValueError(f"{options.results} holds no cells; run crowdml sweep --results {options.results} first")
+    console.print(summary(cells))
+    report = write_report(options.results, options.out, cells=cells)
+    for measure in report.comparison["measure"].unique():
+        console.print(published.to_rich(report.comparison, measure))
     n_failed = int((cells["status"] == "failed").sum())
     failures = f", {n_failed} failed" if n_failed else ""
-    console.print(
+    speak(
+        console,
         f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {report.html.parent}; open {report.html}",
-        soft_wrap=True,
     )
-    return 0

@@ -1,19 +1,20 @@
-"""Which cells a command line means: of a preset or a grid file, with axes and options replaced, all or some."""
+"""The cells that a command line names: a preset or a grid file, with changed axes and options, all or some."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 
-from crowdml.cli.sweeping.sweep_options import overrides
+from crowdml.cli.display import speak
+from crowdml.cli.sweeping.grid_options import AXES
 from crowdml.experiment.cell import Cell
+from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name
+from crowdml.support.whole_file import whole_file
 from sweeps.grid.grid_file import GridFile, read_grid
 from sweeps.grid.grid_text import preset_to_toml
 from sweeps.grid.options_file import MethodOptions, read_options
@@ -22,23 +23,23 @@ from sweeps.grid.selection import select
 
 
 class Chosen(NamedTuple):
-    """The cells of a grid, and what of them comes first; see `sweeps.grid.selection.order`."""
+    """The cells of a grid, and which of them run first, see `sweeps.grid.selection.order`."""
 
     cells: list[Cell]
     priority: Sequence[str]
 
 
 def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: Console) -> Chosen:
-    """The cells of the grid that the options name.
+    """Return the cells of the grid that the options name.
 
     Args:
-        options: of the command line.
-        gpus: how many there are; without a preset they decide which it is.
-        where: they are, in words.
-        console: is told what was chosen.
+        options: see `add_grid_options`.
+        gpus: number of GPUs; it decides the preset if the options name no grid.
+        where: the place of the GPUs in words, for the message.
+        console: shows which grid was chosen.
 
     Raises:
-        ValueError: an unknown name, a value out of range, a bad file, or a selection that holds for no cell.
+        ValueError: an unknown name, a value out of range, a bad file, or a selection without any cell.
     """
     grid = _grid(options, gpus, where, console)
     cells = grid.cells(overrides(options))
@@ -49,12 +50,12 @@ def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: 
         cells = select(cells, options.only)
         if not cells:
             raise ValueError(f"--only {options.only!r} holds for none of the {n_cells} cells of the grid")
-        console.print(f"{len(cells)} of the grid's {n_cells} cells are selected", highlight=False)
+        speak(console, f"{len(cells)} of the grid's {n_cells} cells are selected")
     return Chosen(cells, options.priority or grid.priority)
 
 
 def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, console: Console) -> None:
-    """Write the grid that the options name, their axes in it, as a file that `--grid` takes.
+    """Write the grid that the options name as a file for `--grid`.
 
     Raises:
         ValueError: see `choose_cells`; or the file cannot be written.
@@ -65,14 +66,26 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
         replace(grid.preset, blocks=blocks), only=options.only or grid.only, priority=options.priority or grid.priority
     )
     try:
-        Path(path).write_text(text, "utf-8")
+        with whole_file(path) as temporary:
+            temporary.write_text(text, "utf-8")
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
-    console.print(f"wrote {path}; python sweeps/full_grid.py --grid {path} runs it", highlight=False, soft_wrap=True)
+    speak(console, f"wrote {path}; {options.program} --grid {path} runs it")
+
+
+def overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the axes that the options replace: Block field -> value."""
+    names = (*AXES, "network", "epochs", "n_train")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    chosen: dict[str, Any] = {name: tuple(value) if name in AXES else value for name, value in given.items()}
+    if options.labels_per_item is not None:
+        sparse = [name for name, kind in ASSIGNMENTS.items() if "labels_per_item" in kind.__dataclass_fields__]
+        chosen["assignment_options"] = {name: {"labels_per_item": options.labels_per_item} for name in sparse}
+    return chosen
 
 
 def with_options(cells: Sequence[Cell], options: MethodOptions) -> list[Cell]:
-    """The cells with the methods' options and the data sets' recipes that a file holds, where it holds them."""
+    """Return the cells with the options of methods and the recipes of data sets that a file sets."""
     changed = []
     for cell in cells:
         chosen = {**dict(cell.method_options), **options.methods.get(cell.method, {})}
@@ -87,15 +100,12 @@ def _grid(options: argparse.Namespace, gpus: float, where: str, console: Console
     if options.grid is not None:
         if options.preset is not None:
             raise ValueError("--preset and --grid are two grids; give one of them")
-        console.print(f"grid [bold]{escape(options.grid)}[/]", highlight=False)
+        speak(console, f"grid {options.grid}")
         return read_grid(options.grid, allow_imports=options.allow_imports)
-    name = options.preset
-    if name is not None:
-        reason = "as asked for"
-    elif gpus:
-        name, reason = "paper", f"{where} has {gpus:g} GPU{'s' if gpus > 1 else ''}; choose another with --preset"
-    else:
-        name, reason = "laptop", f"{where} has no GPU; choose another with --preset"
-    check_name("preset", name, PRESETS)
-    console.print(f"preset [bold]{escape(name)}[/]: {reason}", highlight=False)
+    if options.preset is not None:
+        speak(console, f"preset {check_name('preset', options.preset, PRESETS)}")
+        return GridFile(PRESETS[options.preset])
+    name = "paper" if gpus else "laptop"
+    found = f"{gpus:g} GPU{'s' if gpus > 1 else ''}" if gpus else "no GPU"
+    speak(console, f"preset {name}: {where} has {found}; choose another with --preset")
     return GridFile(PRESETS[name])

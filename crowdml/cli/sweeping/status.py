@@ -1,11 +1,17 @@
-"""`status`: the runs of a results folder, and how far they are."""
+"""`crowdml status RESULTS`: show the runs of a results folder and their progress."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from crowdml.cli.display import speak
 
 if TYPE_CHECKING:
     from sweeps.store.result_store import ResultStore
@@ -14,33 +20,28 @@ if TYPE_CHECKING:
 _MOST_RUNS = 10
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command's own parser."""
-    parser = commands.add_parser(
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
         "status",
-        help="live and past runs, progress by axis, failures, best methods",
-        description="Show the runs of a results folder, from any terminal or machine. While one is alive, its progress "
-        "and when it will end; else what the rows in the folder say.",
+        description="Show the live and past runs of a results folder, from any terminal or machine: progress by axis,\n"
+        "failures, best methods, and when a live run will end.  Without a live run, show what the folder holds.",
+        epilog="examples:\n  crowdml status results\n  crowdml status s3://bucket/crowdml --json",
     )
-    parser.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
-    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
+    command.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
-    """Show it."""
-    from crowdml.cli.results_folder.folders import existing
+def run(options: argparse.Namespace) -> None:
+    """Print the runs of the folder and their progress."""
+    from crowdml.cli.open_results import open_results
     from sweeps.watching.run_files import all_runs
 
-    store = existing(options.results)
-    runs = all_runs(store)
-    (_print_json if options.json else _print)(console, store, runs)
-    return 0
+    store = open_results(options.results)
+    (_print_json if options.json else _print)(Console(), store, all_runs(store))
 
 
 def _print_json(console: Console, store: ResultStore, runs: list[RunState]) -> None:
-    import json
-    from dataclasses import asdict
-
     from sweeps.watching.folder_snapshot import snapshot_of_rows
 
     content: dict[str, Any] = {"results": store.public_location, "runs": [asdict(run) for run in runs]}
@@ -56,34 +57,31 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
     if runs:
         console.print(_table(runs[-_MOST_RUNS:]))
         if len(runs) > _MOST_RUNS:
-            console.print(f"[dim]and {len(runs) - _MOST_RUNS} more runs before[/]", highlight=False)
+            speak(console, f"and {len(runs) - _MOST_RUNS} more runs before")
     live = [run for run in runs if run.is_alive]
     for run in live:
         console.print()
         snapshot = run.last_snapshot()
         if snapshot is None:
-            console.print(f"{run.run_id} has just begun", highlight=False)
+            speak(console, f"{run.run_id} has just begun")
         else:
             console.print(view(snapshot, title=title(run), width=console.width, height=None))
     if not live:
         snapshot = snapshot_of_rows(store.read_cells())
-        console.print(
+        speak(
+            console,
             f"no run is alive; the folder holds {snapshot.n_cells} cells: {snapshot.n_done} ok, "
             f"{snapshot.n_failed_before} failed\n",
-            highlight=False,
         )
         console.print(body(snapshot, width=console.width, height=None))
 
 
 def title(run: RunState) -> str:
-    """A run in a few words."""
+    """Describe a run in a few words."""
     return f"{run.run_id} · process {run.process.pid} on {run.process.host} · {run.command}"
 
 
-def _table(runs: list[RunState]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
+def _table(runs: list[RunState]) -> Table:
     from sweeps.watching.live_view import clock
 
     table = Table(box=None, pad_edge=False, header_style="bold magenta")

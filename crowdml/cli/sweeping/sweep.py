@@ -1,18 +1,10 @@
-"""The main job: run a grid of cells on Ray, write Parquet, print the table.
-
-    python sweeps/full_grid.py                                      # the preset that fits this machine
-    python sweeps/full_grid.py --preset labels
-    python sweeps/full_grid.py --preset labnet-table1 --results s3://bucket/crowdml --gpus-per-trial 0.25
-
-Run again, it computes only what is missing.
-"""
+"""Run a grid of cells on Ray, write Parquet, print the tables: what `crowdml sweep` does."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import shlex
-import sys
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,9 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from crowdml import datasets
-from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
 from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
-from crowdml.cli.sweeping.sweep_options import parser
 from crowdml.experiment.cell import Cell
 from sweeps.cluster import connect as ray_cluster
 from sweeps.estimates.costs import learn_costs
@@ -47,7 +37,7 @@ from sweeps.watching.run_record import announce
 from sweeps.watching.snapshot import Snapshot
 from sweeps.watching.tally import Tally
 
-EXIT_FAILED_CELLS, EXIT_TERMINATED = 3, 143
+EXIT_OK, EXIT_FAILED_CELLS = 0, 3
 
 
 def new_run_id() -> str:
@@ -55,23 +45,19 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
-    console = Console()
+def run(options: argparse.Namespace) -> int:
+    """Run the sweep and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; the results so far are written.
+    """
     try:
-        return _main(options, given, console)
-    except (ValueError, datasets.DatasetMissingError) as error:
-        # Bad input has one clear line; anything else is a bug and shows its traceback.
-        print(f"full_grid.py: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _run(options, Console())
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        return EXIT_INTERRUPTED
+        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
 
 
-def _main(options: argparse.Namespace, given: list[str], console: Console) -> int:
+def _run(options: argparse.Namespace, console: Console) -> int:
     run_id = new_run_id()
     with ExitStack() as stack:
         cluster = None
@@ -102,10 +88,10 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
             return EXIT_OK
         if not plan.todo:
             console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
-            return _finish(plan, store, given, console, known)
+            return _finish(plan, store, options, console, known)
         store.create()
         data = _load(plan.todo)
-        command = shlex.join(["python", "sweeps/full_grid.py", *given])
+        command = f"{options.program} {shlex.join(options.words)}".strip()
         of_run = provenance.collect(
             {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
         )
@@ -141,7 +127,7 @@ def _main(options: argparse.Namespace, given: list[str], console: Console) -> in
             compute, plan.todo, record=record, store=store, before=before, progress=progress, console=console
         )
     _print_share(progress.snapshot(), console)
-    return _finish(plan, store, given, console)
+    return _finish(plan, store, options, console)
 
 
 def _print_share(snapshot: Snapshot, console: Console) -> None:
@@ -166,7 +152,7 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
     if store.damaged_parts:
         where = shlex.quote(store.public_location)
         console.print(
-            f"the cells in damaged files count as not there; python -m sweeps verify {where} --repair moves them aside",
+            f"the cells in damaged files count as not there; crowdml results verify {where} --repair moves them aside",
             highlight=False,
             soft_wrap=True,
         )
@@ -196,7 +182,7 @@ def _where(cluster: ray_cluster.Cluster) -> str:
 
 
 def _finish(
-    plan: Plan, store: ResultStore, given: list[str], console: Console, unchanged: pd.DataFrame | None = None
+    plan: Plan, store: ResultStore, options: argparse.Namespace, console: Console, unchanged: pd.DataFrame | None = None
 ) -> int:
     """Print the tables and write the report; where the results are those of an earlier run the report is there."""
     from analysis.load import with_names
@@ -215,18 +201,12 @@ def _finish(
         f"results   {store.public_location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True
     )
     console.print(f"report    {report}  (figures beside it)", highlight=False, soft_wrap=True)
-    console.print(f"look on   python -m analysis {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
+    console.print(f"look on   crowdml analyze {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
     if n_missing:
         console.print(f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:
-        again = shlex.join(
-            [
-                "python",
-                "sweeps/full_grid.py",
-                *(word for word in given if word != "--retry-failed"),
-                "--retry-failed",
-            ]
-        )
+        words = [*(word for word in options.words if word != "--retry-failed"), "--retry-failed"]
+        again = f"{options.program} {shlex.join(words)}"
         console.print(
             f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(scrub(again))}",
             highlight=False,

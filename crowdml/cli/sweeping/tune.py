@@ -1,16 +1,11 @@
-"""Hyper-parameter search: find a method's options on one crowd, write them into a file for `full_grid.py`.
-
-python sweeps/tune_method.py --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
-python sweeps/tune_method.py --method em --dataset rte --backend inline --out em.toml
-python sweeps/full_grid.py --methods em nnaqc --method-options best.toml
-"""
+"""Search the options of a method on one crowd and write the best into a file: what `crowdml tune` does."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,8 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crowdml import datasets
-from crowdml.cli.arguments import EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_OK
-from crowdml.cli.sweeping.tune_options import parser, scheduler_of, search_of
+from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
 from sweeps.tuning.final_test import Tested, final_test
@@ -32,27 +26,23 @@ from sweeps.tuning.search_report import trials_frame, write_best, write_figures,
 from sweeps.tuning.storage import without_password
 from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_trials_of, study_name
 
-EXIT_NO_RESULT = 3
+EXIT_OK, EXIT_NO_RESULT = 0, 3
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
-    console = Console()
+def run(options: argparse.Namespace) -> int:
+    """Run the search and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: the search was interrupted; its trials so far are kept.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return _main(options, console)
-    except (ValueError, datasets.DatasetMissingError) as error:
-        # Bad input has one clear line; anything else is a bug and shows its traceback.
-        print(f"tune_method.py: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _search(options, Console())
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
-        return EXIT_INTERRUPTED
+        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
 
 
-def _main(options: argparse.Namespace, console: Console) -> int:
+def _search(options: argparse.Namespace, console: Console) -> int:
     search = search_of(options)
     scheduler = scheduler_of(options, search)
     out = Path(options.out)
@@ -133,7 +123,7 @@ def _finish(
     console.print(f"options   {out}", highlight=False, soft_wrap=True)
     console.print(f"trials    {', '.join(map(str, tables))}", highlight=False, soft_wrap=True)
     console.print(f"figures   {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
-    again = shlex.join(["python", "sweeps/full_grid.py", "--methods", shared.search.cell.method])
+    again = shlex.join(["crowdml", "sweep", "--methods", shared.search.cell.method])
     console.print(f"use them  {again} --method-options {shlex.quote(str(out))}", highlight=False, soft_wrap=True)
     return EXIT_OK
 

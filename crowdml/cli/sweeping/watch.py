@@ -1,14 +1,16 @@
-"""`watch`: the live screen of a run, from another terminal or machine."""
+"""`crowdml watch RESULTS`: show the live screen of a run, from another terminal or machine."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
+from crowdml.cli.display import speak
 from crowdml.cli.sweeping.status import title
+from crowdml.support.live_text import LiveText
 
 if TYPE_CHECKING:
     from sweeps.watching.run_files import RunState
@@ -16,73 +18,50 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 2.0
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command's own parser."""
-    parser = commands.add_parser(
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
         "watch",
-        help="the live screen of a run, until it ends",
-        description="Show the live screen of a run, from any terminal or machine, until it ends or Ctrl-C; the run "
-        "itself does not notice. Exit code: 0 the run finished, 1 it was stopped, failed or died, or there is none.",
+        description="Show the live screen of a run, from any terminal or machine, until the run ends or you press\n"
+        "Ctrl-C.  The run does not notice.",
+        epilog="example:\n  crowdml watch results\n\n"
+        "exit code: 0 the run finished, 1 it was stopped, failed or died, or no run is alive",
     )
-    parser.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
-    parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest that is alive)")
+    command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
+    command.add_argument("--run", metavar="ID", dest="run_id", help="run to watch (default: the newest live run)")
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
-    """Watch until it ends."""
-    from rich.live import Live
-
-    from crowdml.cli.results_folder.folders import existing
+def run(options: argparse.Namespace) -> int:
+    """Show the run until it ends.  Return 0 if it finished, else 1."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.watching.live_view import plain_line, view
     from sweeps.watching.run_files import Watcher
 
-    watcher = Watcher(existing(options.results))
-    now = _choose(watcher.look(), options.run_id)
-    if now is None:
-        console.print("no run is alive; `python -m sweeps status` shows what the folder holds", highlight=False)
+    console = Console()
+    watcher = Watcher(open_results(options.results))
+    chosen = _choose(watcher.look(), options.run_id)
+    if chosen is None:
+        speak(console, "no run is alive; crowdml status shows what the folder holds")
         return 1
-    lines = _Lines(console)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    now: RunState = chosen
+
+    def line() -> str:
+        snapshot = now.last_snapshot()
+        return f"{now.run_id} has just begun" if snapshot is None else plain_line(snapshot)
+
+    def screen() -> RenderableType:
+        snapshot = now.last_snapshot()
+        if snapshot is None:
+            return line()
+        return view(snapshot, title=title(now), width=console.width, height=console.height - 1)
+
+    with LiveText(console, line, screen=screen) as live:
         while now.is_alive:
-            if console.is_terminal:
-                live.update(_screen(now, console), refresh=True)
-            else:
-                lines.print_when_due(now)
+            live.update()
             time.sleep(_LOOK_SECONDS)
             now = _choose(watcher.look(), now.run_id) or now
-    lines.print(now)
-    console.print(f"run {now.run_id}: {now.state}", highlight=False)
+    speak(console, f"run {now.run_id}: {now.state}")
     return 0 if now.state == "finished" else 1
-
-
-def _screen(run: RunState, console: Console) -> Any:
-    from sweeps.watching.live_view import view
-
-    snapshot = run.last_snapshot()
-    if snapshot is None:
-        return f"{run.run_id} has just begun"
-    return view(snapshot, title=title(run), width=console.width, height=console.height - 1)
-
-
-class _Lines:
-    """Plain lines, where the output is no terminal."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._printed = -float("inf")
-
-    def print_when_due(self, run: RunState) -> None:
-        from sweeps.watching.progress import PLAIN_LINE_SECONDS
-
-        if time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
-            self.print(run)
-
-    def print(self, run: RunState) -> None:
-        from sweeps.watching.live_view import plain_line
-
-        snapshot = run.last_snapshot()
-        if snapshot is not None:
-            self._printed = time.monotonic()
-            self._console.print(plain_line(snapshot), highlight=False, soft_wrap=True)
 
 
 def _choose(runs: list[RunState], run_id: str | None) -> RunState | None:

@@ -16,16 +16,14 @@ EXAMPLES = """examples:
   crowdml predict model/ photos/ --out - | head"""
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="predict the classes of new items",
+        "predict",
         description="Predict the class of every item by the network in a folder that crowdml train has filled.\n"
         "Take only folders from those whom you trust.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run)
     command.add_argument("model", metavar="FOLDER", help="the --out of crowdml train")
     command.add_argument("data", metavar="DATA", help="items of the form that the network was trained on")
     command.add_argument("--out", metavar="FILE", required=True, help="task, label, p_<class>; - for standard output")

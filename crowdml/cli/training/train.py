@@ -19,16 +19,15 @@ Stopped in the middle, the same command goes on where it was.  In FOLDER: predic
 and curves as tables, report.json, and the network (weights.pt, network.pt2, model.json)."""
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="train a network on your own items and a crowd's labels",
+        "train",
         description="Find the labels of your items and train a network on them, by any method that crowdml methods\n"
         "lists, and predict the class of every item, also of those that nobody labelled.",
         epilog=EXAMPLES,
     )
-    command.set_defaults(run=run, history=None)
+    command.set_defaults(history=None)
     command.add_argument(
         "data",
         metavar="DATA",

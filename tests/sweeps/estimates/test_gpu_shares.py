@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.cli.main import parse
 from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates import gpu_shares
@@ -31,7 +31,7 @@ def trains(**changes: Any) -> Cell:
 
 
 def options(*arguments: str) -> Any:
-    return parser().parse_args([*arguments])
+    return parse(["sweep", *arguments])
 
 
 @pytest.fixture

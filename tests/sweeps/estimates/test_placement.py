@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from crowdml.cli.sweeping.sweep_options import parser
+from crowdml.cli.main import parse
 from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
 from sweeps.estimates.costs import Kind
@@ -33,7 +33,7 @@ def trains(**changes: Any) -> Cell:
 def test_what_a_trial_gets(arguments: list[str], gpus: float, cpus: int, share: float | None, workers: int) -> None:
     shares: dict[Kind, float] = {} if share is None else {DIGITS: share}
     expected = Placement(cpus=cpus, gpus=shares, n_train_workers=workers)
-    assert fixed_placement(parser().parse_args(arguments), [DIGITS], gpus) == expected
+    assert fixed_placement(parse(["sweep", *arguments]), [DIGITS], gpus) == expected
     assert expected.gpus_of(trains()) == (share or 0.0)
     assert expected.gpus_of(cell()) == 0.0
 
@@ -48,7 +48,7 @@ def test_what_a_trial_gets(arguments: list[str], gpus: float, cpus: int, share: 
 )
 def test_what_it_cannot_get(arguments: list[str], gpus: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fixed_placement(parser().parse_args(arguments), [DIGITS], gpus)
+        fixed_placement(parse(["sweep", *arguments]), [DIGITS], gpus)
 
 
 def test_how_many_trials_run_at_a_time() -> None:

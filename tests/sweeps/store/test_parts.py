@@ -103,7 +103,7 @@ def test_a_damaged_file_is_an_error_with_the_way_out(store: ResultStore) -> None
     part = first(store)
     part.write_bytes(part.read_bytes()[:-1])
     for read in (store.read_cells, store.status, store.attempts, lambda: store.read("curves")):
-        with pytest.raises(ResultsError, match=rf"{part.name}.*python -m sweeps verify RESULTS --repair") as error:
+        with pytest.raises(ResultsError, match=rf"{part.name}.*crowdml results verify RESULTS --repair") as error:
             read()
         assert pickle.loads(pickle.dumps(error.value)).path == str(part)
 

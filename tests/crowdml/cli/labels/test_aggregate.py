@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crowdml.__main__ import main
 from crowdml.aggregation import DawidSkene, MajorityVote
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.labels.compare import Outcome, chosen_methods, comparison
 from crowdml.cli.labels.summary import accuracy
+from crowdml.cli.main import main
 from crowdml.files import read_crowd, write_tables
 from crowdml.labels import CrowdLabels
 from crowdml.methods.registry import REGISTRY
@@ -69,7 +69,7 @@ def test_summary_says_what_a_person_wants_to_know(folder: Path, capsys) -> None:
     out = capsys.readouterr().out
     for words in (
         "answers.csv: 720 labels of 120 items by 6 workers, 3 classes (0, 1, 2)",
-        "labels an item  6.00 (6 to 6)",
+        "labels per item 6.00 (6 to 6)",
         "Fleiss' kappa",
         "Krippendorff's alpha",
         "converged at iteration",
@@ -155,10 +155,10 @@ BAD = [
     ("aggregate answers.csv --option max_iter=0", "max_iter must be at least 1, got 0"),
     ("aggregate answers.csv --prior 0.5 0.5", "--prior must be one number for each of the 3 classes 0, 1, 2"),
     ("aggregate answers.csv --prior short.csv", "short.csv: 119 tasks have no prior, the first is t1"),
-    ("aggregate answers.csv --prior twice.csv", "twice.csv: task t0 is there more than once"),
+    ("aggregate answers.csv --prior twice.csv", "twice.csv: task t0 occurs more than once"),
     ("aggregate answers.csv --gold elsewhere.csv", "none of the 1 tasks with a known label is in the crowd"),
     ("aggregate answers.csv --gold truth.csv --truth truth.csv", "every task with a true label is among the gold"),
-    ("aggregate answers.csv --out x.csv --workers x.csv", "each output needs a file of its own, got x.csv, x.csv"),
+    ("aggregate answers.csv --out x.csv --workers x.csv", "each output needs its own file, got x.csv, x.csv"),
     ("aggregate answers.csv --out labels.xls", "labels.xls: the ending must be one of"),
     ("aggregate answers.csv --out absent/labels.csv", "the folder absent does not exist"),
     ("aggregate answers.csv --compare all --workers w.csv", "--compare writes one table, to --out"),
@@ -180,7 +180,7 @@ def test_bad_input_is_one_line_and_exit_code_2_and_nothing_is_written(folder: Pa
     assert code == 2
     captured = capsys.readouterr()
     assert message in captured.err
-    assert captured.err.startswith("crowdml: ")
+    assert captured.err.startswith("crowdml")
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert sorted(os.listdir(folder)) == before
@@ -193,7 +193,7 @@ def test_an_interruption_writes_nothing(folder: Path, monkeypatch, capsys) -> No
     monkeypatch.setattr(DawidSkene, "fit", stop)
     before = sorted(os.listdir(folder))
     assert run("aggregate answers.csv --out labels.csv") == 130
-    assert capsys.readouterr().err == "crowdml: stopped; nothing was written\n"
+    assert capsys.readouterr().err == "crowdml aggregate: stopped\n"
     assert sorted(os.listdir(folder)) == before
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from crowdml.files import Columns
 
 
@@ -48,4 +48,5 @@ def test_the_command_line_reaches_the_sharded_run(monkeypatch: pytest.MonkeyPatc
 
 def test_what_needs_the_whole_crowd_in_one_memory_is_refused(capsys) -> None:
     assert main(["aggregate", "parts", "--engine", "ray", "--prior", "0.5", "0.5"]) == 2
-    assert capsys.readouterr().err == "crowdml: --engine ray cannot take --prior; leave out one of the two\n"
+    said = "--engine ray cannot take --prior; leave out one of them"
+    assert capsys.readouterr().err == f"crowdml aggregate: error: {said}\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from tests.crowds import simulated
 
 
@@ -25,9 +25,21 @@ def test_the_next_labels_and_the_curve_are_written(answers: Path, capsys: pytest
     assert len(rows) == 7
     assert rows.expected_gain.is_monotonic_decreasing
     assert pd.read_csv(curve).labels_per_item.tolist() == [1, 6]
-    assert "wrote" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "wrote" in printed
+    assert "labels per task: still rising at 6" in printed
+
+
+def test_the_figure_needs_no_table(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figure = answers / "curve.png"
+    given = ["plan", str(answers / "answers.csv"), "--figure", str(figure), "--margin", "1"]
+    assert main([*given, "--labels-per-item", "1", "6", "--samples", "1"]) == 0
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out
+    assert "labels per task: 1 are enough (within 100 %)" in printed
+    assert f"wrote {figure}" in printed
 
 
 def test_a_plan_without_output_is_refused(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(answers / "answers.csv")]) == 2
-    assert "give --next FILE, --enough FILE or both" in capsys.readouterr().err
+    assert "give --next FILE, --enough FILE or --figure FILE" in capsys.readouterr().err

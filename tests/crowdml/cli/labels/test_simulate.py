@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from crowdml.files import read_crowd
 
 
@@ -78,7 +78,7 @@ def test_pattern_options_are_python_values() -> None:
         (f"{SMALL} --labels-per-item 8 --out a.csv", "labels_per_item must be at most n_workers = 7, got 8"),
         (f"{SMALL} --missing-rate 1 --out a.csv", "missing_rate must be in [0, 1), got 1"),
         (f"{SMALL} --seed -1 --out a.csv", "--seed must be at least 0, got -1"),
-        (f"{SMALL} --out a.csv --truth-out a.csv", "each output needs a file of its own"),
+        (f"{SMALL} --out a.csv --truth-out a.csv", "each output needs its own file"),
         (f"{SMALL} --out a.txt", "a.txt: the ending must be one of"),
         ("--items 0 --workers 1 --classes 2 --rate 0 --out a.csv", "--items must be at least 1, got 0"),
     ],
@@ -91,6 +91,6 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, capsys, line: str, 
     captured = capsys.readouterr()
     assert code == 2
     assert message in captured.err
-    assert captured.err.startswith("crowdml: ")
+    assert captured.err.startswith("crowdml simulate: error: ")
     assert captured.err.count("\n") == 1
     assert os.listdir(folder) == []

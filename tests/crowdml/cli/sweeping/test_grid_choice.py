@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from crowdml.cli.main import parse
 from crowdml.cli.sweeping.grid_choice import Chosen, choose_cells, with_options, write_grid
-from crowdml.cli.sweeping.sweep_options import parser
 from sweeps.grid.options_file import MethodOptions
 from sweeps.grid.presets import PRESETS
 
@@ -16,7 +16,7 @@ LAPTOP = ["--preset", "laptop"]
 
 
 def choose(*arguments: str, gpus: float = 0) -> Chosen:
-    return choose_cells(parser().parse_args(arguments), gpus, "this machine", Console(quiet=True))
+    return choose_cells(parse(["sweep", *arguments]), gpus, "this machine", Console(quiet=True))
 
 
 def test_without_a_preset_the_gpus_decide() -> None:
@@ -58,7 +58,7 @@ def test_a_file_that_says_nothing_changes_nothing() -> None:
 def test_a_grid_that_was_written_is_the_grid(tmp_path: Path) -> None:
     path = str(tmp_path / "grid.toml")
     arguments = [*LAPTOP, "--workers", "3", "7", "--only", "seed < 2", "--priority", "seed"]
-    write_grid(path, parser().parse_args(arguments), 0, "this machine", Console(quiet=True))
+    write_grid(path, parse(["sweep", *arguments]), 0, "this machine", Console(quiet=True))
     written, expected = choose("--grid", path), choose(*arguments)
     assert [cell.id for cell in written.cells] == [cell.id for cell in expected.cells]
     assert list(written.priority) == ["seed"]
@@ -70,4 +70,4 @@ def test_two_grids_are_one_too_many(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--preset and --grid are two grids"):
         choose(*LAPTOP, "--grid", "examples/my_grid.toml")
     with pytest.raises(ValueError, match="cannot write"):
-        write_grid(str(tmp_path / "no" / "g.toml"), parser().parse_args(LAPTOP), 0, "", Console(quiet=True))
+        write_grid(str(tmp_path / "no" / "g.toml"), parse(["sweep", *LAPTOP]), 0, "", Console(quiet=True))

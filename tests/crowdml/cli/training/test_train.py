@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from crowdml.__main__ import main
+from crowdml.cli.main import main
 from crowdml.cli.training.recipe_options import HELP
 from crowdml.cli.training.training_progress import TrainingProgress, watch_training
 from crowdml.files import read_crowd
@@ -260,7 +260,7 @@ def test_what_cannot_be_done_is_one_clear_line(folder: Path, capsys, line: str, 
     Path("twice.csv").write_text("task,a\n0,1.5\n0,2.5\n")
     Path("words.csv").write_text("task,a\n0,1.5\n1,much\n")
     assert run(f"train {line} --out run") == 2
-    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crowdml: ")]
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crowdml train: ")]
     assert len(err) == 1
     assert says in err[0]
     assert not Path("run/report.json").exists()

@@ -1,13 +1,15 @@
-"""`python -m sweeps export RESULTS --csv FILE|DIR`: results as CSV."""
+"""`crowdml results export RESULTS --csv FILE|DIR`: write results as CSV."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+from crowdml.cli.display import speak
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,31 +17,31 @@ if TYPE_CHECKING:
 TABLE_NAMES = ("cells", "curves", "workers")
 
 
-def add_parser(commands: Any) -> None:
-    """Add the command's parser to argparse's subparsers."""
-    parser = commands.add_parser(
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
         "export",
-        allow_abbrev=False,
-        help="write results as CSV",
-        description="Write the tables of a results folder as CSV, the best attempt of each cell.",
+        description="Write the tables of a results folder as CSV.  Each cell stands there with its best attempt.",
+        epilog="examples:\n  crowdml results export results --csv cells.csv\n  crowdml results export results --csv csv/",
     )
-    parser.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
-    parser.add_argument(
-        "--csv", required=True, metavar="FILE|DIR", help="a file that ends in .csv, or a folder for one file a table"
+    command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
+    command.add_argument(
+        "--csv", required=True, metavar="FILE|DIR", help="a file that ends in .csv, or a folder for one file per table"
     )
-    parser.add_argument("--table", choices=TABLE_NAMES, help="default: cells for a file, all three for a folder")
-    parser.add_argument(
+    command.add_argument("--table", choices=TABLE_NAMES, help="default: cells for a file, all three for a folder")
+    command.add_argument(
         "--flatten",
         action="store_true",
-        help="a column for each option and recipe field (method_options.max_iter) instead of JSON text",
+        help="write one column per option and recipe field (method_options.max_iter) instead of JSON text",
     )
 
 
-def run(options: argparse.Namespace, console: Console) -> int:
-    """Write the files, and say which."""
-    from crowdml.cli.results_folder.folders import existing
+def run(options: argparse.Namespace) -> None:
+    """Write the files and print their names."""
+    from crowdml.cli.open_results import open_results
 
-    store = existing(options.results)
+    console = Console()
+    store = open_results(options.results)
     target = Path(options.csv)
     if target.suffix == ".csv":
         files = {options.table or "cells": target}
@@ -51,12 +53,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
             frame = flatten(frame)
         file.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(file, index=False)
-        console.print(f"wrote {len(frame)} rows of {table} to {file}", markup=False, highlight=False, soft_wrap=True)
-    return 0
+        speak(console, f"wrote {len(frame)} rows of {table} to {file}")
 
 
 def flatten(cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells with each JSON column replaced by one column a field, `column.field`, empty where a row lacks it."""
+    """Replace each JSON column of the cells by one column per field, `column.field`, empty where a row lacks it."""
     import pandas as pd
 
     columns = []

@@ -1,15 +1,15 @@
-"""Results folders that must be there already."""
+"""Open a results folder that must exist."""
 
 from __future__ import annotations
 
 from sweeps.store.result_store import ResultsError, ResultStore
 
 
-def existing(location: str) -> ResultStore:
-    """The results folder at a location.
+def open_results(location: str) -> ResultStore:
+    """Return the results folder at a location, local or a URI.
 
     Raises:
-        ResultsError: there is none.
+        ResultsError: there is no results folder.
     """
     store = ResultStore(location)
     if not store.exists():

@@ -1,4 +1,4 @@
-"""`python -m sweeps` as its user meets it."""
+"""`crowdml results` and `crowdml status` as their user meets them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from analysis.load import load, load_curves
-from crowdml.cli.results_folder.main import COMMANDS, main
+from crowdml.cli.main import main
 from crowdml.experiment.result import failed
 from crowdml.learning.recipe import Recipe
 from sweeps.grid.presets import grid_cells
@@ -44,17 +44,17 @@ def part(folder: Path, table: str = "cells", number: int = 0) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "python -m sweeps: error: the following arguments are required: COMMAND"),
-        (["verfy"], "invalid choice: 'verfy'"),
-        (["verify"], "the following arguments are required: RESULTS"),
-        (["verify", "nowhere"], "python -m sweeps verify: error: there is no results folder at nowhere"),
-        (["compact", "nowhere"], "there is no results folder at nowhere"),
-        (["merge", "nowhere", "--out", "new"], "there is no results folder at nowhere"),
-        (["diff", "nowhere", "nowhere"], "there is no results folder at nowhere"),
-        (["export", "nowhere", "--csv", "x.csv"], "there is no results folder at nowhere"),
-        (["compact", "nowhere", "--preset", "labels"], "unrecognized arguments: --preset labels"),
-        (["diff", "a", "b", "--tolerance", "-1"], "argument --tolerance: must not be negative, got -1"),
-        (["export", "a", "--csv", "x", "--table", "rows"], "argument --table: invalid choice: 'rows'"),
+        (["results"], "crowdml results: error: a command is missing"),
+        (["results", "verfy"], "crowdml: error: unknown command 'verfy'; did you mean verify?"),
+        (["results", "verify"], "the following arguments are required: RESULTS"),
+        (["results", "verify", "nowhere"], "crowdml results verify: error: there is no results folder at nowhere"),
+        (["results", "compact", "nowhere"], "there is no results folder at nowhere"),
+        (["results", "merge", "nowhere", "--out", "new"], "there is no results folder at nowhere"),
+        (["results", "diff", "nowhere", "nowhere"], "there is no results folder at nowhere"),
+        (["results", "export", "nowhere", "--csv", "x.csv"], "there is no results folder at nowhere"),
+        (["results", "compact", "nowhere", "--preset", "labels"], "unknown argument --preset"),
+        (["results", "diff", "a", "b", "--tolerance", "-1"], "argument --tolerance: must not be negative, got -1"),
+        (["results", "export", "a", "--csv", "x", "--table", "rows"], "argument --table: invalid choice: 'rows'"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(
@@ -65,36 +65,16 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
+    assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert code == 2
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_every_command_has_a_help_text(capsys: pytest.CaptureFixture[str]) -> None:
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
-        with pytest.raises(SystemExit) as stop:
-            main([name, "--help"])
-        assert stop.value.code == 0
-        assert "RESULTS" in capsys.readouterr().out.upper() or name == "diff"
-
-
-def test_help_comes_without_the_libraries_of_a_sweep() -> None:
-    heavy = "{'ray', 'torch', 'pandas', 'pyarrow', 'numba'}"
-    code = f"import sys, crowdml.cli.results_folder.main; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
-
-
 class TestVerify:
     def test_a_whole_folder(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["verify", str(folder), *GRID]) == 0
+        assert main(["results", "verify", str(folder), *GRID]) == 0
         printed = capsys.readouterr().out
         assert f"{3 * len(CELLS)} files, {len(CELLS)} cells, {len(CELLS)} attempts" in printed
         assert f"{len(CELLS)} of the grid's {len(CELLS)} cells are there" in printed
@@ -102,21 +82,21 @@ class TestVerify:
         assert "note" not in printed
 
     def test_missing_cells_of_a_grid(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["verify", str(folder), *GRID, "--methods", "mv", "em", "glad"]) == 1
+        assert main(["results", "verify", str(folder), *GRID, "--methods", "mv", "em", "glad"]) == 1
         printed = capsys.readouterr().out
         assert "2 missing cells:" in printed
         assert "cifar10_labels, labels only, glad: 1" in printed
 
     def test_axes_without_a_grid(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["verify", str(folder), "--seeds", "0"]) == 2
-        assert "--seeds 0 alone names no grid; give --preset or --grid too" in capsys.readouterr().err
+        assert main(["results", "verify", str(folder), "--seeds", "0"]) == 2
+        assert "--seeds alone names no grid; give --preset or --grid too" in capsys.readouterr().err
 
     def test_failed_cells(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         bad = failed(cell(seed=5), "Traceback: oh")
         ResultStore(folder).write([bad], PROVENANCE)
-        assert main(["verify", str(folder)]) == 1
+        assert main(["results", "verify", str(folder)]) == 1
         assert f"1 failed cells:\n  {bad.cell.id}\n" in capsys.readouterr().out
-        assert main(["verify", str(folder), *GRID]) == 0  # of another grid
+        assert main(["results", "verify", str(folder), *GRID]) == 0  # of another grid
 
     @pytest.mark.parametrize("table", list(TABLES))
     def test_damaged_files_are_named_and_moved_aside(
@@ -126,23 +106,23 @@ class TestVerify:
         content = bytearray(damaged.read_bytes())
         content[len(content) // 2] ^= 1
         damaged.write_bytes(content)
-        assert main(["verify", str(folder)]) == 1
+        assert main(["results", "verify", str(folder)]) == 1
         printed = capsys.readouterr().out
         assert f"1 damaged files:\n  {damaged}: its {len(content)} bytes are not those" in printed
         assert damaged.exists()
-        assert main(["verify", str(folder), "--repair"]) == 1
+        assert main(["results", "verify", str(folder), "--repair"]) == 1
         aside = folder / "damaged" / f"{table}-{damaged.name}"
         assert f"moved to {aside}\n" in capsys.readouterr().out
         assert aside.read_bytes() == content
         lost = table == "cells"
-        assert main(["verify", str(folder), *GRID]) == int(lost)
+        assert main(["results", "verify", str(folder), *GRID]) == int(lost)
         assert len(load(folder)) == len(CELLS) - lost
 
     def test_a_file_without_a_column(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         store = ResultStore(folder)
         rows = store.read_rows("cells").slice(0, 1)
         store.write_rows("cells", rows.drop_columns(["device"]))
-        assert main(["verify", str(folder)]) == 1
+        assert main(["results", "verify", str(folder)]) == 1
         assert "it lacks the columns device" in capsys.readouterr().out
 
     def test_rows_that_are_not_what_their_id_says(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +130,7 @@ class TestVerify:
         rows = store.read_rows("cells").slice(0, 1).to_pylist()
         rows[0] |= {"noise_rate": 0.1, "attempt": "other"}
         store.write_rows("cells", TABLES["cells"].empty_table().from_pylist(rows, TABLES["cells"]))
-        assert main(["verify", str(folder)]) == 1
+        assert main(["results", "verify", str(folder)]) == 1
         assert f"1 rows whose id is not the hash of their axes:\n  {rows[0]['cell_id']}" in capsys.readouterr().out
 
     def test_an_attempt_with_two_different_rows(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +138,7 @@ class TestVerify:
         rows = store.read_rows("cells").slice(0, 1).to_pylist()
         rows[0]["aggregation_error"] = 0.9
         store.write_rows("cells", TABLES["cells"].empty_table().from_pylist(rows, TABLES["cells"]))
-        assert main(["verify", str(folder)]) == 1
+        assert main(["results", "verify", str(folder)]) == 1
         assert f"1 attempts recorded with different rows:\n  {rows[0]['attempt']}" in capsys.readouterr().out
 
     def test_what_harms_nothing_is_a_note(
@@ -173,7 +153,7 @@ class TestVerify:
         for path in (stale, fresh):
             path.write_bytes(b"half a fi")
         os.utime(stale, (0.0, time.time() - 7200))
-        assert main(["verify", str(folder), "--repair"]) == 0
+        assert main(["results", "verify", str(folder), "--repair"]) == 0
         printed = capsys.readouterr().out
         assert "note: 1 attempts in two files; compact joins them" in printed
         assert "note: 1 attempts with curves or workers and no cell" in printed
@@ -189,7 +169,7 @@ class TestVerify:
         from sweeps.store import verification
 
         verification._present_version.cache_clear()
-        assert main(["verify", str(folder)]) == 0
+        assert main(["results", "verify", str(folder)]) == 0
         assert f"note: {len(CELLS)} cells of another version of their method" in capsys.readouterr().out
         verification._present_version.cache_clear()
 
@@ -199,23 +179,23 @@ class TestVerify:
         made = failed(cell(method="tests.cells:Slow"), "Traceback: oh")
         ResultStore(folder).write([replace(made, status="ok", error=None)], PROVENANCE)
         monkeypatch.setattr("crowdml.methods.configure.import_module", None)
-        assert main(["verify", str(folder)]) == 0
+        assert main(["results", "verify", str(folder)]) == 0
 
 
 class TestCompact:
     def test_it_says_how_many_files_there_were_and_are(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["compact", str(folder)]) == 0
+        assert main(["results", "compact", str(folder)]) == 0
         assert f"cells: {len(CELLS)} files before, 1 now\n" in capsys.readouterr().out
-        assert main(["verify", str(folder), *GRID]) == 0
+        assert main(["results", "verify", str(folder), *GRID]) == 0
 
     def test_dropping_what_is_superseded(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ResultStore(folder).write([replace(result(), cell=CELLS[0], curves=(), workers=())], PROVENANCE)
-        assert main(["compact", str(folder), "--drop-superseded"]) == 0
+        assert main(["results", "compact", str(folder), "--drop-superseded"]) == 0
         assert "5 rows of superseded attempts dropped\n" in capsys.readouterr().out
 
     def test_a_damaged_file_is_left(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         part(folder).write_bytes(b"x")
-        assert main(["compact", str(folder)]) == 1
+        assert main(["results", "compact", str(folder)]) == 1
         assert "left as it is: cannot read" in capsys.readouterr().out
         assert part(folder).exists()
 
@@ -224,11 +204,11 @@ def test_merging_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
     other = ResultStore(tmp_path / "other")
     other.create()
     other.write([result(seed=7)], PROVENANCE)
-    arguments = ["merge", str(folder), str(tmp_path / "other"), "--out", (tmp_path / "c").as_uri()]
+    arguments = ["results", "merge", str(folder), str(tmp_path / "other"), "--out", (tmp_path / "c").as_uri()]
     assert main(arguments) == 0
     n = len(CELLS) + 1
     assert f"added {n} attempts, {2 * n} points of curves and {2 * n} rows of workers" in capsys.readouterr().out
-    assert main(["verify", str(tmp_path / "c"), *GRID]) == 0
+    assert main(["results", "verify", str(tmp_path / "c"), *GRID]) == 0
     capsys.readouterr()
     assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("added 0 attempts")
@@ -236,7 +216,7 @@ def test_merging_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 class TestDiff:
     def test_the_same(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["diff", str(folder), str(folder)]) == 0
+        assert main(["results", "diff", str(folder), str(folder)]) == 0
         printed = capsys.readouterr().out
         assert f"{len(CELLS)} cells in both; 0 have other results" in printed
 
@@ -248,7 +228,7 @@ class TestDiff:
         changed = replace(result(), cell=CELLS[0], aggregation_error=0.75)
         other.write([changed, result(seed=7)], replace(PROVENANCE, git_commit="def"))
         csv = tmp_path / "diff.csv"
-        assert main(["diff", str(folder), str(tmp_path / "other"), "--csv", str(csv)]) == 1
+        assert main(["results", "diff", str(folder), str(tmp_path / "other"), "--csv", str(csv)]) == 1
         printed = capsys.readouterr().out
         assert f"{len(CELLS) - 1} cells only in A" in printed
         assert "1 cells only in B" in printed
@@ -262,24 +242,24 @@ class TestDiff:
 
 class TestExport:
     def test_one_table(self, folder: Path, tmp_path: Path) -> None:
-        assert main(["export", str(folder), "--csv", str(tmp_path / "x" / "cells.csv")]) == 0
+        assert main(["results", "export", str(folder), "--csv", str(tmp_path / "x" / "cells.csv")]) == 0
         frame = pd.read_csv(tmp_path / "x" / "cells.csv")
         assert sorted(frame["cell_id"]) == sorted(made.id for made in CELLS)
         assert list(frame.columns) == TABLES["cells"].names
 
     def test_all_tables(self, folder: Path, tmp_path: Path) -> None:
-        assert main(["export", str(folder), "--csv", str(tmp_path / "out")]) == 0
+        assert main(["results", "export", str(folder), "--csv", str(tmp_path / "out")]) == 0
         for table, n_rows in {"cells": 1, "curves": 2, "workers": 2}.items():
             assert len(pd.read_csv(tmp_path / "out" / f"{table}.csv")) == n_rows * len(CELLS)
 
     def test_chosen_table(self, folder: Path, tmp_path: Path) -> None:
-        assert main(["export", str(folder), "--csv", str(tmp_path / "x.csv"), "--table", "curves"]) == 0
+        assert main(["results", "export", str(folder), "--csv", str(tmp_path / "x.csv"), "--table", "curves"]) == 0
         assert pd.read_csv(tmp_path / "x.csv")["value"].isin([0.5, 0.75]).all()
 
     def test_a_column_for_each_option(self, folder: Path, tmp_path: Path) -> None:
         trained = cell(network="cnn_digits", recipe=Recipe(epochs=3, milestones=(1, 2)))
         ResultStore(folder).write([replace(result(), cell=trained)], PROVENANCE)
-        assert main(["export", str(folder), "--csv", str(tmp_path / "x.csv"), "--flatten"]) == 0
+        assert main(["results", "export", str(folder), "--csv", str(tmp_path / "x.csv"), "--flatten"]) == 0
         frame = pd.read_csv(tmp_path / "x.csv").set_index("cell_id")
         assert "method_options" not in frame
         assert list(frame.loc[trained.id, ["recipe.epochs", "recipe.milestones"]]) == [3, "[1, 2]"]
@@ -308,11 +288,11 @@ def test_no_pickle_in_a_results_folder_is_ever_loaded(folder: Path, tmp_path: Pa
                 (subfolder / f"{name}.{suffix}").write_bytes(hostile)
     (folder / "cells" / "part-00000000000000000000-0a1b2c3d.parquet").write_bytes(hostile)
     (folder / "curves" / "part-00000000000000000000-0a1b2c3d.parquet").write_bytes(hostile)
-    assert main(["verify", str(folder), "--repair"]) == 1
-    assert main(["compact", str(folder), "--drop-superseded"]) == 0
-    assert main(["merge", str(folder), "--out", str(tmp_path / "merged")]) == 0
-    assert main(["diff", str(folder), str(tmp_path / "merged")]) == 0
-    assert main(["export", str(folder), "--csv", str(tmp_path / "csv")]) == 0
+    assert main(["results", "verify", str(folder), "--repair"]) == 1
+    assert main(["results", "compact", str(folder), "--drop-superseded"]) == 0
+    assert main(["results", "merge", str(folder), "--out", str(tmp_path / "merged")]) == 0
+    assert main(["results", "diff", str(folder), str(tmp_path / "merged")]) == 0
+    assert main(["results", "export", str(folder), "--csv", str(tmp_path / "csv")]) == 0
     assert main(["status", str(folder)]) == 0
     assert len(load(folder)) == len(CELLS)
     assert len(load_curves(folder)) == 2 * len(CELLS)

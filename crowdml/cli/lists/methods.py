@@ -1,4 +1,4 @@
-"""`crowdml methods`: what the registry holds."""
+"""`crowdml methods`: list the methods."""
 
 from __future__ import annotations
 
@@ -11,32 +11,30 @@ from crowdml.methods.registry import ALIASES, REGISTRY
 from crowdml.support.names import check_name
 
 KINDS = {
-    "aggregator": "labels from annotations",
-    "learner": "a network from labels, after any aggregator: em+NAME",
-    "crowd": "a network from all annotations end to end",
-    "joint": "labels and network in turns, with any learner inside: NAME+nnaqc",
+    "aggregator": "finds labels from annotations",
+    "learner": "trains a network on labels, after any aggregator: em+NAME",
+    "crowd": "trains a network on all annotations end to end",
+    "joint": "improves labels and network in turns, with any learner inside: NAME+nnaqc",
 }
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="list the methods",
+        "methods",
         description="List the methods: aggregators find labels from annotations, learners train a network on labels,\n"
-        "crowd methods train one on all annotations end to end, joint methods take turns.",
+        "crowd methods train a network on all annotations, joint methods improve labels and network in turns.",
         epilog="examples:\n  crowdml methods\n  crowdml methods --kind aggregator\n  crowdml methods em nnaqc",
     )
-    command.set_defaults(run=run)
-    command.add_argument("names", nargs="*", metavar="NAME", help="only these")
-    command.add_argument("--kind", choices=KINDS, help="only those of this kind")
+    command.add_argument("names", nargs="*", metavar="NAME", help="list only these")
+    command.add_argument("--kind", choices=KINDS, help="list only methods of this kind")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row a method, kind by kind.
+    """Print one row per method, kind by kind.
 
     Raises:
-        UnknownNameError: a name that there is not; says the nearest.
+        UnknownNameError: an unknown name; the message names the nearest.
     """
     console = Console()
     also = {name: [alias for alias, meant in ALIASES.items() if meant == name] for name in REGISTRY}

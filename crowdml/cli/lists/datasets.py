@@ -1,4 +1,4 @@
-"""`crowdml datasets`: what there is by name."""
+"""`crowdml datasets`: list the data sets."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from crowdml.support.names import check_name
 DETAILS = ("summary", "n_items", "n_known", "n_workers", "n_annotations", "n_classes", "origin", "licence", "citation")
 
 
-def add_to(commands: argparse._SubParsersAction, name: str) -> None:
-    """The command line of this command."""
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
     command = commands.add_parser(
-        name,
-        help="list the data sets",
+        "datasets",
         description="List the data sets: images with true classes, true classes alone, and crowds of real workers.\n"
-        "One that is not at hand is downloaded when first used, where its publisher allows.",
+        "A data set that is not at hand is downloaded at its first use, if its publisher allows.",
         epilog=f"examples:\n  crowdml datasets\n  crowdml datasets web rte\n  {ROOT_VARIABLE}=/data crowdml datasets",
     )
-    command.set_defaults(run=run)
-    command.add_argument("names", nargs="*", metavar="NAME", help="all that is known of these: origin, citation, ...")
+    command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row a data set, or one data set in full."""
+    """Print one row per data set, or the named data sets in full."""
     console = Console()
     every = {row.name: row for row in datasets.describe()}
     for name in options.names:
@@ -54,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def at_hand(row: Description) -> bool:
-    """Whether a data set can be loaded without a download."""
+    """Return whether a data set can be loaded without a download."""
     if row.kind == "crowd":
         source = datasets.crowd_source(row.name)
         return _all_there(source.folder, source.files)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import pytest
-
 from crowdml import datasets
-from crowdml.__main__ import COMMANDS, main
+from crowdml.cli.main import main
 from crowdml.methods.registry import ALIASES, REGISTRY
+from sweeps.grid.presets import PRESETS
 
 
 def test_every_method_is_listed_with_its_aliases_summary_and_paper(capsys) -> None:
@@ -60,16 +59,9 @@ def test_one_data_set_in_full(capsys) -> None:
     assert "did you mean web" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command(name: str, capsys) -> None:
-    with pytest.raises(SystemExit) as left:
-        main([name, "--help"])
-    assert left.value.code == 0
-    assert f"crowdml {name}" in capsys.readouterr().out
-
-
-def test_without_a_command_the_help_is_near(capsys) -> None:
-    with pytest.raises(SystemExit) as left:
-        main([])
-    assert left.value.code == 2
-    assert capsys.readouterr().err == "crowdml: the following arguments are required: COMMAND; see crowdml --help\n"
+def test_every_preset_is_listed_with_its_number_of_cells(capsys) -> None:
+    assert main(["presets"]) == 0
+    rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert rows == {name: f"{len(preset.cells()):,}" for name, preset in PRESETS.items()}
+    assert main(["presets", "laptp"]) == 2
+    assert "did you mean laptop" in capsys.readouterr().err

@@ -1,0 +1,40 @@
+"""Check a given prior, and keep gold labels in a posterior."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crowdml.labels import CrowdLabels
+
+
+def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
+    """Return the prior as a normalised float array (n_classes,) or (n_items, n_classes).  None stays None.
+
+    Raises:
+        ValueError: the prior has a wrong shape, a negative or non-finite entry, or a row that sums to zero.
+    """
+    if prior is None:
+        return None
+    values = np.asarray(prior, dtype=np.float64)
+    shapes = ((crowd.n_classes,), (crowd.n_items, crowd.n_classes))
+    if values.shape not in shapes:
+        raise ValueError(
+            f"prior must have shape (n_classes,) = {shapes[0]} or (n_items, n_classes) = {shapes[1]}, "
+            f"got {values.shape}"
+        )
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise ValueError("prior must be finite and not negative")
+    total = values.sum(axis=-1, keepdims=True)
+    if (total <= 0).any():
+        raise ValueError("prior must not sum to zero")
+    return values / total
+
+
+def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Set the posterior of gold items to certainty, in place, and return the posterior."""
+    if crowd.gold is not None:
+        known = np.flatnonzero(crowd.gold >= 0)
+        posterior[known] = 0.0
+        posterior[known, crowd.gold[known]] = 1.0
+    return posterior

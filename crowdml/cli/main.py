@@ -1,0 +1,149 @@
+"""The `crowdml` command: find the sub-command, run it, and turn errors into exit codes.
+
+Each sub-command is a module with two functions:
+
+    add_parser(commands) -> None        add the parser of the command to argparse's subparsers
+    run(options) -> int | None          do the work; return the exit code, None for 0
+
+To add a command, write the module and add a line to COMMANDS.  Only the module of the command that is called is
+imported, so that the help of `crowdml` needs no other library.
+
+`run` raises ValueError or OSError for bad input, and KeyboardInterrupt with a text that says how to go on.  It finds
+what the user typed in `options.program` ("crowdml sweep") and `options.words` (the arguments).
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import NamedTuple
+
+from crowdml.cli.parser import Parser, UsageError
+from crowdml.support.names import check_name
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 130, 143
+
+EXIT_CODES = """exit codes: 0 done, 1 something differs or is damaged (results, watch), 2 bad input,
+            3 some cells failed (sweep, tune), 130 interrupted, 143 terminated"""
+
+
+class Command(NamedTuple):
+    """The module of a sub-command, and what the command does in one line."""
+
+    module: str
+    help: str
+
+
+COMMANDS = {
+    "aggregate": Command("labels.aggregate", "find the true labels and the quality of the workers"),
+    "plan": Command("labels.plan", "find where to buy the next labels, and how many labels are enough"),
+    "simulate": Command("labels.simulate", "make a crowd whose true labels are known"),
+    "train": Command("training.train", "train a network on your own items and the labels of a crowd"),
+    "predict": Command("training.predict", "predict the classes of new items with a trained network"),
+    "sweep": Command("sweeping.sweep_command", "run a grid of experiments"),
+    "tune": Command("sweeping.tune_command", "search the best options of a method"),
+    "status": Command("sweeping.status", "show the runs of a results folder and their progress"),
+    "watch": Command("sweeping.watch", "show the live screen of a run"),
+    "analyze": Command("sweeping.analyze", "make tables, figures and a report from a results folder"),
+    "results verify": Command("results.verify", "check a results folder, find missing cells, repair"),
+    "results compact": Command("results.compact", "join the many small files of a results folder"),
+    "results merge": Command("results.merge", "bring several results folders into one"),
+    "results diff": Command("results.diff", "compare two results folders"),
+    "results export": Command("results.export", "write results as CSV"),
+    "methods": Command("lists.methods", "list the methods"),
+    "datasets": Command("lists.datasets", "list the data sets"),
+    "presets": Command("lists.presets", "list the grids that crowdml sweep has ready"),
+}
+
+
+def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -> int:
+    """Run a command and return its exit code, see EXIT_CODES.
+
+    Args:
+        arguments: a command and its arguments; by default the arguments of this process.
+        script: how the user called the command if not as `crowdml COMMAND`, such as "python sweeps/full_grid.py".
+            Help texts and messages show it.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    program = script or "crowdml"
+    try:
+        with _termination_is_an_exit():
+            options = parse(words, script=script)
+            program = options.program
+            return options.run(options) or EXIT_OK
+    except (ValueError, OSError) as error:
+        # Bad input has one clear line; any other exception is a bug and shows its traceback.
+        program = error.program if isinstance(error, UsageError) else program
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt as stop:
+        print(f"{program}: {str(stop) or 'stopped'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namespace:
+    """Read a command line.
+
+    Returns:
+        The options of the command, and `run` (its function), `program` and `words` (what the user typed).
+
+    Raises:
+        ValueError: an unknown command or option, or a bad value.
+        SystemExit: the user asked for help, which has been printed.
+    """
+    name = _command_name(words)
+    module = import_module(f"crowdml.cli.{COMMANDS[name].module}")
+    *group, last = name.split()
+    commands = Parser(prog=" ".join(["crowdml", *group])).add_subparsers()
+    module.add_parser(commands)
+    parser: Parser = commands.choices[last]
+    parser.prog = script or parser.prog
+    given = list(words[len(name.split()) :])
+    parser.set_defaults(run=module.run, program=parser.prog, words=given)
+    return parser.parse_args(given)
+
+
+def _command_name(words: Sequence[str]) -> str:
+    """Return the key in COMMANDS that the words begin with, or print help and leave."""
+    group = "results" if words[:1] == ["results"] else ""
+    program = f"crowdml {group}".strip()
+    rest = words[1:] if group else words
+    names = {name.removeprefix(f"{group} "): name for name in COMMANDS if name.startswith(group)}
+    overview = Parser(
+        prog=program,
+        usage=f"{program} COMMAND ...",
+        description="Look after the results folder of a sweep."
+        if group
+        else "Learn from crowdsourced labels: find the true labels, know the workers, train networks.",
+        epilog="commands:\n"
+        + "".join(f"  {name:<16} {COMMANDS[key].help}\n" for name, key in names.items())
+        + f"\n{program} COMMAND --help shows the options of a command, with examples.\n\n{EXIT_CODES}",
+    )
+    if not rest:
+        overview.error("a command is missing")
+    if rest[0].startswith("-"):
+        overview.parse_args([rest[0]])
+    valid = names if group else dict.fromkeys(name.split()[0] for name in names)
+    return names[check_name("command", rest[0], valid)]
+
+
+@contextmanager
+def _termination_is_an_exit() -> Iterator[None]:
+    """Raise SystemExit in the block when the process is told to end, so that a run can record its end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        sys.exit(EXIT_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

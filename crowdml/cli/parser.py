@@ -1,0 +1,54 @@
+"""The one parser of all commands, and types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from typing import Any, NoReturn
+
+
+class UsageError(ValueError):
+    """A command line that the parser refuses.  `program` is the command that refuses it."""
+
+    def __init__(self, program: str, message: str) -> None:
+        super().__init__(f"{' '.join(message.split())}; see {program} --help")
+        self.program = program
+
+
+class Parser(argparse.ArgumentParser):
+    """Raise UsageError instead of leaving the process, keep the lines of texts, and take no shortened options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Parse the words.  The error for an unknown option names the nearest options."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], flags)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            self.error(f"unknown argument {unknown[0]}{hint}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError."""
+        raise UsageError(self.prog, message)
+
+
+def positive(text: str) -> int:
+    """Read a whole number that is at least 1; use it as the `type` of an argument."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Read a number that is at least 0; use it as the `type` of an argument."""
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, got {value:g}")
+    return value

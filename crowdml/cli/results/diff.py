@@ -1,0 +1,95 @@
+"""`crowdml results diff A B`: compare two results folders."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crowdml.cli.display import speak
+from crowdml.cli.parser import not_negative
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweeps.store.comparison import Comparison
+
+ROWS_SHOWN = 20
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "diff",
+        description="Compare two results folders: cells that only one folder has, cells whose results differ (times,\n"
+        "memory and tracebacks do not count), and where the rows come from.",
+        epilog="example:\n  crowdml results diff old new --csv differences.csv\n\n"
+        "exit code: 0 the same cells with the same results, 1 not the same",
+    )
+    command.add_argument("a", metavar="A", help="results folder, local or s3://... or gs://...")
+    command.add_argument("b", metavar="B", help="another results folder")
+    command.add_argument(
+        "--tolerance",
+        type=not_negative,
+        metavar="X",
+        help="largest difference of two equal numbers (default: 0, and 1e-6 for cells with a network)",
+    )
+    command.add_argument("--csv", metavar="FILE", help="write every differing cell to a CSV file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare the folders and print what differs.  Return 1 if something differs."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.comparison import compare
+
+    console = Console()
+    frames = [open_results(location).read_cells() for location in (options.a, options.b)]
+    found = compare(*frames, tolerance=options.tolerance)
+    for name, rows in (("A", found.only_a), ("B", found.only_b)):
+        _print(console, f"{len(rows)} cells only in {name}", rows)
+    _print(console, f"{found.n_both} cells in both; {_n_cells(found.different)} have other results", found.different)
+    if found.n_other_version:
+        speak(console, f"{found.n_other_version} cells in both are of another version of their method")
+    _print(console, f"{len(found.provenance)} differences in where rows come from", found.provenance)
+    if options.csv:
+        _differences(found).to_csv(options.csv, index=False)
+        speak(console, f"wrote {options.csv}")
+    return 0 if found.same else 1
+
+
+def _differences(found: Comparison) -> pd.DataFrame:
+    """Return one row per differing cell and column, with `where`: "A", "B" or "both"."""
+    import pandas as pd
+
+    parts = {"A": found.only_a, "B": found.only_b, "both": found.different}
+    return pd.concat([part.assign(where=name) for name, part in parts.items()], ignore_index=True)
+
+
+def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
+    speak(console, title)
+    if rows.empty:
+        return
+    # Axes that are equal in all rows would only take space.
+    shown = [name for name in rows.columns if name in ("method", "what", "column", "a", "b") or _varies(rows[name])]
+    table = Table(*shown)
+    for row in rows[shown].head(ROWS_SHOWN).itertuples(index=False):
+        table.add_row(*map(_shown, row))
+    console.print(table)
+    if len(rows) > ROWS_SHOWN:
+        speak(console, f"... and {len(rows) - ROWS_SHOWN} more; --csv FILE writes all")
+
+
+def _varies(column: pd.Series) -> bool:
+    return column.nunique(dropna=False) > 1
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None or value != value else escape(str(value))
+
+
+def _n_cells(different: pd.DataFrame) -> int:
+    return len(different.drop(columns=["column", "a", "b"]).drop_duplicates())
+

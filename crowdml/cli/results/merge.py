@@ -1,0 +1,36 @@
+"""`crowdml results merge A B --out C`: bring several results folders into one."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from crowdml.cli.display import speak
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "merge",
+        description="Copy every computed cell of several results folders into one.  Each attempt is copied once, with\n"
+        "its origin.  A second run copies only what is new.",
+        epilog="example:\n  crowdml results merge mine yours --out both",
+    )
+    command.add_argument("sources", nargs="+", metavar="RESULTS", help="folders to read, local or s3://... or gs://...")
+    command.add_argument("--out", required=True, metavar="RESULTS", help="folder to add to; a new or a results folder")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Merge the folders and print what was added."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.merging import merge
+    from sweeps.store.result_store import ResultStore
+
+    target = ResultStore(options.out)
+    added = merge([open_results(source) for source in options.sources], target)
+    speak(
+        Console(),
+        f"added {added['cells']} attempts, {added['curves']} points of curves and {added['workers']} rows of workers "
+        f"to {target.public_location}, which now has {len(target.status())} cells",
+    )

@@ -1,0 +1,124 @@
+"""`crowdml results verify RESULTS`: check that a results folder is whole, right and complete."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from crowdml.cli.display import speak, step
+from crowdml.cli.sweeping.grid_options import GRID_OPTIONS, add_grid_options
+
+if TYPE_CHECKING:
+    from crowdml.experiment.cell import Cell
+    from sweeps.store.result_store import ResultStore
+    from sweeps.store.verification import Verification
+
+LINES_SHOWN = 20
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "verify",
+        description="Check a results folder: files that cannot be read or have changed, missing columns, attempts\n"
+        "recorded twice, rows whose id is not the hash of their axes, curves without a cell, leftovers of\n"
+        "interrupted writes, failed cells.  With --preset or --grid, also which cells of that grid are missing.",
+        epilog="examples:\n  crowdml results verify results --repair\n  crowdml results verify results --preset laptop\n\n"
+        "exit code: 0 all well, 1 something is damaged, wrong, missing or failed",
+    )
+    command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
+    command.add_argument(
+        "--repair",
+        action="store_true",
+        help="move damaged files to RESULTS/damaged/ and delete leftovers of interrupted writes",
+    )
+    add_grid_options(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Verify the folder, print every finding, and repair it if asked to.  Return 1 if something is wrong."""
+    from crowdml.cli.open_results import open_results
+    from sweeps.store.schema import TABLES
+    from sweeps.store.verification import verify
+
+    console = Console()
+    grid = _grid(options, console)
+    store = open_results(options.results)
+    n_files = sum(len(store.parts(table)) for table in TABLES)
+    n_read = 0
+    with step("reading") as progress:
+
+        def count_file() -> None:
+            nonlocal n_read
+            n_read += 1
+            progress(n_read, n_files)
+
+        found = verify(store, grid, each=count_file)
+    _print(found, grid, console)
+    if options.repair:
+        _repair(store, found, console)
+    return 0 if found.sound else 1
+
+
+def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
+    """Return the cells of the grid that the options name, or None if they name no grid."""
+    from crowdml.cli.sweeping.grid_choice import choose_cells
+
+    if options.preset is None and options.grid is None:
+        given = [f"--{name.replace('_', '-')}" for name in GRID_OPTIONS if getattr(options, name)]
+        if given:
+            raise ValueError(f"{', '.join(given)} alone names no grid; give --preset or --grid too")
+        return None
+    return choose_cells(options, 0, "", console).cells
+
+
+def _print(found: Verification, grid: list[Cell] | None, console: Console) -> None:
+    speak(console, f"{found.n_files} files, {found.n_cells} cells, {found.n_attempts} attempts")
+    _listed("damaged files", [f"{part.path}: {part.reason}" for part in found.damaged], console)
+    _listed("attempts recorded with different rows", found.conflicting, console)
+    _listed("rows whose id is not the hash of their axes", found.wrong_ids, console)
+    _listed("failed cells", found.failed, console)
+    if grid is not None:
+        n_there = len(grid) - len(found.missing)
+        speak(console, f"{n_there} of the grid's {len(grid)} cells are there")
+        _listed("missing cells", _by_kind(found.missing), console, len(found.missing))
+    notes = {
+        "cells of another version of their method": found.n_older,
+        "attempts in two files; compact joins them": found.n_twice,
+        "attempts with curves or workers and no cell, of interrupted writes": found.n_orphans,
+        "temporary files of interrupted writes": len(found.stale),
+        "files of an older release, without a hash in their name": found.n_unhashed,
+    }
+    for what, number in notes.items():
+        if number:
+            speak(console, f"note: {number} {what}")
+    speak(console, "all well" if found.sound else "NOT all well")
+
+
+def _listed(what: str, lines: Sequence[str], console: Console, number: int | None = None) -> None:
+    if not lines:
+        return
+    speak(console, f"{len(lines) if number is None else number} {what}:")
+    for line in lines[:LINES_SHOWN]:
+        speak(console, f"  {line}")
+    if len(lines) > LINES_SHOWN:
+        speak(console, f"  ... and {len(lines) - LINES_SHOWN} more")
+
+
+def _by_kind(cells: list[Cell]) -> list[str]:
+    counts = Counter((cell.dataset, cell.network, cell.method) for cell in cells)
+    return [f"{dataset}, {network or 'labels only'}, {method}: {n}" for (dataset, network, method), n in counts.items()]
+
+
+def _repair(store: ResultStore, found: Verification, console: Console) -> None:
+    for part in found.damaged:
+        speak(console, f"moved to {store.set_aside(part.path)}")
+    for path in found.stale:
+        store.delete(path)
+        speak(console, f"deleted {path}")
+    if found.damaged:
+        speak(console, "run the sweep again to compute the cells of the files moved aside")

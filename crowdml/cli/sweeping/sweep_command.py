@@ -1,0 +1,90 @@
+"""`crowdml sweep`: the options of the main job."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from crowdml.cli.parser import not_negative, positive
+from crowdml.cli.sweeping.grid_options import add_grid_options
+
+EXAMPLES = """examples:
+  crowdml sweep                                                the grid that fits this machine
+  crowdml sweep --preset labels --dry-run                      hours and money before anything runs
+  crowdml sweep --preset laptop --only 'method == "labnet" and n_workers > 3' --priority seed
+  crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
+  crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
+
+crowdml presets, crowdml methods and crowdml datasets list the names; crowdml simulate --help lists noise patterns,
+worker models and assignments.  An unknown name is answered with the nearest names.
+
+exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "sweep",
+        description="Run a grid of label-noise experiments on Ray and write one Parquet row per cell.  Cells that the\n"
+        "results folder has are not computed again, so the same command goes on after an interruption.",
+        epilog=EXAMPLES,
+    )
+    add_grid_options(command)
+    command.add_argument(
+        "--results",
+        default=os.environ.get("CROWDML_RESULTS", "results"),
+        metavar="DIR|URI",
+        help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
+    )
+    what = command.add_argument_group("what to run")
+    what.add_argument("--write-grid", metavar="FILE", help="write the grid as a TOML file to start from, and stop")
+    what.add_argument("--dry-run", action="store_true", help="print the cells and an estimate of time; run nothing")
+    again = what.add_mutually_exclusive_group()
+    again.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
+    again.add_argument("--recompute", action="store_true", help="also run cells that have a result")
+    what.add_argument(
+        "--price-per-gpu-hour", type=not_negative, metavar="X", help="price of one GPU, for the estimate of --dry-run"
+    )
+    what.add_argument(
+        "--price-per-cpu-hour",
+        type=not_negative,
+        metavar="X",
+        help="price of one processor, for the estimate of --dry-run",
+    )
+    what.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="folder of the run's TensorBoard scalars (default: RESULTS/tensorboard if RESULTS is a local folder)",
+    )
+    place = command.add_argument_group("where to run")
+    place.add_argument(
+        "--address",
+        help='Ray cluster: host:port, "auto" for the cluster of this machine, or "local" to start a Ray for this run '
+        "(default: $RAY_ADDRESS, else auto if this machine is in a cluster, else local)",
+    )
+    place.add_argument(
+        "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
+    )
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
+    place.add_argument(
+        "--gpus-per-trial",
+        type=_share_of_gpu,
+        metavar="X",
+        help="GPUs of a training trial; a share packs several trials on one GPU, 2 and more train with DDP (default: "
+        "auto, as many trials per GPU as its memory holds, by earlier results or a short probe)",
+    )
+    place.add_argument(
+        "--train-workers", type=positive, metavar="N", help="Ray Train workers per training cell (default: its GPUs)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the sweep."""
+    # The run needs Ray and torch; the help does not.
+    from crowdml.cli.sweeping.sweep import run
+
+    return run(options)
+
+
+def _share_of_gpu(text: str) -> float | None:
+    return None if text == "auto" else not_negative(text)
