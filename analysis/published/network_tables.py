@@ -14,9 +14,9 @@ from analysis.published.sheets import OursAndPaper, Sheet, sheets_to_html, sheet
 
 FILE = Path(__file__).parent / "networks.csv"
 SETTING = ["dataset", "n_train", "network", "recipe", "pattern", "pattern_options", "noise_rate"]
+KEYS = ["dataset", "n_train", "network", "pattern", "noise_rate", "method"]
 COLUMNS = [
-    "source", "table", "dataset", "n_train", "network", "pattern", "noise_rate", "method", "their_network", "epochs",
-    "ours", "ours_std", "n_seeds", "published", "difference",
+    "source", "table", *KEYS, "their_network", "epochs", "ours", "ours_std", "n_seeds", "published", "difference",
 ]  # fmt: skip
 PLAIN_NETWORK = {"base": "mv"}
 """Our name of plain cross-entropy on the given labels: with one label per item, the majority vote is this label."""
