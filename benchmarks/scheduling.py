@@ -1,17 +1,17 @@
-"""What a sweep costs besides its cells: 5,000 label-only cells, and the same cells in other ways.
+"""Measure what a sweep costs besides its cells: 5,000 label-only cells, computed by a sweep and in other ways.
 
     python benchmarks/scheduling.py                 # everything; about ten minutes on 2 cores
     python benchmarks/scheduling.py --cells 500     # a quick look
 
-All ways compute the same cells of a few milliseconds on the same two processors.  The share in cells is the seconds
-that cells measure of themselves, over wall seconds times processors.
+All ways compute the same cells of a few milliseconds on the same two processors.  The share in cells is the sum of the
+seconds that cells measure, over (wall seconds times processors).
 
-    sweep           python sweeps/full_grid.py, as a user calls it: Ray started, rows written, report made
-    a trial each    Ray Tune with one trial a cell, on a sample; by default, and with processes used again
-    a task each     ray.remote with one task a cell, and with 50; rows come back to the driver, nothing is written
+    sweep           python sweeps/full_grid.py as a user calls it: start Ray, write rows, make the report
+    a trial each    Ray Tune with one trial per cell, on a sample; with new processes, and with processes used again
+    a task each     ray.remote with one cell per task, and with 50; the driver gets the rows, nothing is written
 
-Also: the sweep once more on the folder that it has finished, with twice the cells; reading 100,000 rows; and the peak
-memory of the driver for grids of several sizes.
+It also measures the sweep on a folder that holds all of its cells, with twice the cells; reading 100,000 rows; and the
+peak memory of the driver for grids of several sizes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
+    """Run all measurements, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=5000, metavar="N", help="cells of the sweep (default 5000)")
     parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows to read (default 100000)")
@@ -79,12 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def cells_of(n_cells: int) -> list[Cell]:
-    """The grid of that size, or a little more: the preset `labels` on the digits, with more seeds."""
+    """Return a grid of `n_cells` cells or a few more: the preset `labels` on the digits, with more seeds."""
     return grid_cells("labels", {"datasets": ("digits",), "methods": METHODS, "seeds": tuple(range(_n_seeds(n_cells)))})
 
 
 def sweep(results: Path, n_cells: int) -> Row:
-    """The command on a new results folder."""
+    """Measure the command on a new results folder."""
     seconds, printed, _ = _command(results, n_cells)
     rows = ResultStore(results).read_cells()
     in_cells = float(rows["seconds"].sum())
@@ -100,23 +100,23 @@ def sweep(results: Path, n_cells: int) -> Row:
 
 
 def resume(results: Path, n_cells: int) -> Row:
-    """The command on a folder that holds all of its cells."""
+    """Measure the command on a folder that holds all of its cells."""
     _command(results, n_cells)
     return {"cells": len(cells_of(n_cells)), "wall_seconds": min(_command(results, n_cells)[0] for _ in range(3))}
 
 
 def one_trial_each(n_cells: int) -> Row:
-    """Ray Tune, one trial a cell."""
+    """Measure Ray Tune with one trial per cell."""
     return {name: _in_own_process("_trials", n_cells, reuse) for name, reuse in (("default", False), ("reused", True))}
 
 
 def plain_tasks(n_cells: int) -> Row:
-    """Ray tasks, one a cell and fifty a task."""
+    """Measure Ray tasks with one cell and with fifty cells per task."""
     return {f"{batch} a task": _in_own_process("_tasks", n_cells, batch) for batch in (1, TASK_BATCH)}
 
 
 def reading(source: Path, copies: Path, n_rows: int) -> Row:
-    """Rows read into pandas, as many parts as they were written in and after compaction."""
+    """Measure reading rows into pandas, from the files as written and after compaction."""
     store = ResultStore(copies)
     store.create()
     rows = ResultStore(source).read_rows("cells")
@@ -137,7 +137,7 @@ def reading(source: Path, copies: Path, n_rows: int) -> Row:
 
 
 def driver_memory(results: Path, sizes: Iterable[int]) -> Row:
-    """Peak resident memory of the driver in MB, by the number of cells: while cells run, and with the report."""
+    """Measure the peak resident memory of the driver in MB by number of cells: while cells run, and with the report."""
     found = {}
     for size in sizes:
         peak = _command(results / str(size), size)[2]
@@ -146,13 +146,13 @@ def driver_memory(results: Path, sizes: Iterable[int]) -> Row:
 
 
 def as_text(found: Row) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     ours, tasks, trials = found["sweep"], found["tasks"], found["trials"]
     lines = [
         f"{found['processor']}, {found['cores']} cores; {ours['cells']} cells of "
         f"{1000 * ours['seconds_in_cells'] / ours['cells']:.1f} ms on average",
         "",
-        "| how | share of wall time in cells | ms a cell besides |",
+        "| how | share of wall time in cells | ms per cell besides |",
         "| --- | ---: | ---: |",
         _line("sweep, from its first trial", ours["share_in_cells"], ours["overhead_ms_a_cell"]),
         _line("sweep, the whole command with Ray's start and the report", ours["share_of_whole_command"], None),
@@ -179,7 +179,7 @@ def _n_seeds(n_cells: int) -> int:
 
 
 def _command(results: Path, n_cells: int) -> tuple[float, str, list[float]]:
-    """Wall seconds, output and the driver's peak memory in MB of the command, while cells run and in all."""
+    """Run the command; return seconds, output, and the peak memory in MB of the driver, while cells run and in all."""
     command = [sys.executable, "sweeps/full_grid.py", "--preset", "labels", "--datasets", "digits"]
     command += [
         "--methods",
@@ -205,26 +205,26 @@ def _command(results: Path, n_cells: int) -> tuple[float, str, list[float]]:
 
 
 def _watch(pid: int, results: Path, peak: list[float]) -> None:
-    """Keep the peak memory in MB of a driver: while its run record says that cells run, and until it ends."""
+    """Record the peak memory of a driver in MB: while its run record says that cells run, and until it ends."""
     status = Path(f"/proc/{pid}/status")
     with suppress(OSError, ValueError):
         while True:
             (kilobytes,) = re.findall(r"VmHWM:\s*(\d+)", status.read_text())
             peak[1] = float(kilobytes) * 1024 / 1e6
-            records = [json.loads(path.read_text()) for path in (results / "runs").glob("*[0-9a-f].json")]
+            records = [json.loads(path.read_text()) for path in (results / "runs").glob("*.json")]
             if not any(record["state"] != "running" for record in records):
                 peak[0] = peak[1]
             time.sleep(0.1)
 
 
 def _share_line(printed: str) -> tuple[float, float]:
-    """The share of wall time in cells and the overhead in ms a cell, as the sweep prints them at its end."""
-    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms a cell besides", printed)
+    """Return the share of wall time in cells and the overhead in ms per cell, as the sweep prints them at its end."""
+    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell besides", printed)
     return float(match[0]) / 100, float(match[1])
 
 
 def _in_own_process(function: str, *arguments: Any) -> Row:
-    """A measurement with a Ray of its own."""
+    """Run a measurement in a new process, with its own Ray."""
     code = f"from benchmarks import scheduling as s; import json; print(json.dumps(s.{function}(*{arguments!r})))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False

@@ -31,7 +31,7 @@ from rich.console import Console
 from crowdml.cli.sweeping.status import title
 from sweeps.store.result_store import ResultStore
 from sweeps.watching.live_view import view
-from sweeps.watching.run_files import RunState, live_runs
+from sweeps.watching.run_record import RunState, live_runs
 
 Found = TypeVar("Found")
 

@@ -1,4 +1,4 @@
-"""Searches on the digits for tests, so small that a trial takes a fraction of a second or next to nothing."""
+"""Small searches on the digits for tests; a trial takes a fraction of a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.cells import cell
 
 
 def of_network(method: str = "nnaqc", *, epochs: int = 6, **changes: Any) -> Search:
-    """A search over a network's method, 300 digits and one worker unless told otherwise."""
+    """Return a search over a method with a network, by default on 300 digits with one worker."""
     recipe = Recipe(epochs=epochs, batch_size=64, lr=0.05, weight_decay=2e-2, milestones=(epochs // 2,))
     made = cell(
         noise_rate=0.5, n_workers=changes.pop("n_workers", 1), method=method, network="cnn_digits", recipe=recipe,
@@ -20,6 +20,6 @@ def of_network(method: str = "nnaqc", *, epochs: int = 6, **changes: Any) -> Sea
 
 
 def of_labels(method: str = "em", *, n_workers: int = 5, **changes: Any) -> Search:
-    """A search over an aggregator's options, 300 digits and five workers unless told otherwise."""
+    """Return a search over an aggregator's options, by default on 300 digits with five workers."""
     made = cell(noise_rate=0.7, n_workers=n_workers, method=method, n_train=300)
     return make_search(made, **{"seeds": [0], "objective": "clean_validation", **changes})

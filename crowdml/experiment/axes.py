@@ -6,13 +6,13 @@ all derive from that declaration.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from typing import Any
 
 from crowdml.learning.recipe import Recipe
+from crowdml.support.names import near_names
 
 Options = tuple[tuple[str, Any], ...]
 """Options as sorted (name, value) pairs, so that they can be hashed."""
@@ -172,12 +172,10 @@ def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], A
         raise OptionError(column, given, reason) from error
 
 
-def must_be_one_of(value: str, names: Iterable[str]) -> str:
+def must_be_one_of(value: str, names: Sequence[str]) -> str:
     """Say which names there are, and which of them are near the value."""
-    listed = list(names)
-    near = difflib.get_close_matches(value, listed, n=3, cutoff=0.5)
-    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"must be one of {', '.join(listed)}{hint}"
+    near = near_names(value, names)
+    return f"must be one of {', '.join(names)}{f' (did you mean {near}?)' if near else ''}"
 
 
 def _accepts(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> bool:

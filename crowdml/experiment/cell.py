@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from crowdml import methods, networks
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, names
 from crowdml.experiment.axes import CellError, Kind, OptionError, Options, axis, check_axes, check_made, must_be_one_of
-from crowdml.experiment.columns import build, columns, columns_of, id_of, parts, values_from
+from crowdml.experiment.columns import build, columns, columns_of, id_of, parts
 from crowdml.experiment.crowd_types import CROWD_TYPES, Crowd, MachineAnnotators, Real, Simulated, crowd_type
 from crowdml.learning.recipe import Recipe
 from crowdml.noise import make_pattern
@@ -158,7 +158,7 @@ def cell_from(row: Mapping[str, Any]) -> Cell:
     Raises:
         CellError: a value that a cell cannot have, or one that is missing.
     """
-    return build(Cell, values_from(Cell, row))
+    return build(Cell, {name: COLUMNS[name].load(stored) for name, stored in row.items() if name in COLUMNS})
 
 
 def check_options(cell: Cell) -> None:
@@ -169,10 +169,8 @@ def check_options(cell: Cell) -> None:
     Raises:
         CellError: an option that there is not, or a value out of range.
     """
-    labels_only = cell.training is None
-    check_made(
-        "method_options", cell.method_options, partial(methods.resolve, cell.method, labels_only=labels_only)
-    )  # fmt: skip
+    resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
+    check_made("method_options", cell.method_options, resolve)
     if isinstance(cell.crowd, Simulated):
         crowd = cell.crowd
         make = partial(make_pattern, crowd.pattern, crowd.noise_rate, cell.dataset)

@@ -107,15 +107,6 @@ def columns_of(cell: Any) -> dict[str, Any]:
     return {name: column.store(column.value(cell)) for name, column in columns(type(cell)).items()}
 
 
-def values_from(cell_type: type, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return column -> value, of the stored values of a row.
-
-    Raises:
-        CellError: see `Column.load`.
-    """
-    return {name: column.load(row[name]) for name, column in columns(cell_type).items() if name in row}
-
-
 def build(cell_type: type, values: Mapping[str, Any]) -> Any:
     """Make a cell of a value per column; a column that is left out is at its default.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 
 from crowdml.experiment.cell import Cell
@@ -77,8 +76,3 @@ def failed(cell: Cell, error: str, *, kind: str | None = None, seconds: float | 
         seconds: wall seconds until the cell failed.
     """
     return CellResult(cell=cell, status="failed", error_kind=kind, error=error, seconds=seconds)
-
-
-def failed_by(cell: Cell, error: BaseException, seconds: float | None = None) -> CellResult:
-    """Return the result of a cell that an exception ended, with its traceback."""
-    return failed(cell, "".join(traceback.format_exception(error)), kind=type(error).__name__, seconds=seconds)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +19,18 @@ from crowdml.datasets import CrowdData, ImageData
 from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
-from crowdml.experiment.result import CellResult, failed_by
+from crowdml.experiment.result import CellResult, failed
 from crowdml.experiment.shared_work import SharedWork
 from crowdml.learning.curves import KeptCurves, Point
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.device_info import describe_device, peak_memory_mb, reset_peak_memory
 
 if TYPE_CHECKING:
     from torch import nn
 
     from crowdml.joint.result import JointResult
-    from crowdml.learning.learner import Report, Task
+    from crowdml.learning.task import Task
 
 CURVES = "curves.jsonl"
 """Name of the file of learning curves in the folder with the checkpoints of a cell."""
@@ -50,7 +53,8 @@ def attempt_cell(
     try:
         return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
     except Exception as error:
-        return failed_by(cell, error, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return failed(cell, traceback.format_exc(), kind=type(error).__name__, seconds=seconds)
 
 
 def run_cell(
@@ -91,7 +95,7 @@ def run_cell(
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.training is None)
     task: Task | None = None
     if cell.training is not None:
-        task = _task(cell, data, given.truth, device, shared, curves.add, checkpoints)
+        task = _task(cell, data, given.truth, device, shared, Observers(report=curves.add, checkpoints=checkpoints))
     found: Aggregation | None = None
     if not method.source_is_joint:
         found = shared.get("labels", (cell.crowd_key, method.source), lambda: method.source.fit(crowd))
@@ -195,10 +199,10 @@ def _task(
     truth: np.ndarray,
     device: str,
     shared: SharedWork,
-    report: Report,
-    checkpoints: Path | None,
+    observers: Observers,
 ) -> Task:
-    from crowdml.learning.task import make_task, prepare_inputs
+    from crowdml.learning.inputs import in_memory
+    from crowdml.learning.task import make_task
 
     training = cell.training
     assert training is not None
@@ -206,17 +210,17 @@ def _task(
         reason = "has labels only" if isinstance(data, ImageData) else "was loaded without its items (for_networks)"
         raise ValueError(f"data set {data.name} {reason}; a network needs images or features")
     items, form = data.for_networks, training.recipe.inputs
+    inputs, test_inputs = shared.get(
+        "inputs", (_items_key(cell), form, device), lambda: in_memory(items.train, items.test, form, device)
+    )
     return make_task(
-        items,
-        n_classes=data.n_classes,
-        network=training.network,
-        recipe=training.recipe,
-        seed=cell.seed,
-        device=device,
-        report=report,
+        inputs,
+        data.n_classes,
+        TrainingSettings(training.network, training.recipe, cell.seed),
+        test_inputs=test_inputs,
+        test_labels=items.test_labels,
+        observers=observers,
         truth=truth,
-        checkpoints=checkpoints,
-        inputs=shared.get("inputs", (_items_key(cell), form, device), lambda: prepare_inputs(items, form, device)),
     )
 
 

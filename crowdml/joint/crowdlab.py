@@ -1,4 +1,4 @@
-"""CROWDLAB with its classifier: the network is trained out of fold, the ensemble labels, the network learns the labels.
+"""CROWDLAB as a joint method: out-of-fold networks help to find the labels, and a network is trained on them.
 
 Goh, Tkachenko, Mueller, arXiv 2210.06812 (2022), Section 3; the weights are in `crowdml.aggregation.crowdlab_weights`.
 """
@@ -11,20 +11,22 @@ from typing import ClassVar
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.crowdlab_weights import Crowdlab
 from crowdml.aggregation.inference.confusion import one_hot
-from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.out_of_fold import JointTrainer
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Learner, Task
+from crowdml.learning.learner import Learner
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Space, Whole
 
 
 @dataclass(frozen=True)
 class CrowdlabTraining(TieRule):
-    """CROWDLAB as a joint method.
+    """CROWDLAB with a network as its classifier.
 
     Args:
-        folds: into how many parts the items are split; each part's predictions come from a network trained on the
-            majority labels of the others.
+        ties, seed: see TieRule.
+        folds: number of parts into which the items are split.  A network that is trained on the majority labels of the
+            other parts predicts for each part.
     """
 
     folds: int = 3
@@ -37,9 +39,9 @@ class CrowdlabTraining(TieRule):
             raise ValueError(f"folds must be at least 2, got {self.folds}")
 
     def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
-        """Train, label and train; the network returned is trained on all items and the ensemble's labels."""
-        trainings = Trainings(learner, task)
+        """Train out-of-fold networks, infer the labels, and train the final network on all items and these labels."""
+        trainer = JointTrainer(learner, task)
         majority = one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
-        predicted = trainings.predict_out_of_fold(majority, self.folds)
+        predicted = trainer.predict_out_of_fold(majority, self.folds)
         aggregation = Crowdlab(ties=self.ties, seed=self.seed).fit(crowd, predicted)
-        return trainings.result(aggregation, trainings.train(aggregation.posterior))
+        return trainer.result(aggregation, trainer.train(aggregation.posterior))

@@ -1,4 +1,4 @@
-"""EndToEnd: a learner of annotations as a method that fits a whole crowd."""
+"""EndToEnd: a crowd learner as a joint method that fits a whole crowd."""
 
 from __future__ import annotations
 
@@ -14,46 +14,52 @@ from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Learner, Task, supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class EndToEnd(TieRule):
-    """Fits a crowd with a crowd learner, and infers the labels from its network and its workers' matrices.
+    """Train a crowd learner, and infer the labels from its network and its workers' matrices.
 
     Args:
-        learner: what trains.
+        ties, seed: see TieRule.
+        learner: the crowd learner.
     """
 
     learner: CrowdLearner
 
     def fit(self, crowd: CrowdLabels, task: Task, learner: Learner | None = None) -> JointResult:
-        """Train, then take the network's predictions as prior of each item and the workers' matrices as likelihood.
+        """Train the crowd learner on all annotations, and infer the labels.
 
-        Items of known class keep it; in the training they count through the majority vote that a learner starts from,
-        and otherwise by what the workers said of them.
+        The network's prediction is the prior of each item, and the workers' matrices give the likelihood of its
+        annotations.  Items of known class keep their class in the result.  In the training, a known class only affects
+        the vote shares that the learner starts from.
 
         Args:
             crowd: the annotations.
-            task: the inputs and settings.
-            learner: not used; a joint method is given one.
+            task: inputs and settings of the training.
+            learner: not used; it is here because every joint method takes a learner.
 
         Raises:
-            ValueError: the crowd has worker histories, which no network can have seen.
+            ValueError: the crowd has worker histories, whose items have no inputs for the network.
         """
         if crowd.history is not None:
-            raise ValueError("worker histories go with aggregators; a network cannot learn from answers to other items")
-        course = Course(task)
+            raise ValueError(
+                "a network cannot learn from worker histories, because their items have no inputs; use an aggregator"
+            )
+        trainer = Trainer(task)
         shares = vote_shares(crowd)
         given = supervise(shares, task.n_classes, crowd=crowd, device=task.device)
-        model = self.learner.learn(course, given)
+        model = trainer.learn(self.learner, given)
         predicted = predict_proba(model, task, task.inputs).cpu().numpy().astype(np.float64)
         model.eval()
         with torch.inference_mode():
             confusion = self.learner.confusion(model).double().cpu().numpy()
         posterior, _ = infer_posterior(crowd, confusion, np.maximum(predicted, FLOOR))
         aggregation = self.conclude(
-            crowd, keep_gold(crowd, posterior), predicted, confusion=confusion, n_iter=course.n_epochs
+            crowd, keep_gold(crowd, posterior), predicted, confusion=confusion, n_iter=trainer.n_epochs
         )
-        return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+        return JointResult.of(aggregation, model, trainer)

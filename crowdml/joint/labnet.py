@@ -1,15 +1,20 @@
-"""LABNET: a network and an aggregator that take turns.
+"""LABNET: alternate between training a network and aggregating the labels.
 
 Ghiassi, Birke, Chen, "LABNET: A Collaborative Method for DNN Training and Label Aggregation", VISAPP 2022,
-Algorithm 1, read as follows.  Labels start from the majority vote.  In each iteration the network is trained if its
-mean loss on the labels has grown (Eq. 7, with H_0 = 0, so the first two iterations always train); its mean prediction
-is the class prior (Eq. 2), or the share of each class among the labels where it was not trained; the workers'
-confusion matrices are counted from the labels and the labels inferred anew.  The paper calls counting the E-step and
-inferring the M-step; here both have their usual names.
+Algorithm 1, which this module reads as follows.  The labels start from the majority vote.  Each iteration has these
+steps:
 
-`prior="instance"` takes the network's prediction for each item as that item's prior, as MBEM does (Khetan, Lipton,
-Anandkumar, ICLR 2018).  A network predicts for the items it was trained on what it memorised, noise included, so the
-predictions come from networks trained on the other folds.
+1. Train the network if its mean loss on the labels has grown (Eq. 7).  H_0 = 0, so the first two iterations train.
+2. Set the class prior to the network's mean prediction (Eq. 2), or to the share of each class among the labels if the
+   network was not trained.
+3. Count the workers' confusion matrices from the labels.
+4. Infer the labels anew.
+
+The paper calls step 3 the E-step and step 4 the M-step; the names are usually the other way round.
+
+`prior="instance"` uses the network's prediction for an item as the prior of that item, as in MBEM (Khetan, Lipton,
+Anandkumar, ICLR 2018).  These predictions come from networks that were trained on other folds, because a network has
+memorised the noise of the items that it was trained on.
 """
 
 from __future__ import annotations
@@ -25,30 +30,33 @@ from torch import nn
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
-from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.out_of_fold import JointTrainer
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Learner, Task
+from crowdml.learning.learner import Learner
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
 class Labnet(TieRule):
-    """LABNET's options.
+    """LABNET: alternate between training a network and aggregating the labels.
 
     Args:
-        prior: "class" (the paper) or "instance", see above.
-        init: the first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene at convergence.
-        hard: labels are certain (the paper), or posteriors.
-        refresh_counts: count the confusion matrices from the current labels in every iteration; False keeps those of
-            the majority vote, as the algorithm is printed.
-        max_iter: iterations at most.
-        smoothing: added to every cell of the workers' counts.
-        reinit: start every training from a fresh network; by default it goes on from the last one.
-        final_training: train once more if the labels have changed since the last training.
-        folds: for the instance prior: into how many parts the items are split.
-        calibrate: for the instance prior: sharpen or flatten the predictions by the temperature under which the
-            crowd's annotations are most likely.
+        ties, seed: see TieRule.
+        prior: "class" (the paper) uses one class prior for all items, "instance" one prior per item from out-of-fold
+            predictions.
+        init: first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene at convergence.
+        hard: infer one class per item (the paper) instead of a posterior.
+        refresh_counts: count the confusion matrices from the current labels in every iteration.  False keeps the
+            matrices of the first labels, as the algorithm is printed in the paper.
+        max_iter: largest number of iterations.
+        smoothing: value that is added to every entry of the workers' counts.
+        reinit: start every training from a fresh network instead of continuing with the last one.
+        final_training: train once more at the end if the labels have changed since the last training.
+        folds: for the instance prior: number of parts into which the items are split.
+        calibrate: for the instance prior: adapt the temperature of the predictions so that the annotations are most
+            likely.
     """
 
     prior: Literal["class", "instance"] = "class"
@@ -87,12 +95,12 @@ class Labnet(TieRule):
             raise ValueError(f"smoothing must not be negative, got {self.smoothing}")
 
     def fit(self, crowd: CrowdLabels, task: Task, learner: Learner) -> JointResult:
-        """Alternate until the labels stand still and no training is due, or `max_iter` iterations are done.
+        """Alternate until the labels do not change and no training is due, or for `max_iter` iterations.
 
-        The aggregation's `objective` holds -H_t, the network's mean log probability of the labels.
+        The `objective` of the aggregation holds -H_t, the network's mean log-probability of the labels.
         """
-        trainings = Trainings(learner, task)
-        network = _Network(self, trainings)
+        trainer = JointTrainer(learner, task)
+        network = _Network(self, trainer)
         start = posterior = self._first_labels(crowd)
         probabilities = np.empty(0)
         prior, confusion = np.empty(0), np.empty(0)
@@ -126,12 +134,12 @@ class Labnet(TieRule):
             converged=converged,
             objective=[-loss for loss in losses[1:]],
         )
-        return trainings.result(aggregation, model)
+        return trainer.result(aggregation, model)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
         if self.init == "em":
-            # From vote shares and to its end: stopped early, or started from certain labels, EM keeps the majority's
-            # systematic errors, and a network that learns them confirms them.
+            # EM starts from vote shares and runs to convergence.  If it stopped early or started from hard labels, it
+            # would keep systematic errors of the majority, and a network that learns these errors would confirm them.
             em = DawidSkene(smoothing=self.smoothing).fit(crowd)
             return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
         return one_hot(vote_shares(crowd).argmax(axis=1), crowd.n_classes)
@@ -140,12 +148,18 @@ class Labnet(TieRule):
 def calibrated(
     crowd: CrowdLabels, confusion: NDArray[np.float64], probabilities: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """(n_items, n_classes) predictions at the temperature that makes the annotations most likely.
+    """Return predictions (n_items, n_classes) at the temperature that makes the annotations most likely.
 
-    Maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw] over T with p(T) proportional to p ** (1 / T); needs no truth.
+    The temperature T maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw], where p(T) is proportional to p ** (1 / T).
+    This needs no true classes.
+
+    Args:
+        crowd: the annotations.
+        confusion: (n_workers, n_classes, n_classes) the workers' matrices A.
+        probabilities: (n_items, n_classes) the predictions p.
     """
     log_p = np.log(np.maximum(probabilities, FLOOR))
-    # Each item's likelihood, up to a factor that no temperature changes.
+    # Likelihood of each item up to a factor that does not depend on the temperature.
     likelihood, _ = infer_posterior(crowd, confusion, np.ones(crowd.n_classes))
 
     def at(log_temperature: float) -> NDArray[np.float64]:
@@ -159,29 +173,29 @@ def calibrated(
 
 
 class _Network:
-    """The network of a run and the labels that it was last trained on."""
+    """The network of a LABNET run, and the labels that it was last trained on."""
 
-    def __init__(self, options: Labnet, trainings: Trainings) -> None:
-        self._options, self._trainings = options, trainings
+    def __init__(self, options: Labnet, trainer: JointTrainer) -> None:
+        self._options, self._trainer = options, trainer
         self._model: nn.Module | None = None
         self._trained_on: NDArray[np.float64] | None = None
 
     def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_items, n_classes) what the network, trained on these labels, predicts for the same items."""
+        """Train on these labels, and return predictions for all items, (n_items, n_classes)."""
         if self._options.prior == "instance":
-            return self._trainings.predict_out_of_fold(posterior, self._options.folds)
-        return self._trainings.predict(self._train_on_all(posterior))
+            return self._trainer.predict_out_of_fold(posterior, self._options.folds)
+        return self._trainer.predict(self._train_on_all(posterior))
 
     def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
-        """The network to be tested."""
+        """Return the final network."""
         changed = self._trained_on is None or not np.array_equal(self._trained_on, posterior)
         if self._model is None or (self._options.final_training and changed):
             return self._train_on_all(posterior)
         return self._model
 
     def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
-        """Train the network on all items, from where it is unless it starts anew every time."""
+        """Train the network on all items, from its current weights unless `reinit` is set."""
         start = None if self._options.reinit else self._model
-        self._model = self._trainings.train(posterior, model=start)
+        self._model = self._trainer.train(posterior, model=start)
         self._trained_on = posterior
         return self._model

@@ -1,7 +1,7 @@
-"""Networks and the labels they learn from: a result of both, and what the methods share that train to find the labels.
+"""JointTrainer: trains the networks of a joint method, and predicts for items by networks that have not seen them.
 
-A network predicts for the items that it was trained on what it memorised, noise included.  So predictions that are to
-speak beside the workers come from networks trained on the other folds.
+A network memorises the labels of its training items, including their noise.  A method that combines predictions with
+the workers' annotations therefore needs predictions by networks that were trained on other folds.
 """
 
 from __future__ import annotations
@@ -13,45 +13,56 @@ from torch import nn
 
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.joint.result import JointResult
-from crowdml.learning.learner import Learner, Task, supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 
 
-class Trainings:
-    """Trains the networks of one run on posteriors and counts what they cost."""
+class JointTrainer:
+    """Trains the networks of a joint method on posteriors and counts what they cost.
+
+    Args:
+        learner: trains each network.
+        task: inputs and settings of the training.
+    """
 
     def __init__(self, learner: Learner, task: Task) -> None:
         self._learner = learner
-        self._course = Course(task)
+        self._trainer = Trainer(task)
 
     def train(
         self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
     ) -> nn.Module:
-        """A network trained on the labels; only one trained on all items reports its test accuracy.
+        """Train a network on a posterior and return it.
+
+        The test accuracy is reported only if the network is trained on all items.
 
         Args:
-            posterior: (n_items, n_classes).
-            model: go on from this one instead of a fresh one.
+            posterior: (n_items, n_classes) distribution over classes per item.
+            model: model to continue from; None starts from a fresh model.
             items: (n,) indices of the items to train on; by default all.
         """
-        task = self._course.task
+        task = self._trainer.task
         given = supervise(posterior, task.n_classes, device=task.device)
         chosen = None if items is None else torch.from_numpy(items)
-        return self._learner.learn(self._course, given, model=model, items=chosen, evaluate=items is None)
+        return self._trainer.learn(self._learner, given, model=model, items=chosen, evaluate=items is None)
 
     def predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """(n, n_classes) what a network predicts for the training items, or for some of them."""
+        """Return the probabilities (n, n_classes) that a model predicts for the training items, or for some of them."""
         chosen = None if items is None else torch.from_numpy(items)
-        return self._course.predict(model, chosen).cpu().numpy().astype(np.float64)
+        return self._trainer.predict(model, chosen).cpu().numpy().astype(np.float64)
 
     def predict_out_of_fold(self, posterior: NDArray[np.float64], folds: int) -> NDArray[np.float64]:
-        """(n_items, n_classes) what networks predict for each item that were trained on the other folds.
+        """Return probabilities (n_items, n_classes); each item is predicted by a network trained on the other folds.
+
+        Every call with the same task and number of folds splits the items in the same way.
 
         Args:
-            posterior: (n_items, n_classes) labels to train on.
-            folds: into how many parts the items are split, the same for every call of a task.
+            posterior: (n_items, n_classes) distribution over classes per item to train on.
+            folds: number of parts into which the items are split.
         """
-        fold = np.random.default_rng([self._course.task.seed, 1]).permutation(len(posterior)) % folds
+        fold = np.random.default_rng([self._trainer.task.settings.seed, 1]).permutation(len(posterior)) % folds
         probabilities = np.empty_like(posterior)
         for number in range(folds):
             held_out = fold == number
@@ -60,6 +71,5 @@ class Trainings:
         return probabilities
 
     def result(self, aggregation: Aggregation, model: nn.Module) -> JointResult:
-        """The result, with the costs so far."""
-        course = self._course
-        return JointResult(aggregation, model, course.n_trainings, course.n_images, course.seconds)
+        """Return the result with the costs so far."""
+        return JointResult.of(aggregation, model, self._trainer)

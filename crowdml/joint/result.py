@@ -1,4 +1,4 @@
-"""JointResult: labels and a network."""
+"""JointResult: the labels of a crowd and a trained network."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from torch import nn
 
 from crowdml.aggregation.aggregator import Aggregation
+from crowdml.learning.trainer import Trainer
 
 
 @dataclass(frozen=True, eq=False)
 class JointResult:
-    """Labels and a network: what a joint method gives, or an aggregator and the learner after it.
+    """The labels and the network of a joint method, or of an aggregator followed by a learner.
 
     Attributes:
         aggregation: the labels.
-        model: the network, as last trained.
-        n_trainings: network trainings, every fold counted.
-        n_images, seconds: training images seen and seconds spent, over all trainings.
+        model: the trained model.
+        n_trainings: number of network trainings; every fold counts.
+        n_images: training inputs seen, summed over all trainings.
+        seconds: wall seconds of all trainings.
     """
 
     aggregation: Aggregation
@@ -25,3 +27,8 @@ class JointResult:
     n_trainings: int
     n_images: int
     seconds: float
+
+    @classmethod
+    def of(cls, aggregation: Aggregation, model: nn.Module, trainer: Trainer) -> JointResult:
+        """Return the result with the costs that the trainer has counted."""
+        return cls(aggregation, model, trainer.n_trainings, trainer.n_images, trainer.seconds)

@@ -1,1 +1,1 @@
-"""Learning: one training loop, one short file for each noise-aware method."""
+"""Train networks on noisy labels: one training loop, and one short file per noise-aware method."""

@@ -1,4 +1,4 @@
-"""A crowd's annotations on the device, ready to be taken batch by batch."""
+"""The annotations of a crowd as tensors on a device, with fast access by item."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class BatchAnnotations:
     """The annotations of a batch of items, in the order of the items.
 
     Attributes:
-        row: (n_annotations,) int64 place of each annotation's item in the batch.
-        worker: (n_annotations,) int64.
-        label: (n_annotations,) int64.
+        row: (n_annotations,) int64, position in the batch of the item that the annotation is about.
+        worker: (n_annotations,) int64, index of the worker.
+        label: (n_annotations,) int64, the label that the worker gave.
     """
 
     row: Tensor
@@ -33,7 +33,10 @@ class Annotations:
 
     Args:
         crowd: the annotations.
-        device: where they are kept.
+        device: where the tensors are kept.
+
+    Attributes:
+        per_item: (n_items,) int64 number of annotations per item.
     """
 
     def __init__(self, crowd: CrowdLabels, device: torch.device) -> None:
@@ -47,7 +50,7 @@ class Annotations:
         self._first = torch.cumsum(self.per_item, dim=0) - self.per_item
 
     def of(self, items: Tensor) -> BatchAnnotations:
-        """The annotations of (n,) items; their `row` counts from 0 to n - 1."""
+        """Return the annotations of (n,) items; `row` is a position in `items`, from 0 to n - 1."""
         count = self.per_item[items]
         row = torch.repeat_interleave(count)
         within = torch.arange(len(row), device=row.device) - (torch.cumsum(count, dim=0) - count)[row]
@@ -55,5 +58,5 @@ class Annotations:
         return BatchAnnotations(row, self._worker[place], self._label[place])
 
     def all(self) -> BatchAnnotations:
-        """The annotations of all items."""
+        """Return the annotations of all items."""
         return BatchAnnotations(torch.repeat_interleave(self.per_item), self._worker, self._label)

@@ -1,4 +1,4 @@
-"""Random crops and flips of a batch, on its device, each image its own, in one gather."""
+"""Random crops and flips of a batch of images on their device, drawn anew for each image."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch.nn import functional
 
 
 def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
-    """Augmented images.
+    """Return the augmented images.
 
     Args:
         images: (n, channels, height, width).
-        kind: "none", "flip" (mirror half of them), "crop" (shift by up to an eighth of the side, zeros around), or
-            "crop_flip" (both).
-        generator: on the images' device.
+        kind: "none", "flip" (mirror each image with probability 1/2), "crop" (shift by up to an eighth of the side,
+            with zeros around the image), or "crop_flip" (both).
+        generator: source of the random draws, on the images' device.
     """
     if kind == "none":
         return images

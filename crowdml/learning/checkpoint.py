@@ -1,11 +1,9 @@
-"""Trainings that go on where they were interrupted: one file a training, written whole or not at all."""
+"""Checkpoint: the state of one training in one file, so that an interrupted training can continue."""
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,11 @@ import torch
 from torch import nn
 
 from crowdml.learning import parallel
+from crowdml.support.whole_file import whole_file
 
 
 class CheckpointMismatchError(ValueError):
-    """A checkpoint is of another training than the one that is to go on."""
+    """The checkpoint file does not belong to the training that should continue, or is no checkpoint."""
 
 
 @dataclass
@@ -25,9 +24,9 @@ class Checkpoint:
     """The state of one training in one file.
 
     Args:
-        path: of the file; its folder is made.
-        identity: names the training; a file of another one is refused.
-        every: seconds between two writings within a training.
+        path: the file; its folder is created when the file is written.
+        identity: text that identifies the training; a file with another identity is refused.
+        every: least seconds between two writes within a training.
     """
 
     path: Path
@@ -39,19 +38,19 @@ class Checkpoint:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last writing is long enough ago."""
+        """Whether `every` seconds have passed since the last write."""
         return time.monotonic() - self._written >= self.every
 
     def read(self, device: torch.device) -> dict[str, Any] | None:
-        """The state that was written last, on the device; None if there is none.
+        """Return the state that was written last, with its tensors on the device, or None if there is no file.
 
         Raises:
-            CheckpointMismatchError: it is of another training, or no checkpoint at all.
+            CheckpointMismatchError: the file belongs to another training, or is no checkpoint.
         """
         if not self.path.is_file():
             return None
         try:
-            # Only tensors and plain values: a file that somebody else put here cannot run code.
+            # weights_only reads tensors and plain values, so a file from somebody else cannot run code.
             state = torch.load(self.path, map_location=device, weights_only=True)
             identity = state["identity"]
         except Exception as error:
@@ -60,30 +59,27 @@ class Checkpoint:
             ) from error
         if identity != self.identity:
             raise CheckpointMismatchError(
-                f"{self.path} is of another training ({identity}, now {self.identity}); "
+                f"{self.path} belongs to another training ({identity}, now {self.identity}); "
                 "delete it or choose another folder"
             )
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        """Put the state in the place of the last one; of several processes the first does it.
+        """Replace the file by one with this state.  Of several training processes, only the first one writes.
 
-        Where it cannot be written, on a full disk, the training goes on without: it warns, and tries again when due.
+        If the file cannot be written, for example on a full disk, this warns and leaves the old file in place.
         """
         self._written = time.monotonic()
         if parallel.rank() != 0:
             return
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save({**state, "identity": self.identity}, partial)
-            os.replace(partial, self.path)
-        except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a file cannot be written whole
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
+            with whole_file(self.path) as partial:
+                torch.save({**state, "identity": self.identity}, partial)
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
             warnings.warn(f"the training goes on without a checkpoint: {self.path}: {error}", stacklevel=2)
 
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's state, which later training leaves alone."""
+    """Return a copy of the model's state that later training does not change."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

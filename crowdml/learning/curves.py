@@ -1,4 +1,4 @@
-"""Learning curves in a file that outlives an interruption."""
+"""Learning curves in a file, so that they survive an interruption."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Point = tuple[int, str, float]
+"""(step, metric, value); a step is an epoch, counted from 1 over all trainings."""
 
 
 @dataclass(frozen=True)
 class KeptCurves:
-    """Points of learning curves, a line each, in the file at `path`."""
+    """Points of learning curves in the file at `path`, one JSON list per line."""
 
     path: Path
 
     def keep(self, step: int, metric: str, value: float) -> None:
-        """Add a point; one that cannot be written, on a full disk, costs the training nothing."""
+        """Append a point.  Warn if it cannot be written, for example on a full disk, and continue."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as lines:
-                # On a line of its own, even after one that an interruption cut short.
+                # The newline comes first, so that a line that an interruption cut short cannot swallow this point.
                 lines.write("\n" + json.dumps([step, metric, value]))
         except OSError as error:
-            warnings.warn(f"a point of the learning curves is not kept: {self.path}: {error}", stacklevel=2)
+            warnings.warn(f"a point of the learning curves was not written: {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
-        """The points kept, in order; of those that were computed again after an interruption the last."""
+        """Return the points by step.  Where an epoch was repeated after an interruption, its last value counts."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         latest: dict[tuple[int, str], float] = {}
         for line in lines:
-            # The first line is empty; one that was cut short is of a point that is computed again.
+            # The first line is empty.  A point on a line that was cut short is computed again.
             with suppress(json.JSONDecodeError):
                 step, metric, value = json.loads(line)
                 latest[step, metric] = value

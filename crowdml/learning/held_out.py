@@ -1,4 +1,4 @@
-"""Which items judge a network instead of teaching it."""
+"""Choose the training items that are held out to validate a network."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from crowdml.datasets.data import stratified_order
 
 
 def hold_out(items: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """The items to train on and the items held out, drawn by the seed in proportion to their labels.
+    """Split items into the items to train on and the items to hold out, stratified by label.
 
     Args:
-        items: (n,) indices.
-        labels: (n_items,) one label an item, of all items.
-        share: of the items to hold out, in [0, 1).
-        seed: of the draw; the same whatever is trained, so that several trainings of a task hold out the same items.
+        items: (n,) indices of the items to split.
+        labels: (n_items,) one label per item, for all items.
+        share: share of the items to hold out, in [0, 1).
+        seed: determines the draw, so that several trainings of one task hold out the same items.
+
+    Returns:
+        The indices of the items to train on, and the indices of the held-out items.
 
     Raises:
-        ValueError: no item would be held out, or none left.
+        ValueError: one of the two parts would be empty.
     """
     if share == 0:
         return items, items[:0]
     n_held_out = round(share * len(items))
     if not 0 < n_held_out < len(items):
-        raise ValueError(f"recipe.validation {share:g} of {len(items)} items leaves one side without any")
+        raise ValueError(
+            f"recipe.validation {share:g} of {len(items)} items leaves nothing to train on or nothing to validate on"
+        )
     order = stratified_order(labels[items].cpu().numpy().astype(np.int64), seed)
     place = torch.as_tensor(np.sort(order[:n_held_out]), device=items.device)
     held_out = torch.zeros(len(items), dtype=torch.bool, device=items.device)

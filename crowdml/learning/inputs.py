@@ -1,4 +1,4 @@
-"""Where a network's inputs come from: a tensor on the device, normalised and augmented as batches are taken."""
+"""Inputs of a network: the protocol, and inputs that lie in one tensor on the device."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from crowdml.datasets.data import channel_statistics
 from crowdml.learning.augment import augment
 from crowdml.learning.recipe import InputForm
 from crowdml.learning.whiten import whiten
+from crowdml.support.torch_device import default_device
 
 
 class Inputs(Protocol):
-    """The inputs of some items: images or feature vectors."""
+    """The inputs of a set of items: images or feature vectors, normalised and augmented as batches are taken."""
 
     @property
     def device(self) -> torch.device:
-        """Where batches are put."""
+        """Device of the batches."""
+        ...
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one item's input: (channels, height, width) or (n_features,)."""
         ...
 
     @property
     def predict_batch(self) -> int:
-        """How many items may go through a network at a time where no gradients are kept."""
+        """Number of items that may go through a network at once when no gradients are kept."""
         ...
 
     def __len__(self) -> int:
@@ -37,13 +43,13 @@ class Inputs(Protocol):
     def batches(
         self, indices: Iterable[Tensor], *, kind: str = "none", generator: torch.Generator | None = None, views: int = 1
     ) -> Iterator[tuple[Tensor, ...]]:
-        """For each (n,) tensor of item indices its inputs (n, ...) as floats, `views` times.
+        """Yield the float inputs (n, ...) for each (n,) tensor of item indices, once per view.
 
         Args:
-            indices: one tensor a batch.
-            kind: of augmentation, see `augment`; each view is augmented anew.
-            generator: of the augmentation, on the device.
-            views: how many.
+            indices: one tensor of item indices per batch.
+            kind: kind of augmentation, see `augment`; each view is augmented anew.
+            generator: source of the random draws of the augmentation, on the device.
+            views: number of views.
         """
         ...
 
@@ -53,7 +59,7 @@ class InMemory:
 
     Args:
         values: (n_items, channels, height, width) or (n_items, n_features), uint8 or float.
-        scale, shift: (channels,) or (n_features,); a batch is `values * scale - shift`.
+        scale, shift: (channels,) or (n_features,); the normalised inputs are `values * scale - shift`.
     """
 
     def __init__(self, values: Tensor, scale: Tensor, shift: Tensor) -> None:
@@ -63,19 +69,24 @@ class InMemory:
 
     @property
     def device(self) -> torch.device:
-        """Where the values are."""
+        """Device of the values."""
         return self.values.device
 
     @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Shape of one item's input."""
+        return tuple(self.values.shape[1:])
+
+    @property
     def predict_batch(self) -> int:
-        """2,048: small items, such as fit into memory all together."""
+        """2,048, because items that all fit into memory are small."""
         return 2048
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, items: Tensor) -> Tensor:
-        """(n, ...) the normalised inputs of (n,) items."""
+        """Return the normalised inputs (n, ...) of (n,) items."""
         normal = self.values[items].float() * self._scale - self._shift
         on_gpu = self.device.type == "cuda" and normal.ndim == 4
         return normal.contiguous(memory_format=torch.channels_last) if on_gpu else normal
@@ -83,7 +94,7 @@ class InMemory:
     def batches(
         self, indices: Iterable[Tensor], *, kind: str = "none", generator: torch.Generator | None = None, views: int = 1
     ) -> Iterator[tuple[Tensor, ...]]:
-        """See Inputs."""
+        """Yield the inputs batch by batch; see `Inputs.batches`."""
         for items in indices:
             normal = self.take(items)
             if kind == "none" or generator is None:
@@ -93,19 +104,20 @@ class InMemory:
 
 
 def in_memory(
-    train: NDArray, test: NDArray | None, form: InputForm, device: torch.device
+    train: NDArray, test: NDArray | None, form: InputForm, device: torch.device | str = "auto"
 ) -> tuple[InMemory, InMemory | None]:
-    """Training and test inputs on the device, in the form of the recipe; statistics are those of the training items.
+    """Return the training and the test inputs on a device, normalised by the statistics of the training items.
 
     Args:
         train: (n_items, channels, height, width) uint8 images, or (n_items, n_features) float features.
-        test: the same of the test items, or None.
-        form: see Recipe.
-        device: where they are kept.
+        test: test items in the same format, or None.
+        form: kind of normalisation, see `Recipe.inputs`.
+        device: a torch device; "auto" is the GPU of this process, or the CPU if there is none.
 
     Raises:
-        ValueError: features that are to be whitened, or that are not finite.
+        ValueError: features are not finite, or the form is "whitened" for features.
     """
+    device = torch.device(default_device() if device == "auto" else device)
     is_images = train.dtype == np.uint8
     if form == "whitened":
         if not is_images:
@@ -121,7 +133,15 @@ def in_memory(
 
 
 def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What the values are multiplied by, and what is then taken off."""
+    """Return scale and shift, each (channels,) or (n_features,); normalised inputs are `values * scale - shift`.
+
+    Args:
+        train: training items, see `in_memory`.
+        form: "standard" or "unit", see `Recipe.inputs`.
+
+    Raises:
+        ValueError: a feature is not finite.
+    """
     if train.dtype == np.uint8:
         mean, std = channel_statistics(train)
         highest = 255.0
@@ -133,7 +153,7 @@ def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArr
         highest = 1.0
     if form == "unit":
         return np.full(len(mean), 1 / highest), np.zeros(len(mean))
-    # What never varies in training says nothing, and is not to drown the rest where it varies in a test item.
+    # Zero features that are constant in training, so that they cannot dominate at test time.
     varies = std > 1e-6 * np.maximum(1.0, np.abs(mean))
     std = np.where(varies, std, np.inf)
     return 1 / (highest * std), mean / std
@@ -141,7 +161,7 @@ def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArr
 
 def _on_device(array: NDArray, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
-        # Ray's object store hands out read-only arrays; nothing writes to these tensors, so they need no copy.
+        # Arrays from Ray's object store are read-only.  Nothing writes to these tensors, so no copy is needed.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         values = torch.from_numpy(array).to(device)
     return values.float() if values.dtype == torch.float64 else values

@@ -1,4 +1,4 @@
-"""Logarithms of class probabilities, and of labels seen through a transition matrix; in the log domain throughout."""
+"""Log-probabilities of classes, and the likelihood of labels under a transition matrix, in the log domain."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from torch import Tensor
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """(..., n_classes) log-softmax of the logits, in single precision where autocast made them less."""
+    """Return the log-softmax of logits (..., n_classes), in float32 even if autocast made the logits bfloat16."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 
 
 def label_nll(log_class: Tensor, log_transition: Tensor, target: Tensor) -> Tensor:
-    """Mean over the items of -log sum_c f_c T[c, l] for their labels l.
+    """Return the mean over the items of -log sum_c f_c T[c, l], where l is the label of the item.
 
     Args:
         log_class: (n, n_classes) log f, log-probabilities of the true class.
-        log_transition: (n_classes, n_classes) log P(label | true class), or (n, n_classes, n_classes) one an item.
-        target: (n,) int64 labels, or (n, n_classes) distributions, of which the expected loss is taken.
+        log_transition: (n_classes, n_classes) log P(label | true class) for all items, or (n, n_classes, n_classes)
+            with one matrix per item.
+        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
     """
     if target.ndim == 2:
         log_label = torch.logsumexp(log_class[:, :, None] + log_transition, dim=1)

@@ -1,4 +1,4 @@
-"""The one training loop: every learner trains here."""
+"""The training loop that trains every learner."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from crowdml.learning import parallel
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.checkpoint import Checkpoint, CheckpointMismatchError, copy_of
 from crowdml.learning.evaluate import accuracies, autocast
 from crowdml.learning.held_out import hold_out
-from crowdml.learning.learner import Batch, Epoch, Learner, Supervision, Task, Terms, seed_of
-from crowdml.learning.optimise import Schedule, make_optimizer
+from crowdml.learning.learner import Learner, LossTerms
+from crowdml.learning.optimise import RateSchedule, make_optimizer
 from crowdml.learning.step_log import StepLog
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -26,14 +30,14 @@ class TrainingDivergedError(ArithmeticError):
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """A trained model and what the training cost.
+class TrainingOutcome:
+    """A trained model and the cost of its training.
 
     Attributes:
         model: maps normalised inputs to logits.
-        n_images: training inputs seen, over all epochs.
-        n_epochs: done, which early stopping can make fewer than the recipe's.
-        seconds: wall seconds of the training, evaluation left out; of all sittings, if it was interrupted.
+        n_images: training inputs seen, summed over all epochs.
+        n_epochs: epochs done; early stopping can make them fewer than the recipe's.
+        seconds: wall seconds of the training without evaluation, including the time before an interruption.
     """
 
     model: nn.Module
@@ -53,79 +57,84 @@ def train(
     first_epoch: int = 0,
     evaluate: bool = True,
     checkpoint: Checkpoint | None = None,
-) -> Trained:
-    """Train a learner's model by the task's recipe; deterministic from `task.seed` and `stream`.
+) -> TrainingOutcome:
+    """Train the model of a learner by the recipe of the task.
 
-    Every epoch draws from a seed of its own, so a training that goes on from a checkpoint ends as one that was never
-    interrupted.  Reports after every epoch "train_loss", its terms where there are several, and "validation_loss"
-    where items are held out; and the test accuracy after the last and as often before as lets the training inputs
-    outnumber the tested ones two to one, which is every epoch on the usual data sets.  A last batch that would leave a
-    process fewer than two items is left out, for batch normalisation needs two.
+    The result depends only on the arguments and on the seed of the task.  Every epoch has its own seed, so a training
+    that continues from a checkpoint gives the same model as an uninterrupted one.
+
+    After every epoch the loop reports "train_loss", each term of the loss as "train_<term>" if there are several, and
+    "validation_loss" if items are held out.  It reports the test accuracy after the last epoch, and before as often as
+    possible while the training sees at least twice as many inputs as the tests; on common data sets that is every
+    epoch.
+
+    The last batch of an epoch is left out if it has fewer than two items per process, because batch normalisation
+    needs two.
 
     Args:
         learner: gives the model and the loss.
-        task: the inputs and settings.
-        given: what is known of the items' classes.
-        model: go on from this one instead of a fresh one.
+        task: inputs, settings and observers.
+        given: supervision of all training items.
+        model: model to continue from; None starts from a fresh model.
         items: (n,) indices of the items to train on; by default all.
-        stream: tells several trainings of one task apart, so that each has draws of its own.
-        first_epoch: where the learning curves go on.
+        stream: number of the training within the task, so that each training has its own random draws.
+        first_epoch: number of epochs that the learning curves hold already.
         evaluate: report the test accuracy.
-        checkpoint: where the state is kept, and taken from if it is there.
+        checkpoint: where the state is written, and where it is read from if the file exists.
 
     Raises:
-        TrainingDivergedError: the loss is not finite; says in which epoch and step, and which term.
-        CheckpointMismatchError: the checkpoint is of another training.
-        ValueError: the supervision does not fit the inputs, or no batch has two items for each process.
+        TrainingDivergedError: the loss is not finite; the message names epoch, step and term.
+        CheckpointMismatchError: the checkpoint belongs to another training.
+        ValueError: the supervision does not fit the inputs, a batch has fewer than two items per process, or the
+            learner cannot be trained in several processes.
     """
     if len(given.labels) != task.n_items:
-        raise ValueError(f"there are labels of {len(given.labels)} items and inputs of {task.n_items}")
+        raise ValueError(f"there are labels for {len(given.labels)} items, but inputs for {task.n_items}")
     if learner.one_process and parallel.world_size() > 1:
         name = type(learner).__name__
-        raise ValueError(f"{name} keeps something for each item and trains in one process, not in several")
-    with _seeded(seed_of(task.seed, stream), task.device):
+        raise ValueError(f"{name} stores values per item, so it must be trained in one process; use one worker")
+    with _seeded(seed_of(task.settings.seed, stream), task.device):
         fresh = learner.build(task, given) if model is None else model
         fresh = fresh.to(task.device)
         fresh.to(memory_format=_memory_format(task.device))  # pyright: ignore[reportCallIssue]
         training = _Training(learner, task, given, fresh, items, stream)
         training.run(first_epoch, evaluate, checkpoint)
-    return Trained(fresh, training.n_images, training.epoch, training.seconds)
+    return TrainingOutcome(fresh, training.n_images, training.epoch, training.seconds)
 
 
 class _Loss(nn.Module):
-    """A learner's loss as a module, so that data parallelism sees every parameter that it uses."""
+    """A learner's loss as a module, so that data parallelism sees every parameter that the loss uses."""
 
     def __init__(self, learner: Learner, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         self._learner = learner
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         return self._learner.loss(self.model, batch)
 
 
 class _Training:
-    """The state of one run of the loop."""
+    """The state of one training."""
 
     def __init__(
         self, learner: Learner, task: Task, given: Supervision, model: nn.Module, items: Tensor | None, stream: int
     ) -> None:
-        recipe, device = task.recipe, task.device
-        chosen = torch.arange(task.n_items, device=device) if items is None else items.to(device)
-        self._items, self._held_out = hold_out(chosen, given.labels, recipe.validation, task.seed)
+        recipe, chosen = task.settings.recipe, task.indices(items)
+        self._items, self._held_out = hold_out(chosen, given.labels, recipe.validation, task.settings.seed)
         _check_batches(len(self._items), recipe.batch_size)
         self._learner, self._task, self._given, self._model, self._stream = learner, task, given, model, stream
         self._loss = parallel.wrap(_Loss(learner, model))
         self._optimizer = make_optimizer(recipe, learner.parameter_groups(model, recipe))
-        self._schedule = Schedule(recipe, self._optimizer, _n_batches(len(self._items), recipe.batch_size))
+        self._schedule = RateSchedule(recipe, self._optimizer, _n_batches(len(self._items), recipe.batch_size))
         self.epoch = self.n_images = 0
         self.seconds = 0.0
         self._best_loss, self._best_epoch = math.inf, 0
         self._best: dict[str, Tensor] | None = None
 
     def run(self, first_epoch: int, evaluate: bool, checkpoint: Checkpoint | None) -> None:
-        """Train to the end, from the checkpoint if there is one."""
-        recipe, task = self._task.recipe, self._task
+        """Train to the end, starting from the checkpoint if its file exists."""
+        recipe, task = self._task.settings.recipe, self._task
         done = checkpoint is not None and self._load(checkpoint)
         interval = 1 if task.test_inputs is None else math.ceil(2 * len(task.test_inputs) / len(self._items))
         while not done:
@@ -135,9 +144,9 @@ class _Training:
             self.epoch += 1
             step = first_epoch + self.epoch
             for name, value in terms.items():
-                task.report(step, f"train_{name}", value)
+                task.observers.report(step, f"train_{name}", value)
             if len(self._held_out):
-                task.report(step, "validation_loss", self._validate())
+                task.observers.report(step, "validation_loss", self._validate())
             self.seconds += time.perf_counter() - start
             out_of_patience = recipe.patience is not None and self.epoch - self._best_epoch >= recipe.patience
             done = self.epoch == recipe.epochs or out_of_patience
@@ -145,16 +154,16 @@ class _Training:
                 self._model.load_state_dict(self._best)
             if evaluate and (done or self.epoch % interval == 0):
                 for name, value in accuracies(self._model, task).items():
-                    task.report(step, name, value)
+                    task.observers.report(step, name, value)
             if checkpoint is not None and (done or checkpoint.is_due):
                 checkpoint.write(self._state(done))
 
     def _train_epoch(self) -> dict[str, float]:
-        """One pass; the mean of the loss and of its terms."""
-        task, recipe = self._task, self._task.recipe
-        # The processes must agree on the order of the items, and not on what they do to inputs.
-        order = torch.Generator(task.device).manual_seed(seed_of(task.seed, self._stream, 1 + self.epoch))
-        own_seed = seed_of(task.seed, self._stream, 1 + self.epoch, parallel.rank())
+        """Train for one epoch, and return the mean loss and the means of its terms."""
+        task, recipe = self._task, self._task.settings.recipe
+        # All processes draw the same order of the items, but each draws its own augmentation and dropout.
+        order = torch.Generator(task.device).manual_seed(seed_of(task.settings.seed, self._stream, 1 + self.epoch))
+        own_seed = seed_of(task.settings.seed, self._stream, 1 + self.epoch, parallel.rank())
         draws = torch.Generator(task.device).manual_seed(own_seed)
         torch.manual_seed(own_seed)
         self._learner.begin_epoch(self._model, task, self._given, Epoch(self.epoch, recipe.epochs, self._items))
@@ -170,13 +179,13 @@ class _Training:
             with autocast(recipe, task.device):
                 terms = self._loss(batch)
             log.keep(step, terms, len(items))
-            # The processes' gradients are averaged; shares of unlike size must weigh as what is in them does.
+            # Gradients are averaged over the processes, so each share of a batch is weighted by its size.
             loss = torch.stack(list(terms.values())).sum() * self._weight(items, whole)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self._optimizer.step()
             self._schedule.after_step()
-            task.tick(self._stream, (self.epoch + (step + 1) / len(batches)) / recipe.epochs)
+            task.observers.tick(self._stream, (self.epoch + (step + 1) / len(batches)) / recipe.epochs)
         self._schedule.after_epoch()
         self.n_images += sum(sizes)
         return log.means(self._diverged)
@@ -191,15 +200,15 @@ class _Training:
         return per_item[mine].sum() * n_processes / per_item[whole].sum().clamp_min(1)
 
     def _diverged(self, step: int, term: str, value: float) -> TrainingDivergedError:
-        recipe = self._task.recipe
+        recipe = self._task.settings.recipe
         return TrainingDivergedError(
             f"the training loss is {value} in epoch {self.epoch + 1} of {recipe.epochs}, step {step + 1}, "
-            f"by its term {term}; lower recipe.lr ({recipe.lr:g})"
+            f"because of its term {term}; lower recipe.lr ({recipe.lr:g})"
         )
 
     def _validate(self) -> float:
-        """The mean loss of the held-out items; keeps the best network if the recipe wants it."""
-        task, recipe = self._task, self._task.recipe
+        """Return the mean loss of the held-out items, and store the network if it is the best one and must be kept."""
+        task, recipe = self._task, self._task.settings.recipe
         self._model.eval()
         total = torch.zeros((), device=task.device)
         places = self._held_out.split(task.inputs.predict_batch)
@@ -228,7 +237,7 @@ class _Training:
         }
 
     def _load(self, checkpoint: Checkpoint) -> bool:
-        """Take the state of a checkpoint, if there is one; whether the training is done with it."""
+        """Load the state of the checkpoint if its file exists, and return whether the training is finished."""
         state = checkpoint.read(self._task.device)
         if state is None:
             return False
@@ -236,7 +245,7 @@ class _Training:
             self._model.load_state_dict(state["model"])
         except RuntimeError as error:
             raise CheckpointMismatchError(
-                f"{checkpoint.path} is of another network; delete it or choose another folder"
+                f"{checkpoint.path} belongs to another network; delete it or choose another folder"
             ) from error
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
@@ -247,7 +256,7 @@ class _Training:
 
 
 def _batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """The indices in random order, batch by batch."""
+    """Yield the indices in random order, batch by batch, without batches that are too small."""
     order = indices[torch.randperm(len(indices), generator=generator, device=indices.device)]
     return (batch for batch in order.split(size) if len(batch) >= _smallest_batch())
 
@@ -260,8 +269,8 @@ def _check_batches(n_items: int, batch_size: int) -> None:
     needed = _smallest_batch()
     if min(n_items, batch_size) < needed:
         raise ValueError(
-            f"training needs {needed} items a batch, two for each process: "
-            f"recipe.batch_size is {batch_size} and there are {n_items} items"
+            f"training needs at least {needed} items per batch, two per process, but recipe.batch_size is {batch_size} "
+            f"and there are {n_items} items"
         )
 
 
@@ -275,7 +284,13 @@ def _memory_format(device: torch.device) -> torch.memory_format:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Torch's global draws (initial weights, dropout) follow the seed, and are as before afterwards."""
+    """Seed torch's global generator (initial weights, dropout), and restore its state at the end."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def seed_of(*parts: int) -> int:
+    """Return a 63-bit seed that is different for different sequences of whole numbers."""
+    # A SeedSequence ignores zeros at the end, so the number of parts stands before them.
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,4 @@
-"""The optimiser and the learning-rate schedule that a recipe names."""
+"""Build the optimiser and the learning-rate schedule of a recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from crowdml.learning.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> optim.Optimizer:
-    """The recipe's optimiser over groups of parameters, each with settings of its own where it names some."""
+    """Return the optimiser of the recipe.
+
+    Args:
+        recipe: names the optimiser and its settings.
+        groups: parameter groups; a group may hold settings that replace the recipe's.
+    """
     betas = (recipe.momentum, 0.999)
     if recipe.optimizer == "sgd":
         return optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
@@ -21,13 +26,13 @@ def make_optimizer(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> optim.Op
     return make(groups, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
 
 
-class Schedule:
-    """The learning rate (and the momentum) from step to step.
+class RateSchedule:
+    """Changes the learning rate and the momentum of an optimiser during a training.
 
     Args:
         recipe: names the schedule.
-        optimizer: whose settings it changes.
-        steps_per_epoch: for the schedule that changes at every step.
+        optimizer: optimiser whose settings are changed.
+        steps_per_epoch: number of steps per epoch; "one_cycle" changes the learning rate at every step.
     """
 
     def __init__(self, recipe: Recipe, optimizer: optim.Optimizer, steps_per_epoch: int) -> None:
@@ -47,7 +52,7 @@ class Schedule:
             )
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before the first step of an epoch, which counts from 0."""
+        """Set the momentum of an epoch, before its first step.  Epochs count from 0."""
         recipe = self._recipe
         if recipe.schedule == "linear" and recipe.late_momentum is not None and epoch >= recipe.decay_from:
             for group in self._optimizer.param_groups:
@@ -57,21 +62,21 @@ class Schedule:
                     group["momentum"] = recipe.late_momentum
 
     def after_step(self) -> None:
-        """Called after every step."""
+        """Change the learning rate after a step, if the schedule changes it at every step."""
         if self._each_step:
             self._schedule.step()
 
     def after_epoch(self) -> None:
-        """Called after the last step of an epoch."""
+        """Change the learning rate after the last step of an epoch, if the schedule changes it once per epoch."""
         if not self._each_step:
             self._schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` takes; plain values."""
+        """Return the state as plain values, for `load_state_dict`."""
         return self._schedule.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a state that `state_dict` returned."""
         self._schedule.load_state_dict(state)
 
     def _falling(self, epoch: int) -> float:

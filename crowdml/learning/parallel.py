@@ -1,7 +1,8 @@
-"""Data-parallel training: what one of several processes does differently.
+"""Data-parallel training: what each of several training processes does differently from a single one.
 
-Whoever starts the processes (Ray Train, torchrun) initialises torch.distributed; without it, every function here does
-nothing.  All processes draw the same order of the items, and each takes its share of every batch.
+The program that starts the processes (Ray Train or torchrun) initialises torch.distributed.  Without torch.distributed
+there is one process, and the functions here change nothing.  All processes draw the same order of the items, and each
+process takes its share of every batch.
 """
 
 from __future__ import annotations
@@ -10,34 +11,37 @@ from torch import Tensor, distributed, nn
 
 
 def world_size() -> int:
-    """Number of processes that train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if _active() else 1
 
 
 def rank() -> int:
-    """Number of this process among them."""
+    """Return the number of this process, from 0 to `world_size() - 1`."""
     return distributed.get_rank() if _active() else 0
 
 
 def wrap(module: nn.Module) -> nn.Module:
-    """The module, averaging gradients over the processes."""
+    """Return a module that averages its gradients over the processes."""
     return nn.parallel.DistributedDataParallel(module) if world_size() > 1 else module
 
 
 def agree(model: nn.Module) -> None:
-    """Give every process the running statistics of the first; each has its own, of its share of the batches."""
+    """Copy the buffers of the model from the first process to all others.
+
+    Each process has updated the running statistics of batch normalisation with its own share of the batches.
+    """
     if world_size() > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)
 
 
 def share(batch: Tensor) -> Tensor:
-    """This process's share of a batch of item indices."""
+    """Return the share of a batch of item indices that this process trains on."""
     return batch[rank() :: world_size()]
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of a tensor over the processes, in place."""
+    """Sum a tensor over the processes in place, and return it."""
     if world_size() > 1:
         distributed.all_reduce(values)
     return values

@@ -1,8 +1,9 @@
-"""How a network is trained: plain data, part of a grid cell.  Imports no torch."""
+"""Recipe and TrainingSettings: how a network is trained, as plain data.  Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from crowdml.support.search_space import Choice, Either, Real, Space, Whole
@@ -22,35 +23,36 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long, by which optimiser and on which form of the inputs a network is trained.
+    """How a network is trained: epochs, optimiser, schedule, augmentation, form of the inputs, and validation.
 
     Args:
         epochs: passes over the training items.
-        batch_size: items a step, over all devices together.
-        lr: learning rate of the first epoch; of "one_cycle" the highest.
-        momentum: of SGD; the first beta of the others.
-        weight_decay: L2 penalty, on every parameter; AdamW's decoupled one.
+        batch_size: items per step, summed over all devices.
+        lr: learning rate of the first epoch; for "one_cycle" the highest learning rate.
+        momentum: momentum of SGD; the first beta of the other optimisers.
+        weight_decay: L2 penalty on every parameter; for AdamW its decoupled weight decay.
         milestones: for the schedule "step": epochs after which the learning rate is multiplied by `lr_decay`.
-        lr_decay: see `milestones`.
-        augment: "crop_flip" pads by an eighth of the side, crops at random and flips; "crop" does not flip (digits),
-            "flip" does nothing else; "none" leaves images as they are.
-        precision: "auto" is bfloat16 autocast on a GPU that has it and float32 elsewhere.
+        lr_decay: factor of the schedule "step", see `milestones`.
+        augment: "none" leaves images unchanged; "flip" mirrors half of them; "crop" pads by an eighth of the side and
+            crops at random (for digits); "crop_flip" crops and mirrors.
+        precision: "auto" is bfloat16 autocast on a GPU that supports it, and float32 elsewhere.
         optimizer: "sgd", "adam", "adamw" or "radam".
-        schedule: "step" (see `milestones`), "linear" (falls from the epoch `decay_from` to nothing at the end),
-            "cosine", or "one_cycle" (Smith and Topin 2019, a step at a time).
+        schedule: learning rate over time: "step" (see `milestones`), "linear" (constant until the epoch `decay_from`,
+            then linear to 0 at the end), "cosine", or "one_cycle" (Smith and Topin 2019, changes at every step).
         decay_from: for the schedule "linear": the epoch from which the learning rate falls.
-        late_momentum: for the schedule "linear": the momentum from that epoch on, as JoCoR's and Co-teaching's 0.1;
-            None leaves it.
-        inputs: "standard" takes the training items' mean out and divides by their deviation, a channel (or a feature)
-            each; "unit" only scales pixels to [0, 1]; "whitened" normalises each image's contrast and decorrelates the
-            pixels (ZCA).
-        validation: share of the training items held out to judge the network by the learner's own loss on their
-            (noisy) labels, stratified by label; 0 holds none out.
-        patience: stop after so many epochs without a better validation loss; None trains all epochs.
-        keep: the network of the "last" epoch, or the "best" by validation loss.
+        late_momentum: for the schedule "linear": the momentum from the epoch `decay_from` on; None does not change the
+            momentum.  JoCoR and Co-teaching use 0.1.
+        inputs: "standard" subtracts the mean of the training items and divides by their standard deviation, for each
+            channel or feature; "unit" only scales pixels to [0, 1]; "whitened" normalises the contrast of each image
+            and decorrelates the pixels (ZCA).
+        validation: share of the training items that are held out, stratified by label; 0 holds none out.  The
+            validation loss is the learner's loss on their (noisy) labels.
+        patience: number of epochs without a better validation loss after which the training stops; None trains all
+            epochs.
+        keep: "last" keeps the network of the last epoch, "best" the network with the best validation loss.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range, or `patience` or `keep="best"` is set without held-out items.
     """
 
     epochs: int = 120
@@ -111,3 +113,21 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What determines a training, except the items and their labels.
+
+    Args:
+        network: name of the network.
+        recipe: how the network is trained.
+        seed: every random draw of the training follows from it.
+        weights: file of a pretrained state_dict that the network starts from, except for its last layer; None starts
+            from random weights.
+    """
+
+    network: str
+    recipe: Recipe
+    seed: int = 0
+    weights: Path | None = None

@@ -1,4 +1,4 @@
-"""What the loss was, step by step and term by term."""
+"""StepLog: the loss terms of every step of an epoch."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable
 import torch
 
 from crowdml.learning import parallel
-from crowdml.learning.learner import Terms
+from crowdml.learning.learner import LossTerms
 
 
 class StepLog:
-    """The terms of every step's loss, kept on the device so that no step waits for it.
+    """Stores the loss terms of every step on the device, so that no step waits for a transfer.
 
     Args:
-        device: of the losses.
-        n_steps: in the epoch.
+        device: device of the losses.
+        n_steps: number of steps in the epoch.
     """
 
     def __init__(self, device: torch.device, n_steps: int) -> None:
@@ -25,8 +25,8 @@ class StepLog:
         self._values = torch.empty(0)
         self._sizes: list[int] = []
 
-    def keep(self, step: int, terms: Terms, size: int) -> None:
-        """Keep the terms of a step, which is of `size` items."""
+    def keep(self, step: int, terms: LossTerms, size: int) -> None:
+        """Store the loss terms of a step with `size` items.  Steps count from 0."""
         if step == 0:
             self._names = tuple(terms)
             self._values = torch.zeros((self._n_steps, len(terms)), device=self._device)
@@ -34,10 +34,13 @@ class StepLog:
         self._sizes.append(size)
 
     def means(self, error: Callable[[int, str, float], Exception]) -> dict[str, float]:
-        """Mean over all items and processes, of the loss and of its terms if there are several.
+        """Return the mean loss over all items and processes as "loss", and the mean of each term if there are several.
+
+        Args:
+            error: makes the exception to raise from (step, name of the term, value).
 
         Raises:
-            Exception: `error(step, term, value)` of the first one that is not finite.
+            Exception: a term is not finite; the exception is `error(...)` for the first such step.
         """
         sizes = torch.tensor(self._sizes, dtype=torch.float32, device=self._device)
         totals = torch.cat([sizes @ self._values, sizes.sum()[None]])

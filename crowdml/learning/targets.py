@@ -1,4 +1,4 @@
-"""Hard and soft targets under one roof."""
+"""Treat labels and distributions over classes as targets of the same kind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn import functional
 
 
 def expected(values: Tensor, target: Tensor) -> Tensor:
-    """(n,) the value of each item's class, or its expectation over the item's distribution.
+    """Return (n,) the value of each item's class, or its expectation under the item's distribution.
 
     Args:
-        values: (n, n_classes) one value a class.
+        values: (n, n_classes) one value per item and class.
         target: (n,) int64 labels, or (n, n_classes) distributions.
     """
     if target.ndim == 1:
@@ -20,5 +20,10 @@ def expected(values: Tensor, target: Tensor) -> Tensor:
 
 
 def distribution(target: Tensor, n_classes: int) -> Tensor:
-    """(n, n_classes) float32: labels as certain distributions, distributions as they are."""
+    """Return distributions (n, n_classes) float32; a label becomes a distribution with all mass on its class.
+
+    Args:
+        target: (n,) int64 labels, or (n, n_classes) distributions, which are returned unchanged.
+        n_classes: number of classes.
+    """
     return functional.one_hot(target, n_classes).to(torch.float32) if target.ndim == 1 else target

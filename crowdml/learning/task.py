@@ -1,80 +1,97 @@
-"""Put a data set on a device, ready to be learned from."""
+"""Task: everything that a training is given, except the labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from crowdml.datasets import TrainTest
-from crowdml.learning.inputs import InMemory, in_memory
-from crowdml.learning.learner import Report, Task, ignore_report, ignore_tick
-from crowdml.learning.recipe import InputForm, Recipe
+from crowdml.learning.inputs import Inputs
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.networks import build_network
-from crowdml.support.torch_device import default_device
+from crowdml.networks.pretrained import load_backbone
 
 
-def prepare_inputs(data: TrainTest, form: InputForm, device: str = "auto") -> tuple[InMemory, InMemory | None]:
-    """Training and test inputs on a device, for `make_task`; they depend on nothing but these arguments.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Everything that a training is given, except the labels.  `make_task` builds a task.
 
     Args:
-        data: the items.
-        form: see Recipe.
-        device: a torch device; "auto" is a GPU if there is one, the right one of several under data parallelism.
-
-    Raises:
-        ValueError: features that are not finite or not to be brought into that form.
+        inputs: inputs of the training items.
+        test_inputs: inputs of the test items, or None.
+        test_labels: (n_test,) int64 true classes of the test items on the inputs' device, or None.
+        n_classes: number of classes.
+        build_network: returns a freshly initialised network that maps inputs (n, ...) float to logits (n, n_classes).
+        settings: network, recipe and seed.
+        observers: who is told of the progress, and where checkpoints are kept.
+        truth: (n_items,) int64 true classes of the training items, -1 where unknown, or None.  Only genie-aided
+            baselines may read them.
     """
-    place = torch.device(default_device() if device == "auto" else device)
-    return in_memory(data.train, data.test, form, place)
+
+    inputs: Inputs
+    test_inputs: Inputs | None
+    test_labels: Tensor | None
+    n_classes: int
+    build_network: Callable[[], nn.Module]
+    settings: TrainingSettings
+    observers: Observers = field(default_factory=Observers)
+    truth: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the inputs and of the network."""
+        return self.inputs.device
+
+    @property
+    def n_items(self) -> int:
+        """Number of training items."""
+        return len(self.inputs)
+
+    def indices(self, items: Tensor | None) -> Tensor:
+        """Return the item indices on the device of the task; None stands for all training items."""
+        return torch.arange(self.n_items, device=self.device) if items is None else items.to(self.device)
 
 
 def make_task(
-    data: TrainTest,
-    *,
+    inputs: Inputs,
     n_classes: int,
-    network: str,
-    recipe: Recipe,
-    seed: int,
-    device: str = "auto",
-    report: Report = ignore_report,
-    tick: Callable[[int, float], None] = ignore_tick,
+    settings: TrainingSettings,
+    *,
+    test_inputs: Inputs | None = None,
+    test_labels: NDArray[np.int64] | None = None,
+    observers: Observers | None = None,
     truth: NDArray[np.int64] | None = None,
-    checkpoints: Path | None = None,
-    inputs: tuple[InMemory, InMemory | None] | None = None,
 ) -> Task:
-    """The Task of training a network on items that fit into memory.
+    """Return the task of training the network that the settings name on prepared inputs.
 
     Args:
-        data: the items.
+        inputs: inputs of the training items, in memory or streamed.
         n_classes: number of classes.
-        network: name of the network.
-        recipe: how it is trained.
-        seed: of all draws.
-        device: a torch device; "auto" is a GPU if there is one, the right one of several under data parallelism.
-        report, tick, checkpoints: see Task.
-        truth: (n_items,) true classes of the training items, for the genie-aided baselines; -1 where not known.
-        inputs: what `prepare_inputs` gave for these items, this form and this device, if it was called already.
+        settings: network, recipe and seed.
+        test_inputs: inputs of the test items.
+        test_labels: (n_test,) true classes of the test items; a value that is no class counts as wrong.
+        observers: who is told of the progress, and where checkpoints are kept; by default nobody and nowhere.
+        truth: (n_items,) true classes of the training items, -1 where unknown, for genie-aided baselines.
 
     Raises:
-        ValueError: the items do not fit the network.
+        ValueError: the network does not exist, or does not take inputs of this shape (when it is built).
     """
-    train_inputs, test_inputs = inputs or prepare_inputs(data, recipe.inputs, device)
-    place = train_inputs.device
+    build = partial(build_network, settings.network, inputs.in_shape, n_classes)
+    if settings.weights is not None:
+        build = partial(load_backbone, settings.network, inputs.in_shape, n_classes, settings.weights)
     return Task(
-        inputs=train_inputs,
+        inputs=inputs,
         test_inputs=test_inputs,
-        test_labels=None if data.test_labels is None else torch.tensor(data.test_labels, device=place),
+        test_labels=None if test_labels is None else torch.tensor(test_labels, device=inputs.device),
         n_classes=n_classes,
-        build_network=partial(build_network, network, data.in_shape, n_classes),
-        recipe=recipe,
-        seed=seed,
-        report=report,
-        tick=tick,
-        truth=None if truth is None else torch.tensor(truth, device=place),
-        checkpoints=checkpoints,
+        build_network=build,
+        settings=settings,
+        observers=observers or Observers(),
+        truth=None if truth is None else torch.tensor(truth, device=inputs.device),
     )

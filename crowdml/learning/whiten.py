@@ -5,17 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# On the scale of pixels from 0 to 255, as in the example: the least contrast and deviation that is divided by.
+# Smallest divisors, for pixels from 0 to 255, as in the example.
 LEAST_CONTRAST, LEAST_DEVIATION = 40.0, 10.0
 
 
 def whiten(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Whitened (n, channels, height, width) float32 images; what is estimated comes from the training images.
+    """Return whitened training and test images, (n, channels, height, width) float32.
 
-    The images have the training images' mean taken out.  Each has its own mean taken out and is divided by its own
-    deviation, but at least LEAST_CONTRAST, and multiplied by the mean of all deviations.  Then ZCA: with eigenvectors V
-    and eigenvalues d of the second moments of the pixels, V diag(r / max(sqrt d, LEAST_DEVIATION)) V', r the root mean
-    of d.  The result is scaled to a root mean square of one, so that learning rates mean the same as elsewhere.
+    All statistics are estimated from the training images.  The steps are:
+
+    1. Subtract the mean training image.
+    2. Subtract from each image its own mean.  Divide it by its own standard deviation, or by LEAST_CONTRAST if that is
+       larger, and multiply it by the mean standard deviation of the training images.
+    3. ZCA: with the eigenvectors V and eigenvalues d of the second moments of the pixels, multiply by
+       V diag(r / max(sqrt d, LEAST_DEVIATION)) V', where r is the root of the mean of d.
+    4. Scale the training images to a root mean square of one, so that the usual learning rates fit.
 
     Args:
         train, test: (n, channels, height, width) uint8.
@@ -33,7 +37,7 @@ def whiten(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
 
 
 def _normalise_contrast(images: Tensor, mean: Tensor, contrast: Tensor | None) -> tuple[Tensor, Tensor]:
-    """(n, n_pixels) images of like contrast, and that contrast; None takes the mean of these images' own."""
+    """Return images (n, n_pixels) of equal contrast, and that contrast; None takes their mean contrast."""
     flat = (images.float() - mean).flatten(1)
     flat = flat - flat.mean(dim=1, keepdim=True)
     deviation = flat.std(dim=1, correction=0, keepdim=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
-from crowdml.learning.learner import Task, supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import Trainer
 from crowdml.methods.configure import Method
 
 
@@ -20,11 +21,14 @@ def carry_out(method: Method, crowd: CrowdLabels, task: Task, aggregation: Aggre
         crowd: the annotations.
         task: inputs and settings of the training.
         aggregation: what the method's aggregator has found for this crowd already, so that it does not run again.
+
+    Raises:
+        ValueError: the method, the crowd and the task do not fit together.
+        TrainingDivergedError: the training loss is not finite.
     """
     if method.source_is_joint:
         return method.source.fit(crowd, task, method.learner)
     found = method.source.fit(crowd) if aggregation is None else aggregation
-    course = Course(task)
+    trainer = Trainer(task)
     given = supervise(found.posterior, task.n_classes, labels=found.labels, device=task.device)
-    model = method.learner.learn(course, given)
-    return JointResult(found, model, course.n_trainings, course.n_images, course.seconds)
+    return JointResult.of(found, trainer.learn(method.learner, given), trainer)

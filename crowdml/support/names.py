@@ -19,6 +19,11 @@ def check_name(what: str, name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     if name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    near = near_names(name, names)
+    hint = f"; did you mean {near}?" if near else ""
     raise UnknownNameError(f"unknown {what} {name!r}{hint} (there are: {', '.join(names)})")
+
+
+def near_names(name: str, valid: Iterable[str]) -> str:
+    """Return the valid names that are most like a name, joined by "or"; empty if there are none."""
+    return " or ".join(difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5))

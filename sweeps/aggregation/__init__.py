@@ -1,1 +1,1 @@
-"""Aggregation of a crowd that is larger than one machine."""
+"""Aggregate a crowd that is larger than the memory of one machine."""

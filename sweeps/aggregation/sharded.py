@@ -1,8 +1,8 @@
 """Aggregate a crowd that is larger than one machine: EM over shards of items on Ray.
 
-Every shard holds its items' annotations and posterior in a process of its own.  In an iteration each makes its E-step,
-the workers' expected counts are added up along a tree of tasks, the M-step is made where this function was called, and
-the new tables go to all shards through the object store.  The answer is that of one machine.
+Each shard is a process that holds the annotations and the posterior of its items.  In each iteration, all shards make
+their E-step, a tree of tasks adds up the workers' expected counts, the driver makes the M-step, and the object store
+passes the new tables to all shards.  The result equals the result on one machine.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ from crowdml.aggregation.spectral_em import SpectralEm
 from crowdml.files import Columns, check_writable, write_tables
 from crowdml.labels import Repeats
 from crowdml.support.names import UnknownNameError
-from sweeps.aggregation import layout
+from sweeps.aggregation import row_groups
+from sweeps.aggregation.crowd_shard import LogTables, ShardedCrowd
 from sweeps.aggregation.iteration_progress import IterationProgress
-from sweeps.aggregation.layout import RowGroup, Survey
-from sweeps.aggregation.pool import Pool, run_tasks
-from sweeps.aggregation.shard_worker import LogTables, Plan
+from sweeps.aggregation.row_groups import DistinctNames, RowGroup
+from sweeps.aggregation.shard_pool import ShardPool, run_tasks
 from sweeps.cluster import connect as ray_cluster
 from sweeps.store.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
 
 STORE_BYTES = 500_000_000
-"""Object store of a cluster of our own: room for the tables, what is more goes to disk."""
+"""Size of the object store of a local Ray; it holds the tables, and Ray writes what exceeds it to disk."""
 SHARD_ROWS = 1_000_000
-"""Annotations below which another shard by default costs more than it saves."""
+"""By default a shard gets at least this number of annotations, because a smaller shard costs more than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
 class ShardedResult:
-    """What is known in the end, but for the items, which the shards have written.
+    """The result, except the results of the items, which the shards write to files.
 
     Attributes:
         n_items, n_workers, n_classes, n_annotations: of the crowd.
-        n_shards: processes that shared it.
-        dealt_out: whether the annotations had to be sorted into shards first.
+        n_shards: number of shards.
+        split_by_item: the rows of the input were sorted into shards first.
         class_names: (n_classes,), in order.
-        class_prior: (n_classes,).
-        workers: one row a worker, by name: `worker, n_labels, quality, quality_se`, and for Bayesian methods
+        class_prior: (n_classes,) class probabilities.
+        workers: one row per worker, sorted by name: `worker, n_labels, quality, quality_se`, and for Bayesian methods
             `quality_low, quality_high`, the 95 % interval.
         confusion: (n_workers, n_classes, n_classes) in the order of `workers`.
-        n_iter, converged, objective: as in Aggregation.
-        seconds: from start to end, Ray's start included.
+        n_iter, converged, objective: see Aggregation.
+        seconds: wall seconds, including the start of Ray.
     """
 
     n_items: int
@@ -72,7 +72,7 @@ class ShardedResult:
     n_classes: int
     n_annotations: int
     n_shards: int
-    dealt_out: bool
+    split_by_item: bool
     class_names: NDArray[Any]
     class_prior: NDArray[np.float64]
     workers: pd.DataFrame
@@ -98,28 +98,28 @@ def aggregate_sharded(
     scratch: str | Path | None = None,
     console: Console | None = None,
 ) -> ShardedResult:
-    """Aggregate the annotations of Parquet files.
+    """Aggregate the annotations of Parquet files on Ray.
 
     Args:
-        paths: files or folders of them, local or s3://..., gs://...; on a cluster, where every node sees them.
+        paths: Parquet files or folders of them, local or s3://..., gs://...; every node must be able to read them.
         method: a name of `sharded_methods()`, or an alias.
-        out: a new folder for the consensus, one Parquet file a shard: the columns `task` and `label` under their
-            names, `p_<class>`, and `doubt`.
+        out: a new folder for the consensus, with one Parquet file per shard.  The columns are the columns of the items
+            and labels, `p_<class>`, and `doubt`.
         workers_out: a file for the table of workers (.parquet, .csv, .jsonl; as a URI .parquet).
         columns: names of the columns.
-        class_names: the classes in the order wanted; by default those that occur, sorted.
-        repeats: as in CrowdLabels.
+        class_names: the classes in the wanted order; by default the classes of the annotations, sorted.
+        repeats: see CrowdLabels.
         options: hyper-parameters of the method.
-        n_shards: by default one a CPU, but none of less than SHARD_ROWS annotations.
-        address: of the Ray cluster, see `cluster.join`; without one, a Ray of this machine is started.
-        scratch: a folder that every node sees, for annotations that have to be sorted into shards; by default a
-            folder in `out`, or a temporary one on a Ray of this machine.
-        console: for the progress line; by default standard error.
+        n_shards: by default one shard per CPU, with at least SHARD_ROWS annotations each.
+        address: of the Ray cluster, see `sweeps.cluster.connect.join`; without a cluster, a local Ray is started.
+        scratch: a folder that every node can write, for annotations that must be sorted into shards; by default a
+            folder in `out`, or a temporary folder on a local Ray.
+        console: shows the progress line; by default standard error.
 
     Raises:
-        UnknownNameError: no such method, one that cannot be sharded, or no such option.
-        ValueError: a hyper-parameter out of range, malformed annotations (the message names the file), a label that
-            is not in `class_names`, a place that cannot be read or written, or no cluster at the address.
+        UnknownNameError: the method or an option does not exist, or the method cannot be sharded.
+        ValueError: a hyper-parameter is out of range, annotations are malformed (the message names the file), a label
+            is not in `class_names`, a location cannot be read or written, or no cluster answers at the address.
     """
     start = time.monotonic()
     ties, em = _configure(method, options)
@@ -127,7 +127,7 @@ def aggregate_sharded(
     if n_shards is not None and n_shards < 1:
         raise ValueError(f"n_shards must be at least 1, got {n_shards}")
     _check_places(out, workers_out)
-    groups = layout.read_layout(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
+    groups = row_groups.list_row_groups(parquet_files([paths] if isinstance(paths, (str, Path)) else paths), columns)
     n_annotations = sum(group.n_rows for group in groups)
     progress = IterationProgress(console or Console(stderr=True), em.max_iter if em else 1, em.tol if em else 0.0)
     with progress, ExitStack() as stack:
@@ -136,17 +136,18 @@ def aggregate_sharded(
             cluster = stack.enter_context(ray_cluster.start_local(data_bytes=STORE_BYTES))
         n_shards = n_shards or max(1, min(int(cluster.cpus), math.ceil(n_annotations / SHARD_ROWS)))
         progress.phase(f"reading {n_annotations} annotations")
-        shards = layout.deal_as_they_lie(groups, n_shards)
-        dealt_out = shards is None
+        shards = row_groups.assign_whole(groups, n_shards)
+        split = shards is None
         if shards is None:
-            folder = stack.enter_context(_scratch_folder(scratch, out, own=cluster.own))
-            survey, shards = _deal_out(groups, columns, n_shards, folder)
+            folder = stack.enter_context(_scratch_folder(scratch, out, local_ray=cluster.own))
+            names, shards = _split_by_item(groups, columns, n_shards, folder)
         else:
-            runs = layout.chunks(groups)
-            survey = layout.merge(run_tasks(layout.survey, [(run, columns) for run in runs]))
-        classes = _classes(survey.labels, class_names)
-        plan = Plan(shards, columns, survey.workers, classes, repeats, ties, em)
-        pool = stack.enter_context(Pool(plan, cpus=cluster.cpus))
+            names = row_groups.merge_names(
+                run_tasks(row_groups.distinct_names, [(chunk, columns) for chunk in row_groups.chunks(groups)])
+            )
+        classes = _classes(names.labels, class_names)
+        crowd = ShardedCrowd(shards, columns, names.workers, classes, repeats, ties, em)
+        pool = stack.enter_context(ShardPool(crowd, cpus=cluster.cpus))
         first = pool.first()
         fit = None if em is None else _run_em(pool, em, first, progress)
         workers = _vote(pool, first) if em is None or fit is None else em.workers(fit.tables, *fit.sums[:2])
@@ -155,16 +156,16 @@ def aggregate_sharded(
             pool.write(str(out))
         n_items = pool.n_items()
         progress.phase(f"{n_items} items from {n_annotations} annotations done")
-    table = _workers_table(survey.workers, first.counts, workers)
+    table = _workers_table(names.workers, first.counts, workers)
     if workers_out is not None:
         _write_workers(table, workers_out)
     return ShardedResult(
         n_items=n_items,
-        n_workers=len(survey.workers),
+        n_workers=len(names.workers),
         n_classes=len(classes),
         n_annotations=n_annotations,
         n_shards=len(shards),
-        dealt_out=dealt_out,
+        split_by_item=split,
         class_names=classes.to_numpy(zero_copy_only=False),
         class_prior=workers.class_prior,
         workers=table,
@@ -177,26 +178,28 @@ def aggregate_sharded(
 
 
 def sharded_methods() -> list[str]:
-    """The registry's names of the methods that `aggregate_sharded` runs."""
+    """Return the names of the methods that `aggregate_sharded` supports."""
     targets = {f"{part.__module__}:{part.__qualname__}" for part in (MajorityVote, DawidSkene, Ibcc)}
     return [name for name, entry in methods.REGISTRY.items() if entry.target in targets]
 
 
 def _configure(method: str, options: Mapping[str, Any] | None) -> tuple[TieRule, EmMethod | None]:
-    """The tie rule and the steps of a method; no steps for the majority vote."""
+    """Return the tie rule of a method and its EM steps; the majority vote has no steps."""
     source = methods.resolve(method, options, labels_only=True).source
-    # The spectral start needs all items at once.
+    # SpectralEm is excluded because its start needs all items at once.
     em = source if isinstance(source, (DawidSkene, Ibcc)) and not isinstance(source, SpectralEm) else None
     if em is None and not isinstance(source, MajorityVote):
-        raise UnknownNameError(f"method {method} cannot be sharded; those that can: {', '.join(sharded_methods())}")
+        raise UnknownNameError(
+            f"method {method} cannot be sharded; the methods that can: {', '.join(sharded_methods())}"
+        )
     device = getattr(source, "device", "cpu")
     if device != "cpu":
-        raise ValueError(f'device must be "cpu" for shards, got {device!r}')
+        raise ValueError(f'device must be "cpu" on Ray, got {device!r}')
     return source, em
 
 
 def _check_places(out: str | Path | None, workers_out: str | Path | None) -> None:
-    """Complain before the work about what could not be written after it."""
+    """Raise an error before the work starts if the results cannot be written."""
     if out is not None and not is_empty(out):
         raise LocationError(f"{out} is not empty; give a new folder for the consensus")
     if workers_out is not None:
@@ -207,17 +210,17 @@ def _check_places(out: str | Path | None, workers_out: str | Path | None) -> Non
 
 
 @contextmanager
-def _scratch_folder(scratch: str | Path | None, out: str | Path | None, *, own: bool) -> Iterator[str]:
-    """A new folder that every node sees; deleted in the end."""
-    if scratch is None and own:
+def _scratch_folder(scratch: str | Path | None, out: str | Path | None, *, local_ray: bool) -> Iterator[str]:
+    """Yield a new folder that every node can write, and delete it at the end."""
+    if scratch is None and local_ray:
         with tempfile.TemporaryDirectory(prefix="crowdml-shards-") as folder:
             yield folder
         return
     parent = scratch or out
     if parent is None:
         raise LocationError(
-            "the items of the files overlap, so their annotations have to be sorted into shards, which needs a folder "
-            "that every node sees; pass scratch"
+            "row groups of the files share items, so their annotations must be sorted into shards, which needs a "
+            "folder that every node can write; pass scratch"
         )
     folder = join(parent, f".shards-{uuid.uuid4().hex[:12]}")
     filesystem, path = locate(folder)
@@ -228,15 +231,14 @@ def _scratch_folder(scratch: str | Path | None, out: str | Path | None, *, own: 
         filesystem.delete_dir(path)
 
 
-def _deal_out(
+def _split_by_item(
     groups: list[RowGroup], columns: Columns, n_shards: int, folder: str
-) -> tuple[Survey, list[list[RowGroup]]]:
-    """Sort all annotations into shards; the survey, and the row groups of each shard."""
-    runs = layout.chunks(groups)
-    arguments = [(run, columns, n_shards, folder, number) for number, run in enumerate(runs)]
-    surveys, dealt = zip(*run_tasks(layout.deal_out, arguments), strict=True)
-    shards = [[group for group in of_shard if group.n_rows] for of_shard in zip(*dealt, strict=True)]
-    return layout.merge(surveys), [shard for shard in shards if shard]
+) -> tuple[DistinctNames, list[list[RowGroup]]]:
+    """Sort all annotations into shards; return the distinct names, and the row groups of each shard that has rows."""
+    arguments = [(chunk, columns, n_shards, folder, number) for number, chunk in enumerate(row_groups.chunks(groups))]
+    names, written = zip(*run_tasks(row_groups.split_by_item, arguments), strict=True)
+    shards = [[group for group in of_shard if group.n_rows] for of_shard in zip(*written, strict=True)]
+    return row_groups.merge_names(names), [shard for shard in shards if shard]
 
 
 def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:
@@ -248,7 +250,7 @@ def _classes(labels: pa.Array, class_names: Sequence[Any] | None) -> pa.Array:
     return pa.array(list(class_names), labels.type)
 
 
-def _run_em(pool: Pool, em: EmMethod, first: Expectation, progress: IterationProgress) -> EmResult:
+def _run_em(pool: ShardPool, em: EmMethod, first: Expectation, progress: IterationProgress) -> EmResult:
     def e_step(tables: Tables) -> Expectation:
         sums = pool.step(LogTables(tables.log_confusion, tables.log_prior))
         progress.add(sums.moved)
@@ -257,8 +259,8 @@ def _run_em(pool: Pool, em: EmMethod, first: Expectation, progress: IterationPro
     return iterate(em, first.counts, first.class_counts, e_step)
 
 
-def _vote(pool: Pool, first: Expectation) -> WorkerEstimates:
-    """What MajorityVote says of the workers."""
+def _vote(pool: ShardPool, first: Expectation) -> WorkerEstimates:
+    """Return the conclusions of MajorityVote about the workers."""
     right = np.trace(pool.votes().counts, axis1=1, axis2=2)
     class_prior = first.class_counts / first.class_counts.sum()
     quality = right / first.counts.sum(axis=(1, 2))

@@ -1,29 +1,32 @@
-"""What an autoscaled Ray cluster may grow to; Ray itself only tells what it is now."""
+"""Find out how large an autoscaled Ray cluster may become; Ray itself only tells how large it is now."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 LIMITS_VARIABLE = "CROWDML_CLUSTER_LIMITS"
-"""The same as JSON, for clusters whose autoscaler runs elsewhere, as KubeRay's does."""
+"""Environment variable with the limits as JSON, for clusters whose autoscaler runs elsewhere, such as KubeRay."""
 CONFIG_FLAG = "--autoscaling-config="
 
 
 def autoscaler_limits() -> dict[str, float]:
-    """CPUs and GPUs of a cluster at its largest, if its autoscaler runs on this machine, as it does on the head node.
+    """Return the CPUs and GPUs of a cluster at its largest.
+
+    They come from CROWDML_CLUSTER_LIMITS if it is set, else from the cluster file of the autoscaler, if the autoscaler
+    runs on this machine.  It does on the head node.
 
     Returns:
-        Amounts by resource; empty without an autoscaler.  CROWDML_CLUSTER_LIMITS states them where it is set.
+        Resource -> amount; empty without an autoscaler.
 
     Raises:
-        ValueError: CROWDML_CLUSTER_LIMITS is no JSON object of amounts.
+        ValueError: CROWDML_CLUSTER_LIMITS is not a JSON object of amounts.
     """
     stated = os.environ.get(LIMITS_VARIABLE)
     if stated:
@@ -35,10 +38,10 @@ def autoscaler_limits() -> dict[str, float]:
 
 
 def cluster_limits(config: Mapping[str, Any]) -> dict[str, float]:
-    """CPUs and GPUs of the cluster that a Ray cluster file describes, with all the workers it allows.
+    """Return the CPUs and GPUs of the cluster that a Ray cluster file describes, with all workers that it allows.
 
     Args:
-        config: content of the file; node types without `resources` count for nothing.
+        config: content of the file; node types without `resources` do not count.
     """
     types = config["available_node_types"]
     head = types[config["head_node_type"]].get("resources", {})
@@ -54,7 +57,7 @@ def _stated_limits(text: str) -> dict[str, float]:
 
 
 def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:
-    """The most of one resource that `max_workers` workers have; of several node types the richest come first."""
+    """Return the largest amount of one resource that `max_workers` workers have together."""
     left = config.get("max_workers", 0)
     amounts = [
         (kind.get("resources", {}).get(resource, 0), kind.get("max_workers", left))
@@ -69,11 +72,10 @@ def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:
 
 
 def _running_config() -> Path | None:
-    """The cluster file of the autoscaler process on this machine."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # the process ended, or is not ours
-            for word in process.read_bytes().decode(errors="replace").split("\0"):
-                path = Path(word.removeprefix(CONFIG_FLAG)).expanduser()
-                if word.startswith(CONFIG_FLAG) and path.is_file():
-                    return path
+    """Return the cluster file of the autoscaler process on this machine, or None."""
+    for process in psutil.process_iter(["cmdline"]):
+        for word in process.info["cmdline"] or ():
+            path = Path(word.removeprefix(CONFIG_FLAG)).expanduser()
+            if word.startswith(CONFIG_FLAG) and path.is_file():
+                return path
     return None

@@ -1,35 +1,35 @@
-"""What a device's name says: whether it is a GPU, and how many cells share one."""
+"""Tell GPUs from processors by name, and compute how many cells share a GPU."""
 
 from __future__ import annotations
 
 import re
 from math import floor
 
-# A processor's name may end in "with Radeon Graphics"; what it begins with decides.
+# The name of a processor may end in "with Radeon Graphics", so its words count too.
 _GPU = re.compile(r"\b(nvidia|tesla|geforce|quadro|titan|rtx|gtx|grid|radeon|instinct)\b", re.IGNORECASE)
 _PROCESSOR = re.compile(r"\b(cpu|processor|ryzen|athlon|epyc|xeon|core)\b|-core\b", re.IGNORECASE)
 
 MARGIN = 1.25
-"""Memory kept free a cell, for what differs between cells of one network and data set."""
+"""Factor on the memory per cell, because cells of one network and data set differ."""
 CONTEXT_MB = 500.0
-"""What CUDA itself takes of a GPU for each process, which torch does not count."""
+"""Memory that CUDA itself takes per process, which torch does not count."""
 
 
 def is_gpu(device: str | None) -> bool:
-    """Whether a device of the results table, a GPU's or a processor's name, is a GPU."""
+    """Return whether a device name of the results is the name of a GPU."""
     return device is not None and _GPU.search(device) is not None and _PROCESSOR.search(device) is None
 
 
 def share_of_gpu(peak_mb: float, total_mb: float, *, at_most: int = 8) -> float:
-    """The share of a GPU that a cell asks Ray for: 1/k for k cells at a time.
+    """Return the share of a GPU that a cell asks Ray for: 1/k for k cells at a time.
 
     Args:
         peak_mb: memory of the largest cell on the GPU, in MB.
-        total_mb: memory of the GPU.
-        at_most: cells at a time that still gain from sharing; the processors time-slice beyond.
+        total_mb: memory of the GPU, in MB.
+        at_most: largest number of cells at a time; more cells gain nothing from sharing.
 
     Raises:
-        ValueError: a size that is not above 0, or a cell that does not fit.
+        ValueError: a size is not above 0, or a cell does not fit.
     """
     for name, value in (("peak_mb", peak_mb), ("total_mb", total_mb), ("at_most", at_most)):
         if not value > 0:

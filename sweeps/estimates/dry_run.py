@@ -1,4 +1,4 @@
-"""What a run would do, before it does it."""
+"""Print what a run would do."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sweeps.estimates.forecast import HOUR, Forecast, Work
 
 
 def print_forecast(console: Console, forecast: Forecast) -> None:
-    """Print a table of the groups' work and what all of it takes.
+    """Print a table of the work per group, and what all of it takes.
 
-    In a terminal the table fits its width; elsewhere it is plain text, whole, however wide.
+    In a terminal the table fits the width.  Elsewhere the table is plain text of any width.
 
     Args:
-        console: where to.
-        forecast: what is printed.
+        console: where to print.
+        forecast: what to print.
     """
     table = Table(box=None, header_style="bold")
     for name in ("data set", "network", "method"):
@@ -59,19 +59,19 @@ def _summary(forecast: Forecast) -> list[str]:
         "time"
     ]
     if forecast.money is not None:
-        lines.append(f"about {_money(forecast.money)} at the prices given, if no time is lost between cells")
+        lines.append(f"about {_money(forecast.money)} at the prices given, without time lost between cells")
     if total.n_todo:
         lines.append(f"estimates: {_sources(total)}")
     if total.sources["constants"]:
         lines.append(
-            "constants are of another machine and may be off several times over; timings of similar cells in the "
+            "constants come from another machine and may be wrong by several times; timings of similar cells in the "
             "results replace them"
         )
     return lines
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days, to two figures."""
+    """Return a duration in seconds, minutes, hours or days, with one decimal."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""What a run would take: cells, hours, GPU hours and money, and how far each figure is to be trusted."""
+"""Add up what a run would take: cells, hours, GPU hours and money, and what the estimates rest on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of an hour, in whatever currency; None is not known.
+    """Prices per hour in any currency; None is unknown.
 
     Args:
-        gpu: of one GPU.
-        cpu: of one processor.
+        gpu: price of one GPU.
+        cpu: price of one processor.
     """
 
     gpu: float | None = None
     cpu: float | None = None
 
     def of(self, work: Work) -> float | None:
-        """What the work costs; None where no price is known."""
+        """Return what the work costs; None if no price is known."""
         if self.gpu is None and self.cpu is None:
             return None
         return (self.gpu or 0.0) * work.gpu_seconds / HOUR + (self.cpu or 0.0) * work.cpu_seconds / HOUR
@@ -34,13 +34,13 @@ class Prices:
 
 @dataclass
 class Work:
-    """Cells that have something in common, and what is left of them.
+    """A group of cells, and what is left of it.
 
     Attributes:
-        n_cells, n_done, n_failed, n_todo: cells in all, with a result, that failed before, and to be computed now.
-        seconds: estimated wall seconds of those to be computed, one after the other.
-        gpu_seconds, cpu_seconds: these times the GPUs and the processors that the cells hold meanwhile.
-        sources: what the estimates rest on, counted.
+        n_cells, n_done, n_failed, n_todo: number of cells in total, with a result, failed before, and to compute now.
+        seconds: estimated wall seconds of the cells to compute, in sequence.
+        gpu_seconds, cpu_seconds: these seconds times the GPUs and the processors that the cells hold.
+        sources: number of estimates per source.
     """
 
     n_cells: int = 0
@@ -58,11 +58,11 @@ class Forecast:
     """What a run would take.
 
     Args:
-        groups: (data set, network, method) -> its work; the network is None where none is trained.
+        groups: (data set, network, method) -> work; the network is None if none is trained.
         total: all work.
-        wall_seconds: until the end, on `n_slots` trials at a time.
+        wall_seconds: seconds until the end, with `n_slots` trials at a time.
         n_slots: trials at a time.
-        money: what the work costs, with no time lost between trials; None where no price is known.
+        money: cost of the work, without time lost between trials; None if no price is known.
     """
 
     groups: Mapping[tuple[str, str | None, str], Work]
@@ -86,12 +86,12 @@ def forecast(
 
     Args:
         cells: the whole grid.
-        todo: those of them that would be computed.
-        status: cell id -> "ok" or "failed", of the cells with a result, as `ResultStore.status` gives it.
-        costs: estimates seconds a cell.
-        placement: what a trial holds.
+        todo: the cells of the grid that would be computed.
+        status: cell id -> "ok" or "failed" for the cells with a result; see `ResultStore.status`.
+        costs: estimates the seconds of cells.
+        placement: the resources of a trial.
         n_slots: trials at a time.
-        prices: for the money.
+        prices: prices for the cost.
     """
     groups: dict[tuple[str, str | None, str], Work] = {}
     total = Work()
@@ -117,7 +117,7 @@ def forecast(
     return Forecast(
         groups=groups,
         total=total,
-        # However many run at a time, the longest cell takes its time.
+        # A run never ends before its longest cell.
         wall_seconds=max(total.seconds / n_slots, longest),
         n_slots=n_slots,
         money=None if prices is None else prices.of(total),

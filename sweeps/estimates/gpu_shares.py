@@ -1,4 +1,4 @@
-"""How much of a GPU each kind of training cell gets, and how fast it trains, where nobody has stated or measured it."""
+"""Measure the GPU share and the speed of each kind of training cell, unless they are stated or known."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sweeps.estimates.probe import Probe, announcement, gpu_memory_mb, known_gpu
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found out about cells that train.
+    """What is known about cells that train.
 
     Args:
-        speeds: kind -> images a second.
-        gpu_peaks: kind -> peak MB on a GPU.
-        gpu_mb: memory of a GPU; 0 where it was not asked for.
+        speeds: kind -> images per second.
+        gpu_peaks: kind -> peak memory on a GPU, in MB.
+        gpu_mb: memory of a GPU in MB; 0 if it was not measured.
     """
 
     speeds: Speeds = field(default_factory=dict)
@@ -46,18 +46,18 @@ def measure(
     *,
     on_cluster: bool,
 ) -> Measured:
-    """Probe the kinds of cells that it needs to know more about: none, where the results hold what such cells took.
+    """Probe the kinds of cells about which the results say too little.
 
-    A run needs the memory of cells that are to share GPUs, a dry run the speed of those nobody has timed.
+    A run needs the memory of cells that share GPUs.  A dry run needs the speed of cells that have no timing.
 
     Args:
-        options: of the command line.
-        cells: those to compute.
-        known: rows of `ResultStore.read_cells`.
-        costs: what they say of the cells' seconds.
-        gpus: how many there are.
-        console: is told before a probe, and what could not be probed.
-        on_cluster: whether a Ray cluster is joined; then its GPUs are measured, else this machine's.
+        options: options of the command line.
+        cells: the cells to compute.
+        known: the rows of `ResultStore.read_cells`.
+        costs: estimates made from these rows.
+        gpus: number of GPUs.
+        console: prints an announcement before a probe, and what cannot be probed.
+        on_cluster: whether to measure the GPUs of the connected Ray cluster; else those of this machine are measured.
     """
     peaks = known_gpu_peaks(known)
     shares = gpus > 0 and options.gpus_per_trial is None and (options.train_workers or 1) == 1
@@ -79,17 +79,17 @@ def measure(
 def place(
     options: argparse.Namespace, kinds: Sequence[Kind], gpus: float, measured: Measured, console: Console
 ) -> Placement:
-    """The placement that the options state; where they leave the share of a GPU open, by the memory that cells need.
+    """Return the placement that the options state; the memory of cells decides a GPU share that they leave open.
 
     Args:
-        options: of the command line.
-        kinds: of cells that train.
-        gpus: how many there are.
-        measured: what `measure` gave.
-        console: is told the shares.
+        options: options of the command line.
+        kinds: kinds of the cells that train.
+        gpus: number of GPUs.
+        measured: the result of `measure`.
+        console: prints the shares.
 
     Raises:
-        ValueError: options that do not go together, or a cell that does not fit on a GPU.
+        ValueError: the options do not go together, or a cell does not fit on a GPU.
     """
     stated = fixed_placement(options, kinds, gpus)
     if options.gpus_per_trial is not None or not measured.gpu_mb or stated.n_train_workers > 1:
@@ -100,7 +100,7 @@ def place(
         if kind in measured.gpu_peaks
     }
     for (dataset, network), share in shares.items():
-        console.print(f"{network} on {dataset}: {1 / share:.0f} cells a GPU", highlight=False)
+        console.print(f"{network} on {dataset}: {1 / share:.0f} cells per GPU", highlight=False)
     return replace(stated, gpus={**stated.gpus, **shares})
 
 
@@ -109,18 +109,18 @@ def _kind(cell: Cell) -> Kind | None:
 
 
 def _load(cells: Sequence[Cell], console: Console, *, download: bool) -> dict[str, Any]:
-    """The data sets of the cells; one that is not here is left out of a dry run, which downloads nothing."""
+    """Load the data sets of the cells; without `download` leave out data sets that are not on this machine."""
     loaded = {}
     for name in dict.fromkeys(cell.dataset for cell in cells):
         with suppress(datasets.DatasetMissingError):
             loaded[name] = datasets.load(name, download=download, for_networks=True)
         if name not in loaded:
-            console.print(f"{name} is not here, so its networks are not probed", highlight=False)
+            console.print(f"{name} is not downloaded, so its networks are not probed", highlight=False)
     return loaded
 
 
 def _probe(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: bool) -> tuple[Probe, float]:
-    """As a trial does it: with as many threads as it has processors."""
+    """Probe with as many threads as a trial has processors."""
     import torch
 
     torch.set_num_threads(cpus)
@@ -128,7 +128,7 @@ def _probe(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: b
 
 
 def _in_own_process(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: bool) -> tuple[Probe, float]:
-    """In a process that gives the GPU's memory back when it ends."""
+    """Probe in a process of its own, which frees the memory of the GPU when it ends."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_probe, cells, data, cpus, has_gpu).result()
 

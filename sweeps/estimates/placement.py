@@ -1,4 +1,4 @@
-"""What a trial gets of a machine, and how many trials run at a time."""
+"""The resources of a trial, and how many trials run at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sweeps.estimates.costs import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """What a trial gets.
+    """The resources of a trial.
 
     Args:
-        cpus: processors a trial, and a Ray Train worker.
-        gpus: GPUs a Ray Train worker has, by kind of cell; a share packs several on one GPU.  Cells of other kinds, and
-            those that train nothing, get none.
-        n_train_workers: Ray Train workers of a training cell; more than one trains with DDP.
+        cpus: processors per trial and per Ray Train worker.
+        gpus: kind of cell -> GPUs per Ray Train worker; with a share below 1 several cells use one GPU.  Other cells
+            get no GPU.
+        n_train_workers: Ray Train workers per training cell; several workers train with DDP.
     """
 
     cpus: int = 1
@@ -26,20 +26,20 @@ class Placement:
     n_train_workers: int = 1
 
     def gpus_of(self, cell: Cell) -> float:
-        """GPUs of each Ray Train worker of the cell."""
+        """Return the GPUs of each Ray Train worker of a cell."""
         return 0.0 if cell.network is None else self.gpus.get((cell.dataset, cell.network), 0.0)
 
 
 def fixed_placement(options: argparse.Namespace, kinds: Iterable[Kind], gpus: float) -> Placement:
-    """The placement that the options state, all kinds of training cells alike; a whole GPU each if they state none.
+    """Return the placement that the options state, equal for all kinds; without options each cell gets a whole GPU.
 
     Args:
-        options: of the command line.
-        kinds: of cells that train.
-        gpus: how many there are.
+        options: options of the command line.
+        kinds: kinds of the cells that train.
+        gpus: number of GPUs.
 
     Raises:
-        ValueError: options that do not go together, or with the GPUs.
+        ValueError: the options do not fit each other or the GPUs.
     """
     wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
     if wanted > gpus:
@@ -54,7 +54,7 @@ def fixed_placement(options: argparse.Namespace, kinds: Iterable[Kind], gpus: fl
 
 
 def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: float) -> int:
-    """How many trials run at a time, counted for the kind of cell that fits least often.
+    """Return how many trials run at a time, for the kind of cell of which the fewest fit.
 
     Raises:
         ValueError: not even one trial of some kind fits.
@@ -68,7 +68,7 @@ def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: 
             slots = min(slots, gpus / (share * workers))
         if slots < 1:
             raise ValueError(
-                f"a trial wants {placement.cpus * workers} CPUs and {share * workers:g} GPUs, "
+                f"a trial needs {placement.cpus * workers} CPUs and {share * workers:g} GPUs, "
                 f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
             )
         fewest = min(fewest, int(slots))

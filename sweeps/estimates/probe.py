@@ -1,4 +1,4 @@
-"""Measure the networks of a grid on this machine before the run: images a second, and the memory of one cell."""
+"""Measure the networks of a grid on this machine before the run: images per second, and the memory of a cell."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from sweeps.estimates.costs import Kind, networks_at_once
 from sweeps.estimates.devices import is_gpu
 from sweeps.grid.grids import shorten
 
-SECONDS_A_NETWORK = 20.0
-# The first run starts torch as well, and is repeated on more items until it trains for so long.
+SECONDS_PER_NETWORK = 20.0
+# The first run also starts torch.  It is repeated on more items until it trains for this long.
 _STEADY_SECONDS = 1.0
 _FIRST_ITEMS, _GROWTH, _TEST_ITEMS = 256, 4, 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbedNetwork:
-    """What a probe measured of a network on a data set.
+    """What a probe measured for a network on a data set.
 
     Attributes:
-        dataset, network: their names.
-        images_per_second: training images that one network sees in a second.
-        host_mb: peak memory of the process, with the whole data set in it.
-        gpu_mb: peak memory on the GPU, the whole data set counted in, of the method in the grid that trains most
-            networks; None where there is no GPU.
-        device: name of the GPU or the processor.
-        seconds: wall seconds that the probe took.
+        dataset, network: names of the data set and the network.
+        images_per_second: training images per second of one network.
+        host_mb: peak memory of the process with the whole data set, in MB.
+        gpu_mb: peak memory on the GPU with the whole data set, in MB, for the method of the grid that trains most
+            networks; None without a GPU.
+        device: name of the GPU or processor.
+        seconds: wall seconds of the probe.
     """
 
     dataset: str
@@ -56,55 +56,54 @@ class Probe:
     """What a probe measured.
 
     Args:
-        networks: one a pair of data set and network.
+        networks: one entry per pair of data set and network.
     """
 
     networks: tuple[ProbedNetwork, ...]
 
     @property
     def speeds(self) -> dict[Kind, float]:
-        """(data set, network) -> images a second, for `CostModel`."""
+        """Return (data set, network) -> images per second, for `CostModel`."""
         return {(one.dataset, one.network): one.images_per_second for one in self.networks}
 
     @property
     def gpu_peaks(self) -> dict[Kind, float]:
-        """(data set, network) -> peak MB on the GPU, of those trained on one."""
+        """Return (data set, network) -> peak memory on the GPU in MB."""
         return {(one.dataset, one.network): one.gpu_mb for one in self.networks if one.gpu_mb is not None}
 
 
 def networks_of(cells: Sequence[Cell]) -> list[Kind]:
-    """The pairs of data set and network that the cells train, each once: what a probe of them measures."""
+    """Return the pairs of data set and network that the cells train, each once."""
     return list(dict.fromkeys((cell.dataset, cell.network) for cell in cells if cell.network is not None))
 
 
 def announcement(cells: Sequence[Cell]) -> str:
-    """One line, to be printed before a probe: what it measures and how long that takes."""
+    """Return one line that announces what a probe measures and how long it takes."""
     kinds = networks_of(cells)
     named = ", ".join(f"{network} on {dataset}" for dataset, network in kinds)
-    return (
-        f"probing {named or 'nothing: no cell trains a network'}; about {SECONDS_A_NETWORK * len(kinds):.0f} s at most"
-    )
+    seconds = SECONDS_PER_NETWORK * len(kinds)
+    return f"probing {named or 'nothing: no cell trains a network'}; about {seconds:.0f} s at most"
 
 
 def probe(cells: Sequence[Cell], data: Mapping[str, ImageData | CrowdData], device: str = "auto") -> Probe:
     """Train each network of the cells for one epoch on a few hundred items of each of its data sets.
 
-    Takes about SECONDS_A_NETWORK at most for each, where 512 items of it are trained in that time.
+    A network takes at most about SECONDS_PER_NETWORK, unless its first few hundred items take longer.
 
     Args:
-        cells: whose networks are measured; of several recipes of one network and data set, the first one's.
-        data: data set name -> the data, loaded with what networks are trained on.
-        device: "auto" (a GPU if there is one), or a torch device name.
+        cells: the cells whose networks are measured; the first recipe of a network and data set is used.
+        data: name of a data set -> data with the inputs of networks.
+        device: a torch device name; "auto" is a GPU if there is one.
 
     Raises:
-        KeyError: a data set is not at hand.
-        ValueError: the items of a data set are not at hand.
+        KeyError: a data set is missing.
+        ValueError: a data set lacks the inputs of networks.
     """
     return Probe(tuple(_probe_one(kind, cells, data[kind[0]], device) for kind in networks_of(cells)))
 
 
 def known_gpu_peaks(results: pd.DataFrame) -> dict[Kind, float]:
-    """(data set, network) -> largest peak MB of cells trained on a GPU, from a frame of `ResultStore.read_cells`."""
+    """Return (data set, network) -> largest peak MB of cells trained on a GPU, from `ResultStore.read_cells`."""
     gpus = [name for name in results["device"].dropna().unique() if is_gpu(name)]
     trained = results[results["network"].notna() & results["device"].isin(gpus) & (results["peak_memory_mb"] > 0)]
     peaks = trained.groupby(["dataset", "network"], as_index=False)["peak_memory_mb"].max()
@@ -112,7 +111,7 @@ def known_gpu_peaks(results: pd.DataFrame) -> dict[Kind, float]:
 
 
 def gpu_memory_mb() -> float:
-    """Memory of this machine's smallest GPU, in MB; 0 where there is none."""
+    """Return the memory of the smallest GPU of this machine in MB; 0 without a GPU."""
     import torch
 
     sizes = [torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count())]
@@ -129,7 +128,7 @@ def _probe_one(kind: Kind, cells: Sequence[Cell], data: ImageData | CrowdData, d
     if on_gpu and networks_at_once(hungriest.method) > 1:
         several = replace(_simplest(hungriest), method=hungriest.method, method_options=hungriest.method_options)
         peak = max(peak, run_cell(several, _few(data, n_items), device=device).peak_memory_mb or 0.0)
-    # Networks are trained with all of their items on the device.
+    # Training keeps all items on the device.
     rest = (data.nbytes - _few(data, n_items).nbytes) / 1e6
     assert result.images_per_second is not None
     assert result.device is not None
@@ -145,7 +144,7 @@ def _probe_one(kind: Kind, cells: Sequence[Cell], data: ImageData | CrowdData, d
 
 
 def _steady_run(cell: Cell, data: ImageData | CrowdData, device: str, start: float) -> tuple[int, CellResult]:
-    """The number of items trained on, and the result: of the first run that is long enough, or of the last in time."""
+    """Return the number of items and the result of the first run that is long enough, else of the last run."""
     assert cell.training is not None
     n_all = _n_items(data)
     n_items = min(n_all, max(_FIRST_ITEMS, 2 * cell.training.recipe.batch_size))
@@ -155,14 +154,14 @@ def _steady_run(cell: Cell, data: ImageData | CrowdData, device: str, start: flo
         now = time.perf_counter()
         assert result.images_per_second is not None
         steady = n_items / result.images_per_second >= _STEADY_SECONDS
-        in_time = now - start + _GROWTH * (now - before) <= SECONDS_A_NETWORK
+        in_time = now - start + _GROWTH * (now - before) <= SECONDS_PER_NETWORK
         if steady or n_items == n_all or not in_time:
             return n_items, result
         n_items = min(n_all, n_items * _GROWTH)
 
 
 def _simplest(cell: Cell) -> Cell:
-    """A cell with the network and recipe of the cell for one epoch, and the crowd and method that take least time."""
+    """Return a cell that trains the network of a cell for one epoch, with a fast crowd and method."""
     assert cell.training is not None
     crowd = Real() if isinstance(cell.crowd, Real) else Simulated(pattern="uniform", noise_rate=0.0, n_workers=1)
     recipe = replace(shorten(cell.training.recipe, 1), patience=None, keep="last")
@@ -175,7 +174,7 @@ def _n_items(data: ImageData | CrowdData) -> int:
 
 
 def _few(data: ImageData | CrowdData, n_items: int) -> ImageData | CrowdData:
-    """The data with so many training items, and few to test on."""
+    """Return the data with this many training items and a few test items."""
     if isinstance(data, CrowdData):
         return _few_of_crowd(data, n_items)
     tested = stratified_order(data.test_labels, 0)[:_TEST_ITEMS]
@@ -208,11 +207,11 @@ def _few_inputs(items: TrainTest | None, chosen: np.ndarray) -> TrainTest | None
 
 
 def _judged(data: CrowdData) -> np.ndarray:
-    """The items that somebody labelled and whose true class is known, without which a cell has no error."""
+    """Return the items with labels and a known true class; only these give a cell an error."""
     return np.flatnonzero(data.known & (data.crowd.labels_per_item > 0))
 
 
 def _host_peak_mb() -> float:
-    """Peak memory of this process since it began; beside a GPU the peak of the cell alone is not recorded."""
+    """Return the peak memory of this process since it began, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

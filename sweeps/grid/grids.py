@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from typing import Any
@@ -96,10 +96,18 @@ OPTIONS = {name: str(column.axis.follows) for name, column in COLUMNS.items() if
 """Field of a block and of a cell with options -> the field of a cell whose names have these options."""
 
 
-def other_axes() -> dict[str, Column]:
-    """Return the fields of a cell that a block has no field for: they can be axes in `Block.other_axes`."""
-    known = {item.name for item in fields(Block)}
-    return {name: column for name, column in COLUMNS.items() if name not in known and name not in AXES.values()}
+def axis_options() -> dict[str, Column]:
+    """Return the axes that a command line offers: the lists of a block, and the fields of a cell for `other_axes`."""
+    known = {*AXES.values(), *(item.name for item in fields(Block))}
+    others = {name: column for name, column in COLUMNS.items() if name not in known}
+    return {**{axis: COLUMNS[name] for axis, name in AXES.items()}, **others}
+
+
+def with_axes(block: Block, values: Mapping[str, Sequence[Any]]) -> Block:
+    """Return the block with some axes replaced, named as in `axis_options`."""
+    own = {name: tuple(listed) for name, listed in values.items() if name in AXES}
+    others = {name: tuple(listed) for name, listed in values.items() if name not in AXES}
+    return replace(block, **own, other_axes={**block.other_axes, **others})
 
 
 @dataclass(frozen=True)

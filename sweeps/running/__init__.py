@@ -1,1 +1,1 @@
-"""How cells are computed: shards of them as Ray Tune trials, or one after the other in this process."""
+"""Compute cells: shards of them as Ray Tune trials, or one cell after the other in this process."""

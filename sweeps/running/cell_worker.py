@@ -1,10 +1,9 @@
-"""Compute cells one after the other in this process and write their rows: what a trial does, and a run without Ray."""
+"""Compute cells one after the other in this process and write their rows, in a trial or in a run without Ray."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crowdml.datasets import CrowdData, ImageData
@@ -13,48 +12,38 @@ from crowdml.experiment.result import CellResult
 from crowdml.experiment.run_cell import attempt_cell
 from crowdml.experiment.shared_work import SharedWork
 from sweeps.running.checkpoints import WORTHWHILE_SECONDS, checkpoints_of, discard_checkpoints
+from sweeps.running.gained_cells import Before, GainedCells
 from sweeps.running.shards import Timed
 from sweeps.store.provenance import Provenance
 from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.scrubbing import scrub
-from sweeps.watching.tally import Outcome
+from sweeps.watching.tally import Outcome, last_line
 
 FLUSH_SECONDS = 2.0
-"""Rows are written about this often, and at the latest after the cell that is being computed."""
+"""Rows are written about this often, or after each cell where cells take longer."""
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
-"""Waits after a writing that failed; storage that does not answer for a moment costs no result."""
-_NO_WAY_ON = "CheckpointMismatchError"
-"""Name of the exception of a training that cannot continue from its checkpoint."""
+"""Waits between the tries to write, so that storage that fails for a moment costs no result."""
+LOOK_SHARE = 0.01
+"""A worker looks for cells that other runs have computed when a shard starts, and then before each cell, as long as
+looking takes at most this share of its time."""
 
 Data = ImageData | CrowdData
 Compute = Callable[[Cell, Data, SharedWork, Path | None], CellResult]
 
 
 def compute_here(cell: Cell, data: Data, shared: SharedWork, checkpoints: Path | None) -> CellResult:
-    """The cell's result; one that raises gives a failed one."""
+    """Compute a cell in this process; an exception becomes a failed result."""
     return attempt_cell(cell, data, shared=shared, checkpoints=checkpoints)
 
 
-@dataclass
-class Ended:
-    """Cells that are written.
-
-    Args:
-        outcomes: one a cell.
-        errors: cell id -> traceback, of those that failed.
-    """
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-
-
 class CellWorker:
-    """Computes cells; what they share is done once.
+    """Computes the cells of one shard after the other; work that cells share is done once.
 
     Args:
         store: where rows go.
         provenance: of the rows.
-        data: gives a data set by name.
+        data: returns a data set by name.
+        before: what the store held when the run began; cells that it has gained since are skipped.
         compute: computes one cell.
     """
 
@@ -63,37 +52,81 @@ class CellWorker:
         store: ResultStore,
         provenance: Provenance,
         data: Callable[[str], Data],
+        before: Before,
         compute: Compute = compute_here,
     ) -> None:
         self._store, self._provenance = store, provenance
         self._data, self._compute = data, compute
+        self._gained = GainedCells(store, before, provenance.run_id, skip_own=True)
         self._shared = SharedWork()
+        self._todo: list[Timed] = []
+        self._next_look = 0.0
 
-    def work(self, todo: list[Timed]) -> Ended:
-        """Compute cells from the end of the list, which are taken off it, until it is time to write, and write them.
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left of the shard."""
+        return not self._todo
+
+    def take(self, cells: Sequence[Timed]) -> None:
+        """Take the cells of the next shard, in the order in which to compute them."""
+        self._todo = list(reversed(cells))
+        self._next_look = 0.0
+
+    def work(self) -> list[Outcome]:
+        """Compute cells until it is time to write, and write them.
+
+        Returns:
+            How these cells ended, and how cells of the shard ended that another run has computed.
 
         Raises:
-            ResultsError: the rows cannot be written.
+            ResultsError: the results folder cannot be read or written.
         """
         start = time.monotonic()
+        outcomes: list[Outcome] = []
         results: list[CellResult] = []
         kept: list[str] = []
-        while todo and time.monotonic() - start < FLUSH_SECONDS:
-            cell, seconds = todo.pop()
+        while time.monotonic() - start < FLUSH_SECONDS:
+            outcomes += self._skip_gained()
+            if not self._todo:
+                break
+            cell, seconds = self._todo.pop()
             if cell.network is None or seconds < WORTHWHILE_SECONDS:
                 results.append(self._compute(cell, self._data(cell.dataset), self._shared, None))
             else:
-                results.append(self._go_on(cell))
+                results.append(self._resume(cell))
                 kept.append(cell.id)
+        if kept:
+            # Another run that ended the same training first has deleted the checkpoints, and early points of the curves
+            # with them.  Its row is complete.
+            self._gained.look()
+            better = {cell_id: outcome for cell_id, outcome in self._gained.outcomes.items() if outcome.ok}
+            outcomes += [better[result.cell.id] for result in results if result.cell.id in better]
+            results = [result for result in results if result.cell.id not in better]
         self._write(results)
         for cell_id in kept:
             discard_checkpoints(self._store, cell_id)
-        return _ended(results)
+        return [*outcomes, *map(_outcome, results)]
 
-    def _go_on(self, cell: Cell) -> CellResult:
-        """The cell's result, from its checkpoints on, or from the start if they are damaged or of another code."""
+    def _skip_gained(self) -> list[Outcome]:
+        """Drop the cells that the store has gained; return how they ended."""
+        start = time.monotonic()
+        if start < self._next_look:
+            return []
+        self._gained.look()
+        end = time.monotonic()
+        self._next_look = end + (end - start) / LOOK_SHARE
+        gained = self._gained.outcomes
+        skipped = [gained[cell.id] for cell, _ in self._todo if cell.id in gained]
+        if skipped:
+            self._todo = [timed for timed in self._todo if timed[0].id not in gained]
+        return skipped
+
+    def _resume(self, cell: Cell) -> CellResult:
+        """Compute a cell from its checkpoints; start again if they are damaged or another training's."""
+        from crowdml.learning.checkpoint import CheckpointMismatchError  # imports torch
+
         result = self._compute_with_checkpoints(cell)
-        if result.error_kind == _NO_WAY_ON:
+        if result.error_kind == CheckpointMismatchError.__name__:
             discard_checkpoints(self._store, cell.id)
             result = self._compute_with_checkpoints(cell)
         return result
@@ -114,21 +147,17 @@ class CellWorker:
 
     def _write_once(self, results: list[CellResult]) -> None:
         if not self._store.exists():
-            # Writing would make a folder that holds some of the results, and hide that the others are gone.
+            # Writing would create a folder with a part of the results, and hide that the rest is gone.
             raise ResultsError(
-                f"results folder {self._store.public_location} is gone: deleted, or its file system is no longer "
-                "there; once it is back, the same command goes on from what it holds"
+                f"results folder {self._store.public_location} is gone: it was deleted, or its file system is not "
+                "mounted any more; when it is back, the same command goes on from what it holds"
             )
         self._store.write(results, self._provenance)
 
 
-def _ended(results: list[CellResult]) -> Ended:
-    ended = Ended()
-    for result in results:
-        ok = result.status == "ok"
-        ended.outcomes.append(
-            Outcome(result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy)
-        )
-        if not ok:
-            ended.errors[result.cell.id] = scrub(result.error or "")
-    return ended
+def _outcome(result: CellResult) -> Outcome:
+    ok = result.status == "ok"
+    line = None if ok else last_line(scrub(result.error or ""))
+    return Outcome(
+        result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy, line, own=True
+    )

@@ -1,15 +1,17 @@
-"""Where a cell's trainings keep their state, so that a cell that is interrupted goes on and does not start again.
+"""Where a cell's trainings keep their state, so that an interrupted cell goes on instead of starting again.
 
-    RESULTS/checkpoints/CELL_ID/    there while the cell is being computed, or was interrupted
+    RESULTS/checkpoints/CELL_ID/    exists while the cell is computed, or after an interruption
 
-A results folder on a file system is written in place, so every machine that sees it can go on.  Of one in an object
-store each machine has a copy in a temporary folder, which is sent there now and then.
+Machines share the folder where results lie on a file system.  Where results lie in an object store, each machine works
+on a copy in a temporary folder, and sends changes to the store now and then.
+
+Two runs may compute one cell at the same time.  They share the folder: files are replaced whole, and both runs write
+states of the same training.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,22 +19,25 @@ from pathlib import Path
 from pyarrow import fs
 
 from crowdml.experiment.run_cell import CURVES
+from crowdml.support.heartbeat import heartbeat
 from sweeps.store.locations import is_local, locate, put
 from sweeps.store.result_store import ResultStore
 
 FOLDER = "checkpoints"
 SEND_SECONDS = 30.0
 WORTHWHILE_SECONDS = 20.0
-"""Cells that are thought to be shorter keep no checkpoints."""
+"""Cells with a shorter estimate keep no checkpoints."""
 
 
 @contextmanager
 def checkpoints_of(store: ResultStore, cell_id: str) -> Iterator[Path]:
-    """A folder on this machine with what an interrupted computation of the cell left; it outlives the process.
+    """Yield a folder on this machine with the checkpoints that an earlier computation of a cell left.
+
+    What is written to the folder outlives the process.
 
     Args:
         store: the results folder.
-        cell_id: of the cell; nobody else computes it now.
+        cell_id: of the cell.
     """
     location = store.location_of(f"{FOLDER}/{cell_id}")
     if is_local(location):
@@ -43,44 +48,37 @@ def checkpoints_of(store: ResultStore, cell_id: str) -> Iterator[Path]:
 
 
 def discard_checkpoints(store: ResultStore, cell_id: str) -> None:
-    """Forget them: the cell has a row, or cannot go on from them."""
-    # What cannot be deleted, as on a network file system where a process still reads it, harms nobody.
+    """Delete the checkpoints of a cell that has a row, or that cannot go on from them."""
+    # A network file system may refuse while a process still reads a file.  Remaining files do no harm.
     with suppress(OSError):
         store.discard(f"{FOLDER}/{cell_id}")
 
 
 @contextmanager
 def _mirrored(folder: Path, location: str) -> Iterator[None]:
-    """Fill the folder from the object store, and send there what changes in it."""
+    """Fill a folder from the object store, and send its changes to the store while the block runs."""
     filesystem, path = locate(location)
     _fetch(filesystem, path, folder)
     sent = _stamps(folder)
-    stop = threading.Event()
 
     def send() -> None:
         nonlocal sent
         stamps = _stamps(folder)
         changed = [name for name in stamps if sent.get(name) != stamps[name]]
-        # The curves are read after the state, and sent before it: wherever this ends, what arrived holds the curves of
-        # all epochs that its state has behind it.
+        # Read the curves after the state, and send them before it: then the curves in the store hold all epochs of the
+        # state in the store, wherever this is interrupted.
         read = [(name, (folder / name).read_bytes()) for name in sorted(changed, key=_is_curves)]
         for name, content in sorted(read, key=lambda file: not _is_curves(file[0])):
             put(filesystem, f"{path}/{name}", content)
         sent = stamps
 
-    def keep_sending() -> None:
-        while not stop.wait(SEND_SECONDS):
-            # Storage that does not answer now costs no training; it is tried again.
-            with suppress(OSError):
-                send()
+    def try_to_send() -> None:
+        # A failure of the storage must not end the training; the next beat tries again.
+        with suppress(OSError):
+            send()
 
-    sender = threading.Thread(target=keep_sending, name="checkpoints", daemon=True)
-    sender.start()
-    try:
+    with heartbeat(try_to_send, seconds=SEND_SECONDS, name="checkpoints"):
         yield
-    finally:
-        stop.set()
-        sender.join()
 
 
 def _fetch(filesystem: fs.FileSystem, path: str, folder: Path) -> None:
@@ -96,9 +94,9 @@ def _is_curves(name: str) -> bool:
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """File -> when it was changed, and its size; parts that are being written left out.
+    """Return file name -> (time of change, size), without temporary files.
 
-    In the order of their names, which is that of the trainings.
+    The files are sorted by name, which is the order of the trainings.
     """
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.endswith(".part")]
     return {file.name: (file.stat().st_mtime_ns, file.stat().st_size) for file in files}

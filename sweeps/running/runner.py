@@ -14,47 +14,47 @@ from crowdml.experiment.cell import Cell
 from crowdml.experiment.result import failed
 from sweeps.estimates.placement import Placement
 from sweeps.running.cell_worker import CellWorker
+from sweeps.running.gained_cells import Before, GainedCells
 from sweeps.running.shards import MAX_SECONDS, Shard, pack
-from sweeps.running.taking_turns import without_new_attempt
 from sweeps.store.provenance import Provenance
 from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.scrubbing import scrub
 from sweeps.watching.progress import Progress
-from sweeps.watching.tally import Outcome
+from sweeps.watching.tally import Outcome, last_line
 
 TRAIN_FOLDER = ".train"
 NO_RESULT = "the trial ended without a result"
 LEVELS = 3
-"""How often a process may die on a cell.  Cells that were lost with theirs get smaller shards each time, in the end
-each its own, so that one that kills its process is found and costs no other."""
+"""How often a process may die on a cell.  Cells that were lost with their process get smaller shards each time, and at
+last a shard each, so that a cell that kills its process is found and costs no other cell."""
 PIECES = 16
-"""Of what was lost, the second time; few enough to start quickly, many enough that few cells are left for the third."""
+"""Shards of the second level: few enough to start quickly, many enough that few cells are left for the third level."""
 MAX_NODES_LOST = 20
-"""Rounds in which machines went away, as spot machines do, before a process that dies counts against its cells."""
-_UNREACHABLE, _NOTICE_SECONDS = "unavailable", 40.0
-"""What Ray says of a process that does not answer, and how long it takes at most to notice that a machine is gone."""
+"""Rounds in which machines go away, as spot machines do, before a process that dies counts against its cells."""
+_NOTICE_SECONDS = 40.0
+"""The time that Ray needs at most to notice that a machine is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything a run needs besides the place it runs at.
+    """What a run computes, wherever it runs.
 
     Args:
-        cells: those to compute, in the order in which they are wanted where ranks are equal.
-        ranks: of each cell; those of a lower one start first.
+        cells: the cells to compute.
+        ranks: of each cell; cells with a lower rank start first.
         data: data set name -> data, for all cells.
-        store: where results go; it exists.
-        before: attempts that are no answer, for they were there before the run.
+        store: where results go; the folder exists.
+        before: what the store held when the run began.
         provenance: of the rows.
-        seconds: estimated wall seconds of a cell.
-        progress: is told how cells end; entered already.
+        seconds: returns the estimated wall seconds of a cell.
+        progress: an entered progress view.
     """
 
     cells: Sequence[Cell]
     ranks: Sequence[int]
     data: Mapping[str, ImageData | CrowdData]
     store: ResultStore
-    before: Mapping[str, str]
+    before: Before
     provenance: Provenance
     seconds: Callable[[Cell], float]
     progress: Progress
@@ -64,37 +64,37 @@ def run_inline(run: Run) -> None:
     """Compute the cells one after the other in this process, without Ray.
 
     Raises:
-        ResultsError: rows cannot be written.
+        ResultsError: the results folder cannot be read or written.
     """
-    worker = CellWorker(run.store, run.provenance, run.data.__getitem__)
+    worker = CellWorker(run.store, run.provenance, run.data.__getitem__, run.before)
     try:
-        for shard in pack(run.cells, run.seconds, 1, ranks=run.ranks):
-            todo = list(reversed(shard.cells))
-            while todo:
+        for shard in pack(run.cells, run.seconds, 1, ranks=run.ranks, seed=run.provenance.run_id):
+            worker.take(shard.cells)
+            while not worker.is_done:
                 run.progress.set_running(running=1)
-                ended = worker.work(todo)
-                run.progress.record(ended.outcomes, errors=ended.errors)
+                run.progress.record(worker.work())
     finally:
         run.progress.set_running(running=0)
 
 
 def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
-    """Compute the cells as Tune trials on the connected Ray cluster.
+    """Compute the cells as Tune trials on the connected Ray cluster, until each cell has a row.
 
-    A first round runs shards of cells.  What a dead process took with it (out of memory, a lost node) is run again in
-    smaller shards, at last one cell a trial, so that a cell that kills its process is found and recorded as failed, and
-    costs no other cell.
+    A first round runs shards of cells.  Cells that are lost with their process (out of memory, a lost node) run again
+    in smaller shards, and at last alone, so that a cell that kills its process is found and recorded as failed.
 
     Args:
         run: what to compute.
         placement: resources of a trial.
-        n_slots: trials at a time, as far as is known; sizes the shards.
+        n_slots: the expected number of trials at a time; sizes the shards.
 
     Raises:
-        ResultsError: rows cannot be written.
+        ResultsError: the results folder cannot be read or written.
     """
     rank_of = dict(zip((cell.id for cell in run.cells), run.ranks, strict=True))
-    left, errors = list(run.cells), {}
+    gained = GainedCells(run.store, run.before, run.provenance.run_id, skip_own=False)
+    left: list[Cell] = list(run.cells)
+    errors: dict[str, Exception] = {}
     level = n_lost = 0
     gone = _gone_nodes()
     with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage:
@@ -108,27 +108,29 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
                     ranks=[rank_of[cell.id] for cell in left],
                     longest=_longest(level, sum(map(run.seconds, left))),
                     mix=bool(placement.gpus),
+                    seed=run.provenance.run_id,
                 )
                 found = tuning.tune(shards, max_failures=int(level == LEVELS - 1))
                 errors |= found
-                left = without_new_attempt(run.store, run.cells, run.before)
-                unreachable = bool(left) and any(_UNREACHABLE in error for error in found.values())
-                lost = _newly_gone(gone, wait=unreachable)
+                gained.look()
+                run.progress.record(list(gained.outcomes.values()))
+                left = [cell for cell in left if cell.id not in gained.outcomes]
+                lost = _newly_gone(gone, wait=bool(left) and any(map(_is_unreachable, found.values())))
                 gone |= lost
                 n_lost += bool(lost)
                 if not lost or n_lost > MAX_NODES_LOST:
                     level += 1
-            # Tune now and then has no error for a trial that died; that of the shard it died in says as much.
+            # Tune sometimes has no error for a trial that died.  The error of an earlier round then says as much.
             _record_as_failed(run, left, errors)
         finally:
             run.progress.set_running(running=0)
-            # Where nothing can be written that is what the run ends with, not what is left of Ray Train's state.
+            # Don't let a failed clean-up hide the error of a write.
             with suppress(OSError):
                 run.store.discard(TRAIN_FOLDER)
 
 
 def _longest(level: int, seconds: float) -> float:
-    """Of a shard, in estimated seconds, where all that is left takes so many."""
+    """Return the most estimated seconds of a shard, where all remaining cells take `seconds`."""
     return (MAX_SECONDS, min(MAX_SECONDS / 100, seconds / PIECES), 0.0)[level]
 
 
@@ -138,11 +140,19 @@ def _gone_nodes() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if not node["Alive"]}
 
 
-def _newly_gone(before: set[str], *, wait: bool) -> set[str]:
-    """Nodes that are gone now and were not before.
+def _is_unreachable(error: Exception) -> bool:
+    """Return whether a process does not answer, which is how Ray reports a lost node until it notices the loss."""
+    from ray.exceptions import ActorUnavailableError
 
-    The error of a process says too little: that of one on a lost node may be that it does not answer, for Ray notices
-    later that the node is gone.
+    return isinstance(getattr(error, "cause", error), ActorUnavailableError)
+
+
+def _newly_gone(before: set[str], *, wait: bool) -> set[str]:
+    """Return the nodes that are gone now and were not before.
+
+    Args:
+        before: nodes that were gone before.
+        wait: give Ray the time to notice a lost node.
     """
     deadline = time.monotonic() + (_NOTICE_SECONDS if wait else 0.0)
     while not (gone := _gone_nodes() - before) and time.monotonic() < deadline:
@@ -150,17 +160,19 @@ def _newly_gone(before: set[str], *, wait: bool) -> set[str]:
     return gone
 
 
-def _record_as_failed(run: Run, cells: Sequence[Cell], errors: Mapping[str, str]) -> None:
-    dead = [failed(cell, errors.get(cell.id, NO_RESULT)) for cell in cells]
-    run.store.write(dead, run.provenance)
-    run.progress.record(
-        [Outcome(cell.id, False, 0.0, None, None) for cell in cells],
-        errors={result.cell.id: scrub(result.error or "") for result in dead},
-    )
+def _record_as_failed(run: Run, cells: Sequence[Cell], errors: Mapping[str, Exception]) -> None:
+    results, outcomes = [], []
+    for cell in cells:
+        error = errors.get(cell.id)
+        text = NO_RESULT if error is None else str(error)
+        results.append(failed(cell, text, kind=error and type(error).__name__))
+        outcomes.append(Outcome(cell.id, False, 0.0, None, None, last_line(scrub(text)), own=True))
+    run.store.write(results, run.provenance)
+    run.progress.record(outcomes)
 
 
 class _Tuning:
-    """Runs shards as Tune trials, round after round."""
+    """Runs shards as Tune trials, one round after the other."""
 
     def __init__(self, run: Run, placement: Placement, n_slots: int, storage: str) -> None:
         import ray
@@ -169,15 +181,15 @@ class _Tuning:
         self._data = {name: ray.put(data) for name, data in run.data.items()}
         self._n_rounds = 0
 
-    def tune(self, shards: Sequence[Shard], *, max_failures: int) -> dict[str, str]:
-        """Run the shards; returns the error of each trial that died, by the ids of its cells.
+    def tune(self, shards: Sequence[Shard], *, max_failures: int) -> dict[str, Exception]:
+        """Run the shards; return cell id -> error, for the cells of the trials that died.
 
         Args:
-            shards: in the order in which they are to start.
-            max_failures: how often a trial that died is run again.
+            shards: in starting order.
+            max_failures: how often a trial that died runs again.
 
         Raises:
-            ResultsError: rows cannot be written.
+            ResultsError: the results folder cannot be read or written.
         """
         import ray
         from ray import tune
@@ -190,13 +202,14 @@ class _Tuning:
             shards=[ray.put(shard) for shard in shards],
             data=self._data,
             location=self._run.store.absolute_location,
+            before=self._run.before,
             provenance=self._run.provenance,
             placement=self._placement,
             storage=self._run.store.location_of(TRAIN_FOLDER),
         )
         events = TrialEvents(self._run.progress)
         trainable = tune.with_parameters(ShardTrainable, shared=shared)
-        # Tune sends what the function below holds to every trial, so that is little.
+        # Tune sends what the function below holds to every trial, so it holds little.
         wanted = [_resources(shard, self._placement) for shard in shards]
         tuner = tune.Tuner(
             tune.with_resources(trainable, lambda config: wanted[config["shard"]]),
@@ -221,7 +234,7 @@ class _Tuning:
         if events.unwritable is not None:
             raise ResultsError(events.unwritable)
         return {
-            cell.id: str(result.error)
+            cell.id: result.error
             for result in results
             if result.error is not None and result.config is not None
             for cell, _ in shards[result.config["shard"]].cells
@@ -232,7 +245,7 @@ def _resources(shard: Shard, placement: Placement) -> Any:
     from ray import tune
 
     if shard.trains and placement.n_train_workers > 1:
-        # The Train workers bring their own placement group; the trial that waits for them takes next to nothing.
+        # The Train workers have their own placement group.  The trial that waits for them takes next to nothing.
         return tune.PlacementGroupFactory([{"CPU": 0, "node:__internal_head__": 0.001}])
     gpus = placement.gpus_of(shard.cells[0][0])
     return tune.PlacementGroupFactory([{"CPU": float(placement.cpus), **({"GPU": gpus} if gpus else {})}])

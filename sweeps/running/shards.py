@@ -1,28 +1,30 @@
-"""Pack cells into shards: what one Ray Tune trial computes."""
+"""Pack cells into shards: one Ray Tune trial computes one shard."""
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crowdml.experiment.cell import Cell
 
-# A trial costs some 30 ms.  The first shards are long, which keeps trials few and shared work together; the last ones
-# are short, so that no process works long after the others have nothing left.
+# A trial costs about 30 ms.  The first shards are long, so that there are few trials and cells share work.  The last
+# shards are short, so that no process works long after the others have ended.
 MIN_SECONDS, MAX_SECONDS = 2.0, 600.0
 SHARDS_PER_SLOT = 3
-"""A shard is that part of what is left for each process."""
+"""Each shard takes this part of the remaining work of one process."""
 
 Timed = tuple[Cell, float]
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Cells that one trial computes one after the other; they share data set and network.
+    """Cells that one trial computes one after the other; they have the same data set and network.
 
     Args:
-        cells: (cell, estimated wall seconds), in order; those of one crowd stand together.
-        rank: shards of a lower one start first.
+        cells: (cell, estimated wall seconds), in order; the cells of one crowd are neighbours.
+        rank: shards with a lower rank start first.
     """
 
     cells: tuple[Timed, ...]
@@ -30,7 +32,7 @@ class Shard:
 
     @property
     def seconds(self) -> float:
-        """Estimated wall seconds of the shard."""
+        """The estimated wall seconds of the shard."""
         return sum(seconds for _, seconds in self.cells)
 
     @property
@@ -47,19 +49,25 @@ def pack(
     ranks: Sequence[int] | None = None,
     longest: float = MAX_SECONDS,
     mix: bool = False,
+    seed: str | None = None,
 ) -> list[Shard]:
-    """Split the cells into shards, in the order in which they are to start: by rank, then the longest first.
+    """Split cells into shards, and return the shards in starting order: by rank, then the longest first.
 
     Args:
         cells: all cells to compute.
-        seconds: estimates a cell.
+        seconds: returns the estimated seconds of a cell.
         n_slots: how many shards run at a time; more slots make shorter shards.
-        ranks: of each cell; by default all are alike.
-        longest: the estimated seconds of a shard of several cells; 0 puts each cell into a shard of its own.
-        mix: start shards that train and others side by side, for they run on GPUs and on processors.
+        ranks: of each cell; by default all ranks are equal.
+        longest: the most estimated seconds of a shard of several cells; 0 puts each cell into its own shard.
+        mix: alternate shards with training and shards without, because the former run on GPUs, the latter on CPUs.
+        seed: shuffles the cells, so that runs with other seeds start with other cells of equal rank.  Shards within a
+            factor of about two then count as equally long.  None keeps the order of the cells.
     """
+    ranked = list(zip(cells, ranks or [0] * len(cells), strict=True))
+    if seed is not None:
+        random.Random(seed).shuffle(ranked)
     groups: dict[tuple[int, object, object, object], list[Timed]] = {}
-    for cell, rank in zip(cells, ranks or [0] * len(cells), strict=True):
+    for cell, rank in ranked:
         group = groups.setdefault((rank, cell.dataset, cell.n_train, cell.network), [])
         group.append((cell, seconds(cell)))
     left = sum(cost for group in groups.values() for _, cost in group)
@@ -68,12 +76,18 @@ def pack(
         for run in _split(_by_crowd(group), left, n_slots, longest):
             shards.append(Shard(tuple(run), rank))
             left -= shards[-1].seconds
-    shards.sort(key=lambda shard: (shard.rank, -shard.seconds))
+    length = _magnitude if seed is not None else float
+    shards.sort(key=lambda shard: (shard.rank, -length(shard.seconds)))
     return _mixed(shards) if mix else shards
 
 
+def _magnitude(seconds: float) -> int:
+    """Return seconds as a rounded power of two."""
+    return round(math.log2(max(seconds, 1e-6)))
+
+
 def _by_crowd(group: Iterable[Timed]) -> list[list[Timed]]:
-    """The cells crowd by crowd."""
+    """Return the cells of each crowd."""
     crowds: dict[object, list[Timed]] = {}
     for cell, cost in group:
         crowds.setdefault(cell.crowd_key, []).append((cell, cost))
@@ -81,7 +95,7 @@ def _by_crowd(group: Iterable[Timed]) -> list[list[Timed]]:
 
 
 def _split(crowds: Iterable[list[Timed]], left: float, n_slots: int, longest: float) -> Iterator[list[Timed]]:
-    """Runs of whole crowds within the limit; a crowd that is longer by itself is cut, at the limit too."""
+    """Yield runs of whole crowds up to the limit; a crowd above the limit is cut."""
     run: list[Timed] = []
     total = 0.0
     limit = _limit(left, n_slots, longest)
@@ -105,7 +119,7 @@ def _limit(left: float, n_slots: int, longest: float) -> float:
 
 
 def _mixed(shards: list[Shard]) -> list[Shard]:
-    """The shards of each rank so that those that train and the others come in turn, each kind in its order."""
+    """Alternate shards with training and shards without, within each rank; keep the order of each kind."""
     place = {}
     for rank in {shard.rank for shard in shards}:
         for kind in (True, False):

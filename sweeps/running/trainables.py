@@ -1,8 +1,8 @@
-"""What Ray runs: a Tune trial computes a shard of cells, a cell with a network is a Ray Train run.
+"""What Ray runs: a Tune trial computes a shard of cells; a cell with a network is a Ray Train run.
 
-One class trainable takes shard after shard (`reuse_actors`), so a trial costs milliseconds.  On one device the
-network is trained by a `TorchTrainer` in local mode, inside the trial's own process; on several, by a `TorchTrainer`
-with as many workers and DDP.  Results are written here, by whoever computed them.
+One class trainable takes one shard after the other (`reuse_actors`), so that a trial costs milliseconds.  On one device
+a `TorchTrainer` in local mode trains the network in the process of the trial.  On several devices a `TorchTrainer` with
+one worker per device trains it with DDP.  The process that computes a cell writes its row.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from crowdml.experiment.shared_work import SharedWork
 from sweeps.estimates.placement import Placement
 from sweeps.running.cell_worker import CellWorker
 from sweeps.running.checkpoints import checkpoints_of
+from sweeps.running.gained_cells import Before
 from sweeps.running.shards import Shard
 from sweeps.store.provenance import Provenance
 from sweeps.store.result_store import ResultsError, ResultStore
 
 MAX_WORKER_FAILURES = 2
-"""How often the Ray Train workers of a cell are started again.  Where one is lost, Ray often learns first that another
-raised, for it no longer reaches the lost one; so an exception is the cell's own only if it comes again."""
+"""How often the Ray Train workers of a cell are started again.  When one worker is lost, Ray often learns first that
+another worker raised, because that worker no longer reaches the lost one.  So an exception is the fault of the cell
+only if it comes again."""
 
 
 @dataclass(frozen=True)
@@ -41,42 +43,45 @@ class Shared:
     """What all trials of a run share.
 
     Args:
-        shards: references to the shards in Ray's object store, by their numbers; a process holds only its own.
-        data: data set -> reference to it, likewise; a machine holds it once.
+        shards: references to the shards in Ray's object store, by number, so that a process loads only its own shards.
+        data: data set -> reference to it in Ray's object store, so that a machine holds it once.
         location: the results folder.
+        before: what the results folder held when the run began.
         provenance: of the run.
         placement: what a trial gets; one Ray Train worker means local mode.
-        storage: where Ray Train keeps its own state; every machine must see it.
+        storage: where Ray Train keeps its own state; all machines must see it.
     """
 
     shards: Sequence[Any]
     data: Mapping[str, Any]
     location: str
+    before: Before
     provenance: Provenance
     placement: Placement
     storage: str
 
 
 class ShardTrainable(tune.Trainable):
-    """Computes the cells of the shard whose number is `config["shard"]`, a few a step."""
+    """Computes the cells of the shard whose number is `config["shard"]`, a few per step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Called once a process."""
+        """Prepare the process, once."""
         self._shared = shared
-        store = ResultStore(shared.location)
+        store = ResultStore(shared.location, damaged="skip")
         if not store.exists():
             raise RuntimeError(
                 f"results folder {shared.location} is not visible on {ray.util.get_node_ip_address()}; "
                 "on a cluster give shared storage: --results s3://..., gs://... or a network file system"
             )
         self._data: dict[str, ImageData | CrowdData] = {}
-        self._worker = CellWorker(store, shared.provenance, self._load, partial(_compute, shared=shared, store=store))
+        compute = partial(_compute, shared=shared, store=store)
+        self._worker = CellWorker(store, shared.provenance, self._load, shared.before, compute)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next shard."""
         shard: Shard = ray.get(self._shared.shards[new_config["shard"]])
-        self._todo = list(reversed(shard.cells))
+        self._worker.take(shard.cells)
         if shard.trains and self._shared.placement.n_train_workers == 1:
             import torch
 
@@ -84,21 +89,21 @@ class ShardTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Compute cells until it is time to write, write them, and tell how they ended.
+        """Compute and write cells for about two seconds, and return how they ended.
 
-        Where nothing can be written the trial ends and says so, for no other could do better.
+        If results cannot be written, the trial ends and says so, because no other trial could write them either.
         """
         try:
-            ended = self._worker.work(self._todo)
+            outcomes = self._worker.work()
         except ResultsError as error:
-            return {"outcomes": [], "errors": {}, "unwritable": str(error), "done": True}
-        return {"outcomes": ended.outcomes, "errors": ended.errors, "unwritable": None, "done": not self._todo}
+            return {"outcomes": [], "unwritable": str(error), "done": True}
+        return {"outcomes": outcomes, "unwritable": None, "done": self._worker.is_done}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the results folder is the only state."""
+        """Save nothing: the results folder is the only state."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: see `save_checkpoint`."""
+        """Load nothing: see `save_checkpoint`."""
 
     def _load(self, name: str) -> ImageData | CrowdData:
         if name not in self._data:
@@ -115,13 +120,13 @@ def _compute(
     shared: Shared,
     store: ResultStore,
 ) -> CellResult:
-    """A cell's result, from this process or from Ray Train workers."""
+    """Compute a cell in this process, or with several Ray Train workers."""
     if cell.network is None:
         return attempt_cell(cell, data, shared=work)
     gpus = shared.placement.gpus_of(cell)
     if shared.placement.n_train_workers > 1:
         return _compute_distributed(cell, gpus, shared, keeps=checkpoints is not None)
-    # Brings torch with it, which cells that train nothing do without.
+    # Imports torch, which label-only cells do not need.
     from ray.train.torch import TorchTrainer
 
     results: list[CellResult] = []
@@ -157,21 +162,33 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
         return cast(CellResult, trainer.fit().return_value)
     except train.TrainingFailedError as error:
         if _lost_a_process(error):
-            # As if this process had died with it: the trial ends, and a later one goes on from the checkpoints.
+            # The trial ends as if this process had died too, and a later trial goes on from the checkpoints.
             raise
-        return failed(cell, str(error), kind=type(error).__name__, seconds=time.monotonic() - start)
+        return failed(cell, str(error), kind=_kind(error), seconds=time.monotonic() - start)
 
 
 def _lost_a_process(error: train.TrainingFailedError) -> bool:
-    """Whether a worker died, and did not raise; the others then raise too, for they no longer reach it."""
-    failures = error.worker_failures.values() if isinstance(error, train.WorkerGroupError) else ()
-    return any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures)
+    """Return whether a worker died; the other workers then raise, because they no longer reach it."""
+    return any(
+        isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in _failures(error)
+    )
+
+
+def _kind(error: train.TrainingFailedError) -> str:
+    """Return the class name of the exception that the first failed worker raised."""
+    # Ray Train wraps the exceptions of workers, and has no public attribute for the wrapped one.
+    raised = [getattr(failure, "_base_exc", failure) for failure in _failures(error)]
+    return type(raised[0] if raised else error).__name__
+
+
+def _failures(error: train.TrainingFailedError) -> list[Exception]:
+    return list(error.worker_failures.values()) if isinstance(error, train.WorkerGroupError) else []
 
 
 def _train_worker(config: dict[str, Any]) -> CellResult:
-    """One of several Ray Train workers: all compute the cell, and the first one's result is the run's.
+    """Compute a cell as one of several Ray Train workers; the result of the first worker counts.
 
-    An exception must end the run: were it caught here, the other workers would wait for this one for ever.
+    An exception must leave this function and end the run, because the other workers would wait for this one for ever.
     """
     cell: Cell = config["cell"]
     with ExitStack() as stack:

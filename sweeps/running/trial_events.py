@@ -1,4 +1,4 @@
-"""What Tune tells the driver while trials run: passed on to the progress view, and the reason to stop."""
+"""Pass on what Tune tells the driver while trials run: to the progress view, and to the rule that stops a run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ray import tune
 from sweeps.watching.progress import Progress
 
 LOOK_SECONDS = 2.0
-"""How often the cluster is asked what is in use."""
+"""Seconds between two questions to the cluster about what is in use."""
 
 
 class TrialEvents(tune.Callback):
-    """Feeds Tune's events, which arrive in the driver, to the progress view.
+    """Passes Tune's events to the progress view.
 
     Attributes:
-        unwritable: why results cannot be written, once a trial has found so.
+        unwritable: why results cannot be written; None until a trial reports it.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -28,32 +28,33 @@ class TrialEvents(tune.Callback):
         self._started = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves its callbacks, but a run is never restored from Tune's state."""
+        """Return nothing.  Tune saves its callbacks, but a run is never restored from Tune's state."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Tune did something: now and then say what runs."""
+        """Say what runs, at most every LOOK_SECONDS."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look(trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A process has begun with a shard; with the first the time begins that is shared out."""
+        """Say what runs when the first shard starts, because the time in cells is measured from then on."""
         if not self._started:
             self._started = True
-            # Tune calls it running only after this.
+            # Tune counts this trial as running only after this call.
             self._look(trials, n_starting=1)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Some of a shard's cells are done and written."""
-        # Tune keeps the last result of every trial until the end; of thousands that would be a copy of all outcomes.
-        outcomes, errors = (_take(name, result, trial.last_result) for name in ("outcomes", "errors"))
-        self._progress.record(outcomes or [], errors=errors or {})
+        """Record the cells that a trial has written."""
+        # Tune keeps the last result of each trial until the end.  With thousands of trials these results would hold a
+        # copy of all outcomes, so the outcomes are removed from both of Tune's records.
+        outcomes = [kept.pop("outcomes", None) for kept in (result, trial.last_result or {})]
+        self._progress.record(outcomes[0] or outcomes[1] or [])
         self.unwritable = self.unwritable or result.get("unwritable")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """All trials have ended."""
+        """Say that nothing runs any more."""
         self._look(trials)
 
     def _look(self, trials: list[Any], *, n_starting: int = 0) -> None:
@@ -71,21 +72,15 @@ class TrialEvents(tune.Callback):
 
 
 class StopWhere(tune.Stopper):
-    """Ends all trials when one found that results cannot be written."""
+    """Stops all trials when one of them cannot write results."""
 
     def __init__(self, events: TrialEvents) -> None:
         self._events = events
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """A single trial is never stopped."""
+        """Return False: no single trial is stopped."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all are."""
+        """Return whether to stop all trials."""
         return self._events.unwritable is not None
-
-
-def _take(name: str, *results: dict[str, Any] | None) -> Any:
-    """The value, taken out of all of them."""
-    taken = [result.pop(name, None) for result in results if result is not None]
-    return next((value for value in taken if value is not None), None)

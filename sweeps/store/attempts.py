@@ -1,4 +1,4 @@
-"""Rows by attempt: a cell may have been computed several times, and a row may be met twice."""
+"""Choose rows by attempt: a cell may have been computed several times, and a row may occur twice."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 RANK_COLUMNS = ["cell_id", "attempt", "status", "finished_at"]
-"""What `best_attempts` looks at."""
+"""The columns that `best_attempts` needs."""
 
 
 def best_attempts(cells: pa.Table) -> pa.Table:
-    """Of each cell one row: ok before failed, then the newest by `finished_at`, then the first by the attempt's name.
+    """Return one row per cell: ok before failed, then the newest by `finished_at`, then the first by attempt name.
 
-    A clock that jumps can change which of two attempts of one kind counts, never that one counts, and never whether it
-    is an ok one.
+    A clock that jumps can change which of two ok attempts counts.  It cannot put a failed attempt before an ok one, and
+    it cannot lose a cell.
 
     Args:
-        cells: rows of the table cells, RANK_COLUMNS at least; a row may be in it twice.
+        cells: rows of the table `cells` with RANK_COLUMNS at least; a row may occur twice.
     """
     if not cells.num_rows:
         return cells
@@ -37,16 +37,16 @@ def best_attempts(cells: pa.Table) -> pa.Table:
 
 
 def distinct(rows: pa.Table) -> pa.Table:
-    """The rows of a table, each once: an interrupted or a second compaction leaves rows in two files."""
+    """Return each row of a table once; two compactions, or an interrupted one, leave rows in two files."""
     twice = rows.to_pandas().duplicated().to_numpy()
     return rows.filter(pa.array(~twice)) if twice.any() else rows
 
 
 def only(rows: pa.Table, attempts: pa.Array) -> pa.Table:
-    """The rows of those attempts."""
+    """Return the rows of these attempts."""
     return rows.filter(pc.is_in(rows["attempt"], value_set=attempts))
 
 
 def without(rows: pa.Table, attempts: pa.Array) -> pa.Table:
-    """The rows of all other attempts."""
+    """Return the rows of all other attempts."""
     return rows.filter(pc.invert(pc.is_in(rows["attempt"], value_set=attempts)))

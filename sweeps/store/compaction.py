@@ -1,4 +1,4 @@
-"""Merge the many small files of a results folder into few large ones, while others may read and write."""
+"""Merge the many small files of a results folder into few large files, while others may read and write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import TABLES
 
 FILE_ROWS, FILE_BYTES = 200_000, 128 * 2**20
-"""A file of that many rows or bytes is large enough; a group of files that is merged is held in memory."""
+"""A file with this many rows or bytes is large enough.  The rows of a merged file are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Compaction:
 
     Args:
         before, after: table -> number of files.
-        dropped: rows of superseded attempts left out, of all tables.
-        damaged: files that could not be read, and were left as they are.
+        dropped: number of rows of superseded attempts that were left out, over all tables.
+        damaged: files that could not be read and stay as they are.
     """
 
     before: dict[str, int]
@@ -32,23 +32,23 @@ class Compaction:
 
 
 def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
-    """Merge the files of each table up to FILE_ROWS rows or FILE_BYTES bytes; rows met twice become one.
+    """Merge the files of each table up to FILE_ROWS rows or FILE_BYTES bytes; rows that occur twice become one.
 
-    A merged file is complete before the files that it replaces go, and only files that were read whole go.  So nothing
-    is lost if others write, or compact, or if this is interrupted; what two compactions at once double, readers count
-    once, and the next compaction removes.
+    A merged file is complete before the files that it replaces are deleted, and only files that were read whole are
+    deleted.  So nothing is lost if others write or compact at the same time, or if this is interrupted.  Two
+    compactions at the same time may double rows; readers count such a row once, and the next compaction removes it.
 
     Args:
         store: the folder.
-        drop_superseded: leave out the rows of attempts that are not their cell's best.
+        drop_superseded: leave out the rows of attempts that are not the best of their cell.
 
     Raises:
-        ResultsError: a file cannot be reached or written, or has columns that this release does not know.
+        ResultsError: a file cannot be reached or written, or has columns that this version of crowdml does not know.
     """
     superseded = _superseded(store) if drop_superseded else pa.array([], pa.string())
     before: dict[str, int] = {}
     dropped, damaged = 0, []
-    # Cells last: rows of curves without their cell would be taken for those of an interrupted write.
+    # The cells come last, because curves without their cell would look like an interrupted write.
     for table in ("curves", "workers", "cells"):
         parts = store.parts(table)
         before[table] = len(parts)
@@ -57,7 +57,7 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
             try:
                 group.add(part)
             except FileNotFoundError:
-                continue  # Another compaction has it in a file of its own.
+                continue  # Another compaction has moved its rows.
             except DamagedPartError as error:
                 damaged.append(error)
         group.finish()
@@ -66,7 +66,7 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
 
 
 class _Group:
-    """Files of a table on their way into one."""
+    """Files of a table that become one file."""
 
     def __init__(self, store: ResultStore, table: str, superseded: pa.Array) -> None:
         self.dropped = 0
@@ -74,7 +74,7 @@ class _Group:
         self._start()
 
     def add(self, part: Part) -> None:
-        """Take a file in; write the group when it is full."""
+        """Add a file; write the group when it is full."""
         rows = self._store.read_part(self._table, part)
         kept = without(rows, self._superseded) if len(self._superseded) else rows
         n_dropped = rows.num_rows - kept.num_rows
@@ -91,7 +91,7 @@ class _Group:
             self.finish()
 
     def finish(self) -> None:
-        """Write the group as one file and delete what it was."""
+        """Write the group as one file, and delete the files that it replaces."""
         if len(self._parts) > 1 or self._n_dropped:
             self._store.write_rows(self._table, distinct(pa.concat_tables(self._rows)).combine_chunks())
             for part in self._parts:
@@ -110,7 +110,7 @@ def _is_large(n_rows: int, n_bytes: int) -> bool:
 
 
 def _superseded(store: ResultStore) -> pa.Array:
-    """The attempts that are not their cell's best; what is written from now on changes nothing about them."""
+    """Return the attempts that are not the best of their cell; later writes do not change that."""
     cells = store.read_rows("cells", RANK_COLUMNS)
     best = best_attempts(cells)["attempt"].combine_chunks()
     return without(cells, best)["attempt"].combine_chunks().unique()

@@ -1,4 +1,4 @@
-"""What tells two results folders apart: their cells, the results of cells in both, and where the rows come from."""
+"""Compare two results folders: their cells, the results of common cells, and where the rows come from."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ import pandas as pd
 from sweeps.store.schema import AXES, MEASURES, REAL
 
 TRAINED_TOLERANCE = 1e-6
-"""Cells with a network differ when a share does by more than this; those without when it does at all."""
+"""Measures of cells with a network may differ by this much; measures of other cells may not differ."""
 _OF_THE_MACHINE = {"seconds", "seconds_simulate", "seconds_aggregate", "seconds_learn", "peak_memory_mb", "device"}
 COMPARED = [name for name in MEASURES if name not in {*_OF_THE_MACHINE, "images_per_second", "error"}]
-"""Columns that a cell computed again must repeat."""
+"""Columns that must be equal when a cell is computed again."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two folders side by side; cells are matched by their axes, so also across versions of a method.
+    """The differences of two folders.  Cells are matched by their axes, so that versions of a method match too.
 
     Args:
-        only_a, only_b: the axes of the cells that one folder lacks.
-        different: AXES, then `column`, `a` and `b` as text: one row for each differing column of a cell in both.
-        n_both: cells in both.
-        n_other_version: those of them with another cell id, that is, another version of their method.
-        provenance: `what`, and how many cells have which value in `a` and `b`, where that differs.
+        only_a, only_b: the axes of the cells that only one folder has.
+        different: one row for each differing column of a common cell: AXES, `column`, and the values `a` and `b` as
+            text.
+        n_both: number of common cells.
+        n_other_version: number of common cells with different ids, because the version of their method differs.
+        provenance: one row for each property that differs: `what`, and the values with their numbers of cells in `a`
+            and `b`.
     """
 
     only_a: pd.DataFrame
@@ -39,7 +41,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both have the same cells with the same results."""
+        """Whether both folders have the same cells with the same results."""
         return not (len(self.only_a) or len(self.only_b) or len(self.different))
 
 
@@ -47,9 +49,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float | None = None)
     """Compare the cells of two folders.
 
     Args:
-        a, b: of `ResultStore.read_cells`.
-        tolerance: the largest difference of a real number that counts as none; None is 0 for cells without a network
-            and TRAINED_TOLERANCE for those with one.
+        a, b: rows of `ResultStore.read_cells`.
+        tolerance: the largest difference of a real number that counts as equal; None is TRAINED_TOLERANCE for cells
+            with a network and 0 for other cells.
     """
     axes = list(AXES)
     numbers: dict[tuple[Any, ...], int] = {}
@@ -68,9 +70,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float | None = None)
 
 
 def _numbered(cells: pd.DataFrame, numbers: dict[tuple[Any, ...], int]) -> pd.DataFrame:
-    """One row for each combination of axes, that of the newest version of its method, indexed by its number.
+    """Return one row for each combination of axes, the newest, indexed by the number of the combination.
 
-    A column of whole numbers is one of floats in a folder where some are missing; as parts of a key they are equal.
+    A column of whole numbers with missing values is a column of floats.  Equal numbers of both types are equal keys.
     """
     newest = cells.sort_values("finished_at", kind="stable").drop_duplicates(list(AXES), keep="last")
     columns = [newest[axis].astype(object).where(newest[axis].notna(), None) for axis in AXES]
@@ -100,7 +102,7 @@ def _provenance(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counts(cells: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """What a row comes from -> value -> number of rows."""
+    """Return property of the provenance -> value -> number of rows."""
     counts: dict[str, dict[str, int]] = {}
     columns = ["git_commit", "git_dirty", "device", "versions", "dataset", "data_fingerprint"]
     for values, n_rows in cells[columns].value_counts(dropna=False).items():

@@ -1,9 +1,8 @@
-"""Places of files: a path of this machine, or a URI such as s3://bucket/folder or gs://bucket/folder."""
+"""Locations of files: a path on this machine, or a URI such as s3://bucket/folder or gs://bucket/folder."""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,18 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from crowdml.support.whole_file import whole_file
 from sweeps.store.scrubbing import scrub
 
 
 class LocationError(ValueError):
-    """A place that cannot be read or written, with the reason."""
+    """A location cannot be read or written; the message says why."""
 
 
 def locate(location: str | Path) -> tuple[fs.FileSystem, str]:
-    """The file system of a location, and the path in it.
+    """Return the file system of a location and the path in that file system.
 
     Raises:
-        LocationError: a URI of a kind that pyarrow does not know.
+        LocationError: pyarrow does not know this kind of URI.
     """
     if "://" not in str(location):
         return fs.LocalFileSystem(), os.path.abspath(location)
@@ -34,12 +34,15 @@ def locate(location: str | Path) -> tuple[fs.FileSystem, str]:
 
 
 def is_local(location: str | Path) -> bool:
-    """Whether it lies on a file system of this machine."""
+    """Return whether a location lies on a file system of this machine."""
     return "://" not in str(location) or str(location).startswith("file://")
 
 
 def join(location: str | Path, name: str) -> str:
-    """A file or folder in a folder, named as another process, with another working directory, has to name it."""
+    """Return the location of a file or folder inside a folder.
+
+    A local result is absolute, so that a process with another working directory can use it.
+    """
     if is_local(location):
         return f"{locate(location)[1]}/{name}"
     base, question, query = str(location).partition("?")
@@ -47,16 +50,19 @@ def join(location: str | Path, name: str) -> str:
 
 
 def parquet_files(locations: Sequence[str | Path]) -> list[str]:
-    """The Parquet files at the locations, each a file or a folder, in the order of their names; hidden ones left out.
+    """Return the Parquet files at the locations, sorted by name, without hidden files.
+
+    Args:
+        locations: files or folders.
 
     Raises:
-        LocationError: a location that is not there, cannot be reached, or holds no Parquet file.
+        LocationError: a location does not exist, cannot be reached, or holds no Parquet file.
     """
     return [name for location in locations for name in _files_at(location)]
 
 
 def is_empty(location: str | Path) -> bool:
-    """Whether nothing is at the location yet, or an empty folder."""
+    """Return whether a location does not exist, or is an empty folder."""
     filesystem, path = locate(location)
     if filesystem.get_file_info(path).type == fs.FileType.File:
         return False
@@ -64,48 +70,32 @@ def is_empty(location: str | Path) -> bool:
 
 
 def write_parquet(table: pa.Table, location: str | Path) -> None:
-    """Write one file, whole or not at all, in the place of one that may be there."""
+    """Write a table as one Parquet file, whole or not at all; replace an existing file."""
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     put(*locate(location), sink.getvalue())
 
 
 def put(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
-    """Write one file, whole or not at all, in the place of one that may be there.
+    """Write one file, whole or not at all; replace an existing file.
+
+    A local file is on the disk when this returns, and its folder is created if it is missing.
 
     Args:
-        filesystem, path: of `locate`.
+        filesystem, path: as `locate` returns them.
         content: of the file.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: the file cannot be written; no part of it remains.
     """
     if isinstance(filesystem, fs.LocalFileSystem):
-        _put_local(Path(path), content)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with whole_file(path, durable=True) as temporary:
+            temporary.write_bytes(content)
         return
-    # An object store shows an object when its upload is complete.
+    # An object store shows an object only when its upload is complete.
     with filesystem.open_output_stream(path) as stream:
         stream.write(content)
-
-
-def _put_local(path: Path, content: bytes | pa.Buffer) -> None:
-    """Temporary file on the same file system, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _files_at(location: str | Path) -> list[str]:
@@ -119,7 +109,7 @@ def _files_at(location: str | Path) -> list[str]:
     paths = (info.path[len(path) + 1 :] for info in infos if info.type == fs.FileType.File)
     names = sorted(name for name in paths if name.endswith(".parquet") and not _is_hidden(name))
     if not names:
-        raise LocationError(f"{scrub(str(location))} is not there, or holds no .parquet files")
+        raise LocationError(f"{scrub(str(location))} does not exist, or holds no .parquet files")
     return [join(location, name) for name in names]
 
 

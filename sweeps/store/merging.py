@@ -1,4 +1,4 @@
-"""The union of results folders."""
+"""Merge results folders."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from sweeps.store.result_store import ResultStore
 
 
 def merge(sources: Sequence[ResultStore], target: ResultStore) -> dict[str, int]:
-    """Bring every attempt of the sources into the target, each once, with its provenance.
+    """Add every attempt of the sources to the target once, with its provenance.
 
-    Done again, or after it was interrupted, it adds only what is not there yet.
+    A second merge, or a merge after an interruption, adds only what the target lacks.
 
     Args:
         sources: the folders to read; the target may be one of them.
-        target: the folder to add to; made where it is not there.
+        target: the folder to add to; created if it does not exist.
 
     Returns:
-        Table -> rows added.
+        Table -> number of added rows.
 
     Raises:
         ResultsError: a file is damaged or cannot be reached, or the target cannot be written.
     """
     target.create()
     added = {}
-    # Cells last: a cell is seen when its curves and workers are there.
+    # The cells come last, so that readers see a cell only when its curves and workers exist.
     for table in ("curves", "workers", "cells"):
         present = target.read_rows(table, ["attempt"])["attempt"].combine_chunks()
         added[table] = 0

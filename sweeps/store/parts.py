@@ -1,7 +1,7 @@
-"""The files of a results folder: Parquet parts that are written once, checked whenever they are read, never changed.
+"""The files of a results folder: Parquet parts that are written once, checked at each reading, and never changed.
 
-A part's name ends with a hash of its content, and its pages have checksums, so that a truncated or changed file is
-known for one: it is damaged, which is another thing than a place that cannot be reached.
+The name of a part says which run wrote it and ends with a hash of its content, so that a truncated or changed file is
+recognised as damaged.  Damage is another error than storage that cannot be reached.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from sweeps.store.locations import LocationError
 from sweeps.store.schema import ABSENT
 
 _N_READERS = 8
-# Parts of older releases end with eight random digits instead of the hash.
-_HASHED_NAME = re.compile(r"part-\d{20}-([0-9a-f]{16})\.parquet")
+_NAME = re.compile(r"part-\d{20}-(?P<writer>.+)-(?P<hash>[0-9a-f]{16})\.parquet")
+NO_RUN = "no-run"
+"""Stands in the names of parts that no run wrote, such as the parts of a compaction."""
 
 
 class ResultsError(LocationError):
-    """A results folder that cannot be used, with the reason and the way out."""
+    """A results folder cannot be used; the message says why and what to do."""
 
 
 class DamagedPartError(ResultsError):
-    """A part that can be reached, and whose content is not what was written.
+    """The content of a part differs from what was written.
 
     Args:
         path: of the part, in its file system.
-        reason: what is wrong with it.
+        reason: what is wrong.
     """
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
             f"cannot read {path}: {reason}; `crowdml results verify RESULTS --repair` moves damaged files aside, and "
-            "the sweep run again computes their cells"
+            "the next run of the sweep computes their cells again"
         )
         self.path, self.reason = path, reason
 
@@ -50,40 +51,61 @@ class DamagedPartError(ResultsError):
 
 @dataclass(frozen=True)
 class Part:
-    """A file of a table: its path in the file system, and its size in bytes."""
+    """A file of a table.
+
+    Args:
+        path: in its file system.
+        size: in bytes.
+    """
 
     path: str
     size: int
 
+    @property
+    def name(self) -> str:
+        """The file name, which is unique in its results folder."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def writer(self) -> str | None:
+        """The id of the run that wrote the part, or NO_RUN; None if the name is not the name of a part."""
+        match = _NAME.fullmatch(self.name)
+        return match and match["writer"]
+
 
 def list_parts(filesystem: fs.FileSystem, folder: str) -> list[Part]:
-    """The parts in a folder, by name, which is about the order in which they were written."""
+    """Return the parts in a folder, sorted by name, which is about the order of writing."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     parts = [info for info in infos if info.base_name.startswith("part-") and info.extension == "parquet"]
     return [Part(info.path, info.size) for info in sorted(parts, key=lambda info: info.base_name)]
 
 
-def encode(rows: pa.Table) -> tuple[str, pa.Buffer]:
-    """The name and the content of a new part."""
+def encode(rows: pa.Table, writer: str | None = None) -> tuple[str, pa.Buffer]:
+    """Return the name and the content of a new part.
+
+    Args:
+        rows: the content.
+        writer: id of the run that writes the part; None if no run does.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, write_page_checksum=True, compression="zstd")
     content = sink.getvalue()
-    return f"part-{time.time_ns():020d}-{_hash(content)}.parquet", content
+    return f"part-{time.time_ns():020d}-{writer or NO_RUN}-{_hash(content)}.parquet", content
 
 
 def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactly: bool = False) -> pa.Table:
-    """The columns of a schema from one part; an axis that the part lacks is at its default.
+    """Read the columns of a schema from one part; an axis that the part lacks has its default.
 
     Args:
-        filesystem: where it is.
+        filesystem: where the part is.
         path: of the part.
-        schema: of the columns wanted.
-        exactly: refuse a part with more columns than that; for whoever writes the rows again and deletes the part.
+        schema: the wanted columns.
+        exactly: refuse a part that has more columns; needed by code that writes the rows again and deletes the part.
 
     Raises:
-        FileNotFoundError: it is gone; a compaction has put its rows into another part.
-        DamagedPartError: its content is not what was written.
-        ResultsError: it cannot be reached, or has columns that this release does not know.
+        FileNotFoundError: the part is gone, because a compaction has moved its rows to another part.
+        DamagedPartError: the content differs from what was written.
+        ResultsError: the part cannot be reached, or has columns that this version of crowdml does not know.
     """
     try:
         with filesystem.open_input_file(path) as stream:
@@ -92,9 +114,11 @@ def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactl
         raise
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error}") from error
-    hashed = _HASHED_NAME.fullmatch(path.rpartition("/")[2])
-    if hashed and hashed.group(1) != _hash(content):
-        raise DamagedPartError(path, f"its {content.size} bytes are not those that were written")
+    match = _NAME.fullmatch(path.rpartition("/")[2])
+    if match is None:
+        raise DamagedPartError(path, "its name is not the name of a part")
+    if match["hash"] != _hash(content):
+        raise DamagedPartError(path, f"its {content.size} bytes differ from the bytes that were written")
     try:
         return _decode(content, path, schema, exactly=exactly)
     except ResultsError:
@@ -110,13 +134,13 @@ def read_parts(
     *,
     skip: Callable[[DamagedPartError], None] | None = None,
 ) -> pa.Table:
-    """The columns of a schema from several parts, one after the other.
+    """Read the columns of a schema from several parts into one table.
 
     Args:
-        filesystem: where they are.
-        parts: which.
-        schema: of the columns wanted.
-        skip: called with each damaged part, whose rows are then left out; None raises instead.
+        filesystem: where the parts are.
+        parts: the parts, in the order of their rows in the result.
+        schema: the wanted columns.
+        skip: called with the error of each damaged part, whose rows are left out; None raises the error instead.
 
     Raises:
         FileNotFoundError, DamagedPartError, ResultsError: as `read_part`.
@@ -130,8 +154,11 @@ def read_parts(
                 raise
             return error
 
-    with ThreadPoolExecutor(_N_READERS) as pool:
-        read_all = list(pool.map(read, parts))
+    if len(parts) < 2:
+        read_all = [read(part) for part in parts]
+    else:
+        with ThreadPoolExecutor(_N_READERS) as pool:
+            read_all = list(pool.map(read, parts))
     tables = [table for table in read_all if isinstance(table, pa.Table)]
     for damaged in read_all:
         if isinstance(damaged, DamagedPartError) and skip is not None:
@@ -139,13 +166,8 @@ def read_parts(
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def is_hashed(path: str) -> bool:
-    """Whether a part's name holds the hash of its content; older releases wrote names without."""
-    return _HASHED_NAME.fullmatch(path.rpartition("/")[2]) is not None
-
-
 def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) -> pa.Table:
-    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    file = pq.ParquetFile(pa.BufferReader(content))
     names = file.schema_arrow.names
     lacking = [name for name in schema.names if name not in names]
     never = [name for name in lacking if name not in ABSENT]
@@ -154,7 +176,8 @@ def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) 
     unknown = sorted(set(names) - set(schema.names))
     if exactly and unknown:
         raise ResultsError(
-            f"{path} has columns that this crowdml does not know ({', '.join(unknown)}); use the one that wrote it"
+            f"{path} has columns that this version of crowdml does not know ({', '.join(unknown)}); use the version "
+            "that wrote it"
         )
     table = file.read([name for name in schema.names if name in names])
     for name in lacking:

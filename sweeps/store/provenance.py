@@ -1,4 +1,4 @@
-"""Where a row comes from: code, packages, machine, data."""
+"""Record where a row comes from: code, packages, machine, data."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PACKAGES = (
     "crowdml", "ray", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "optuna",
 )  # fmt: skip
 COMMIT_VARIABLE = "CROWDML_GIT_COMMIT"
-"""Environment variable with the commit, for container images, which have no repository."""
+"""Environment variable with the commit, for container images without a repository."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is the same for all rows of a run; made once by the driver and carried to whoever writes.
+    """What is the same for all rows of a run.  The driver collects it once, and every process that writes has a copy.
 
     Args:
-        git_commit: of the repository the code lies in, else what COMMIT_VARIABLE says, else None.
-        git_dirty: whether tracked files differ from that commit; None where that cannot be seen.
+        git_commit: of the repository that holds the code, else the value of COMMIT_VARIABLE, else None.
+        git_dirty: whether tracked files differ from that commit; None if unknown.
         versions: package -> version.
         fingerprints: data set -> content hash.
         command: the command line, without secrets.
@@ -44,7 +44,7 @@ class Provenance:
     run_id: str | None = None
 
     def columns(self) -> dict[str, Any]:
-        """The provenance columns that all rows written now on this machine share: all but `data_fingerprint`."""
+        """Return the provenance columns, without `data_fingerprint`, of the rows that this machine writes now."""
         return {
             "git_commit": self.git_commit,
             "git_dirty": self.git_dirty,
@@ -57,11 +57,11 @@ class Provenance:
 
 
 def collect(fingerprints: Mapping[str, str], *, command: str | None = None, run_id: str | None = None) -> Provenance:
-    """The provenance of a run that starts now.
+    """Return the provenance of a run that starts now.
 
     Args:
         fingerprints: data set -> content hash.
-        command: the command line of the run, as typed; secrets are removed.
+        command: the command line of the run as typed; secrets are removed.
         run_id: of the run.
     """
     repository = Path(__file__).parents[2]

@@ -1,13 +1,13 @@
-"""The results of a sweep: a folder of Parquet, local or in an object store, that many processes write and read.
+"""The results of a sweep: a folder of Parquet files, local or in an object store, that many processes write and read.
 
     RESULTS/crowdml.json            the schema version
-    RESULTS/cells/*.parquet         one row a computed cell
+    RESULTS/cells/*.parquet         one row per attempt to compute a cell
     RESULTS/curves/*.parquet        learning curves
     RESULTS/workers/*.parquet       true and estimated quality of each worker
-    RESULTS/damaged/                what `verify --repair` moved aside
+    RESULTS/damaged/                files that `verify --repair` moved aside
 
-Whoever computed cells writes them, as one new file a table under a unique name, the `cells` file last; nothing is
-ever changed in place.  So a reader sees a cell whole or not at all, and a lost driver loses nothing.  Imports no ray.
+The process that computes cells writes them: one new file per table, under a unique name, the `cells` file last.  No
+file is ever changed.  So a reader sees a cell whole or not at all, and a lost driver loses nothing.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class ResultStore:
 
     Args:
         location: a local path, or a URI such as s3://bucket/folder or gs://bucket/folder.
-        damaged: what a damaged file does to whoever reads: "error" raises DamagedPartError; "skip" takes its rows as
-            not there, for a run that computes them again, and `damaged_parts` has it from then on.
+        damaged: what happens when a damaged file is read.  "error" raises DamagedPartError.  "skip" leaves its rows
+            out, for a run that computes them again, and adds the error to `damaged_parts`.
 
     Raises:
-        ResultsError: the folder holds another schema version, is not a results folder, or cannot be reached.
+        ResultsError: the folder has another schema version, is not a results folder, or cannot be reached.
     """
 
     def __init__(self, location: str | Path, *, damaged: Literal["error", "skip"] = "error") -> None:
@@ -66,35 +66,35 @@ class ResultStore:
 
     @property
     def absolute_location(self) -> str:
-        """The location as another process, with another working directory, has to name it."""
+        """The location for another process, which may have another working directory."""
         return self._root if self.is_local else self.location
 
     @property
     def public_location(self) -> str:
-        """The location for messages, without the keys that a URI may hold."""
+        """The location for messages, without keys that a URI may hold."""
         return scrub(self.location)
 
     @property
     def damaged_parts(self) -> list[DamagedPartError]:
-        """The damaged files that were left out of what was read so far, each once."""
+        """The damaged files that were left out when reading so far."""
         return list((self._damaged or {}).values())
 
     def location_of(self, folder: str) -> str:
-        """A folder in the results folder, as another process has to name it."""
+        """Return the location of a folder inside the results folder, for another process."""
         base, question, query = self.location.partition("?") if not self.is_local else (self._root, "", "")
         return f"{base.rstrip('/')}/{folder}{question}{query}"
 
     def exists(self) -> bool:
-        """Whether the folder and its marker are there."""
+        """Return whether the folder and its marker exist."""
         return self._read_marker() is not None
 
     # ------------------------------------------------------------------------------------------------- writing
 
     def create(self) -> None:
-        """Make the folder and its marker, if they are not there.
+        """Create the folder and its marker if they are missing.
 
         Raises:
-            ResultsError: it cannot be written.
+            ResultsError: the folder cannot be written.
         """
         try:
             self._filesystem.create_dir(self._path(), recursive=True)
@@ -107,46 +107,46 @@ class ResultStore:
         self.delete(self._path(probe))
 
     def write(self, results: Sequence[CellResult], provenance: Provenance) -> None:
-        """Add results, atomically: one new file for each table that has rows.
+        """Add results atomically: one new file for each table that has rows.
 
         Raises:
-            ResultsError: a full disk, a folder that may not be written, or a place that cannot be reached.
+            ResultsError: the disk is full, or the folder may not be written or cannot be reached.
         """
         if not results:
             return
         attempts = [uuid.uuid4().hex[:12] for _ in results]
         tables = to_tables(results, attempts, provenance)
         for table in ("curves", "workers", "cells"):
-            self.write_rows(table, tables[table])
+            self.write_rows(table, tables[table], writer=provenance.run_id)
 
     def discard(self, folder: str) -> None:
-        """Delete a folder in the results folder, if it is there."""
+        """Delete a folder inside the results folder, if it exists."""
         with suppress(FileNotFoundError):
             self._filesystem.delete_dir(self._path(folder))
 
     # ------------------------------------------------------------------------------------------------- reading
 
     def status(self) -> dict[str, str]:
-        """Cell id -> "ok" or "failed", the best attempt of each cell."""
+        """Return cell id -> "ok" or "failed", for the best attempt of each cell."""
         best = best_attempts(self.read_rows("cells", RANK_COLUMNS))
         return _as_dict(best["cell_id"], best["status"])
 
     def attempts(self) -> dict[str, str]:
-        """Attempt -> cell id, of every attempt recorded."""
+        """Return attempt -> cell id, for all attempts."""
         rows = self.read_rows("cells", ["cell_id", "attempt"])
         return _as_dict(rows["attempt"], rows["cell_id"])
 
     def read_cells(self) -> pd.DataFrame:
-        """One row a cell, its best attempt: ok before failed, then the newest.
+        """Return one row per cell, its best attempt: ok before failed, then the newest.
 
         Raises:
-            DamagedPartError: a file is damaged, and the store was not opened with damaged="skip".
+            DamagedPartError: a file is damaged, and the store was opened with damaged="error".
             ResultsError: a file cannot be reached.
         """
         return best_attempts(self.read_rows("cells")).to_pandas()
 
     def read(self, table: str) -> pd.DataFrame:
-        """A table of TABLES, the rows of each cell's best attempt only.
+        """Return the rows of a table of TABLES that belong to the best attempt of their cell.
 
         Raises:
             DamagedPartError, ResultsError: as `read_cells`.
@@ -157,49 +157,77 @@ class ResultStore:
         return distinct(only(self.read_rows(table), best)).to_pandas()
 
     def read_rows(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Every row of a table, of all attempts; a row may be met twice while a compaction runs.
+        """Return all rows of a table, of all attempts; a row may occur twice while a compaction runs.
 
         Args:
             table: of TABLES.
-            columns: those wanted; None is all.
+            columns: the wanted columns; None is all.
+
+        Raises:
+            DamagedPartError, ResultsError: as `read_cells`.
+        """
+        return self.read_new_rows(table, columns, set())
+
+    def read_new_rows(
+        self, table: str, columns: Sequence[str] | None, known: set[str], *, skip_writer: str | None = None
+    ) -> pa.Table:
+        """Return the rows of the files of a table that are not yet known; a row may occur twice.
+
+        Args:
+            table: of TABLES.
+            columns: the wanted columns; None is all.
+            known: names of files that are not read; the names of the files that are read are added.
+            skip_writer: id of a run whose files are not read; None reads the files of all runs.
 
         Raises:
             DamagedPartError, ResultsError: as `read_cells`.
         """
         schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
+        skip = None if self._damaged is None else self._skip
         for attempt in range(_READ_TRIES):
-            # A compaction may delete what was just listed; its rows are in a newer part then.
+            new = [part for part in self.parts(table) if part.name not in known]
+            if skip_writer is not None:
+                new = [part for part in new if part.writer != skip_writer]
+            # A compaction may delete a file that was just listed; its rows are in a newer file then.
             with suppress(FileNotFoundError):
-                skip = None if self._damaged is None else self._skip
-                return read_parts(self._filesystem, self.parts(table), schema, skip=skip)
+                rows = read_parts(self._filesystem, new, schema, skip=skip)
+                known.update(part.name for part in new)
+                return rows
             time.sleep(0.01 * 2**attempt)
-        raise ResultsError(f"files of {self.public_location}/{table} vanish while they are read; who deletes them?")
+        raise ResultsError(
+            f"files of {self.public_location}/{table} vanish while they are read; stop the program that deletes them"
+        )
 
     # ------------------------------------------------------------------------------------------------- files
 
     def parts(self, table: str) -> list[Part]:
-        """The files of a table."""
+        """Return the files of a table, sorted by name."""
         try:
             return list_parts(self._filesystem, self._path(table))
         except OSError as error:
             raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
 
     def read_part(self, table: str, part: Part) -> pa.Table:
-        """Every row of one file; see `sweeps.store.parts.read_part` for what it raises."""
+        """Return all rows of one file; raises as `sweeps.store.parts.read_part`."""
         return read_part(self._filesystem, part.path, TABLES[table], exactly=True)
 
-    def write_rows(self, table: str, rows: pa.Table) -> None:
-        """Add one file with these rows, all the rows that an attempt has in that table; none if there are no rows.
+    def write_rows(self, table: str, rows: pa.Table, *, writer: str | None = None) -> None:
+        """Add one file with rows to a table; add nothing if there are no rows.
+
+        Args:
+            table: of TABLES.
+            rows: for each of their attempts all rows that it has in the table.
+            writer: id of the run that writes; None if no run does.
 
         Raises:
             ResultsError: as `write`.
         """
         if rows.num_rows:
-            name, content = encode(rows)
+            name, content = encode(rows, writer)
             self._put(f"{table}/{name}", content)
 
     def delete(self, path: str) -> None:
-        """Delete a file of the folder, if it is there."""
+        """Delete a file of the folder, if it exists."""
         try:
             self._filesystem.delete_file(path)
         except FileNotFoundError:
@@ -208,7 +236,7 @@ class ResultStore:
             raise self._cannot_write(error) from error
 
     def set_aside(self, path: str) -> str:
-        """Move a file of the folder to RESULTS/damaged/; returns its new path."""
+        """Move a file of the folder to RESULTS/damaged/, and return its new path."""
         table, name = path.split("/")[-2:]
         target = self._path(f"damaged/{table}-{name}")
         try:
@@ -219,7 +247,7 @@ class ResultStore:
         return target
 
     def unfinished(self) -> list[fs.FileInfo]:
-        """What interrupted writes left, or running ones have not finished: hidden temporary files."""
+        """Return the hidden temporary files of writes that are not finished, or were interrupted."""
         found = [
             info
             for folder in ("", *TABLES)
@@ -239,8 +267,8 @@ class ResultStore:
 
     def _cannot_write(self, error: OSError) -> ResultsError:
         return ResultsError(
-            f"cannot write results to {self.public_location}: {error}; what was written before is whole, and the same "
-            "command goes on from there"
+            f"cannot write results to {self.public_location}: {error}; results written before are safe, and the "
+            "same command goes on from there"
         )
 
     def _skip(self, part: DamagedPartError) -> None:
@@ -271,14 +299,14 @@ class ResultStore:
         if version is not None and version != SCHEMA_VERSION:
             raise ResultsError(
                 f"results folder {self.public_location} has schema version {version}, this crowdml writes "
-                f"{SCHEMA_VERSION}; give another --results folder, or read it with the crowdml that wrote it"
+                f"{SCHEMA_VERSION}; give another --results folder, or read it with the version of crowdml that wrote it"
             )
         if version is None and info.type == fs.FileType.Directory:
             try:
                 content = self._filesystem.get_file_info(fs.FileSelector(self._path()))
             except OSError as error:
                 raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
-            # A driver that makes the folder at this moment has a temporary file there.
+            # A driver that is creating the folder now has a temporary file there.
             if any(not entry.base_name.startswith(".") for entry in content):
                 raise ResultsError(
                     f"{self.public_location} holds other files and no {MARKER}; give a new folder or a results folder"

@@ -1,4 +1,4 @@
-"""Secrets never reach rows or logs."""
+"""Remove secrets from texts before they reach rows or logs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 
 REMOVED = "***"
 _SHORTEST = 8
-"""Shorter values of environment variables are words that texts hold anyway."""
+"""Shorter values of environment variables are common words, and stay."""
 
-# The name of a secret, as part of an identifier: AWS_SECRET_ACCESS_KEY, api-key, authToken.  A bare `key` is none, for
-# `sorted(rows, key=len)` is a common line of a traceback.  Every repetition before the end of a pattern is bounded, so
-# that the time is linear in the length of the text.
+# The name of a secret, as part of an identifier: AWS_SECRET_ACCESS_KEY, api-key, authToken.  A bare `key` does not
+# match, because `sorted(rows, key=len)` is a common line of a traceback.  Every repetition before the end of a pattern
+# is bounded, so that the time is linear in the length of the text.
 _NAME = (
     r"(?:passw(?:or)?d|passphrase|pwd|secret|token|credential|authorization|api[_-]?key|"
     r"(?:access|account|private|shared|signing|encryption|storage)[_-]?key)[\w-]{0,40}"
@@ -26,14 +26,14 @@ _PATTERNS = (
         re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)", re.S),
         REMOVED,
     ),
-    # user:password@ and ?query of a URI; pyarrow takes the keys of an object store in both.
+    # user:password@ and ?query of a URI; pyarrow accepts the keys of an object store in both.
     (re.compile(rf"""({_SCHEME})[^\s/@'"]{{0,1000}}@""", re.I), rf"\1{REMOVED}@"),
     (re.compile(rf"""({_SCHEME}[^\s?'"]{{0,1000}}\?)[^\s'"]*""", re.I), rf"\1{REMOVED}"),
     (re.compile(r"\b(bearer|basic)\s{1,4}[\w.~+/=-]{8,}", re.I), rf"\1 {REMOVED}"),
     # name=value, name: value, "name": "value" and --name value.
     (re.compile(rf"({_NAME}{_GIVEN}){_VALUE}", re.I), rf"\1{REMOVED}"),
     (re.compile(rf"(--[\w-]{{0,40}}?(?:{_NAME}|\bkey)[\s=]{{1,4}}){_VALUE}", re.I), rf"\1{REMOVED}"),
-    # Keys that show what they are: AWS, GitHub, GitLab, Hugging Face, Google, Slack, OpenAI, JSON web tokens.
+    # Keys with a known form: AWS, GitHub, GitLab, Hugging Face, Google, Slack, OpenAI, JSON web tokens.
     (re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"), REMOVED),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|AIza|xox[abprs]-|sk-)[\w-]{16,}"), REMOVED),
     (re.compile(r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]*"), REMOVED),
@@ -41,11 +41,11 @@ _PATTERNS = (
 
 
 def scrub(text: str) -> str:
-    """The text without what looks like a secret, each replaced by ***.
+    """Return the text with *** in the place of everything that looks like a secret.
 
-    Removed are user and query of URIs, values of options, variables and JSON fields that are named like a secret
-    (password, token, secret, credential, access key, ...), keys of a well-known form, and whatever this process has in
-    environment variables with such names.  Another secret under a harmless name is not recognised.
+    This replaces the user and the query of URIs; values of options, variables and JSON fields with the name of a secret
+    (password, token, secret, credential, access key, ...); keys of a known form; and the values of environment
+    variables of this process with such names.  It does not recognise other secrets under harmless names.
     """
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and _NAMED.search(name):

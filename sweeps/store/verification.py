@@ -1,4 +1,4 @@
-"""Look over a results folder: is every file what was written, every row whole, every cell of a grid there?"""
+"""Verify a results folder: every file as written, every row whole, every cell of a grid present."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from crowdml.methods import parts, version
 from crowdml.methods.registry import REGISTRY
 from crowdml.support.names import UnknownNameError
 from sweeps.store.attempts import RANK_COLUMNS, best_attempts, distinct
-from sweeps.store.parts import DamagedPartError, Part, ResultsError, is_hashed
+from sweeps.store.parts import DamagedPartError, Part, ResultsError
 from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import AXES, TABLES
 
 STALE_SECONDS = 3600
-"""A temporary file that old is of an interrupted write, for a write takes seconds."""
+"""An older temporary file is the rest of an interrupted write, because a write takes seconds."""
 _VERSIONS = range(1, 21)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """What is in a results folder.
+    """The findings in a results folder.
 
     Args:
-        n_files: files of all tables; `n_unhashed` of them, written by an older release, have no hash in their name.
-        n_cells: cells with a readable row, and `n_attempts` how often they were computed.
-        damaged: files that are not what was written.
+        n_files: number of files of all tables.
+        n_cells: number of cells with a readable row.
+        n_attempts: number of attempts with a readable row.
+        damaged: files whose content differs from what was written.
         conflicting: attempts that occur with different rows.
-        wrong_ids: ids of rows that are not the hash of the row's axes.
+        wrong_ids: ids of rows that are not the hash of the axes of their row.
         missing: cells of the grid without a row.
-        failed: ids of cells whose best attempt failed, of the grid or else of all.
-        n_older: cells of another version of their method than this release has.
-        n_twice: attempts whose rows lie in two files, as an interrupted compaction leaves them.
-        n_orphans: attempts with curves or workers and without a cell, as an interrupted write leaves them.
+        failed: ids of cells whose best attempt failed; of the grid if there is one, else of all cells.
+        n_older: number of cells from another version of their method.
+        n_twice: number of attempts whose rows lie in two files; an interrupted compaction leaves them.
+        n_orphans: number of attempts with curves or workers, but without a cell; an interrupted write leaves them.
         stale: temporary files of interrupted writes.
     """
 
     n_files: int
-    n_unhashed: int
     n_cells: int
     n_attempts: int
     damaged: list[DamagedPartError]
@@ -60,7 +60,7 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is damaged, wrong, missing or failed; the other findings harm nothing."""
+        """Whether nothing is damaged, wrong, missing or failed.  The other findings do no harm."""
         return not (self.damaged or self.conflicting or self.wrong_ids or self.missing or self.failed)
 
 
@@ -71,14 +71,14 @@ def verify(
 
     Args:
         store: the folder.
-        grid: cells that should be there; None asks for none.
+        grid: cells that should have a row; None expects no particular cells.
         each: called after each file, for a progress bar.
 
     Raises:
         ResultsError: a file cannot be reached, or vanishes because a compaction runs.
     """
     files = _Files(store, each)
-    # Before the cells, so that a cell written meanwhile is not taken for one that lacks its row.
+    # Read the cells last, so that attempts written meanwhile do not seem to lack their cell.
     others = [files.attempts(table) for table in ("curves", "workers")]
     rows = pa.concat_tables([TABLES["cells"].empty_table(), *files.rows("cells")])
     cells = distinct(rows)
@@ -89,7 +89,6 @@ def verify(
     attempts = set(_texts(cells["attempt"]))
     return Verification(
         n_files=files.n,
-        n_unhashed=files.n_unhashed,
         n_cells=len(status),
         n_attempts=len(attempts),
         damaged=files.damaged,
@@ -106,19 +105,17 @@ def verify(
 
 @dataclass
 class _Files:
-    """The files of a folder, counted while they are read."""
+    """The files of a folder; counts them while reading."""
 
     store: ResultStore
     each: Callable[[], None]
     n: int = 0
-    n_unhashed: int = 0
     damaged: list[DamagedPartError] = field(default_factory=list)
 
     def rows(self, table: str) -> Iterator[pa.Table]:
-        """The rows of each sound file of a table."""
+        """Yield the rows of each undamaged file of a table."""
         for part in self.store.parts(table):
             self.n += 1
-            self.n_unhashed += not is_hashed(part.path)
             try:
                 yield self._read(table, part)
             except DamagedPartError as error:
@@ -126,7 +123,7 @@ class _Files:
             self.each()
 
     def attempts(self, table: str) -> list[list[str]]:
-        """The attempts in each sound file of a table."""
+        """Return the attempts in each undamaged file of a table."""
         return [_texts(rows["attempt"].unique()) for rows in self.rows(table)]
 
     def _read(self, table: str, part: Part) -> pa.Table:
@@ -134,7 +131,9 @@ class _Files:
             rows = self.store.read_part(table, part)
             rows.validate(full=True)
         except FileNotFoundError:
-            raise ResultsError(f"{part.path} vanished; a compaction runs, verify again when it has ended") from None
+            raise ResultsError(
+                f"{part.path} vanished, because a compaction runs; verify again when it has ended"
+            ) from None
         except pa.ArrowInvalid as error:
             raise DamagedPartError(part.path, str(error)) from error
         return rows
@@ -153,7 +152,7 @@ def _twice(files: Sequence[Sequence[str]]) -> set[str]:
 
 
 def _check_ids(cells: pa.Table) -> tuple[list[str], int]:
-    """The ids that are not the hash of their row, and the number of those of another version of the method."""
+    """Return the ids that are not the hash of their row, and the number of rows from another method version."""
     wrong, older = [], 0
     for row in cells.select(["cell_id", *AXES]).to_pylist():
         if not _has_id(row, [_present_version(row["method"], row["network"] is None)]):
@@ -167,15 +166,15 @@ def _check_ids(cells: pa.Table) -> tuple[list[str], int]:
 def _has_id(row: dict[str, Any], versions: Sequence[str]) -> bool:
     try:
         return any(id_of(Cell, row, method_version) == row["cell_id"] for method_version in versions)
-    except ValueError:  # Options that are no JSON.
+    except ValueError:  # The options are not JSON.
         return False
 
 
 @cache
 def _present_version(method: str, labels_only: bool) -> str:
-    """The version that this release has; empty where it does not know the method."""
+    """Return the version of a method in this crowdml; empty if the method is unknown."""
     source, learner = parts(method)
-    if ":" in source:  # A class of the user's own, whose version is always 1, and which is not to be imported here.
+    if ":" in source:  # A class of the user: its version is always 1, and it must not be imported here.
         return f"1+{1 if labels_only or learner not in REGISTRY else REGISTRY[learner].version}"
     try:
         return version(method, labels_only=labels_only)

@@ -1,1 +1,1 @@
-"""Hyper-parameter search: what is searched, the objective, a study that several drivers share, and its report."""
+"""Hyper-parameter search: the search, the objective, the study that several drivers share, and the report."""

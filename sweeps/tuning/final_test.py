@@ -1,4 +1,4 @@
-"""What a point is worth on the test labels, which only this looks at, when the search is over."""
+"""The final test: the accuracy of a point on the test labels, computed once when the search is over."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from crowdml.support.search_space import Value
-from sweeps.tuning.objective import Data, accuracy_on_test
+from sweeps.tuning.objective import DataSet, accuracy_on_test
 from sweeps.tuning.study import SharedStudy
 
 
 @dataclass(frozen=True)
-class Tested:
-    """Accuracies of a point, one a seed."""
+class FinalAccuracy:
+    """The test accuracies of a point, one per seed; as text, the mean and the standard deviation."""
 
     by_seed: tuple[float, ...]
 
@@ -24,16 +24,16 @@ class Tested:
         return f"{mean} ± {100 * statistics.stdev(self.by_seed):.2f} over {len(self.by_seed)} seeds"
 
 
-def final_test(shared: SharedStudy, point: Mapping[str, Value], seeds: Sequence[int], data: Data) -> Tested:
-    """The test accuracy of a point for every seed; what the study knows already is not computed again."""
-    return Tested(tuple(_accuracy(shared, point, seed, data) for seed in seeds))
+def final_test(study: SharedStudy, point: Mapping[str, Value], seeds: Sequence[int], data: DataSet) -> FinalAccuracy:
+    """Return the test accuracy of a point for every seed; the study keeps each accuracy for the next call."""
+    return FinalAccuracy(tuple(_accuracy(study, point, seed, data) for seed in seeds))
 
 
-def _accuracy(shared: SharedStudy, point: Mapping[str, Value], seed: int, data: Data) -> float:
-    cell = shared.search.cell_at(point, seed)
+def _accuracy(study: SharedStudy, point: Mapping[str, Value], seed: int, data: DataSet) -> float:
+    cell = study.search.cell_at(point, seed)
     name = f"test of cell {cell.id}"
-    known = shared.study.user_attrs.get(name)
-    if known is None:
-        known = accuracy_on_test(shared.search, cell, data)
-        shared.study.set_user_attr(name, known)
-    return known
+    accuracy = study.optuna_study.user_attrs.get(name)
+    if accuracy is None:
+        accuracy = accuracy_on_test(study.search, cell, data)
+        study.optuna_study.set_user_attr(name, accuracy)
+    return accuracy

@@ -1,11 +1,12 @@
-"""The value of a point, found without a look at the test labels.
+"""The objective: the value of a point, computed without the test labels.
 
-With a network, items are held out of its training.  Clean validation is the network's accuracy on them by their true
-classes; noisy validation is its agreement with the majority of their annotations, which a user has without any truth.
+With a network, the search holds items out of the training.  Clean validation is the network's accuracy on these items
+by their true classes.  Noisy validation is the network's agreement with the majority of their annotations, which a user
+has without any true class.
 
-Without one, clean validation takes the true classes of a share of the items, and is the accuracy of their inferred
-labels; noisy validation holds single annotations back, and is their mean log-likelihood under what the aggregator
-concludes from the others.
+Without a network, clean validation takes the true classes of a share of the items and measures the accuracy of their
+inferred labels.  Noisy validation holds single annotations out and measures their mean log-likelihood under the
+aggregation of the other annotations.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crowdml import methods
-from crowdml.aggregation import MajorityVote
+from crowdml.aggregation import Aggregation, MajorityVote
 from crowdml.aggregation.aggregator import fractional_error
 from crowdml.datasets import CrowdData, ImageData, stratified_order
 from crowdml.datasets.data import TrainTest
@@ -27,25 +28,30 @@ from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd import CellCrowd, cell_crowd
 from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.search_space import Value
 from sweeps.tuning.search import Search
 
-Data = ImageData | CrowdData
-Watch = Callable[[float], None]
-"""Is told the value so far, after every epoch; may raise to end the trial."""
+if TYPE_CHECKING:
+    from crowdml.learning.task import Task
 
-_FLOOR = 1e-12
-"""The least probability of an annotation: one that a method holds impossible must not outweigh all others."""
+DataSet = ImageData | CrowdData
+OnEpoch = Callable[[float], None]
+"""Receives the value so far after every epoch; may raise an exception to end the trial."""
+
+_MIN_PROBABILITY = 1e-12
+"""Lower bound of an annotation's probability, so that one impossible annotation does not outweigh all others."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a point is worth.
+    """The value of a point.
 
     Attributes:
-        value: mean of `by_seed`; more is better.
-        seconds: wall seconds, of all seeds.
-        by_seed: one value a seed.
+        value: mean of `by_seed`; higher is better.
+        seconds: wall seconds of all seeds together.
+        by_seed: one value per seed.
     """
 
     value: float
@@ -53,92 +59,87 @@ class Evaluation:
     by_seed: tuple[float, ...]
 
 
-def evaluate(
-    search: Search, point: Mapping[str, Value], data: Data, watch: Watch, *, device: str = "auto"
-) -> Evaluation:
-    """The value of a point.
+def evaluate_point(search: Search, point: Mapping[str, Value], data: DataSet, on_epoch: OnEpoch) -> Evaluation:
+    """Return the value of a point.
 
     Args:
-        search: says how it is judged.
+        search: defines the objective and the seeds.
         point: option -> value.
-        data: the data set, whole.
-        watch: after every epoch of every seed, the mean of the seeds done and of the running one so far.
-        device: see `run_cell`.
+        data: the whole data set.
+        on_epoch: receives, after every epoch of every seed, the mean over the finished seeds and the running seed.
     """
     start = time.perf_counter()
-    done: list[float] = []
+    finished: list[float] = []
     for seed in search.seeds:
 
-        def so_far(value: float) -> None:
-            watch((sum(done) + value) / (len(done) + 1))
+        def on_epoch_of_seed(value: float) -> None:
+            on_epoch((sum(finished) + value) / (len(finished) + 1))
 
-        done.append(validate(search, search.cell_at(point, seed), data, so_far, device=device))
-    return Evaluation(sum(done) / len(done), time.perf_counter() - start, tuple(done))
+        finished.append(evaluate_cell(search, search.cell_at(point, seed), data, on_epoch_of_seed))
+    return Evaluation(sum(finished) / len(finished), time.perf_counter() - start, tuple(finished))
 
 
-def validate(search: Search, cell: Cell, data: Data, watch: Watch, *, device: str = "auto") -> float:
-    """The value of one cell by the search's objective.
+def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:
+    """Return the value of one cell by the search's objective.
 
     Raises:
-        ValueError: no truth, or no annotations, to judge by.
+        ValueError: there are no items or annotations to validate on.
     """
-    given, part = _given(cell, data)
-    if cell.network is not None:
-        return _validate_network(search, cell, part, given, watch, device)
-    method = methods.resolve(cell.method, dict(cell.method_options), labels_only=True)
+    if cell.training is not None:
+        return _evaluate_network(search, cell, data, on_epoch)
+    given = _crowd_and_items(cell, data)[0]
     if search.objective == "clean_validation":
-        gold = held_out_items(search, cell, given)
-        posterior = method.source.fit(given.crowd).posterior
-        value = 1 - fractional_error(posterior, given.truth, gold)
+        held_out = held_out_items(search, cell, given)
+        value = 1 - fractional_error(_aggregate(cell, given.crowd).posterior, given.truth, held_out)
     else:
         held_out = held_out_annotations(given.crowd, search.share, cell.seed)
-        aggregation = method.source.fit(given.crowd.select(~held_out))
-        value = _log_likelihood(given.crowd.select(held_out), aggregation.posterior, aggregation.confusion)
-    watch(value)
+        value = _log_likelihood(given.crowd.select(held_out), _aggregate(cell, given.crowd.select(~held_out)))
+    on_epoch(value)
     return value
 
 
-def accuracy_on_test(search: Search, cell: Cell, data: Data, *, device: str = "auto") -> float:
-    """What the point is worth where it counts, to be asked once the search is over.
+def accuracy_on_test(search: Search, cell: Cell, data: DataSet) -> float:
+    """Return the test accuracy of a cell; call it only after the search.
 
-    With a network, its accuracy on the test items, trained on all training items; else the accuracy of the inferred
-    labels, without the items whose truth the search was told.
+    With a network, trains on all training items and returns the accuracy on the test items.  Without a network, returns
+    the accuracy of the inferred labels on the items whose true class the search has not used.
     """
-    if cell.network is not None:
-        accuracy = run_cell(cell, data, device=device).test_accuracy
+    if cell.training is not None:
+        accuracy = run_cell(cell, data).test_accuracy
         assert accuracy is not None
         return accuracy
-    given, _ = _given(cell, data)
-    counted = given.truth >= 0
+    given = _crowd_and_items(cell, data)[0]
+    tested = given.truth >= 0
     if search.objective == "clean_validation":
-        counted &= ~held_out_items(search, cell, given)
-    method = methods.resolve(cell.method, dict(cell.method_options), labels_only=True)
-    return 1 - fractional_error(method.source.fit(given.crowd).posterior, given.truth, counted)
+        tested &= ~held_out_items(search, cell, given)
+    return 1 - fractional_error(_aggregate(cell, given.crowd).posterior, given.truth, tested)
 
 
 def held_out_items(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.bool_]:
-    """(n_items,) the items to judge by, drawn by the cell's seed in proportion to the labels they are judged by.
+    """Return (n_items,) True for the items to validate on.
+
+    The cell's seed draws them, in proportion to the classes of their validation labels.
 
     Raises:
-        ValueError: there are none to draw from, or all would be held out.
+        ValueError: the share holds out no item or all items.
     """
-    labels = judged_by(search, cell, given)
+    labels = validation_labels(search, cell, given)
     eligible = np.flatnonzero(labels >= 0)
     n_held_out = round(search.share * len(eligible))
     if not 0 < n_held_out < len(labels):
         raise ValueError(
-            f"{search.share:g} of the {len(eligible)} items with a label to judge by leaves nothing to judge by "
-            "or nothing to learn from; change --validation or the objective"
+            f"{search.share:g} of the {len(eligible)} items with a validation label leaves no item to validate on or "
+            "no item to learn from; change --validation or the objective"
         )
-    chosen = np.zeros(len(labels), bool)
-    chosen[eligible[stratified_order(labels[eligible], cell.seed)[:n_held_out]]] = True
-    return chosen
+    held_out = np.zeros(len(labels), bool)
+    held_out[eligible[stratified_order(labels[eligible], cell.seed)[:n_held_out]]] = True
+    return held_out
 
 
-def judged_by(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.int64]:
-    """(n_items,) the true classes or the majority's labels, -1 where there are none.
+def validation_labels(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.int64]:
+    """Return (n_items,) the true classes or the majority labels, by the search's objective; -1 if unknown.
 
-    Ties of the majority are broken at random, or the first classes would seem more frequent than they are.
+    Ties of the majority are broken at random, because otherwise the first classes would be too frequent.
     """
     if search.objective == "clean_validation":
         return given.truth
@@ -147,10 +148,12 @@ def judged_by(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.int64]
 
 
 def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray[np.bool_]:
-    """(n_annotations,) one annotation of each of a share of the items with two or more; the others stay.
+    """Return (n_annotations,) True for one annotation of each item in a random share of the items.
+
+    Only items with two or more annotations are drawn, so that every item keeps an annotation.
 
     Raises:
-        ValueError: there are no such items.
+        ValueError: the share holds out no annotation.
     """
     rng = np.random.default_rng([seed, 2])
     order = rng.permutation(crowd.n_annotations)
@@ -159,8 +162,8 @@ def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray
     n_held_out = round(share * len(several))
     if n_held_out == 0:
         raise ValueError(
-            "noisy validation of an aggregator holds annotations back from items with two or more, and there are "
-            f"{len(several)}; take more workers or clean_validation"
+            "noisy validation of an aggregator holds out annotations of items that have two or more, and there are "
+            f"{len(several)} such items; take more workers or clean_validation"
         )
     held_out = np.zeros(crowd.n_annotations, bool)
     held_out[order[first[rng.permutation(several)[:n_held_out]]]] = True
@@ -168,11 +171,14 @@ def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray
 
 
 def crowd_of_items(crowd: CrowdLabels, items: NDArray[np.bool_]) -> CrowdLabels:
-    """The annotations of the items where the mask (n_items,) holds, renumbered; the workers stay."""
+    """Return the annotations of the items where the mask (n_items,) is True.
+
+    The items get new numbers; the workers keep their numbers.
+    """
     chosen = items[crowd.item]
-    place = np.cumsum(items) - 1
+    new_number = np.cumsum(items) - 1
     return CrowdLabels(
-        item=place[crowd.item[chosen]],
+        item=new_number[crowd.item[chosen]],
         worker=crowd.worker[chosen],
         label=crowd.label[chosen],
         n_items=int(items.sum()),
@@ -183,13 +189,13 @@ def crowd_of_items(crowd: CrowdLabels, items: NDArray[np.bool_]) -> CrowdLabels:
 
 
 @dataclass(frozen=True, eq=False)
-class Fitting:
-    """What a network is fitted on, and what judges it.
+class ValidationSplit:
+    """The training items of a cell, split into items to train on and items to validate on.
 
     Attributes:
-        crowd: the annotations of the items to fit on.
-        items: their inputs, and as test items those held out, with the labels they are judged by.
-        truth: (n_items,) true classes of the items to fit on, for the genie-aided baselines.
+        crowd: the annotations of the items to train on.
+        items: the inputs of the items to train on; the held-out items and their validation labels as test items.
+        truth: (n_items,) true classes of the items to train on, for the genie-aided baselines.
     """
 
     crowd: CrowdLabels
@@ -197,61 +203,75 @@ class Fitting:
     truth: NDArray[np.int64]
 
 
-def fitting(search: Search, cell: Cell, data: Data) -> Fitting:
-    """Part a cell's training items: the test items of the data set are nowhere in it.
+def split_for_validation(search: Search, cell: Cell, data: DataSet) -> ValidationSplit:
+    """Split a cell's training items; the test items of the data set are in neither part.
 
     Raises:
-        ValueError: the data have no inputs, or no items to judge by.
+        ValueError: the data set has no inputs, or there are no items to validate on.
     """
-    given, part = _given(cell, data)
-    return _fitting(search, cell, part, given)
-
-
-def _fitting(search: Search, cell: Cell, part: Data, given: CellCrowd) -> Fitting:
+    given, part = _crowd_and_items(cell, data)
     if part.for_networks is None:
         raise ValueError(f"data set {part.name} was loaded without the items of its crowd; a network needs them")
     held_out = held_out_items(search, cell, given)
     inputs = part.for_networks.train
-    return Fitting(
+    return ValidationSplit(
         crowd_of_items(given.crowd, ~held_out),
-        TrainTest(inputs[~held_out], inputs[held_out], judged_by(search, cell, given)[held_out]),
+        TrainTest(inputs[~held_out], inputs[held_out], validation_labels(search, cell, given)[held_out]),
         given.truth[~held_out],
     )
 
 
-def _validate_network(search: Search, cell: Cell, part: Data, given: CellCrowd, watch: Watch, device: str) -> float:
-    from crowdml.learning.evaluate import accuracies
+def validation_task(split: ValidationSplit, cell: Cell, observers: Observers | None = None) -> Task:
+    """Return the task of training a cell's network on a split.  Imports torch.
+
+    Args:
+        split: the items.
+        cell: names the network, the recipe and the seed.
+        observers: the reported metric "test_accuracy" is the validation accuracy.
+    """
+    from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
+
+    training = cell.training
+    assert training is not None
+    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, training.recipe.inputs)
+    return make_task(
+        inputs,
+        split.crowd.n_classes,
+        TrainingSettings(training.network, training.recipe, cell.seed),
+        test_inputs=held_out_inputs,
+        test_labels=split.items.test_labels,
+        observers=observers,
+        truth=split.truth,
+    )
+
+
+def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:
+    from crowdml.learning.evaluate import accuracies
     from crowdml.methods.carry_out import carry_out
 
     def report(step: int, metric: str, value: float) -> None:
-        if metric == "test_accuracy":  # of the items held out, which stand in the test items' place
-            watch(value)
+        if metric == "test_accuracy":  # the held-out items take the place of the test items
+            on_epoch(value)
 
-    assert cell.training is not None
-    fitted = _fitting(search, cell, part, given)
-    task = make_task(
-        fitted.items,
-        n_classes=part.n_classes,
-        network=cell.training.network,
-        recipe=cell.training.recipe,
-        seed=cell.seed,
-        device=device,
-        report=report,
-        truth=fitted.truth,
-    )
+    split = split_for_validation(search, cell, data)
+    task = validation_task(split, cell, Observers(report=report))
     method = methods.resolve(cell.method, dict(cell.method_options))
-    return accuracies(carry_out(method, fitted.crowd, task).model, task)["test_accuracy"]
+    return accuracies(carry_out(method, split.crowd, task).model, task)["test_accuracy"]
 
 
-def _given(cell: Cell, data: Data) -> tuple[CellCrowd, Any]:
-    """The crowd of the cell, and the part of the data that it labels."""
+def _crowd_and_items(cell: Cell, data: DataSet) -> tuple[CellCrowd, Any]:
+    """Return the crowd of a cell, and the part of the data set that the crowd labels."""
     part = data.take_train(cell.n_train, cell.seed) if isinstance(data, ImageData) else data
     return cell_crowd(cell, part, whole=data), part
 
 
-def _log_likelihood(crowd: CrowdLabels, posterior: NDArray[np.float64], confusion: NDArray[np.float64]) -> float:
-    """Mean over the annotations of log sum_c q_c A_w[c, l]."""
-    of_label = confusion[crowd.worker, :, crowd.label]
-    probability = (posterior[crowd.item] * of_label).sum(axis=1)
-    return float(np.log(np.maximum(probability, _FLOOR)).mean())
+def _aggregate(cell: Cell, crowd: CrowdLabels) -> Aggregation:
+    return methods.resolve(cell.method, dict(cell.method_options), labels_only=True).source.fit(crowd)
+
+
+def _log_likelihood(crowd: CrowdLabels, aggregation: Aggregation) -> float:
+    """Return the mean over the annotations of log sum_c q_c A_w[c, l]."""
+    of_label = aggregation.confusion[crowd.worker, :, crowd.label]
+    probability = (aggregation.posterior[crowd.item] * of_label).sum(axis=1)
+    return float(np.log(np.maximum(probability, _MIN_PROBABILITY)).mean())

@@ -1,7 +1,7 @@
-"""Where the next trial is: TPE, CMA-ES or chance, each trial with a seed of its own.
+"""Samplers of points: TPE, CMA-ES or random, with one seed per trial.
 
-A driver that goes on, and two that share a study, must not draw the same points again: so a trial's draws follow from
-the search's seed and the trial's number, and from nothing that a process remembers.
+The draws of a trial depend only on the search's seed and the trial's number, and on no state of a process.  So a driver
+that resumes a study, or two drivers that share a study, do not draw the same points again.
 """
 
 from __future__ import annotations
@@ -25,68 +25,68 @@ from crowdml.support.search_space import Real, Space, Value, Whole
 Sampler = Literal["tpe", "cmaes", "random"]
 
 N_STARTUP = 10
-"""Trials of TPE that are drawn at random."""
+"""Number of trials that TPE draws at random first."""
 _SIGMA = 0.25
-"""Width of CMA-ES's first generation, in units of the ranges."""
+"""Standard deviation of CMA-ES's first generation, as a share of each range."""
 
 
 def make_sampler(kind: Sampler, space: Space, defaults: Mapping[str, Value], seed: int) -> BaseSampler:
-    """A sampler of points of a space.
+    """Return a sampler of points of a space.
 
     Args:
-        kind: "tpe"; "cmaes", for numbers, with TPE for choices; "random".
+        kind: "tpe"; "cmaes" for numbers, with TPE for choices; or "random".
         space: option -> range.
-        defaults: where CMA-ES starts.
+        defaults: the point where CMA-ES starts.
         seed: of the search.
     """
     return _SeededByTrial(kind, space, defaults, seed)
 
 
 class _SeededByTrial(BaseSampler):
-    """Draws each trial by a fresh sampler with the trial's own seed."""
+    """Draws each trial with a new sampler that has the trial's own seed."""
 
     def __init__(self, kind: Sampler, space: Space, defaults: Mapping[str, Value], seed: int) -> None:
         self._kind: Sampler = kind
         self._space, self._defaults, self._seed = space, defaults, seed
-        self._number, self._sampler = -1, self._fresh(0)
+        self._number, self._sampler = -1, self._new_sampler(0)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """See BaseSampler."""
-        return self._of(trial).infer_relative_search_space(study, trial)
+        """Delegate to the trial's sampler."""
+        return self._sampler_of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """See BaseSampler."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        """Delegate to the trial's sampler."""
+        return self._sampler_of(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """See BaseSampler."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        """Delegate to the trial's sampler."""
+        return self._sampler_of(trial).sample_independent(study, trial, param_name, param_distribution)
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def _sampler_of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number != self._number:
-            self._number, self._sampler = trial.number, self._fresh(trial.number)
+            self._number, self._sampler = trial.number, self._new_sampler(trial.number)
         return self._sampler
 
-    def _fresh(self, number: int) -> BaseSampler:
+    def _new_sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         if self._kind == "random":
             return RandomSampler(seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            # Options are drawn together, for good values of one depend on the others; a trial that another driver
-            # computes counts as a bad one until it is done, so that nobody draws beside it.
+            # Draw the options together, because good values of one option depend on the others.  Count a running trial
+            # as a bad one, so that no driver draws a point close to it.
             tpe = TPESampler(seed=seed, n_startup_trials=N_STARTUP, multivariate=True, group=True, constant_liar=True)
         return tpe if self._kind == "tpe" else _CmaEs(self._space, self._defaults, seed, tpe)
 
 
 class _CmaEs(BaseSampler):
-    """CMA-ES over the real and whole options, its state computed anew from the study's trials.
+    """CMA-ES over the real and whole options; computes its state from the study's trials.
 
-    Optuna's own keeps its state pickled in the study, and a study in a shared folder must not be able to run code.
+    Optuna's CMA-ES keeps a pickled state in the study.  A study in a shared folder must not be able to run code.
     """
 
     def __init__(self, space: Space, defaults: Mapping[str, Value], seed: int, others: BaseSampler) -> None:
@@ -94,15 +94,15 @@ class _CmaEs(BaseSampler):
         self._defaults, self._seed, self._others = defaults, seed, others
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The numbers; of fewer than two there is no covariance."""
+        """Return the distributions of the numbers; none if there are fewer than two, because CMA-ES needs two."""
         if len(self._ranges) < 2:
             return {}
-        return {name: _distribution(kind) for name, kind in self._ranges.items()}
+        return {name: distribution(kind) for name, kind in self._ranges.items()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A point of the generation that is due."""
+        """Return a point of the next generation."""
         if not search_space:
             return {}
         unit = self._optimizer(study).ask()
@@ -111,7 +111,7 @@ class _CmaEs(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """What is no number, by TPE."""
+        """Draw an option that is not a number with TPE."""
         return self._others.sample_independent(study, trial, param_name, param_distribution)
 
     def _optimizer(self, study: Study) -> CMA:
@@ -133,14 +133,15 @@ def _whole_chunks(points: Sequence[Any], size: int) -> list[list[Any]]:
     return [list(points[at : at + size]) for at in range(0, len(points) - size + 1, size)]
 
 
-def _distribution(kind: Real | Whole) -> BaseDistribution:
+def distribution(kind: Real | Whole) -> BaseDistribution:
+    """Return the distribution from which Optuna draws a number of the range."""
     if isinstance(kind, Real):
         return FloatDistribution(kind.low, kind.high, log=kind.log)
     return IntDistribution(kind.low, kind.high, log=kind.log)
 
 
 def _in_unit(kind: Real | Whole, value: float) -> float:
-    """A value's place between the ends of its range, in [0, 1]."""
+    """Return the position of a value in its range, in [0, 1]."""
     low, high, at = (math.log(x) if kind.log else x for x in (kind.low, kind.high, value))
     return (at - low) / (high - low)
 

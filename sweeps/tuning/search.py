@@ -1,4 +1,4 @@
-"""What is searched: a method on a crowd, its options' ranges, and what a point of them is judged by."""
+"""Search: a method on a crowd, the ranges of its options, and the objective."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from crowdml.support.search_space import Space, Value, check_in
 from sweeps.grid.grids import with_changes
 
 Objective = Literal["noisy_validation", "clean_validation"]
-OF_RECIPE = "recipe."
-"""What the names of a recipe's options begin with."""
+RECIPE_PREFIX = "recipe."
+"""Prefix of the options that are fields of the recipe."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search.
+    """A search for the best options of a method on one crowd.
 
     Args:
-        cell: what is computed, with the method's options at their defaults; its seed is the first of `seeds`.
-        seeds: a point's value is the mean over these.
-        objective: what a point is judged by, see `sweeps.tuning.objective`.
-        share: of the items (or of the annotations, without a network) that is held out to judge by, in (0, 1).
-        space: option -> range; those of the recipe begin with "recipe.".
+        cell: the cell with the method's default options and the first of `seeds`.
+        seeds: the value of a point is the mean over these seeds.
+        objective: measures the value of a point, see `sweeps.tuning.objective`.
+        share: the part of the items (without a network: of the annotations) that is held out for validation, in (0, 1).
+        space: option -> range; fields of the recipe have the prefix "recipe.".
 
     Raises:
-        ValueError: nothing to search, or a value out of range.
+        ValueError: the space is empty, or an argument is out of range.
     """
 
     cell: Cell
@@ -53,10 +53,10 @@ class Search:
 
     @property
     def name(self) -> str:
-        """What the study is called in its storage: the same only where every trial would give the same."""
+        """The name of the study: two searches share it only if every trial has the same result in both."""
         content = [
             self.cell.id,
-            methods.version(self.cell.method, labels_only=self.cell.network is None),
+            methods.version(self.cell.method, labels_only=self.cell.training is None),
             self.seeds,
             self.objective,
             self.share,
@@ -66,22 +66,22 @@ class Search:
         return f"{self.cell.method} on {self.cell.dataset} {digest}"
 
     def defaults(self) -> dict[str, Value]:
-        """The point where nothing is tuned.
+        """Return the point of the default options.
 
         Raises:
-            ValueError: it lies outside the ranges searched.
+            ValueError: a default is outside its range.
         """
-        point = method_defaults(self.cell.method, labels_only=self.cell.network is None)
+        point = method_defaults(self.cell.method, labels_only=self.cell.training is None)
         if self.cell.training is not None:
-            point |= {f"{OF_RECIPE}{name}": getattr(self.cell.training.recipe, name) for name in Recipe.SPACE}
-        chosen = {name: point[name] for name in self.space}
-        for name, value in chosen.items():
+            point |= {f"{RECIPE_PREFIX}{name}": getattr(self.cell.training.recipe, name) for name in Recipe.SPACE}
+        defaults = {name: point[name] for name in self.space}
+        for name, value in defaults.items():
             check_in(self.space, name, value)
-        return chosen
+        return defaults
 
     def cell_at(self, point: Mapping[str, Value], seed: int) -> Cell:
-        """The cell of a point; a recipe of more or fewer epochs has its schedule moved in proportion."""
-        options, changes = parts(point)
+        """Return the cell of a point; if the point changes the epochs, the schedule changes in proportion."""
+        options, changes = split_point(point)
         training = self.cell.training
         if training is not None and changes:
             training = replace(training, recipe=with_changes(training.recipe, changes))
@@ -97,37 +97,38 @@ def make_search(
     recipe: Sequence[str] = (),
     share: float = 0.2,
 ) -> Search:
-    """A search over what a method declares.
+    """Make a search over the ranges that a method and the recipe declare.
 
     Args:
-        cell: without method options.
+        cell: has no method options.
         seeds, objective, share: see Search.
-        options: the method's options to search; None is all that it declares.
-        recipe: the recipe's fields to search besides.
+        options: the method's options to search; None searches all options that have a range.
+        recipe: the fields of the recipe to search too.
 
     Raises:
-        ValueError: an option that has no range, or a value out of range.
+        ValueError: an option has no range, or an argument is out of range.
     """
-    declared = method_space(cell.method, labels_only=cell.network is None)
+    declared = method_space(cell.method, labels_only=cell.training is None)
     wanted = list(declared) if options is None else list(options)
     for name in wanted:
         if name not in declared:
-            raise ValueError(f"--options {name}: method {cell.method} has no range for it {_those(declared)}")
+            raise ValueError(f"--options {name}: method {cell.method} has no range for it {_available(declared)}")
     for name in recipe:
         if name not in Recipe.SPACE:
-            raise ValueError(f"--recipe {name}: the recipe has no range for it {_those(Recipe.SPACE)}")
+            raise ValueError(f"--recipe {name}: the recipe has no range for it {_available(Recipe.SPACE)}")
     if recipe and cell.training is None:
         raise ValueError(f"--recipe: a cell of {cell.method} on {cell.dataset} trains no network")
-    space = {name: declared[name] for name in wanted} | {f"{OF_RECIPE}{name}": Recipe.SPACE[name] for name in recipe}
+    space = {name: declared[name] for name in wanted}
+    space |= {f"{RECIPE_PREFIX}{name}": Recipe.SPACE[name] for name in recipe}
     return Search(cell=cell, seeds=tuple(seeds), objective=objective, space=space, share=share)
 
 
-def parts(point: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The method's options and the recipe's fields of a point."""
-    options = {name: value for name, value in point.items() if not name.startswith(OF_RECIPE)}
-    changes = {name.removeprefix(OF_RECIPE): value for name, value in point.items() if name.startswith(OF_RECIPE)}
-    return options, changes
+def split_point(point: Mapping[str, Value]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the method's options and the recipe's fields of a point."""
+    options = {name: value for name, value in point.items() if not name.startswith(RECIPE_PREFIX)}
+    fields = {name.removeprefix(RECIPE_PREFIX): point[name] for name in point if name.startswith(RECIPE_PREFIX)}
+    return options, fields
 
 
-def _those(space: Space) -> str:
+def _available(space: Space) -> str:
     return f"(there are: {', '.join(space) or 'none'})"

@@ -1,4 +1,4 @@
-"""Search in this process, one trial after the other, without Ray."""
+"""Search in this process without Ray, one trial after the other."""
 
 from __future__ import annotations
 
@@ -8,76 +8,75 @@ from typing import Literal
 
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 
-from sweeps.tuning.objective import Data, evaluate
-from sweeps.tuning.search_progress import TuningProgress
+from sweeps.tuning.objective import DataSet, evaluate_point
+from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.study import Claim, SharedStudy
 
 Scheduler = Literal["asha", "median", "none", "pbt"]
 
-REDUCTION = 3
-"""Of so many trials that ASHA compares at a step, one goes on."""
+ASHA_REDUCTION = 3
+"""ASHA continues one of this many trials at each comparison."""
 N_BEFORE_MEDIAN = 5
-"""Trials before the median stops any."""
+"""Number of trials before the median rule stops any trial."""
 POLL_SECONDS = 1.0
 
 
 class _StoppedEarly(Exception):
-    """Others did better at this step."""
+    """The pruner stops the running trial."""
 
 
-def run_inline(shared: SharedStudy, data: Data, scheduler: Scheduler, progress: TuningProgress) -> None:
-    """Compute trials until the study has as many as it is to have.
+def run_search_inline(study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress) -> None:
+    """Compute trials until the study has all its trials.
 
     Args:
-        shared: the study.
-        data: the data set.
-        scheduler: which trials are stopped early.
-        progress: is told of every trial.
+        study: the study.
+        data: the whole data set.
+        scheduler: decides which trials are stopped early.
+        progress: is updated when a trial begins or ends.
     """
-    shared.study.pruner = _pruner(scheduler, grace_steps(shared))
-    with shared.alive(), progress:
+    study.optuna_study.pruner = _pruner(scheduler, grace_epochs(study))
+    with study.keep_alive(), progress:
         while True:
-            claim = shared.take()
+            claim = study.claim()
             if claim is not None:
                 progress.update()
-                _compute(shared, claim, data)
-            elif shared.more_may_come():
+                _compute(study, claim, data)
+            elif study.more_may_come():
                 time.sleep(POLL_SECONDS)
             else:
                 break
             progress.update()
 
 
-def grace_steps(shared: SharedStudy) -> int:
-    """Epochs before the first trial may be stopped: a fifth of a training."""
-    training = shared.search.cell.training
+def grace_epochs(study: SharedStudy) -> int:
+    """Return the number of epochs that every trial trains before it may be stopped: a fifth of a training."""
+    training = study.search.cell.training
     return 1 if training is None else max(1, training.recipe.epochs // 5)
 
 
-def _compute(shared: SharedStudy, claim: Claim, data: Data) -> None:
-    trial = shared.trial(claim.number)
+def _compute(study: SharedStudy, claim: Claim, data: DataSet) -> None:
     start, steps = time.perf_counter(), 0
 
-    def watch(value: float) -> None:
+    def on_epoch(value: float) -> None:
         nonlocal steps
         steps += 1
-        shared.report(claim.number, steps, value)
-        if not shared.several and trial.should_prune():
+        study.report(claim.number, steps, value)
+        if study.should_prune(claim.number):
             raise _StoppedEarly
 
     try:
-        found = evaluate(shared.search, claim.point, data, watch)
+        result = evaluate_point(study.search, claim.point, data, on_epoch)
     except _StoppedEarly:
-        shared.stop(claim.number, time.perf_counter() - start)
+        study.stop(claim.number, time.perf_counter() - start)
     except Exception:
-        shared.fail(claim.number, traceback.format_exc())
+        study.fail(claim.number, traceback.format_exc())
     else:
-        shared.finish(claim.number, found.value, found.seconds, found.by_seed)
+        study.finish(claim.number, result.value, result.seconds, result.by_seed)
 
 
 def _pruner(scheduler: Scheduler, grace: int) -> BasePruner:
     if scheduler == "asha":
-        return SuccessiveHalvingPruner(min_resource=grace, reduction_factor=REDUCTION)
+        return SuccessiveHalvingPruner(min_resource=grace, reduction_factor=ASHA_REDUCTION)
     if scheduler == "median":
         return MedianPruner(n_startup_trials=N_BEFORE_MEDIAN, n_warmup_steps=grace)
     return NopPruner()

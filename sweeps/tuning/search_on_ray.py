@@ -1,7 +1,7 @@
-"""Search through Ray Tune: trials side by side on a cluster, stopped early by Tune's schedulers.
+"""Search through Ray Tune: trials run in parallel on a cluster, and Tune's schedulers stop trials early.
 
-Tune's own OptunaSearch tells the study of a trial that was stopped early as of one that ran to its end, counts the
-trials of one driver only, and computes a point twice; so `StudySearch` stands between Tune and the study instead.
+`StudySearch` connects Tune to the study.  Tune's own OptunaSearch would report a trial that was stopped early as
+complete, count the trials of one driver only, and compute a point twice.
 """
 
 from __future__ import annotations
@@ -16,38 +16,37 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
 
-from sweeps.tuning.objective import Data, Evaluation, evaluate
+from sweeps.tuning.objective import DataSet, Evaluation, evaluate_point
 from sweeps.tuning.search import Search
-from sweeps.tuning.search_inline import N_BEFORE_MEDIAN, REDUCTION, Scheduler, grace_steps
-from sweeps.tuning.search_progress import TuningProgress
+from sweeps.tuning.search_inline import ASHA_REDUCTION, N_BEFORE_MEDIAN, Scheduler, grace_epochs
+from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.study import SharedStudy
 
-STEP, VALUE = "step", "value"
-_DONE, _ERROR = "evaluation", "error"
-# Longer than any trial: ASHA ends trials at this step, and a method that trains several times takes as many epochs.
-_NEVER = 10**6
+_STEP, _VALUE, _EVALUATION, _ERROR = "step", "value", "evaluation", "error"
+# ASHA ends trials at this step.  It exceeds any trial, because a method that trains several times takes more epochs.
+_MAX_STEPS = 10**6
 
 
-def run_on_ray(
-    shared: SharedStudy, data: Data, scheduler: Scheduler, progress: TuningProgress, resources: Mapping[str, float]
+def run_search_on_ray(
+    study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress, resources: Mapping[str, float]
 ) -> None:
-    """Compute trials on the connected Ray cluster until the study has as many as it is to have.
+    """Compute trials on the connected Ray cluster until the study has all its trials.
 
     Args:
-        shared: the study.
-        data: the data set.
-        scheduler: which trials are stopped early.
-        progress: is told of every trial.
-        resources: of a trial, "CPU" and "GPU".
+        study: the study.
+        data: the whole data set.
+        scheduler: decides which trials are stopped early.
+        progress: is updated when a trial begins or ends.
+        resources: "CPU" and "GPU" per trial.
     """
-    trainable = tune.with_parameters(_compute, search=shared.search, data=data, n_threads=int(resources["CPU"]))
-    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, shared.alive(), progress:
+    trainable = tune.with_parameters(_compute, search=study.search, data=data, n_threads=int(resources["CPU"]))
+    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, study.keep_alive(), progress:
         tune.Tuner(
             tune.with_resources(trainable, dict(resources)),
             tune_config=tune.TuneConfig(
-                search_alg=StudySearch(shared, progress),
-                scheduler=_scheduler(scheduler, grace_steps(shared)),
-                num_samples=shared.n_trials,
+                search_alg=StudySearch(study, progress),
+                scheduler=_scheduler(scheduler, grace_epochs(study)),
+                num_samples=study.n_trials,
                 reuse_actors=True,
                 trial_dirname_creator=_short_name,
             ),
@@ -56,81 +55,81 @@ def run_on_ray(
 
 
 class StudySearch(Searcher):
-    """Takes Tune's trials from a study, and tells the study what became of them."""
+    """Claims trials of a study for Tune, and stores their results in the study."""
 
-    def __init__(self, shared: SharedStudy, progress: TuningProgress) -> None:
-        super().__init__(metric=VALUE, mode="max")
-        self._shared, self._progress = shared, progress
+    def __init__(self, study: SharedStudy, progress: SearchProgress) -> None:
+        super().__init__(metric=_VALUE, mode="max")
+        self._study, self._progress = study, progress
         self._numbers: dict[str, int] = {}
         self._began: dict[str, float] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """A point; None to be asked again, FINISHED when the study is complete."""
-        claim = self._shared.take()
+        """Return a point, None if there is no trial now, or FINISHED if the study has all its trials."""
+        claim = self._study.claim()
         self._progress.update()
         if claim is None:
-            return None if self._shared.more_may_come() else Searcher.FINISHED
+            return None if self._study.more_may_come() else Searcher.FINISHED
         self._numbers[trial_id] = claim.number
         self._began[trial_id] = time.monotonic()
         return {"point": claim.point}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A trial has got so far."""
-        if result.get(VALUE) is not None and _DONE not in result:
-            self._shared.report(self._numbers[trial_id], result[STEP], result[VALUE])
+        """Store the value of a running trial."""
+        if result.get(_VALUE) is not None and _EVALUATION not in result:
+            self._study.report(self._numbers[trial_id], result[_STEP], result[_VALUE])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended, was stopped, or its process died."""
+        """Store that a trial is done, was stopped early, or failed."""
         last = result or {}
-        found: Evaluation | None = last.get(_DONE)
+        evaluation: Evaluation | None = last.get(_EVALUATION)
         number = self._numbers[trial_id]
-        if found is not None:
-            self._shared.finish(number, found.value, found.seconds, found.by_seed)
+        if evaluation is not None:
+            self._study.finish(number, evaluation.value, evaluation.seconds, evaluation.by_seed)
         elif error or result is None or _ERROR in last:
-            self._shared.fail(number, last.get(_ERROR, "the trial's process died"))
+            self._study.fail(number, last.get(_ERROR, "the trial's process died"))
         else:
-            self.on_trial_result(trial_id, last)  # Tune tells of the result that a trial is stopped at only here
-            self._shared.stop(number, time.monotonic() - self._began[trial_id])
+            self.on_trial_result(trial_id, last)  # Tune passes the last result of a stopped trial only here
+            self._study.stop(number, time.monotonic() - self._began[trial_id])
         self._progress.update()
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is the only state."""
+        """Do nothing: the study is the only state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: see `save`."""
+        """Do nothing: the study is the only state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune saves what it runs with, but a search never goes on from Tune's state."""
+        """Return no state: Tune pickles its searcher, but a search never resumes from Tune's state."""
         return {}
 
 
-def _compute(config: Mapping[str, Any], *, search: Search, data: Data, n_threads: int) -> None:
-    """One trial, in a process of its own."""
+def _compute(config: Mapping[str, Any], *, search: Search, data: DataSet, n_threads: int) -> None:
+    """Compute one trial in a process of Tune."""
     steps = 0
 
-    def watch(value: float) -> None:
+    def on_epoch(value: float) -> None:
         nonlocal steps
         steps += 1
-        tune.report({STEP: steps, VALUE: value})
+        tune.report({_STEP: steps, _VALUE: value})
 
-    if search.cell.network is not None:
+    if search.cell.training is not None:
         import torch
 
         torch.set_num_threads(max(1, n_threads))
     try:
-        found = evaluate(search, config["point"], data, watch)
+        result = evaluate_point(search, config["point"], data, on_epoch)
     except Exception:
-        tune.report({STEP: steps + 1, VALUE: None, _ERROR: traceback.format_exc()})
+        tune.report({_STEP: steps + 1, _VALUE: None, _ERROR: traceback.format_exc()})
     else:
-        tune.report({STEP: steps + 1, VALUE: found.value, _DONE: found})
+        tune.report({_STEP: steps + 1, _VALUE: result.value, _EVALUATION: result})
 
 
 def _scheduler(kind: Scheduler, grace: int) -> TrialScheduler:
-    where = {"time_attr": STEP, "metric": VALUE, "mode": "max", "grace_period": grace}
+    settings = {"time_attr": _STEP, "metric": _VALUE, "mode": "max", "grace_period": grace}
     if kind == "asha":
-        return ASHAScheduler(**where, max_t=_NEVER, reduction_factor=REDUCTION)
+        return ASHAScheduler(**settings, max_t=_MAX_STEPS, reduction_factor=ASHA_REDUCTION)
     if kind == "median":
-        return MedianStoppingRule(**where, min_samples_required=N_BEFORE_MEDIAN)
+        return MedianStoppingRule(**settings, min_samples_required=N_BEFORE_MEDIAN)
     return FIFOScheduler()
 
 

@@ -1,4 +1,4 @@
-"""What a search found: a table of its trials, the Pareto front, figures, and the best options in a file."""
+"""The report of a search: the table of trials, the Pareto front, figures, and the file of the best options."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from crowdml.experiment.cell import COLUMNS, Cell
+from crowdml.experiment.columns import columns_of
 from crowdml.support.search_space import Value
+from crowdml.support.whole_file import whole_file
 from sweeps.grid.options_file import MethodOptions, write_options
 from sweeps.store.provenance import collect
-from sweeps.tuning.search import parts
-from sweeps.tuning.study import BY_SEED, COPY_OF, DRIVER, ERROR, POINT, TOOK, SharedStudy
+from sweeps.tuning.search import split_point
+from sweeps.tuning.study import BY_SEED, COPY_OF, DRIVER, ERROR, POINT, SECONDS, SharedStudy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,22 +28,25 @@ _STATUS = {TrialState.COMPLETE: "ok", TrialState.PRUNED: "stopped early", TrialS
 _BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "#999999"
 
 
-def trials_frame(shared: SharedStudy) -> pd.DataFrame:
-    """One row a trial: number, status, value, seconds, the values by seed, the point's options, driver, error.
+def trials_frame(study: SharedStudy) -> pd.DataFrame:
+    """Return one row per trial: number, status, value, seconds, values by seed, the point's options, driver, error.
 
-    `value` of a trial that was stopped early is the last one it had.  `copy_of` is the number of the trial of the same
-    point that a value was taken from, and `pareto` whether no other trial is better in value and seconds both.
+    The `value` of a trial that was stopped early is its last value.  `copy_of` is the number of the trial of the same
+    point whose result was copied.  `pareto` is True if no other trial is better in both value and seconds.
     """
-    rows = [_row(shared, trial) for trial in shared.trials()]
-    front = {trial.number for trial in pareto_front(shared)}
+    rows = [_row(study, trial) for trial in study.finished_trials()]
+    front = {trial.number for trial in pareto_front(study)}
     frame = pd.DataFrame(rows)
     frame.insert(4, "pareto", frame["trial"].isin(front))
     return frame
 
 
-def pareto_front(shared: SharedStudy) -> list[FrozenTrial]:
-    """The trials that no other beats in both value and seconds, quickest first; of equal ones the first."""
-    complete = [trial for trial in shared.trials() if trial.state == TrialState.COMPLETE]
+def pareto_front(study: SharedStudy) -> list[FrozenTrial]:
+    """Return the trials that no other trial beats in both value and seconds, fastest first.
+
+    Of several trials with equal value and seconds, only the first is on the front.
+    """
+    complete = [trial for trial in study.finished_trials() if trial.state == TrialState.COMPLETE]
     front: list[FrozenTrial] = []
     for trial in sorted(complete, key=lambda one: (_seconds(one), -one.values[0], one.number)):
         if not front or trial.values[0] > front[-1].values[0]:
@@ -48,96 +54,99 @@ def pareto_front(shared: SharedStudy) -> list[FrozenTrial]:
     return front
 
 
-def write_tables(frame: pd.DataFrame, out: Path) -> list[Path]:
-    """The table of trials beside the file of options, as CSV and Parquet."""
+def write_trials(frame: pd.DataFrame, out: Path) -> list[Path]:
+    """Write the table of trials as CSV and Parquet next to the file of options; return the two paths."""
     csv, parquet = (out.with_name(f"{out.stem}.trials{ending}") for ending in (".csv", ".parquet"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(csv, index=False)
-    # A column of an option may hold texts and numbers, or numbers and None; Parquet wants one type a column.
-    mixed = {str(name): frame[name].map(_as_text) for name in frame if frame[name].dtype == object}
-    frame.assign(**mixed).to_parquet(parquet, index=False)
+    # An option's column may hold texts and numbers, or numbers and None, but Parquet needs one type per column.
+    as_text = {str(name): frame[name].map(_as_text) for name in frame if frame[name].dtype == object}
+    with whole_file(csv) as temporary_csv, whole_file(parquet) as temporary_parquet:
+        frame.to_csv(temporary_csv, index=False)
+        frame.assign(**as_text).to_parquet(temporary_parquet, index=False)
     return [csv, parquet]
 
 
-def write_best(
-    out: Path, shared: SharedStudy, point: Mapping[str, Value], value: float, *, where: str, tested: Mapping[str, str]
+def write_best_options(
+    out: Path, study: SharedStudy, point: Mapping[str, Value], value: float, *, storage: str, tested: Mapping[str, str]
 ) -> None:
-    """The best options, for `full_grid.py --method-options`, with where they come from.
+    """Write the best options to a file for `full_grid.py --method-options`, with their origin as comments.
 
     Args:
         out: the file.
-        shared: the study.
+        study: the study.
         point: the best options.
-        value: what they are worth by the objective.
-        where: the study's storage, without a password.
-        tested: line by line what the test gave.
+        value: the value of the point.
+        storage: the study's storage, without a password.
+        tested: name -> test accuracy, one comment line each.
     """
-    search, cell = shared.search, shared.search.cell
+    search, cell = study.search, study.search.cell
     provenance = collect({})
     dirty = " and changes" if provenance.git_dirty else ""
-    options, recipe = parts(point)
+    options, recipe = split_point(point)
     comments = [
         f"options of {cell.method} on {cell.dataset}, found by sweeps/tune_method.py",
-        f"study: {search.name} in {where}, {len(shared.trials())} trials",
+        f"study: {search.name} in {storage}, {len(study.finished_trials())} trials",
         f"objective: {search.objective} {value:.4f}, mean of seeds {', '.join(map(str, search.seeds))}",
         *(f"{name}: {text}" for name, text in tested.items()),
-        f"crowd: {_crowd(shared)}",
+        f"crowd: {_crowd(cell)}",
         f"git commit: {provenance.git_commit or 'none'}{dirty}",
     ]
     recipes = {cell.dataset: recipe} if recipe else {}
     write_options(out, MethodOptions({cell.method: options} if options else {}, recipes), comments=comments)
 
 
-def write_figures(shared: SharedStudy, out: Path) -> list[Path]:
-    """History, importance of the options and, with two objectives, the Pareto front; SVG and PNG beside the options.
+def write_figures(study: SharedStudy, out: Path) -> list[Path]:
+    """Write the figures as SVG and PNG next to the file of options; return their paths.
 
-    The importance is left out where no two trials have different values: there is nothing to tell.
+    The figures are the history, the importance of the options (unless all trials have one value), and, with two
+    objectives, the Pareto front.
     """
-    made: dict[str, Figure | None] = {"history": history(shared), "importance": importance(shared)}
-    if shared.several:
-        made["pareto"] = pareto(shared)
+    made: dict[str, Figure | None] = {"history": history(study), "importance": importance(study)}
+    if study.multi_objective:
+        made["pareto"] = pareto(study)
     written = []
     for name, figure in made.items():
-        for ending in (".svg", ".png") if figure is not None else ():
+        for form in ("svg", "png") if figure is not None else ():
             assert figure is not None
-            written.append(out.with_name(f"{out.stem}.{name}{ending}"))
-            figure.savefig(written[-1], dpi=120)
+            written.append(out.with_name(f"{out.stem}.{name}.{form}"))
+            with whole_file(written[-1]) as temporary:
+                figure.savefig(temporary, format=form, dpi=120)
     return written
 
 
-def history(shared: SharedStudy) -> Figure:
-    """The value of every trial and the best so far, against the trial's number."""
-    frame = trials_frame(shared)
-    figure, ax = _figure()
+def history(study: SharedStudy) -> Figure:
+    """Plot the value of every trial and the best value so far against the trial's number."""
+    frame = trials_frame(study)
+    figure, ax = _figure(study)
     ok, stopped = (frame[frame["status"] == status] for status in ("ok", "stopped early"))
     ax.scatter(stopped["trial"], stopped["value"], s=14, color=_GREY, label="stopped early")
-    ax.scatter(ok["trial"], ok["value"], s=20, color=_BLUE, label="to the end")
+    ax.scatter(ok["trial"], ok["value"], s=20, color=_BLUE, label="complete")
     ax.step(ok["trial"], ok["value"].cummax(), where="post", color=_ORANGE, label="best so far")
     ax.set_xlabel("trial")
-    ax.set_ylabel(_objective(shared))
+    ax.set_ylabel(_objective(study))
     ax.legend(frameon=False)
-    return _finished(figure, shared)
+    return figure
 
 
-def importance(shared: SharedStudy) -> Figure | None:
-    """How much of the value's variance over the trials each option explains; None with nothing to explain."""
-    shares = importances(shared)
+def importance(study: SharedStudy) -> Figure | None:
+    """Plot each option's share of the variance of the value; None if all trials have one value."""
+    shares = importances(study)
     if not shares:
         return None
-    figure, ax = _figure()
+    figure, ax = _figure(study)
     names = list(shares)[::-1]
     ax.barh(names, [shares[name] for name in names], color=_BLUE)
-    ax.set_xlabel(f"share of the variance of {_objective(shared)} over {len(_with_value(shared))} trials")
-    return _finished(figure, shared)
+    ax.set_xlabel(f"share of the variance of {_objective(study)} over {len(_with_value(study))} trials")
+    return figure
 
 
-def importances(shared: SharedStudy) -> dict[str, float]:
-    """Option -> share of the value's variance that it explains (fANOVA), most first; empty with nothing to explain.
+def importances(study: SharedStudy) -> dict[str, float]:
+    """Return option -> share of the variance of the value that the option explains (fANOVA), largest first.
 
-    Trials that were stopped early count with the last value they had: without them the few that were not, which lie
-    close together, would say more of chance than of the options.
+    Returns an empty dictionary if all trials have one value.  Trials that were stopped early count with their last
+    value: the other trials are few and have similar values, so chance would decide their importances.
     """
-    trials = _with_value(shared)
+    trials = _with_value(study)
     if len({value for _, value in trials}) < 2:
         return {}
     valued = optuna.create_study(direction="maximize")
@@ -145,43 +154,43 @@ def importances(shared: SharedStudy) -> dict[str, float]:
         [create_trial(value=value, params=one.params, distributions=one.distributions) for one, value in trials]
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # options that only some trials have are left out, and that is all
+        warnings.simplefilter("ignore", UserWarning)  # fANOVA leaves out options that only some trials have
         found = optuna.importance.get_param_importances(
             valued, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
         )
     return {name: float(share) for name, share in found.items()}
 
 
-def pareto(shared: SharedStudy) -> Figure:
-    """Value against seconds of all trials, and the front that no trial is beyond."""
-    complete = [trial for trial in shared.trials() if trial.state == TrialState.COMPLETE]
-    front = pareto_front(shared)
-    figure, ax = _figure()
+def pareto(study: SharedStudy) -> Figure:
+    """Plot the value of all trials against their seconds, and the Pareto front."""
+    complete = [trial for trial in study.finished_trials() if trial.state == TrialState.COMPLETE]
+    front = pareto_front(study)
+    figure, ax = _figure(study)
     ax.scatter([_seconds(one) for one in complete], [one.values[0] for one in complete], s=20, color=_GREY)
     ax.step(
         [_seconds(one) for one in front], [one.values[0] for one in front],
         where="post", marker="o", color=_BLUE, label="Pareto front",
     )  # fmt: skip
     ax.set_xlabel("seconds")
-    ax.set_ylabel(_objective(shared))
+    ax.set_ylabel(_objective(study))
     ax.legend(frameon=False)
-    return _finished(figure, shared)
+    return figure
 
 
-def _row(shared: SharedStudy, trial: FrozenTrial) -> dict[str, Any]:
-    reached = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+def _row(study: SharedStudy, trial: FrozenTrial) -> dict[str, Any]:
+    by_step = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
     if trial.state == TrialState.COMPLETE:
         value = trial.values[0]
     else:
-        value = reached[-1] if trial.state == TrialState.PRUNED and reached else np.nan
+        value = by_step[-1] if trial.state == TrialState.PRUNED and by_step else np.nan
     by_seed: Sequence[float] = trial.user_attrs.get(BY_SEED, ())
     return {
         "trial": trial.number,
         "status": _STATUS[trial.state],
         "value": value,
-        "seconds": trial.user_attrs.get(TOOK, np.nan),
-        "n_steps": len(reached),
-        **{f"value_seed_{seed}": found for seed, found in zip(shared.search.seeds, by_seed, strict=False)},
+        "seconds": trial.user_attrs.get(SECONDS, np.nan),
+        "n_steps": len(by_step),
+        **{f"value_seed_{seed}": of_seed for seed, of_seed in zip(study.search.seeds, by_seed, strict=False)},
         **trial.user_attrs[POINT],
         "copy_of": trial.user_attrs.get(COPY_OF),
         "driver": trial.user_attrs.get(DRIVER),
@@ -189,9 +198,11 @@ def _row(shared: SharedStudy, trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _with_value(shared: SharedStudy) -> list[tuple[FrozenTrial, float]]:
-    """The trials that have a value, and it; of those that were stopped early the last."""
-    return [(trial, trial.values[0]) for trial in shared.trials() if trial.state != TrialState.FAIL and trial.values]
+def _with_value(study: SharedStudy) -> list[tuple[FrozenTrial, float]]:
+    """Return the trials that have a value, each with its value; the last value of trials that were stopped early."""
+    return [
+        (trial, trial.values[0]) for trial in study.finished_trials() if trial.state != TrialState.FAIL and trial.values
+    ]
 
 
 def _as_text(value: Any) -> str | None:
@@ -199,38 +210,30 @@ def _as_text(value: Any) -> str | None:
 
 
 def _seconds(trial: FrozenTrial) -> float:
-    return trial.user_attrs[TOOK]
+    return trial.user_attrs[SECONDS]
 
 
-def _objective(shared: SharedStudy) -> str:
-    search = shared.search
-    if search.cell.network is None and search.objective == "noisy_validation":
-        return "log-likelihood of annotations held out"
+def _objective(study: SharedStudy) -> str:
+    search = study.search
+    if search.cell.training is None and search.objective == "noisy_validation":
+        return "log-likelihood of held-out annotations"
     return search.objective.replace("_", " ")
 
 
-def _crowd(shared: SharedStudy) -> str:
-    cell = shared.search.cell
-    shown = ("pattern", "noise_rate", "n_workers", "missing_rate", "worker_model", "assignment", "n_train", "network")
-    return ", ".join(f"{name} {getattr(cell, name)}" for name in shown if getattr(cell, name) is not None)
+def _crowd(cell: Cell) -> str:
+    """Return the columns of a cell that describe its crowd and its network, except columns at their default."""
+    shown = [name for name, column in COLUMNS.items() if column.part == "crowd"] + ["n_train", "network"]
+    row = columns_of(cell)
+    return ", ".join(f"{name} {row[name]}" for name in shown if not COLUMNS[name].is_default(COLUMNS[name].value(cell)))
 
 
-def _figure() -> tuple[Figure, Any]:
-    import matplotlib as mpl
+def _figure(study: SharedStudy) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")  # figures go to files; no window, no display
-    from matplotlib import pyplot as plt
-
-    figure, ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    cell = study.search.cell
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure.suptitle(f"{cell.method} on {cell.dataset}", fontsize=12)
+    ax = figure.subplots()
     ax.grid(alpha=0.3, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     return figure, ax
-
-
-def _finished(figure: Figure, shared: SharedStudy) -> Figure:
-    from matplotlib import pyplot as plt
-
-    cell = shared.search.cell
-    figure.suptitle(f"{cell.method} on {cell.dataset}", fontsize=12)
-    plt.close(figure)
-    return figure

@@ -1,4 +1,4 @@
-"""Where a study is kept, so that several drivers can share it: a journal in a file, or a database."""
+"""The storage of a study: a journal file or a database, so that several drivers can share the study."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from optuna.storages.journal import JournalFileBackend
 
 
 class StudyError(ValueError):
-    """A storage that cannot be opened, or that holds another kind of study."""
+    """The storage of a study cannot be opened."""
 
 
-def open_storage(where: str) -> BaseStorage:
-    """A journal in a file, or a database.
+def open_storage(storage: str) -> BaseStorage:
+    """Open a storage, and create it if it does not exist.
 
     Args:
-        where: a path, or a URL such as sqlite:///study.db or postgresql://host/name.
+        storage: the path of a journal file, or the URL of a database such as sqlite:///study.db or
+            postgresql://host/name.
 
     Raises:
-        StudyError: it cannot be opened.
+        StudyError: the storage cannot be opened.
     """
     try:
-        if "://" in where:
-            return RDBStorage(where)
-        Path(where).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(where))
-    except Exception as error:  # whatever a database driver raises
-        raise StudyError(f"cannot open the study {without_password(where)}: {str(error).splitlines()[0]}") from error
+        if "://" in storage:
+            return RDBStorage(storage)
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    except Exception as error:  # each database driver raises errors of its own
+        raise StudyError(f"cannot open the study {without_password(storage)}: {str(error).splitlines()[0]}") from error
 
 
-def without_password(where: str) -> str:
-    """A storage's name as it may be shown."""
-    scheme, mark, rest = where.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else where
+def without_password(storage: str) -> str:
+    """Return the path or URL of a storage without the user and the password."""
+    scheme, mark, rest = storage.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else storage

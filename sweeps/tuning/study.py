@@ -1,15 +1,14 @@
-"""A study that several drivers share: who computes which trial, how many there are, and what is known already.
+"""SharedStudy: the trials of one search, which several drivers may compute together.
 
-Every trial that is computed stands in the storage before it begins.  Its driver gives signs of life there; a trial
-whose driver gave none for a while is given up and its place is free again.  Signs of life are counted and no times
-compared, so clocks may differ or jump.
+The storage holds each trial before its computation begins, and the trial's driver sends heartbeats to the storage.
+A trial without heartbeats is given up after a while, and another driver may compute a trial in its place.  Drivers
+count heartbeats and never compare times, because the clocks of two machines may differ or jump.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -20,18 +19,17 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from crowdml.support.heartbeat import heartbeat
 from crowdml.support.search_space import Value
 from sweeps.tuning.samplers import Sampler, make_sampler
 from sweeps.tuning.search import Search
 from sweeps.tuning.storage import open_storage
 
 BEAT_SECONDS, LOST_SECONDS = 5.0, 30.0
-ACCURACY, SECONDS = "accuracy", "seconds"
-DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
-# What a trial says of itself in the storage.
-POINT, ERROR, TOOK, BY_SEED, COPY_OF, COURSE, DRIVER, _BEAT = (
-    "point", "error", "seconds", "by_seed", "copy_of", "course", "driver", "beat",
+# Names of a trial's attributes in the storage.
+POINT, ERROR, SECONDS, BY_SEED, COPY_OF, SEGMENTS, DRIVER, _BEAT = (
+    "point", "error", "seconds", "by_seed", "copy_of", "segments", "driver", "beat",
 )  # fmt: skip
 
 
@@ -52,16 +50,17 @@ class SharedStudy:
     """The trials of one search.
 
     Args:
-        storage: a file for a journal, which may lie on NFS, or the URL of a database.
+        storage: the path of a journal file, which may lie on NFS, or the URL of a database.
         search: what is searched.
-        n_trials: how many trials there are to be, of all drivers and runs together.
-        sampler: where the next one is.
-        several: whether the seconds count besides the value.
-        population: whether the trials are members of a population, whose values are not those of their points.
-        seed: of the search.
+        n_trials: number of trials of all drivers and runs together.
+        sampler: draws the points.
+        multi_objective: the seconds of a trial are a second objective.
+        population: the trials are members of a population; their values are not the values of their points.
+        seed: of the sampler.
 
     Raises:
         StudyError: the storage cannot be opened.
+        ValueError: the sampler does not support several objectives.
     """
 
     def __init__(
@@ -71,149 +70,148 @@ class SharedStudy:
         *,
         n_trials: int,
         sampler: Sampler = "tpe",
-        several: bool = False,
+        multi_objective: bool = False,
         population: bool = False,
         seed: int = 0,
     ) -> None:
-        if several and sampler == "cmaes":
+        if multi_objective and sampler == "cmaes":
             raise ValueError("--sampler cmaes has one objective; with --multi-objective take tpe or random")
-        self.search, self.n_trials, self.several = search, n_trials, several
-        self._defaults = search.defaults()
-        self.study = optuna.create_study(
+        self.search, self.n_trials, self.multi_objective = search, n_trials, multi_objective
+        defaults = search.defaults()
+        self.optuna_study = optuna.create_study(
             storage=open_storage(storage),
-            study_name=study_name(search, several=several, population=population),
-            directions=["maximize", "minimize"] if several else ["maximize"],
-            sampler=make_sampler(sampler, search.space, self._defaults, seed),
+            study_name=study_name(search, multi_objective=multi_objective, population=population),
+            directions=["maximize", "minimize"] if multi_objective else ["maximize"],
+            sampler=make_sampler(sampler, search.space, defaults, seed),
             load_if_exists=True,
         )
-        self.n_before = len(_counted(self.study, but_waiting=True))
-        self._mine: dict[int, Trial] = {}
-        self._seen: dict[int, tuple[Any, float]] = {}
-        if not population and not self.study.get_trials(deepcopy=False):
-            self.study.enqueue_trial(self._parameters(self._defaults))  # what nobody tuned is always among the trials
+        self._claimed: dict[int, Trial] = {}
+        self._n_beats = 0
+        self._last_beats: dict[int, tuple[Any, float]] = {}
+        if not population and not self.optuna_study.get_trials(deepcopy=False):
+            self.optuna_study.enqueue_trial(self._parameters(defaults))  # the first trial has the default options
 
-    # ---------------------------------------------------------------- what there is
+    # ---------------------------------------------------------------- the trials of all drivers
 
-    def trials(self) -> list[FrozenTrial]:
-        """Those that are done or failed, of all drivers."""
-        return [trial for trial in _counted(self.study) if trial.state.is_finished()]
+    def finished_trials(self) -> list[FrozenTrial]:
+        """Return the trials that are done, stopped early or failed."""
+        return [trial for trial in _counted(self.optuna_study) if trial.state.is_finished()]
 
     def n_running(self) -> int:
-        """Trials that some driver computes now."""
-        return sum(trial.state == TrialState.RUNNING for trial in _counted(self.study))
+        """Return the number of running trials."""
+        return sum(trial.state == TrialState.RUNNING for trial in _counted(self.optuna_study))
+
+    def n_left(self) -> int:
+        """Return the number of trials that nobody has begun."""
+        return self.n_trials - len(_begun(self.optuna_study))
 
     def best(self) -> FrozenTrial | None:
-        """The trial of the highest value, the first of equal ones."""
-        complete = [trial for trial in _counted(self.study) if trial.state == TrialState.COMPLETE]
+        """Return the trial with the highest value, the first of several; None if no trial is done."""
+        complete = [trial for trial in self.finished_trials() if trial.state == TrialState.COMPLETE]
         return max(complete, key=lambda trial: (trial.values[0], -trial.number), default=None)
 
     def value_of(self, point: dict[str, Value]) -> float | None:
-        """What a point is worth, if a trial of it has run to its end."""
-        for trial in _counted(self.study):
+        """Return the value of a point; None if no trial of the point is done."""
+        for trial in self.finished_trials():
             if trial.state == TrialState.COMPLETE and trial.user_attrs[POINT] == point:
                 return trial.values[0]
         return None
 
-    # ---------------------------------------------------------------- what is to do
+    # ---------------------------------------------------------------- claim trials
 
-    def take(self) -> Claim | None:
-        """A trial for this driver to compute; None where there is none, see `more_may_come`.
+    def claim(self) -> Claim | None:
+        """Return a trial for this driver to compute; None if there is none now (see `more_may_come`).
 
-        A point that the study knows already is not computed again: its trial takes what the earlier one gave.
+        A point that the study knows is not computed again: the new trial copies the result of the earlier trial.
         """
-        while len(_counted(self.study, but_waiting=True)) < self.n_trials:
-            trial = self.study.ask()
+        while self.n_left() > 0:
+            trial = self.optuna_study.ask()
             point = {name: kind.suggest(trial, name) for name, kind in self.search.space.items()}
-            # Another driver may have taken the last place meanwhile; the numbers of trials tell who was first.
-            if sum(other.number < trial.number for other in _counted(self.study)) >= self.n_trials:
-                self.study.tell(trial, state=TrialState.FAIL)
+            # Another driver may have taken the last place meanwhile; the lower trial number keeps the place.
+            if sum(other.number < trial.number for other in _counted(self.optuna_study)) >= self.n_trials:
+                self.optuna_study.tell(trial, state=TrialState.FAIL)
                 return None
             trial.set_user_attr(POINT, point)
             trial.set_user_attr(DRIVER, f"{socket.gethostname()}:{os.getpid()}")
-            known = self._known(trial.number, point)
+            known = self._same_point(trial.number, point)
             if known is None:
-                self._mine[trial.number] = trial
+                self._claimed[trial.number] = trial
                 return Claim(trial.number, point)
             if known.state == TrialState.RUNNING:
-                self.study.tell(trial, state=TrialState.FAIL)  # its place stays free until that one is done
+                self.optuna_study.tell(trial, state=TrialState.FAIL)  # frees the place until the known trial is done
                 return None
             self._copy(known, trial)
         return None
 
     def more_may_come(self) -> bool:
-        """Whether trials run, so that `take` may find one later; gives up those whose driver is lost."""
-        running = [trial for trial in _counted(self.study) if trial.state == TrialState.RUNNING]
+        """Return whether trials are running, so that `claim` may find a trial later.
+
+        Gives up running trials whose driver has sent no heartbeat for LOST_SECONDS.
+        """
+        running = [trial for trial in _counted(self.optuna_study) if trial.state == TrialState.RUNNING]
         now = time.monotonic()
         for trial in running:
             beat = trial.user_attrs.get(_BEAT)
-            last, since = self._seen.get(trial.number, (None, now))
-            if trial.number in self._mine or trial.number not in self._seen or beat != last:
-                self._seen[trial.number] = (beat, now)
+            last_beat, since = self._last_beats.get(trial.number, (None, now))
+            if trial.number in self._claimed or trial.number not in self._last_beats or beat != last_beat:
+                self._last_beats[trial.number] = (beat, now)
             elif now - since >= LOST_SECONDS:
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self.optuna_study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         return bool(running)
 
-    # ---------------------------------------------------------------- what a trial gave
+    @contextmanager
+    def keep_alive(self) -> Iterator[None]:
+        """Send heartbeats for the claimed trials until the block ends, then release the unfinished trials."""
+        try:
+            with heartbeat(self._beat, seconds=BEAT_SECONDS, name="study-heartbeat"):
+                yield
+        finally:
+            self.release()
 
-    def trial(self, number: int) -> Trial:
-        """A trial of this driver that runs."""
-        return self._mine[number]
+    def release(self) -> None:
+        """Free the places of the claimed trials that are not finished."""
+        for number in list(self._claimed):
+            self._tell(number, None, TrialState.FAIL)
+
+    # ---------------------------------------------------------------- report on claimed trials
+
+    def should_prune(self, number: int) -> bool:
+        """Return whether the pruner would stop a claimed trial early; never with several objectives."""
+        return not self.multi_objective and self._claimed[number].should_prune()
 
     def report(self, number: int, step: int, value: float) -> None:
-        """The value of a running trial so far; only where nothing but the value counts."""
-        if not self.several:
-            with _unless_given_up():
-                self._mine[number].report(value, step)
+        """Store the value that a claimed trial has after a step; does nothing with several objectives."""
+        if not self.multi_objective:
+            with _ignore_if_given_up():
+                self._claimed[number].report(value, step)
 
     def finish(self, number: int, value: float, seconds: float, by_seed: Sequence[float]) -> None:
-        """A trial is done."""
-        self._note(number, {TOOK: seconds, BY_SEED: list(by_seed)})
-        self._tell(number, [value, seconds] if self.several else [value], TrialState.COMPLETE)
+        """Store the result of a claimed trial."""
+        self._set_attributes(number, {SECONDS: seconds, BY_SEED: list(by_seed)})
+        self._tell(number, [value, seconds] if self.multi_objective else [value], TrialState.COMPLETE)
 
     def stop(self, number: int, seconds: float) -> None:
-        """A trial was stopped early, for others did better."""
-        self._note(number, {TOOK: seconds})
+        """Store that a claimed trial was stopped early."""
+        self._set_attributes(number, {SECONDS: seconds})
         self._tell(number, None, TrialState.PRUNED)
 
     def fail(self, number: int, error: str) -> None:
-        """A trial ended with an error, and is not tried again."""
-        self._note(number, {ERROR: error})
+        """Store that a claimed trial failed; the trial is not tried again."""
+        self._set_attributes(number, {ERROR: error})
         self._tell(number, None, TrialState.FAIL)
-
-    def add(self, trial: FrozenTrial) -> None:
-        """A trial that was computed without being taken first, as a member of a population is."""
-        self.study.add_trial(trial)
-
-    def release(self) -> None:
-        """Give back the places of what this driver has begun and will not finish."""
-        for number in list(self._mine):
-            self._tell(number, None, TrialState.FAIL)
-
-    @contextmanager
-    def alive(self) -> Iterator[None]:
-        """While this lasts, the trials of this driver give signs of life; those it leaves unfinished are released."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(over,), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            self.release()
 
     # ---------------------------------------------------------------- inside
 
-    def _known(self, number: int, point: dict[str, Value]) -> FrozenTrial | None:
-        """Another trial of the same point: one that is done, or one before this that runs."""
-        for trial in _counted(self.study):
+    def _same_point(self, number: int, point: dict[str, Value]) -> FrozenTrial | None:
+        """Return another trial of the same point that is finished, or that runs and has a lower number."""
+        for trial in _counted(self.optuna_study):
             same = trial.number != number and trial.user_attrs.get(POINT) == point
             if same and (trial.state.is_finished() or trial.number < number):
                 return trial
         return None
 
     def _copy(self, known: FrozenTrial, trial: Trial) -> None:
-        for name in (TOOK, BY_SEED, ERROR):
+        for name in (SECONDS, BY_SEED, ERROR):
             if name in known.user_attrs:
                 trial.set_user_attr(name, known.user_attrs[name])
         trial.set_user_attr(COPY_OF, known.user_attrs.get(COPY_OF, known.number))
@@ -221,38 +219,37 @@ class SharedStudy:
             for step, value in known.intermediate_values.items():
                 trial.report(value, step)
         values = known.values if known.state == TrialState.COMPLETE else None
-        self.study.tell(trial, values, state=known.state)
+        self.optuna_study.tell(trial, values, state=known.state)
 
-    def _note(self, number: int, attributes: Mapping[str, Any]) -> None:
-        with _unless_given_up():
+    def _set_attributes(self, number: int, attributes: Mapping[str, Any]) -> None:
+        with _ignore_if_given_up():
             for name, value in attributes.items():
-                self._mine[number].set_user_attr(name, value)
+                self._claimed[number].set_user_attr(name, value)
 
     def _tell(self, number: int, values: list[float] | None, state: TrialState) -> None:
-        self.study.tell(self._mine.pop(number), values, state=state, skip_if_finished=True)
+        self.optuna_study.tell(self._claimed.pop(number), values, state=state, skip_if_finished=True)
 
-    def _beat(self, over: threading.Event) -> None:
-        beat = 0
-        while not over.wait(BEAT_SECONDS):
-            beat += 1
-            for trial in list(self._mine.values()):
-                with _unless_given_up():
-                    trial.set_user_attr(_BEAT, beat)
+    def _beat(self) -> None:
+        self._n_beats += 1
+        for trial in list(self._claimed.values()):
+            with _ignore_if_given_up():
+                trial.set_user_attr(_BEAT, self._n_beats)
 
     def _parameters(self, point: dict[str, Value]) -> dict[str, Value]:
-        found: dict[str, Value] = {}
+        """Return the parameters that make Optuna suggest the point."""
+        parameters: dict[str, Value] = {}
         for name, kind in self.search.space.items():
-            found |= kind.parameters(name, point[name])
-        return found
+            parameters |= kind.parameters(name, point[name])
+        return parameters
 
 
-def study_name(search: Search, *, several: bool = False, population: bool = False) -> str:
-    """What the study is called in its storage."""
-    return search.name + " and seconds" * several + " by population" * population
+def study_name(search: Search, *, multi_objective: bool = False, population: bool = False) -> str:
+    """Return the name of a search's study in its storage."""
+    return search.name + " and seconds" * multi_objective + " by population" * population
 
 
-def n_trials_of(storage: str, name: str) -> int:
-    """How many trials a study has that take a place, without making it where it is not there yet.
+def n_begun(storage: str, name: str) -> int:
+    """Return how many trials of a study have begun, or 0 if the study does not exist; creates nothing.
 
     Raises:
         StudyError: the storage cannot be opened.
@@ -262,21 +259,25 @@ def n_trials_of(storage: str, name: str) -> int:
     opened = open_storage(storage)
     if name not in optuna.get_all_study_names(opened):
         return 0
-    return len(_counted(optuna.load_study(study_name=name, storage=opened), but_waiting=True))
+    return len(_begun(optuna.load_study(study_name=name, storage=opened)))
 
 
 @contextmanager
-def _unless_given_up() -> Iterator[None]:
-    """What is said of a trial that has ended is not heard: another driver gave it up, and its place is taken."""
+def _ignore_if_given_up() -> Iterator[None]:
+    """Ignore an update of a trial that another driver has given up: its place is taken."""
     with suppress(optuna.exceptions.UpdateFinishedTrialError):
         yield
 
 
-def _counted(study: optuna.Study, *, but_waiting: bool = False) -> list[FrozenTrial]:
-    """The trials that take a place: all but those that ended without a result and without an error of theirs."""
+def _counted(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that take a place: all but the trials that ended without a result and without an error."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
-        if not (trial.state == TrialState.FAIL and ERROR not in trial.user_attrs)
-        and not (but_waiting and trial.state == TrialState.WAITING)
+        if trial.state != TrialState.FAIL or ERROR in trial.user_attrs
     ]
+
+
+def _begun(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that take a place and are no longer in the queue."""
+    return [trial for trial in _counted(study) if trial.state != TrialState.WAITING]

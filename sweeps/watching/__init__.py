@@ -1,1 +1,1 @@
-"""What is seen of a run: counts, live view, records for others, Ray metrics, TensorBoard."""
+"""What others see of a run: counts, live view, run records, Ray metrics, TensorBoard."""

@@ -1,4 +1,4 @@
-"""The best method so far of each panel: of the cells that differ in nothing but method and seed."""
+"""Find the best method so far of each panel: a set of cells that differ only in method and seed."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from crowdml.experiment.cell import COLUMNS, Cell
 from sweeps.watching.snapshot import Best
 
 PANEL = tuple(name for name in COLUMNS if name not in ("method", "method_options", "seed"))
-"""The axes that the cells of a panel agree in."""
-# A recipe is long, and goes with the data set as a rule.
+"""The axes on which all cells of a panel agree."""
+# A recipe is long, and usually follows from the data set.
 NAMING = tuple(name for name in PANEL if name != "recipe")
-"""Those that name a panel, where they vary."""
-
+"""The axes that name a panel, if they vary."""
 
 NOTHING = "-"
-"""The text of None and of no options."""
+"""The text of None and of empty options."""
 
 
 class BestMethods:
     """Means over seeds, by panel and method.
 
     Args:
-        varying: the axes that vary; those of them that a panel fixes name it.
+        varying: the axes that vary; they name the panels.
     """
 
     def __init__(self, varying: Collection[str]) -> None:
         self._varying = [name for name in NAMING if name in varying]
         self._with_options = "method_options" in varying
         self._panels: dict[tuple[object, ...], dict[str, tuple[float, int]]] = {}
-        # Of the panels with at least two methods, the one that changed last at the end.
+        # Panels with at least two methods; the panel that changed last is at the end.
         self._best: dict[tuple[object, ...], Best] = {}
 
     def add(self, cell: Cell, *, aggregation_error: float | None, test_accuracy: float | None) -> None:
-        """Count a cell that succeeded; one without its panel's measure is left out."""
+        """Count a cell with a result; skip a cell that lacks the measure of its panel."""
         value = aggregation_error if cell.network is None else test_accuracy
         if value is None or value != value:
             return
@@ -50,21 +49,21 @@ class BestMethods:
             self._best[key] = choose(panel, means, trains=cell.network is not None)
 
     def newest(self, limit: int) -> tuple[Best, ...]:
-        """Those of the panels that changed last, the newest first."""
+        """Return the best methods of the panels that changed last, the newest first."""
         return tuple(islice(reversed(self._best.values()), limit))
 
     def __len__(self) -> int:
-        """Panels in which at least two methods have results."""
+        """Return the number of panels in which at least two methods have results."""
         return len(self._best)
 
 
 def choose(panel: str, means: Mapping[str, tuple[float, int]], *, trains: bool) -> Best:
-    """The best of a panel's methods.
+    """Choose the best method of a panel.
 
     Args:
-        panel: its name.
-        means: method -> (mean of the measure, how many it is the mean of).
-        trains: whether the measure is the test accuracy, else the aggregation error.
+        panel: name of the panel.
+        means: method -> (mean of the measure, number of seeds in the mean).
+        trains: whether the measure is the test accuracy; else it is the aggregation error.
     """
     sign = -1 if trains else 1
     method = min(means, key=lambda name: sign * means[name][0])
@@ -74,17 +73,17 @@ def choose(panel: str, means: Mapping[str, tuple[float, int]], *, trains: bool) 
 
 
 def panel_name(values: Mapping[str, object]) -> str:
-    """The values of a panel's axes in a few words."""
+    """Return the values of the axes of a panel in a few words."""
     return " ".join(text for text in (_in_words(name, value) for name, value in values.items()) if text)
 
 
 def method_name(method: str, options: object) -> str:
-    """A method with its options, where it has any."""
+    """Return the name of a method, with its options if it has any."""
     return f"{method} {text}" if (text := text_of(options)) != NOTHING else method
 
 
 def text_of(value: object) -> str:
-    """A value of an axis as people write it; options are tuples of (name, value)."""
+    """Return a value of an axis as people write it; options are tuples of (name, value)."""
     if value is None:
         return NOTHING
     if isinstance(value, tuple):

@@ -1,4 +1,4 @@
-"""When a run will be over: estimates of cells, corrected kind by kind by how long cells really take."""
+"""Estimate when a run ends: the estimates of its cells, corrected for each kind by how long cells really take."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from crowdml.experiment.cell import COLUMNS, Cell
 
-# Seconds of belief in the estimates, which keep the first cells from swinging the figure.
+# The estimates weigh as much as this many measured seconds, so that the first cells do not swing the figure.
 _BELIEF_SECONDS = 10.0
 
 
 class WorkLeft:
-    """The cells that are left, by kind; cells of a kind take about equally long.
+    """The cells that are left, by kind; cells of one kind take about equally long.
 
     Args:
-        seconds: estimated seconds of a cell.
+        seconds: returns the estimated seconds of a cell.
     """
 
     def __init__(self, seconds: Callable[[Cell], float]) -> None:
@@ -24,7 +24,7 @@ class WorkLeft:
         self._estimated = self._actual = 0.0
 
     def add(self, cells: Sequence[Cell]) -> None:
-        """Cells to compute."""
+        """Add cells to compute."""
         for cell in cells:
             kind = self._kinds.setdefault(_kind_of(cell), _Kind())
             estimate = self._seconds(cell)
@@ -32,18 +32,25 @@ class WorkLeft:
             kind.estimated_all += estimate
             kind.left += estimate
 
-    def end(self, cell: Cell, seconds: float) -> None:
-        """A cell that was added has ended."""
+    def end(self, cell: Cell, seconds: float | None) -> None:
+        """Take away a cell that has ended.
+
+        Args:
+            cell: a cell that was added.
+            seconds: its wall seconds; None if another run computed it, on machines of another speed.
+        """
         kind = self._kinds[_kind_of(cell)]
         estimate = self._seconds(cell)
         kind.left = max(0.0, kind.left - estimate)
+        if seconds is None:
+            return
         kind.estimated += estimate
         kind.actual += seconds
         self._estimated += estimate
         self._actual += seconds
 
     def seconds(self) -> float:
-        """Estimated seconds of what is left, in one process."""
+        """Return the estimated seconds of the cells that are left, in one process."""
         overall = (self._actual + _BELIEF_SECONDS) / (self._estimated + _BELIEF_SECONDS)
         return sum(kind.left * kind.correction(overall) for kind in self._kinds.values())
 
@@ -57,7 +64,7 @@ class _Kind:
     actual: float = 0.0
 
     def correction(self, overall: float) -> float:
-        """How many times longer than estimated they take; the first cell counts as much as the other kinds do."""
+        """Return measured over estimated seconds; the first cell counts as much as all other kinds together."""
         belief = self.estimated_all / self.n_cells
         return (self.actual + belief * overall) / (self.estimated + belief) if belief else overall
 

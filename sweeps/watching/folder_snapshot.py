@@ -1,4 +1,4 @@
-"""What a results folder holds, as a Snapshot, when no run is there to say it."""
+"""Show the content of a results folder as a Snapshot, when no run is at work there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sweeps.watching.tally import AXES, FOLLOWS, N_BEST, N_ERRORS, last_line
 
 
 def snapshot_of_rows(rows: pd.DataFrame) -> Snapshot:
-    """The state that rows of `ResultStore.read_cells` show; the cells of the grid are those that have a row.
+    """Return the state that rows of `ResultStore.read_cells` show.
 
-    The best methods are those of the panels with the most results.
+    The cells of the grid are the cells with a row.  The panels with the most results come first.
     """
     varying = [axis for axis in AXES if _varies(rows, axis)]
     best = _best(rows, varying)
@@ -30,7 +30,7 @@ def snapshot_of_rows(rows: pd.DataFrame) -> Snapshot:
 
 
 def _varies(rows: pd.DataFrame, axis: str) -> bool:
-    """Whether it has several values, and not as another axis has."""
+    """Return whether an axis has several values, and no other axis decides them."""
     n_values = rows[axis].nunique(dropna=False)
     other = FOLLOWS.get(axis)
     if n_values < 2 or other is None:
@@ -51,7 +51,7 @@ def _best(rows: pd.DataFrame, varying: list[str]) -> list[Best]:
     rows = rows.assign(measure=rows["test_accuracy"].where(trains, rows["aggregation_error"]))
     rows = rows[(rows["status"] == "ok") & rows["measure"].notna()]
     keys = rows[[*PANEL, "method", "method_options"]].astype(object)
-    # None and NaN are keys that pandas groups by only now and then.
+    # pandas does not reliably group by None and NaN.
     keys = keys.where(keys.notna(), NOTHING).assign(measure=rows["measure"], row=range(len(rows)))
     means = keys.groupby([*PANEL, "method", "method_options"], sort=False).agg(
         mean=("measure", "mean"), n=("measure", "size"), row=("row", "first")

@@ -1,4 +1,4 @@
-"""A run on one screen: how far it is, axis by axis, which method is best, and what failed last."""
+"""Draw a run on one screen: progress by axis, the best methods, and the last failures."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from crowdml.support.live_text import clock_time
 from sweeps.watching.snapshot import Best, Count, LastError, Snapshot
 
 WIDE = 120
-"""Columns from which axes and best methods stand side by side."""
+"""From this width on, axes and best methods stand side by side."""
 
 _BAR_WIDTH, _VALUE_WIDTH, _PANEL_WIDTH = 7, 14, 40
 _BEST_COLUMNS = 68
@@ -20,20 +21,20 @@ _ENDLESS = 10**6
 
 
 def view(snapshot: Snapshot, *, title: str = "", width: int = 80, height: int | None = 24) -> RenderableType:
-    """The screen of a run.
+    """Return the screen of a run.
 
     Args:
         snapshot: what to show.
         title: of the run.
-        width: columns there are.
-        height: lines there are; what does not fit is counted instead.  None shows all.
+        width: columns of the screen.
+        height: lines of the screen; the screen says how many entries do not fit.  None shows all.
     """
     head = [*_head(snapshot, title, width), Text()]
     return Group(*head, body(snapshot, width=width, height=None if height is None else height - len(head)))
 
 
 def body(snapshot: Snapshot, *, width: int = 80, height: int | None = 20) -> RenderableType:
-    """The screen without its head: axes, best methods and failures."""
+    """Return the screen without its head: axes, best methods and failures."""
     errors = _errors(snapshot.last_errors, most=3 if height is None or height >= 16 else 1)
     left = _ENDLESS if height is None else max(height - len(errors), 4)
     n_columns = _columns(snapshot, width - _BEST_COLUMNS if width >= WIDE else width)
@@ -48,23 +49,16 @@ def body(snapshot: Snapshot, *, width: int = 80, height: int | None = 20) -> Ren
 
 
 def plain_line(snapshot: Snapshot) -> str:
-    """The same in one line of text."""
+    """Return the state of a run in one line of text."""
     parts = [
         f"{snapshot.n_done}/{snapshot.n_cells} cells",
         f"{snapshot.running} running",
         f"{snapshot.n_failed} failed",
-        f"{clock(snapshot.elapsed)} elapsed",
+        f"{clock_time(snapshot.elapsed)} elapsed",
     ]
     if snapshot.eta_seconds is not None:
-        parts.append(f"ETA {clock(snapshot.eta_seconds)}")
+        parts.append(f"ETA {clock_time(snapshot.eta_seconds)}")
     return " · ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 # ---------------------------------------------------------------------------------------------------------- head
@@ -72,10 +66,10 @@ def clock(seconds: float) -> str:
 
 def _head(snapshot: Snapshot, title: str, width: int) -> list[RenderableType]:
     done = f"{snapshot.n_done}/{snapshot.n_cells} cells"
-    eta = "nothing left" if snapshot.eta_seconds is None else f"ETA {clock(snapshot.eta_seconds)}"
+    eta = "nothing left" if snapshot.eta_seconds is None else f"ETA {clock_time(snapshot.eta_seconds)}"
     texts = Text.assemble(
         (done, "bold"), f"  {100 * snapshot.n_done / max(snapshot.n_cells, 1):.1f} %  ", (eta, "bold cyan"),
-        f"  {clock(snapshot.elapsed)} elapsed", no_wrap=True,
+        f"  {clock_time(snapshot.elapsed)} elapsed", no_wrap=True,
     )  # fmt: skip
     bar = Table.grid(padding=(0, 1))
     bar.add_row(_bar(snapshot.n_done, snapshot.n_cells, max(10, width - texts.cell_len - 2)), texts)
@@ -102,7 +96,7 @@ def _failed(n: int) -> Text:
 
 
 def _axes(snapshot: Snapshot, n_columns: int, n_lines: int) -> RenderableType:
-    """A line of values and more for each axis, each value with its bar."""
+    """Return one or more lines of values for each axis; each value has a bar."""
     table = Table.grid(padding=(0, 1))
     axes = list(snapshot.by_axis.items())
     wanted = _axis_lines(snapshot, n_columns)
@@ -119,7 +113,7 @@ def _axes(snapshot: Snapshot, n_columns: int, n_lines: int) -> RenderableType:
 
 
 def _columns(snapshot: Snapshot, width: int) -> int:
-    """How many values of an axis go side by side."""
+    """Return how many values of an axis fit side by side."""
     values = [(value, count) for values in snapshot.by_axis.values() for value, count in values.items()]
     if not values:
         return 1
@@ -134,11 +128,11 @@ def _axis_lines(snapshot: Snapshot, n_columns: int) -> list[int]:
 
 
 def _values(values: Mapping[str, Count], room: int) -> list[tuple[RenderableType, ...]]:
-    """Name, bar and counts of at most that many values."""
+    """Return name, bar and counts of values, for at most `room` entries."""
     rows = list(values.items())
     hidden = 0
     if len(rows) > room:
-        # What is being worked on first, then what is to come, then what is over.
+        # Values in progress come first, then values not yet begun, then finished values.
         rows.sort(key=lambda row: _stage(row[1]))
         hidden = len(rows) - (room - 1)
         rows = rows[: room - 1]
@@ -218,7 +212,7 @@ def _cut(text: Text) -> Text:
 
 
 def _share(wanted: Sequence[int], lines: int, *, least: int) -> list[int]:
-    """Lines for each part, as equal as what they want allows; the least or what they want, in turn, while it lasts."""
+    """Return the lines for each part: as equal as the wishes allow, after `least` lines for each part in turn."""
     given: list[int] = []
     for part in wanted:
         first = min(part, least)
@@ -227,7 +221,7 @@ def _share(wanted: Sequence[int], lines: int, *, least: int) -> list[int]:
         hungry = [i for i, part in enumerate(wanted) if 0 < given[i] < part]
         if not hungry:
             break
-        # All at once where there is plenty, else one by one.
+        # Give many lines at once while there are enough, else one by one.
         each = max(1, min(free // len(hungry), min(wanted[i] - given[i] for i in hungry)))
         for i in hungry[:free]:
             given[i] += each

@@ -1,4 +1,4 @@
-"""The numbers of a run as Ray metrics: every node's Prometheus endpoint and the dashboard have them."""
+"""Publish the numbers of a run as Ray metrics, for the Prometheus endpoint of each node and for the dashboard."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ _NUMBERS: dict[str, tuple[str, Callable[[Snapshot], float | None]]] = {
     "cells": ("Cells of the grid.", lambda now: now.n_cells),
     "cells_done": ("Cells that have a result.", lambda now: now.n_done),
     "cells_failed": ("Cells that failed in this run.", lambda now: now.n_failed),
-    "cells_left": ("Cells that this run has to compute still.", lambda now: now.n_left),
+    "cells_left": ("Cells that this run has yet to compute.", lambda now: now.n_left),
     "cells_per_minute": ("Cells that ended in the last minute.", lambda now: now.cells_per_minute),
     "eta_seconds": ("Estimated seconds to the end.", lambda now: now.eta_seconds or 0.0),
     "seconds_in_cells": ("Seconds spent in cells that ended.", lambda now: now.seconds_in_cells),
-    "share_in_cells": ("Share of the trials' time that is spent in cells.", lambda now: now.share_in_cells),
+    "share_in_cells": ("Share of the time of the trials that is spent in cells.", lambda now: now.share_in_cells),
     "trials_running": ("Trials that run.", lambda now: now.running),
     "trials_pending": ("Trials that wait.", lambda now: now.pending),
 }
 
 
 class RayMetrics:
-    """A sink of Progress.  Needs a connected Ray; Prometheus puts `ray_` before the names.
+    """A sink of Progress.  It needs a connected Ray.  Prometheus adds `ray_` to the names.
 
-    `crowdml_axis_cells_done` and `crowdml_axis_cells` have the tags axis and value, `crowdml_best` panel and measure.
+    `crowdml_axis_cells_done` and `crowdml_axis_cells` have the tags axis and value.  `crowdml_best` has the tags panel
+    and measure.
 
     Args:
-        run_id: the tag of all metrics.
+        run_id: a tag of all metrics.
     """
 
     def __init__(self, run_id: str) -> None:
@@ -40,12 +41,12 @@ class RayMetrics:
         self._axis_done, self._axis_total = (
             Gauge(f"crowdml_axis_{name}", description, tag_keys=("run_id", "axis", "value")).set_default_tags(tags)
             for name, description in (
-                ("cells_done", "Cells of a value of an axis that have a result."),
-                ("cells", "Cells of a value of an axis."),
+                ("cells_done", "Cells with a value of an axis that have a result."),
+                ("cells", "Cells with a value of an axis."),
             )
         )
         self._best = Gauge(
-            "crowdml_best", "Best method's mean so far of a panel.", tag_keys=("run_id", "panel", "measure")
+            "crowdml_best", "Mean of the best method of a panel so far.", tag_keys=("run_id", "panel", "measure")
         ).set_default_tags(tags)
 
     def __call__(self, snapshot: Snapshot) -> None:

@@ -1,40 +1,41 @@
-"""What a run shows while it lasts: a live screen in a terminal, else a plain line now and then, and sinks."""
+"""Show a run while it lasts: a live screen in a terminal, plain lines elsewhere, and sinks."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
+from crowdml.support.live_text import LiveText
 from sweeps.watching.live_view import plain_line, view
 from sweeps.watching.snapshot import Snapshot
 from sweeps.watching.tally import Outcome, Tally
 
-PLAIN_LINE_SECONDS, IDLE_LINE_SECONDS = 15.0, 300.0
+IDLE_LINE_SECONDS = 300.0
+"""Seconds between two plain lines while nothing changes."""
 SINK_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 Sink = Callable[[Snapshot], None]
-"""Takes a snapshot some place else.  May have a method `close()`, called at the end."""
+"""Takes a snapshot to another place.  It may have a method `close()`, which is called at the end."""
 
 
 class Progress:
-    """Draws a tally while a run lasts, and feeds the sinks.
+    """Shows a tally while a run lasts, and feeds the sinks.
 
-    A sink that raises is reported once and then left out: what looks on never ends a run.
+    A sink that raises is reported once and then left out, so that no view of a run ends the run.
 
     Args:
-        console: where to.
-        tally: what is drawn; all changes to it must come through here.
+        console: where to show it.
+        tally: what to show; all changes to the tally must come through this object.
         sinks: called about every SINK_SECONDS, and at the end.
         title: of the run.
-        clock: gives seconds that only ever grow.
+        clock: returns seconds that never go back.
     """
 
     def __init__(
@@ -48,49 +49,40 @@ class Progress:
     ) -> None:
         self._console, self._tally, self._title, self._clock = console, tally, title, clock
         self._sinks = list(sinks)
-        # The live screen is drawn by a thread of its own.
+        # Another thread draws the live screen.
         self._lock = threading.Lock()
         self._looked = self._printed = self._fed = -float("inf")
         self._shown = (-1, -1)
-        self._live = Live(get_renderable=self._screen, console=console, refresh_per_second=2, transient=True)
+        self._live = LiveText(console, self._line, screen=self._screen, clock=clock)
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
-            self._live.start()
+        self._live.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-        snapshot = self.snapshot()
-        self._print(plain_line(snapshot))
-        self._feed(snapshot)
+        self._live.__exit__(kind, value, trace)
+        self._feed(self.snapshot())
         for sink in self._sinks:
             close = getattr(sink, "close", None)
             if close is not None:
                 self._try(sink, close)
 
-    def record(self, outcomes: Sequence[Outcome], *, errors: Mapping[str, str] | None = None) -> None:
-        """Count cells that ended and are written; see `Tally.record`."""
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Count cells that ended and have a row; see `Tally.record`."""
         with self._lock:
-            self._tally.record(outcomes, errors=errors or {})
+            self._tally.record(outcomes)
         self._look()
 
     def set_running(self, **machines: Any) -> None:
-        """Say what runs now; see `Tally.set_running`.  To be called often, also while nothing ends."""
+        """Say what runs now; see `Tally.set_running`.  Call this often, also while no cell ends."""
         with self._lock:
             self._tally.set_running(**machines)
         self._look()
 
-    def take_over(self, cells: Sequence[Any]) -> None:
-        """Cells that another run was to compute are this one's now; see `Tally.take_over`."""
-        with self._lock:
-            self._tally.take_over(cells)
-
     def snapshot(self) -> Snapshot:
-        """The state now."""
+        """Return the state now."""
         with self._lock:
             return self._tally.snapshot()
 
@@ -101,11 +93,8 @@ class Progress:
             return
         self._looked = now
         snapshot = self.snapshot()
-        if not self._console.is_terminal:
-            shown = (snapshot.n_ok + snapshot.n_failed, snapshot.running)
-            if now - self._printed >= (IDLE_LINE_SECONDS if shown == self._shown else PLAIN_LINE_SECONDS):
-                self._printed, self._shown = now, shown
-                self._print(plain_line(snapshot))
+        if _changing(snapshot) != self._shown or now - self._printed >= IDLE_LINE_SECONDS:
+            self._live.update()
         if now - self._fed >= SINK_SECONDS:
             self._fed = now
             self._feed(snapshot)
@@ -120,10 +109,19 @@ class Progress:
         except Exception as error:
             self._sinks = [other for other in self._sinks if other is not sink]
             name = getattr(sink, "__qualname__", type(sink).__name__)
-            self._print(f"progress is no longer sent to {name}: {type(error).__name__}: {error}")
+            text = f"progress is no longer sent to {name}: {type(error).__name__}: {error}"
+            self._console.print(Text(text), soft_wrap=True)
 
-    def _print(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+    def _line(self) -> str:
+        """Return the plain line, which is printed now."""
+        snapshot = self.snapshot()
+        self._printed, self._shown = self._clock(), _changing(snapshot)
+        return plain_line(snapshot)
 
     def _screen(self) -> Any:
         return view(self.snapshot(), title=self._title, width=self._console.width, height=self._console.height - 1)
+
+
+def _changing(snapshot: Snapshot) -> tuple[int, int]:
+    """Return what must change before another plain line is worth printing."""
+    return snapshot.n_ok + snapshot.n_failed, snapshot.running

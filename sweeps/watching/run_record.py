@@ -1,211 +1,231 @@
-"""A run announces itself in its results folder: others see how far it is, and leave its cells to it.
+"""A run announces itself in its results folder, so that others see that it is at work, and how far it is.
 
-Several drivers may write to one folder at once.  Each first writes which cells it means to compute, then draws a ticket
-higher than all it sees (Lamport's bakery, so that two that come at the same moment agree), and leaves every cell to the
-run with the lowest ticket, of those alive, that claims it.
+    RESULTS/runs/RUN_ID.json    what the run is and how far; rewritten every few seconds
+
+Records are for people and for progress views.  No computation depends on them.
 """
 
 from __future__ import annotations
 
-import threading
+import json
+import os
+import socket
 import time
+import uuid
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from crowdml.experiment.cell import Cell
-from sweeps.store.parts import ResultsError
-from sweeps.store.result_store import ResultStore
+import psutil
+from pyarrow import fs
+
+from crowdml.support.heartbeat import heartbeat
+from sweeps.store.locations import join, locate, put
+from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.scrubbing import scrub
-from sweeps.watching.processes import this_process
-from sweeps.watching.run_files import RunState, Watcher, read_claims, write_claims, write_state
 from sweeps.watching.snapshot import Snapshot
 
+FOLDER = "runs"
 BEAT_SECONDS, REMOTE_BEAT_SECONDS = 5.0, 10.0
-_DRAWING_SECONDS = 120.0
+SILENT_SECONDS = 60.0
+"""A run on another machine counts as dead when its record is older than this."""
+_RUNNING, _DIED = "running", "died"
 
 
-@dataclass(frozen=True)
-class OtherRun:
-    """A live run that claims some of the same cells.
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """What a run says of itself.
 
     Args:
-        state: what it says of itself.
-        overlap: ids of the cells that both claim.
-        is_earlier: whether those are left to it.
+        run_id: of the run.
+        host: name of the machine of its driver.
+        pid: process id of its driver.
+        process_start: seconds between the start of that machine and the start of the driver.
+        command: its command line, without secrets.
+        git_commit: of the code; None if unknown.
+        started_at: by the clock of its machine.
+        state: "running", "finished", "stopped" (by the user) or "failed"; "died" if the record says "running" and the
+            driver is gone.
+        snapshot: its last `Snapshot.to_dict`; None before the first.
     """
 
-    state: RunState
-    overlap: frozenset[str]
-    is_earlier: bool
+    run_id: str
+    host: str
+    pid: int
+    process_start: float
+    command: str
+    git_commit: str | None
+    started_at: str
+    state: str = _RUNNING
+    snapshot: dict[str, Any] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the run is at work."""
+        return self.state == _RUNNING
+
+    def last_snapshot(self) -> Snapshot | None:
+        """Return the last snapshot; None before the first.
+
+        Raises:
+            ValueError: another version of crowdml wrote the snapshot.
+        """
+        return None if self.snapshot is None else Snapshot.from_dict(self.snapshot)
+
+
+class RunRecord:
+    """The record of this run; `announce` creates it."""
+
+    def __init__(self, store: ResultStore, state: RunState) -> None:
+        self._store, self._state = store, state
+        self._complained = False
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Take the newest snapshot, which the next beat writes; a sink of Progress."""
+        self._state = replace(self._state, snapshot=snapshot.to_dict())
+
+    def write(self) -> None:
+        """Write the record.
+
+        Raises:
+            OSError: the record cannot be written.
+        """
+        if not self._store.exists():
+            # Writing would create a folder that is no results folder.
+            raise OSError(f"{self._store.public_location} is no longer a results folder")
+        put(*_file(self._store, self._state.run_id), json.dumps(asdict(self._state)).encode())
+
+    def beat(self) -> None:
+        """Write the record; warn once if that fails."""
+        try:
+            self.write()
+        except OSError as error:
+            if not self._complained:
+                self._complained = True
+                warnings.warn(
+                    f"the run record cannot be written, so status shows this run as dead: {scrub(str(error))}",
+                    stacklevel=2,
+                )
+
+    def end(self, state: str) -> None:
+        """Write how the run ended."""
+        self._state = replace(self._state, state=state)
+        self.beat()
 
 
 @contextmanager
-def announce(
-    store: ResultStore, run_id: str, command: str, cells_todo: Sequence[Cell], *, git_commit: str | None = None
-) -> Iterator[RunRecord]:
-    """Announce a run for as long as the block lasts; how the block ends becomes the state of its record.
+def announce(store: ResultStore, run_id: str, command: str, *, git_commit: str | None = None) -> Iterator[RunRecord]:
+    """Announce a run while the block runs; the record then says how the block ended.
 
     Args:
         store: the results folder; it exists.
         run_id: of the run.
         command: its command line; secrets are removed.
-        cells_todo: the cells that it computes, if nobody else does.
         git_commit: of the code.
 
     Raises:
-        ResultsError: the folder cannot be written, or a record in it not read.
+        ResultsError: the folder cannot be written.
     """
     state = RunState(
         run_id=run_id,
-        process=this_process(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_start=_start(psutil.Process()),
         command=scrub(command),
         git_commit=git_commit,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    record = RunRecord(store, state, frozenset(cell.id for cell in cells_todo))
+    record = RunRecord(store, state)
     try:
-        record.draw_ticket()
-        yield record
+        record.write()
+    except OSError as error:
+        raise ResultsError(f"cannot write results to {store.public_location}: {scrub(str(error))}") from error
+    ended = "failed"
+    try:
+        with heartbeat(record.beat, seconds=BEAT_SECONDS if store.is_local else REMOTE_BEAT_SECONDS, name="run-record"):
+            yield record
+        ended = "finished"
     except (KeyboardInterrupt, SystemExit):
-        record.end("stopped")
+        ended = "stopped"
         raise
-    except BaseException:
-        record.end("failed")
-        raise
-    record.end("finished")
+    finally:
+        record.end(ended)
 
 
-class RunRecord:
-    """The record of this run; made by `announce`."""
-
-    def __init__(self, store: ResultStore, state: RunState, claims: frozenset[str]) -> None:
-        self._store, self._state, self._claims = store, state, claims
-        self._watcher = Watcher(store)
-        self._claims_of: dict[str, frozenset[str]] = {}
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        try:
-            write_claims(store, state.run_id, claims)
-            self._write()
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        self._thread = threading.Thread(target=self._beat, name="run-record", daemon=True)
-        self._thread.start()
-
-    @property
-    def run_id(self) -> str:
-        """The name of this run."""
-        return self._state.run_id
-
-    def draw_ticket(self) -> None:
-        """Come after every run that is there; called by `announce`."""
-        tickets = [run.ticket or 0 for run in self._watcher.look()]
-        try:
-            self._write(ticket=1 + max(tickets))
-        except OSError as error:
-            raise self._cannot_write(error) from error
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Take the newest snapshot; a sink of Progress.  It is written at the next beat."""
-        content = snapshot.to_dict()
-        with self._lock:
-            self._state = replace(self._state, snapshot=content)
-
-    def others(self) -> list[OtherRun]:
-        """The live runs that claim some of the same cells, the earliest first.
-
-        Raises:
-            ResultsError: a record cannot be read, or a run has been drawing its ticket for minutes.
-        """
-        found = [OtherRun(run, self._overlap(run.run_id), _rank(run) < _rank(self._state)) for run in self._drawn()]
-        return sorted((other for other in found if other.overlap), key=lambda other: _rank(other.state))
-
-    def end(self, state: str) -> None:
-        """Say how the run ended; called by `announce`."""
-        self._over.set()
-        self._thread.join()
-        try:
-            self._write(state=state)
-        except OSError as error:
-            _complain(error)
-
-    def _overlap(self, run_id: str) -> frozenset[str]:
-        if run_id not in self._claims_of:
-            self._claims_of[run_id] = read_claims(self._store, run_id) & self._claims
-        return self._claims_of[run_id]
-
-    def _drawn(self) -> list[RunState]:
-        """The other live runs, once each has its ticket."""
-        deadline = time.monotonic() + _DRAWING_SECONDS
-        while True:
-            runs = [run for run in self._watcher.look() if run.is_alive and run.run_id != self.run_id]
-            drawing = [run for run in runs if run.ticket is None]
-            if not drawing:
-                return runs
-            if time.monotonic() > deadline:
-                process = drawing[0].process
-                raise ResultsError(
-                    f"run {drawing[0].run_id} (process {process.pid} on {process.host}) has been starting for "
-                    f"{_DRAWING_SECONDS:.0f} s; end it, or wait until it computes"
-                )
-            time.sleep(0.2)
-
-    def _write(self, **changes: object) -> None:
-        if not self._store.exists():
-            # Making its folder again would leave one that is no results folder.
-            raise OSError(f"{self._store.public_location} is no results folder any more")
-        with self._lock:
-            self._state = replace(self._state, beat=self._state.beat + 1, **changes)
-            write_state(self._store, self._state)
-
-    def _cannot_write(self, error: OSError) -> ResultsError:
-        return ResultsError(f"cannot write results to {self._store.public_location}: {scrub(str(error))}")
-
-    def _beat(self) -> None:
-        seconds = BEAT_SECONDS if self._store.is_local else REMOTE_BEAT_SECONDS
-        complained = False
-        while not self._over.wait(seconds):
-            try:
-                self._write()
-            except OSError as error:
-                if not complained:
-                    _complain(error)
-                complained = True
-
-
-def leave_to_others(record: RunRecord, todo: Sequence[Cell]) -> tuple[list[Cell], dict[str, list[Cell]]]:
-    """Split the cells into this run's and those that earlier live runs compute.
-
-    To be asked again once a run in the answer is over or dead: its cells then belong to the next that claims them.
-
-    Args:
-        record: of this run.
-        todo: cells without a result; among those that were announced.
+def all_runs(store: ResultStore) -> list[RunState]:
+    """Return all runs of a results folder, sorted by id.
 
     Raises:
-        ResultsError: see `RunRecord.others`.
+        ResultsError: a record cannot be read.
     """
-    owner: dict[str, str] = {}
-    for other in record.others():
-        if other.is_earlier:
-            owner |= {cell_id: other.state.run_id for cell_id in other.overlap if cell_id not in owner}
-    mine: list[Cell] = []
-    theirs: dict[str, list[Cell]] = {}
-    for cell in todo:
-        run_id = owner.get(cell.id)
-        (mine if run_id is None else theirs.setdefault(run_id, [])).append(cell)
-    return mine, theirs
+    filesystem, folder = locate(store.location_of(FOLDER))
+    try:
+        infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
+    except OSError as error:
+        raise ResultsError(f"cannot read {store.public_location}/{FOLDER}: {scrub(str(error))}") from error
+    names = [info.base_name for info in infos if info.extension == "json" and not info.base_name.startswith(".")]
+    return [read_run(store, name.removesuffix(".json")) for name in sorted(names)]
 
 
-def _rank(run: RunState) -> tuple[int, str]:
-    assert run.ticket is not None
-    return run.ticket, run.run_id
+def live_runs(store: ResultStore) -> list[RunState]:
+    """Return the runs that are at work, sorted by id.
+
+    Raises:
+        ResultsError: a record cannot be read.
+    """
+    return [run for run in all_runs(store) if run.is_alive]
 
 
-def _complain(error: OSError) -> None:
-    warnings.warn(
-        f"the run record cannot be written, so others take this run for dead: {scrub(str(error))}", stacklevel=2
-    )
+def read_run(store: ResultStore, run_id: str) -> RunState:
+    """Return what a run says of itself, and "died" as its state if its driver is gone.
+
+    Raises:
+        ResultsError: the record does not exist or cannot be read.
+    """
+    filesystem, path = _file(store, run_id)
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            run = RunState(**json.loads(stream.read()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ResultsError(
+            f"cannot read {store.public_location}/{FOLDER}/{run_id}.json: {scrub(str(error))}; delete the file if its "
+            "run is over"
+        ) from error
+    if run.is_alive and not (_runs_here(run) if run.host == socket.gethostname() else _is_fresh(store, run_id)):
+        return replace(run, state=_DIED)
+    return run
+
+
+def _file(store: ResultStore, run_id: str) -> tuple[fs.FileSystem, str]:
+    return locate(join(store.location_of(FOLDER), f"{run_id}.json"))
+
+
+def _start(process: psutil.Process) -> float:
+    """Return the seconds from the start of the machine to the start of a process, which no change of a clock alters."""
+    return process.create_time() - psutil.boot_time()
+
+
+def _runs_here(run: RunState) -> bool:
+    """Return whether the driver of a run is a process of this machine; its id may belong to another process by now."""
+    try:
+        process = psutil.Process(run.pid)
+        return process.status() != psutil.STATUS_ZOMBIE and abs(_start(process) - run.process_start) < 2.0
+    except psutil.Error:
+        return False
+
+
+def _is_fresh(store: ResultStore, run_id: str) -> bool:
+    """Return whether a record was written lately, by the clock of the storage, which also dates a file written now."""
+    filesystem, path = _file(store, run_id)
+    probe = f"{path}.{uuid.uuid4().hex}.part"
+    now_ns: int | None = None
+    with suppress(OSError):
+        put(filesystem, probe, b"")
+        now_ns = filesystem.get_file_info(probe).mtime_ns
+        filesystem.delete_file(probe)
+    written_ns = filesystem.get_file_info(path).mtime_ns
+    # Only this machine's clock is left where the folder may not be written.
+    return written_ns is not None and ((now_ns or time.time_ns()) - written_ns) / 1e9 <= SILENT_SECONDS

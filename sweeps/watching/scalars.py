@@ -1,4 +1,4 @@
-"""The numbers of a run as TensorBoard scalars, over the seconds since it began."""
+"""Write the numbers of a run as TensorBoard scalars over the seconds since its start."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from sweeps.watching.snapshot import Snapshot
 
 FOLDER = "tensorboard"
-"""In a results folder on a file system."""
+"""The folder of the scalars in a local results folder."""
 
 
 class TensorBoardScalars:
     """A sink of Progress.
 
     Args:
-        folder: on this machine; the run's own, such as RESULTS/tensorboard/RUN_ID.
+        folder: a folder of this run on this machine, such as RESULTS/tensorboard/RUN_ID.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self._writer = _summary_writer()(str(folder), flush_secs=5)
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Write a point of each curve."""
+        """Write one point of each curve."""
         step = round(snapshot.elapsed)
         for name, value in _scalars(snapshot).items():
             if value is not None:
@@ -35,8 +35,10 @@ class TensorBoardScalars:
 
 
 def _summary_writer() -> type:
-    """tensorboardX's, imported without torch: that takes seconds, a run of label-only cells has no other use for it,
-    and scalars do without."""
+    """Return the class of tensorboardX, imported without torch.
+
+    Importing torch takes seconds; scalars do not need it, and neither does a run of label-only cells.
+    """
     absent = "torch" not in sys.modules
     if absent:
         sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""Snapshot: the state of a run at one moment, everything that the views of it show."""
+"""Snapshot: the state of a run at one moment, with everything that its views show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """The cells of one value of an axis.
+    """The numbers of cells with one value of an axis.
 
     Args:
-        done: those with a result, of this run or an earlier one.
-        failed: those that failed and are not tried again.
-        total: all of the grid.
+        done: cells with a result, of this run or an earlier one.
+        failed: cells that failed and are not tried again.
+        total: all cells of the grid.
     """
 
     done: int
@@ -24,15 +24,15 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best method so far of a panel: of cells that differ in nothing but method and seed.
+    """The best method so far of a panel: a set of cells that differ only in method and seed.
 
     Args:
-        panel: what its cells have in common and those of other panels do not.
-        method: its name, with its options where it has any.
-        measure: "test_accuracy" where networks are trained, else "aggregation_error".
+        panel: what distinguishes its cells from the cells of other panels.
+        method: name of the method, with its options if it has any.
+        measure: "test_accuracy" if the cells train networks, else "aggregation_error".
         value: mean of the measure over the seeds so far.
-        n: seeds it is the mean of.
-        n_methods: methods that have a result in the panel, two or more.
+        n: number of seeds in the mean.
+        n_methods: number of methods with a result in the panel, at least two.
     """
 
     panel: str
@@ -45,7 +45,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class LastError:
-    """A cell that failed, and the last line of its traceback."""
+    """A failed cell, and the last line of its traceback."""
 
     cell_id: str
     method: str
@@ -57,22 +57,22 @@ class Snapshot:
     """The state of a run at one moment.
 
     Args:
-        n_cells: of the whole grid.
-        n_done_before, n_failed_before: cells with a result, and failed ones, that this run does not compute.
+        n_cells: cells of the whole grid.
+        n_done_before, n_failed_before: cells with a result, and failed cells, that this run does not compute.
         n_ok, n_failed: cells that ended since this run began.
-        n_left: cells that this run has to compute still.
+        n_left: cells that this run has yet to compute.
         elapsed: seconds since the run began.
-        eta_seconds: estimated seconds to its end; None where nothing is left.
+        eta_seconds: estimated seconds to the end of the run; None if no cell is left.
         cells_per_minute: over the last minute.
-        seconds_in_cells: summed over the cells that ended in this run.
-        slots: trials at a time, the most seen.
-        share_in_cells: seconds in cells over slots times seconds since the first trial began; None before one ended.
-        overhead_seconds_a_cell: what is left of slots times seconds, a cell; None likewise.
-        running, pending: trials.
-        cpus_used, cpus, gpus_used, gpus: of the machines there are.
-        by_axis: axis -> value -> its cells, for the axes that vary.
-        best: the best method of the panels that changed last, the newest first.
-        n_panels: panels in which at least two methods have results.
+        seconds_in_cells: sum over the cells that this run computed.
+        slots: the largest number of trials at a time so far.
+        share_in_cells: seconds in cells over (slots times seconds since the first trial); None before a cell ended.
+        overhead_seconds_a_cell: the rest of (slots times seconds), per cell; None before a cell ended.
+        running, pending: numbers of trials.
+        cpus_used, cpus, gpus_used, gpus: of all machines.
+        by_axis: axis -> value -> numbers of its cells, for the axes that vary.
+        best: the best methods, the panel that changed last first.
+        n_panels: number of panels in which at least two methods have results.
         last_errors: the last failures, the newest first.
     """
 
@@ -102,23 +102,25 @@ class Snapshot:
 
     @property
     def n_done(self) -> int:
-        """Cells of the grid that have a result."""
+        """The number of cells of the grid that have a result."""
         return self.n_done_before + self.n_ok
 
     def to_dict(self) -> dict[str, Any]:
-        """The snapshot as JSON-able values."""
+        """Return the snapshot as values that JSON can hold."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Snapshot:
-        """The inverse of `to_dict`.
+        """Return the snapshot that `to_dict` turned into `content`.
 
         Raises:
-            ValueError: the content is no snapshot of this version.
+            ValueError: another version of crowdml wrote the content.
         """
         names = {item.name for item in fields(cls)}
         if set(content) != names:
-            raise ValueError(f"no snapshot of this version: it differs in {', '.join(sorted(names ^ set(content)))}")
+            raise ValueError(
+                f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(names ^ set(content)))}"
+            )
         try:
             by_axis = {
                 axis: {value: Count(**count) for value, count in values.items()}
@@ -127,5 +129,5 @@ class Snapshot:
             best = tuple(Best(**entry) for entry in content["best"])
             last_errors = tuple(LastError(**entry) for entry in content["last_errors"])
         except (TypeError, AttributeError) as error:
-            raise ValueError(f"no snapshot of this version: {error}") from error
+            raise ValueError(f"not a snapshot of this version of crowdml: {error}") from error
         return cls(**{**content, "by_axis": by_axis, "best": best, "last_errors": last_errors})

@@ -1,10 +1,10 @@
-"""Tally: counts what a run does.  Only state: nothing is drawn here, and nothing knows of ray."""
+"""Tally: count what a run does.  Nothing is drawn here, and nothing imports ray."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,34 +17,45 @@ from sweeps.watching.snapshot import Count, LastError, Snapshot
 
 _FIRST = ("method", "method_options", "dataset", "network")
 AXES = (*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "recipe")))
-"""The axes that progress is counted by; the axes that readers look at first come first."""
+"""The axes by which progress is counted, in the order of a reader's interest."""
 FOLLOWS = {name: other for name, column in COLUMNS.items() if (other := column.axis.follows)}
-"""Axis -> another axis that often decides it; then the other axis says everything."""
+"""Axis -> another axis that often decides it.  Where it does, only the other axis is shown."""
 
 N_BEST, N_ERRORS = 100, 5
 _RECENT_SECONDS = 60.0
 
 
 class Outcome(NamedTuple):
-    """How a cell ended: what the driver is told of it."""
+    """How a cell ended, as the driver learns it.
+
+    Args:
+        cell_id: of the cell.
+        ok: whether it has a result.
+        seconds: its wall seconds.
+        aggregation_error, test_accuracy: its measures.
+        error: the last line of the traceback of a failed cell, without secrets.
+        own: whether this run computed the cell, not another one.
+    """
 
     cell_id: str
     ok: bool
     seconds: float
     aggregation_error: float | None
     test_accuracy: float | None
+    error: str | None = None
+    own: bool = True
 
 
 class Tally:
-    """Counts of a run.
+    """The counts of a run.
 
     Args:
         cells: the whole grid.
-        done: rows of `ResultStore.read_cells` as they were before the run; those of cells in `todo` do not count.
+        done: rows of `ResultStore.read_cells` from before the run; rows of cells in `todo` do not count.
         todo: cells of the grid that this run computes.
-        seconds: estimated seconds of a cell in one process.
+        seconds: returns the estimated seconds of a cell in one process.
         n_slots: trials at a time.
-        clock: gives seconds that only ever grow.
+        clock: returns seconds that never go back.
     """
 
     def __init__(
@@ -76,12 +87,10 @@ class Tally:
         self._seconds_in_cells = 0.0
         self._machines = _Machines()
 
-    def record(self, outcomes: Sequence[Outcome], *, errors: Mapping[str, str] = {}) -> None:
-        """Count cells that ended and are written; a cell counts once, and one that is not of the grid never.
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Count cells that ended and have a row.
 
-        Args:
-            outcomes: how they ended; also of cells of the grid that another run computed.
-            errors: cell id -> traceback, of those that failed.
+        A cell counts once, whichever run computed it.  Cells outside the grid do not count.
         """
         now = self._clock()
         n_before = sum(self._n_ended.values())
@@ -93,11 +102,12 @@ class Tally:
             self._count(cell, outcome.ok, outcome.aggregation_error, outcome.test_accuracy)
             if outcome.cell_id in self._left:
                 self._left.remove(outcome.cell_id)
-                self._work.end(cell, outcome.seconds)
-                self._seconds_in_cells += outcome.seconds
+                self._work.end(cell, outcome.seconds if outcome.own else None)
+                self._seconds_in_cells += outcome.seconds if outcome.own else 0.0
             if not outcome.ok:
-                line = last_line(errors.get(outcome.cell_id, ""))
-                self._errors.appendleft(LastError(cell_id=outcome.cell_id, method=cell.method, line=line))
+                self._errors.appendleft(
+                    LastError(cell_id=outcome.cell_id, method=cell.method, line=outcome.error or last_line(""))
+                )
         n_new = sum(self._n_ended.values()) - n_before
         if n_new:
             self._updated = now
@@ -115,23 +125,17 @@ class Tally:
         gpus_used: float = 0,
         gpus: float = 0,
     ) -> None:
-        """Say what runs now, and on what; to be called often, also while nothing ends."""
+        """Say what runs now, and on what machines.  Call this often, also while no cell ends."""
         self._machines = _Machines(running, pending, cpus_used, cpus, gpus_used, gpus)
         self._slots = max(self._slots, running)
         if running and self._first_trial is None:
             self._first_trial = self._clock()
 
-    def take_over(self, cells: Sequence[Cell]) -> None:
-        """Cells of the grid are this run's now, unless they had a row in `done` or have ended since."""
-        mine = [cell for cell in cells if cell.id in self._open and cell.id not in self._left]
-        self._left |= {cell.id for cell in mine}
-        self._work.add(mine)
-
     def snapshot(self) -> Snapshot:
-        """The state now."""
+        """Return the state now."""
         now = self._clock()
         n_ended = sum(self._n_ended.values())
-        # Where nothing is left the work is over, and what comes after is none of it.
+        # The work ends with the last cell; the time after it does not count.
         last = now if self._left else self._updated
         at_work = 0.0 if self._first_trial is None else self._slots * max(last - self._first_trial, 0.0)
         return Snapshot(
@@ -174,11 +178,11 @@ class Tally:
             self._best.add(cell, aggregation_error=aggregation_error, test_accuracy=test_accuracy)
 
     def _eta_seconds(self, now: float) -> float:
-        # At the end the shards run out before the slots do.
+        # At the end fewer shards than slots are left.
         is_tail = self._machines.running and not self._machines.pending
         parallel = self._machines.running if is_tail else self._slots
         seconds = self._work.seconds() / min(parallel, len(self._left))
-        # Before the first result processes are still starting, and a cell that takes long must not make the ETA zero.
+        # Processes are still starting before the first result.  A long cell must not make the ETA zero.
         since = now - self._updated if self._seconds_in_cells else 0.0
         return max(seconds - since, seconds / 10)
 
@@ -202,7 +206,7 @@ class _Machines:
 
 
 def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
-    """Axis -> value -> [done, failed, total], for the axes that vary, and not as another one does."""
+    """Return axis -> value -> [done, failed, total], for the axes that vary and that no other axis decides."""
     values = {axis: [COLUMNS[axis].value(cell) for cell in cells] for axis in AXES}
     totals = {axis: Counter(each) for axis, each in values.items()}
     varying = [axis for axis, counts in totals.items() if len(counts) > 1]
@@ -213,6 +217,6 @@ def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
 
 
 def last_line(error: str) -> str:
-    """The last line of a traceback."""
+    """Return the last line of a traceback."""
     lines = error.strip().splitlines()
     return lines[-1].strip() if lines else "no traceback"

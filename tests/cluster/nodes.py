@@ -69,7 +69,8 @@ class Nodes:
         return [(pid, node) for node in self.workers for pid in self._processes(node) if name in _title(pid)]
 
     def bytes_stored(self) -> int:
-        """What the object stores of all nodes hold together."""
+        """The bytes that the object stores of all nodes hold together."""
+        # The public `ray memory` rounds to megabytes.
         from ray._private.internal_api import get_memory_info_reply
 
         reply = get_memory_info_reply(

@@ -32,12 +32,11 @@ def epochs(notes: Path) -> list[int]:
 
 
 def _watch() -> None:
-    from crowdml.learning import loop, parallel
-    from crowdml.learning import trainings as course
+    from crowdml.learning import loop, parallel, trainer
 
-    if isinstance(course.Checkpoint, partial):
+    if isinstance(trainer.Checkpoint, partial):
         return
-    course.Checkpoint = partial(course.Checkpoint, every=0.0)  # pyright: ignore
+    trainer.Checkpoint = partial(trainer.Checkpoint, every=0.0)  # pyright: ignore
     train_epoch = loop._Training._train_epoch
 
     def noted(training: Any) -> Any:

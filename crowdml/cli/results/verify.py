@@ -91,7 +91,6 @@ def _print(found: Verification, grid: list[Cell] | None, console: Console) -> No
         "attempts in two files; compact joins them": found.n_twice,
         "attempts with curves or workers and no cell, of interrupted writes": found.n_orphans,
         "temporary files of interrupted writes": len(found.stale),
-        "files of an older release, without a hash in their name": found.n_unhashed,
     }
     for what, number in notes.items():
         if number:

@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from crowdml.cli.display import speak
+from crowdml.support.live_text import clock_time
 
 if TYPE_CHECKING:
     from sweeps.store.result_store import ResultStore
-    from sweeps.watching.run_files import RunState
+    from sweeps.watching.run_record import RunState
 
 _MOST_RUNS = 10
 
@@ -35,7 +36,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the runs of the folder and their progress."""
     from crowdml.cli.open_results import open_results
-    from sweeps.watching.run_files import all_runs
+    from sweeps.watching.run_record import all_runs
 
     store = open_results(options.results)
     (_print_json if options.json else _print)(Console(), store, all_runs(store))
@@ -78,7 +79,7 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
 
 def title(run: RunState) -> str:
     """Describe a run in a few words."""
-    return f"{run.run_id} · process {run.process.pid} on {run.process.host} · {run.command}"
+    return f"{run.run_id} · process {run.pid} on {run.host} · {run.command}"
 
 
 def _table(runs: list[RunState]) -> Table:
@@ -90,7 +91,7 @@ def _table(runs: list[RunState]) -> Table:
     styles = {"running": "green", "died": "bold red", "failed": "red"}
     for run in runs:
         started = run.started_at[5:16].replace("T", " ")
-        cells = [run.run_id, Text(run.state, style=styles.get(run.state, "")), run.process.host, started]
+        cells = [run.run_id, Text(run.state, style=styles.get(run.state, "")), run.host, started]
         try:
             snapshot = run.last_snapshot()
         except ValueError:
@@ -98,8 +99,8 @@ def _table(runs: list[RunState]) -> Table:
             cells.append("of another version")
         else:
             if snapshot is not None:
-                eta = clock(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
+                eta = clock_time(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
                 done = f"{snapshot.n_done}/{snapshot.n_cells}"
-                cells += [done, str(snapshot.n_failed), clock(snapshot.elapsed), eta]
+                cells += [done, str(snapshot.n_failed), clock_time(snapshot.elapsed), eta]
         table.add_row(*cells)
     return table

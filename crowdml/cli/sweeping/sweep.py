@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from crowdml import datasets
+from crowdml.cli.display import speak
 from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
 from crowdml.experiment.cell import Cell
 from sweeps.cluster import connect as ray_cluster
@@ -27,13 +28,13 @@ from sweeps.estimates.placement import count_slots
 from sweeps.estimates.probe import networks_of
 from sweeps.grid.selection import order
 from sweeps.grid.todo import Plan, make_plan
+from sweeps.running.gained_cells import look_before
 from sweeps.running.runner import Run, run_inline, run_on_ray
-from sweeps.running.taking_turns import compute_in_turn
 from sweeps.store import provenance
-from sweeps.store.result_store import ResultStore
+from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.scrubbing import scrub
 from sweeps.watching.progress import Progress, Sink
-from sweeps.watching.run_record import announce
+from sweeps.watching.run_record import announce, live_runs
 from sweeps.watching.snapshot import Snapshot
 from sweeps.watching.tally import Tally
 
@@ -41,7 +42,7 @@ EXIT_OK, EXIT_FAILED_CELLS = 0, 3
 
 
 def new_run_id() -> str:
-    """A name of a run: when it began, in UTC, and four digits that no other run of that second has."""
+    """Return a unique id of a run: the time in UTC, and four random digits."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
@@ -71,7 +72,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             return EXIT_OK
         cells, priority = choose_cells(options, gpus, where, console)
         store = ResultStore(options.results, damaged="skip")
-        before = store.attempts()
+        before = look_before(store, again=options.retry_failed or options.recompute)
         known = store.read_cells()
         _warn_of_damage(store, console)
         plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
@@ -87,7 +88,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
             print_forecast(console, expected)
             return EXIT_OK
         if not plan.todo:
-            console.print(f"all {len(plan.cells)} cells are done; nothing to compute", highlight=False)
+            speak(console, f"all {len(plan.cells)} cells are done; nothing to compute")
             return _finish(plan, store, options, console, known)
         store.create()
         data = _load(plan.todo)
@@ -95,53 +96,62 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         of_run = provenance.collect(
             {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
         )
-        console.print(f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute", highlight=False)
+        speak(console, f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute")
         if options.backend == "ray":
             if cluster is None:
                 size = sum(item.nbytes for item in data.values())
                 cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
-            console.print(_where(cluster), highlight=False, soft_wrap=True)
-        record = stack.enter_context(announce(store, run_id, command, plan.todo, git_commit=of_run.git_commit))
-        other = known[~known["cell_id"].isin([cell.id for cell in plan.todo])]
-        tally = Tally(plan.cells, other, [], costs.seconds, n_slots)
+            speak(console, _where(cluster))
+        record = stack.enter_context(announce(store, run_id, command, git_commit=of_run.git_commit))
+        _tell_of_other_runs(store, run_id, console)
+        tally = Tally(plan.cells, known, plan.todo, costs.seconds, n_slots)
         sinks = [record.update, *_sinks(options, store, run_id, cluster)]
         progress = stack.enter_context(Progress(console, tally, sinks, run_id))
-
-        def compute(mine: Sequence[Cell]) -> None:
-            run = Run(
-                cells=mine,
-                ranks=order(mine, priority),
-                data=data,
-                store=store,
-                before=before,
-                provenance=of_run,
-                seconds=costs.seconds,
-                progress=progress,
-            )
-            if options.backend == "inline":
-                run_inline(run)
-            else:
-                run_on_ray(run, placement, n_slots=n_slots)
-
-        compute_in_turn(
-            compute, plan.todo, record=record, store=store, before=before, progress=progress, console=console
+        run = Run(
+            cells=plan.todo,
+            ranks=order(plan.todo, priority),
+            data=data,
+            store=store,
+            before=before,
+            provenance=of_run,
+            seconds=costs.seconds,
+            progress=progress,
         )
+        if options.backend == "inline":
+            run_inline(run)
+        else:
+            run_on_ray(run, placement, n_slots=n_slots)
     _print_share(progress.snapshot(), console)
     return _finish(plan, store, options, console)
 
 
+def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> None:
+    """Say which other runs are at work on the results folder."""
+    try:
+        others = [other for other in live_runs(store) if other.run_id != run_id]
+    except ResultsError as error:
+        speak(console, str(error))
+        return
+    for other in others:
+        speak(
+            console,
+            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; this run skips "
+            "the cells that it finishes",
+        )
+
+
 def _print_share(snapshot: Snapshot, console: Console) -> None:
-    """How much of the processes' time went into cells, and what the rest is for each."""
+    """Print which share of the time of the processes was spent in cells, and the rest per cell."""
     if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
-        console.print(
+        speak(
+            console,
             f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
-            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms a cell besides",
-            highlight=False,
+            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms per cell besides",
         )
 
 
 def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:
-    """The data sets of the cells by name, with their items where a network is trained on them."""
+    """Load the data sets of the cells, with their items where a network is trained on them."""
     trained = {cell.dataset for cell in cells if cell.network is not None}
     return {name: datasets.load(name, for_networks=name in trained) for name in dict.fromkeys(c.dataset for c in cells)}
 
@@ -151,17 +161,17 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
         console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
     if store.damaged_parts:
         where = shlex.quote(store.public_location)
-        console.print(
-            f"the cells in damaged files count as not there; crowdml results verify {where} --repair moves them aside",
-            highlight=False,
-            soft_wrap=True,
+        speak(
+            console,
+            "the cells in damaged files are computed again; "
+            f"crowdml results verify {where} --repair moves the files aside",
         )
 
 
 def _sinks(
     options: argparse.Namespace, store: ResultStore, run_id: str, cluster: ray_cluster.Cluster | None
 ) -> list[Sink]:
-    """Where the numbers of the progress view go besides the screen."""
+    """Return the places besides the screen where the numbers of the run go."""
     sinks: list[Sink] = []
     if cluster is not None:
         from sweeps.watching.metrics import RayMetrics
@@ -184,7 +194,7 @@ def _where(cluster: ray_cluster.Cluster) -> str:
 def _finish(
     plan: Plan, store: ResultStore, options: argparse.Namespace, console: Console, unchanged: pd.DataFrame | None = None
 ) -> int:
-    """Print the tables and write the report; where the results are those of an earlier run the report is there."""
+    """Print the tables.  Write the report, unless the results are unchanged and it exists.  Return the exit code."""
     from analysis.load import with_names
     from analysis.report import find_report, summary, write_report
 
@@ -197,13 +207,11 @@ def _finish(
     report = None if unchanged is None else find_report(store.location)
     if report is None:
         report = write_report(store.location, cells=with_names(every), damaged="skip").html
-    console.print(
-        f"results   {store.public_location}  (Parquet: cells, curves, workers)", highlight=False, soft_wrap=True
-    )
-    console.print(f"report    {report}  (figures beside it)", highlight=False, soft_wrap=True)
-    console.print(f"look on   crowdml analyze {shlex.quote(store.public_location)}", highlight=False, soft_wrap=True)
+    speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
+    speak(console, f"report    {report}  (figures beside it)")
+    speak(console, f"look on   crowdml analyze {shlex.quote(store.public_location)}")
     if n_missing:
-        console.print(f"{n_missing} cells have no result yet; the same command computes them")
+        speak(console, f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:
         words = [*(word for word in options.words if word != "--retry-failed"), "--retry-failed"]
         again = f"{options.program} {shlex.join(words)}"

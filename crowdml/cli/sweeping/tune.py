@@ -1,4 +1,4 @@
-"""Search the options of a method on one crowd and write the best into a file: what `crowdml tune` does."""
+"""`crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from crowdml import datasets
 from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
-from sweeps.tuning.final_test import Tested, final_test
-from sweeps.tuning.objective import Data
-from sweeps.tuning.search_inline import Scheduler, run_inline
-from sweeps.tuning.search_progress import TuningProgress
-from sweeps.tuning.search_report import trials_frame, write_best, write_figures, write_tables
+from sweeps.tuning.final_test import FinalAccuracy, final_test
+from sweeps.tuning.objective import DataSet
+from sweeps.tuning.search_inline import Scheduler, run_search_inline
+from sweeps.tuning.search_progress import SearchProgress
+from sweeps.tuning.search_report import trials_frame, write_best_options, write_figures, write_trials
 from sweeps.tuning.storage import without_password
-from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_trials_of, study_name
+from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name
 
 EXIT_OK, EXIT_NO_RESULT = 0, 3
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return _search(options, Console())
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
 
 
 def _search(options: argparse.Namespace, console: Console) -> int:
@@ -48,104 +48,105 @@ def _search(options: argparse.Namespace, console: Console) -> int:
     out = Path(options.out)
     storage = options.study or str(out.with_suffix(".journal"))
     print_space(console, search.space, search.defaults())
-    several, population = options.multi_objective, scheduler == "pbt"
-    name, where = study_name(search, several=several, population=population), without_password(storage)
-    n_before = n_trials_of(storage, name)
-    left = max(options.trials - n_before, 0)
-    console.print(
-        f"study {escape(name)} in {escape(where)}: {n_before} trials before, {left} to go",
-        highlight=False,
-        soft_wrap=True,
-    )
+    kind = {"multi_objective": options.multi_objective, "population": scheduler == "pbt"}
+    name = study_name(search, **kind)
+    n_before = n_begun(storage, name)
+    n_left = max(options.trials - n_before, 0)
+    _say(console, f"study {name} in {without_password(storage)}: {n_before} trials before, {n_left} to go")
     if options.dry_run:
         return EXIT_OK
-    shared = SharedStudy(
-        storage,
-        search,
-        n_trials=options.trials,
-        sampler=options.sampler,
-        several=several,
-        population=population,
-        seed=options.search_seed,
+    study = SharedStudy(
+        storage, search, n_trials=options.trials, sampler=options.sampler, seed=options.search_seed, **kind
     )
-    data = datasets.load(search.cell.dataset, for_networks=search.cell.network is not None)
-    if left:
-        _run(options, shared, data, scheduler, console)
-    return _finish(options, shared, data, out, where, console)
+    data = datasets.load(search.cell.dataset, for_networks=search.cell.training is not None)
+    if n_left:
+        _run(options, study, data, scheduler, console)
+    return _finish(options, study, data, out, without_password(storage), console)
 
 
-def _run(options: argparse.Namespace, shared: SharedStudy, data: Data, scheduler: Scheduler, console: Console) -> None:
-    progress = TuningProgress(console, shared)
+def _run(
+    options: argparse.Namespace, study: SharedStudy, data: DataSet, scheduler: Scheduler, console: Console
+) -> None:
+    progress = SearchProgress(console, study)
     if options.backend == "inline":
-        run_inline(shared, data, scheduler, progress)
+        run_search_inline(study, data, scheduler, progress)
         return
     with ExitStack() as stack:
         cluster = stack.enter_context(ray_cluster.join(options.address))
         if cluster is None:
             cluster = stack.enter_context(ray_cluster.start_local(data_bytes=data.nbytes))
-        wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
-        gpus = wanted if shared.search.cell.network is not None else 0.0
+        gpus = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
+        if study.search.cell.training is None:
+            gpus = 0.0
         if options.cpus_per_trial > cluster.cpus or gpus > cluster.gpus:
             raise ValueError(
-                f"a trial wants {options.cpus_per_trial} CPUs and {gpus:g} GPUs, but there are {cluster.cpus:g} and "
-                f"{cluster.gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
+                f"a trial needs {options.cpus_per_trial} CPUs and {gpus:g} GPUs, but the cluster has "
+                f"{cluster.cpus:g} and {cluster.gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
             )
         resources = {"CPU": float(options.cpus_per_trial), **({"GPU": gpus} if gpus else {})}
         if scheduler == "pbt":
             from sweeps.tuning.population import run_population
 
-            run_population(shared, data, progress, resources)
+            run_population(study, data, progress, resources)
         else:
-            from sweeps.tuning.search_on_ray import run_on_ray
+            from sweeps.tuning.search_on_ray import run_search_on_ray
 
-            run_on_ray(shared, data, scheduler, progress, resources)
+            run_search_on_ray(study, data, scheduler, progress, resources)
 
 
 def _finish(
-    options: argparse.Namespace, shared: SharedStudy, data: Data, out: Path, where: str, console: Console
+    options: argparse.Namespace, study: SharedStudy, data: DataSet, out: Path, storage: str, console: Console
 ) -> int:
-    frame = trials_frame(shared)
-    tables = write_tables(frame, out)
-    best = shared.best()
+    """Write the report and the best options; return the exit code."""
+    tables = write_trials(trials_frame(study), out)
+    best = study.best()
     if best is None:
-        errors = [trial.user_attrs[ERROR] for trial in shared.trials() if ERROR in trial.user_attrs]
-        print(f"no trial succeeded; see {tables[0]}; the first ended with\n{errors[0]}", file=sys.stderr)
+        errors = [trial.user_attrs[ERROR] for trial in study.finished_trials() if ERROR in trial.user_attrs]
+        print(f"no trial succeeded; see {tables[0]}; the first error was\n{errors[0]}", file=sys.stderr)
         return EXIT_NO_RESULT
     point: dict[str, Value] = best.user_attrs[POINT]
     seeds = options.test_seeds or options.seeds
     tested = {
-        "test of the defaults": final_test(shared, shared.search.defaults(), seeds, data),
-        "test of these": final_test(shared, point, seeds, data),
+        "test accuracy of the defaults": final_test(study, study.search.defaults(), seeds, data),
+        "test accuracy of these options": final_test(study, point, seeds, data),
     }
-    write_best(out, shared, point, best.values[0], where=where, tested={name: str(t) for name, t in tested.items()})
-    written = write_figures(shared, out)
-    console.print(_best_table(shared, point, best.values[0], tested))
-    console.print(f"options   {out}", highlight=False, soft_wrap=True)
-    console.print(f"trials    {', '.join(map(str, tables))}", highlight=False, soft_wrap=True)
-    console.print(f"figures   {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
-    again = shlex.join(["crowdml", "sweep", "--methods", shared.search.cell.method])
-    console.print(f"use them  {again} --method-options {shlex.quote(str(out))}", highlight=False, soft_wrap=True)
+    comments = {name: str(accuracy) for name, accuracy in tested.items()}
+    write_best_options(out, study, point, best.values[0], storage=storage, tested=comments)
+    figures = write_figures(study, out)
+    console.print(_best_table(study, point, best.values[0], tested))
+    _say(console, f"options   {out}")
+    _say(console, f"trials    {', '.join(map(str, tables))}")
+    _say(console, f"figures   {', '.join(map(str, figures))}")
+    sweep = ["crowdml", "sweep", "--methods", study.search.cell.method, "--method-options", str(out)]
+    _say(console, f"use them  {shlex.join(sweep)}")
     return EXIT_OK
 
 
 def print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
-    """A line an option: its range and its default."""
+    """Print one line per option with its range and its default."""
     table = Table("option", "range", "default", box=None, pad_edge=False)
     for name, kind in space.items():
-        table.add_row(name, escape(str(kind)), escape(_shown(defaults[name])))
+        table.add_row(name, escape(str(kind)), escape(_value(defaults[name])))
     console.print(table)
 
 
-def _best_table(shared: SharedStudy, point: Mapping[str, Value], value: float, tested: Mapping[str, Tested]) -> Table:
+def _best_table(
+    study: SharedStudy, point: Mapping[str, Value], value: float, tested: Mapping[str, FinalAccuracy]
+) -> Table:
     table = Table("", "defaults", "best", box=None, pad_edge=False)
-    defaults = shared.search.defaults()
-    for name in shared.search.space:
-        table.add_row(escape(name), _shown(defaults[name]), _shown(point[name]))
-    first = shared.value_of(defaults)
-    table.add_row(shared.search.objective.replace("_", " "), "-" if first is None else f"{first:.4f}", f"{value:.4f}")
+    defaults = study.search.defaults()
+    for name in study.search.space:
+        table.add_row(escape(name), _value(defaults[name]), _value(point[name]))
+    of_defaults = study.value_of(defaults)
+    objective = study.search.objective.replace("_", " ")
+    table.add_row(objective, "-" if of_defaults is None else f"{of_defaults:.4f}", f"{value:.4f}")
     table.add_row("test accuracy", *map(str, tested.values()))
     return table
 
 
-def _shown(value: Value) -> str:
+def _value(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from crowdml.cli.sweeping.status import title
 from crowdml.support.live_text import LiveText
 
 if TYPE_CHECKING:
-    from sweeps.watching.run_files import RunState
+    from sweeps.watching.run_record import RunState
 
 _LOOK_SECONDS = 2.0
 
@@ -35,19 +35,19 @@ def run(options: argparse.Namespace) -> int:
     """Show the run until it ends.  Return 0 if it finished, else 1."""
     from crowdml.cli.open_results import open_results
     from sweeps.watching.live_view import plain_line, view
-    from sweeps.watching.run_files import Watcher
+    from sweeps.watching.run_record import all_runs, read_run
 
     console = Console()
-    watcher = Watcher(open_results(options.results))
-    chosen = _choose(watcher.look(), options.run_id)
+    store = open_results(options.results)
+    chosen = _choose(all_runs(store), options.run_id)
     if chosen is None:
         speak(console, "no run is alive; crowdml status shows what the folder holds")
         return 1
-    now: RunState = chosen
+    now = chosen
 
     def line() -> str:
         snapshot = now.last_snapshot()
-        return f"{now.run_id} has just begun" if snapshot is None else plain_line(snapshot)
+        return f"run {now.run_id}: no cell has ended yet" if snapshot is None else plain_line(snapshot)
 
     def screen() -> RenderableType:
         snapshot = now.last_snapshot()
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         while now.is_alive:
             live.update()
             time.sleep(_LOOK_SECONDS)
-            now = _choose(watcher.look(), now.run_id) or now
+            now = read_run(store, now.run_id)
     speak(console, f"run {now.run_id}: {now.state}")
     return 0 if now.state == "finished" else 1
 

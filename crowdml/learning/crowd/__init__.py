@@ -1,1 +1,1 @@
-"""Learning from all annotations end to end: one short file a method."""
+"""Learners that train on all annotations of a crowd end to end: one short file per method."""

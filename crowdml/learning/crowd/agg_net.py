@@ -1,4 +1,4 @@
-"""AggNet: EM with a network, its M-step an epoch of training (Albarqouni et al., IEEE TMI 2016)."""
+"""AggNet: EM in which the M-step trains a network for one epoch (Albarqouni et al., IEEE TMI 2016)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, Epoch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 CountedBy = Literal["posterior", "network"]
@@ -21,21 +24,21 @@ CountedBy = Literal["posterior", "network"]
 
 @dataclass(frozen=True)
 class AggNet(CrowdLearner):
-    """Trains on a posterior that is inferred anew before every epoch from the network and the workers' matrices.
+    """Train on a posterior that is inferred before every epoch from the network and the workers' matrices.
 
-    The model of Raykar et al. (JMLR 2010), of which AggNet is the form for networks of any depth and any number of
-    classes; Rodrigues and Pereira (AAAI 2018) call it DL-EM.  With f what the network predicts,
+    AggNet is the model of Raykar et al. (JMLR 2010) for networks of any depth and any number of classes.  Rodrigues and
+    Pereira (AAAI 2018) call it DL-EM.  With the network's prediction f, the steps are
 
         E-step   q_ic proportional to f_c(x_i) prod_w A_w[c, l_iw]
         M-step   A_w[c, l] proportional to smoothing + sum of q_ic over the items that w labelled l;
                  one epoch of cross-entropy of f on q.
 
-    The first epoch has the vote shares for q.
+    In the first epoch, q is the vote shares.
 
     Args:
-        smoothing: added to every count of the M-step; 0.01 in the code of Rodrigues and Pereira.
-        counted_by: "posterior" counts the workers' labels by q, as EM does; "network" by f alone, as the code of
-            Rodrigues and Pereira does.
+        smoothing: value added to every count of the M-step; 0.01 in the code of Rodrigues and Pereira.
+        counted_by: "posterior" counts the workers' labels by q, as in EM; "network" counts them by f, as in the code of
+            Rodrigues and Pereira.
     """
 
     one_process: ClassVar[bool] = True
@@ -52,13 +55,13 @@ class AggNet(CrowdLearner):
             raise ValueError(f'counted_by must be "posterior" or "network", got {self.counted_by!r}')
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network, with the posterior of all items and the workers' matrices as state."""
+        """Return the network with the posterior of all items and the workers' matrices as state."""
         n_workers, n_classes = given.crowd.n_workers, task.n_classes
         uniform = torch.full((n_workers, n_classes, n_classes), 1 / n_classes)
         return _Inferring(task.build_network(), given.posterior.clone(), uniform)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """The E-step, but for the first epoch, and the M-step of the matrices over the items that are trained on."""
+        """Carry out the E-step, except in the first epoch, and the M-step of the matrices on the training items."""
         assert isinstance(model, _Inferring)
         counted = model.posterior
         if epoch.number > 0:
@@ -68,31 +71,31 @@ class AggNet(CrowdLearner):
         part, n_workers = given.crowd.of(epoch.items), given.crowd.n_workers
         model.confusion.copy_(count_confusion(part, counted[epoch.items], n_workers, self.smoothing))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean cross-entropy on the posterior."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean cross-entropy on the posterior."""
         assert isinstance(model, _Inferring)
         return {"cross_entropy": functional.cross_entropy(model(batch.inputs), model.posterior[batch.items])}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) of the last M-step."""
+        """Return the matrices of the last M-step, (n_workers, n_classes, n_classes)."""
         assert isinstance(model, _Inferring)
         return model.confusion
 
 
 def infer(predicted: Tensor, confusion: Tensor, part: BatchAnnotations) -> Tensor:
-    """(n, n_classes) the E-step.
+    """Return the posterior of the E-step, (n, n_classes).
 
     Args:
-        predicted: (n, n_classes) f of some items.
-        confusion: (n_workers, n_classes, n_classes) A, above 0.
-        part: the annotations of those items.
+        predicted: (n, n_classes) predictions f of some items.
+        confusion: (n_workers, n_classes, n_classes) matrices A with entries above 0.
+        part: the annotations of these items.
     """
     log_class = predicted.clamp_min(torch.finfo(predicted.dtype).tiny).log()
     return add_evidence(log_class, confusion.log(), part).exp()
 
 
 class _Inferring(nn.Module):
-    """A network with what EM has inferred.
+    """A network with the posterior and the matrices that EM has inferred.
 
     Args:
         network: maps inputs to logits (n, n_classes).

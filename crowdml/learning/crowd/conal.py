@@ -1,7 +1,8 @@
-"""CoNAL: noise that the workers share beside their own (Chu, Ma, Wang, AAAI 2021)."""
+"""CoNAL: each label has noise that all workers share, or noise of its worker (Chu, Ma, Wang, AAAI 2021)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,33 +10,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
-from crowdml.learning.crowd.training_inputs import inputs_of
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Real, Space, Whole
 
 _HIDDEN = 128
 
 
 @dataclass(frozen=True)
-class Conal(CrowdLearner):
-    """Each label comes from a confusion that all workers share or from the worker's own, by item and worker.
+class Conal(CrowdLearner, StagedLearner):
+    """Mix a confusion matrix that all workers share with the worker's own one; the share depends on item and worker.
 
-    With f the network's probabilities, A_g and A_w free matrices (both twice the identity at the start), and
-    omega = sigmoid(u(x) . v(w)) of unit vectors u(x) (two linear layers on the flattened inputs, 128 units between) and
-    v(w) (one a worker), the label of worker w is drawn from
+    The label of worker w has the distribution
 
-        softmax(omega f A_g + (1 - omega) f A_w)
+        softmax(omega f A_g + (1 - omega) f A_w),    omega = sigmoid(u(x) . v(w)),
 
-    which the authors' code takes for logits as it is.  The loss is the mean negative log likelihood of the annotations
-    less `difference` times sum_w ||A_w - A_g||_2, which holds the two kinds of noise apart (Equation 8).
+    where f are the network's probabilities, and A_g and A_w are free matrices that start as twice the identity.  u(x)
+    and v(w) are unit vectors: u(x) comes from two linear layers on the flattened inputs with 128 hidden units, and v(w)
+    is one vector per worker.  As in the authors' code, the mixture is used as logits.
+
+    The loss is the mean negative log likelihood of the annotations minus `difference` times sum_w ||A_w - A_g||_2.
+    The second term separates the two kinds of noise (Equation 8).
 
     Args:
-        difference: lambda; 1e-5 in the paper.
-        embedding: length of u and v; the authors' code has 20 for LabelMe and 80 for Music, where u has not unit length
-            as it has in the paper and here.
+        difference: lambda of the paper, at least 0; the paper takes 1e-5.
+        embedding: length of u and v.  The authors' code takes 20 for LabelMe and 80 for Music; it does not normalise u,
+            unlike the paper and this class.
     """
 
     difference: float = 1e-5
@@ -50,13 +55,12 @@ class Conal(CrowdLearner):
             raise ValueError(f"embedding must be at least 1, got {self.embedding}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with both kinds of matrices and the vectors that choose between them."""
-        example = next(inputs_of(task, torch.zeros(1, dtype=torch.int64)))
-        network = task.build_network()
-        return _CommonNoise(network, example.numel(), given.crowd.n_workers, task.n_classes, self.embedding)
+        """Return the network with both kinds of matrices and the layers of u and v."""
+        n_inputs = math.prod(task.inputs.in_shape)
+        return _CommonNoise(task.build_network(), n_inputs, given.crowd.n_workers, task.n_classes, self.embedding)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean negative log likelihood of the annotations, and the term of the matrices' difference."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean negative log likelihood of the annotations, and the term of the matrices' difference."""
         assert isinstance(model, _CommonNoise)
         part = batch.annotations
         classes = log_probabilities(model(batch.inputs)).exp()
@@ -66,41 +70,37 @@ class Conal(CrowdLearner):
         nll = functional.cross_entropy(logits, part.label, reduction="sum") / max(len(part), 1)
         return {"annotations": nll, "difference": -self.difference * apart}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
-        """Train; then find how much of the common noise each worker has, which its matrix needs."""
-        model = course.train(self, given, model=model, items=items, evaluate=evaluate)
+    def learn(self, run: TrainingRun) -> nn.Module:
+        """Train, and then compute the mean share of the common noise per worker, which `confusion` needs."""
+        model = run.train(self, model=run.model)
         assert isinstance(model, _CommonNoise)
         with torch.inference_mode():
-            shares = torch.cat([model.omega(inputs) for inputs in inputs_of(course.task, items)])
+            shares = torch.cat([model.omega(inputs) for inputs in run.batches()])
             model.mean_omega.copy_(shares.mean(dim=0))
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) P(label | true class) where f is certain, omega its mean over the items."""
+        """Return P(label | true class) for certain f and for the mean omega over the items, per worker.
+
+        Returns:
+            (n_workers, n_classes, n_classes).
+        """
         assert isinstance(model, _CommonNoise)
         omega = model.mean_omega[:, None, None]
         return (omega * model.common + (1 - omega) * model.own).softmax(dim=2)
 
 
 def mix(classes: Tensor, omega: Tensor, common: Tensor, own: Tensor) -> Tensor:
-    """(n, n_classes) omega f A_g + (1 - omega) f A_w.
+    """Return omega f A_g + (1 - omega) f A_w, (n, n_classes).
 
     Args:
-        classes: (n, n_classes) f.
-        omega: (n,).
+        classes: (n, n_classes) probabilities f.
+        omega: (n,) share of the common noise.
         common: (n_classes, n_classes) A_g, [true, given].
         own: (n, n_classes, n_classes) A_w.
     """
     weight = omega[:, None, None]
-    # A sum of products and no matrix product, which autocast would round to bfloat16.
+    # A sum of products, because autocast would round a matrix product to bfloat16.
     return (classes[:, :, None] * (weight * common + (1 - weight) * own)).sum(dim=1)
 
 
@@ -109,9 +109,9 @@ class _CommonNoise(nn.Module):
 
     Args:
         network: maps inputs to logits (n, n_classes).
-        n_inputs: numbers an item has.
-        n_workers, n_classes: of the crowd.
-        embedding: length of the vectors.
+        n_inputs: number of values of an input.
+        n_workers, n_classes: size of the crowd.
+        embedding: length of u and v.
     """
 
     mean_omega: Tensor
@@ -129,7 +129,7 @@ class _CommonNoise(nn.Module):
         return self.network(inputs)
 
     def omega(self, inputs: Tensor) -> Tensor:
-        """(n, n_workers) the share of the common noise."""
+        """Return the share of the common noise, (n, n_workers)."""
         worker = functional.normalize(self.of_worker.weight.T + self.of_worker.bias, dim=1)
         item = functional.normalize(self.of_item(inputs).to(worker.dtype), dim=1)
         return (item @ worker.T).to(worker.dtype).sigmoid()

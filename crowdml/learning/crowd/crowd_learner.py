@@ -1,4 +1,4 @@
-"""CrowdLearner: a learner that trains on every annotation."""
+"""CrowdLearner: a learner that trains on every annotation of a crowd."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Learner, Supervision
+from crowdml.learning.learner import Learner
+from crowdml.learning.supervision import Supervision
 
 
 @dataclass(frozen=True)
 class CrowdLearner(Learner):
-    """A learner whose batches hold every annotation of their items.
+    """A learner that trains on every annotation of the items in a batch.
 
-    `given.labels` and `given.posterior` are the majority vote; `given.crowd` holds the annotations.
+    In its supervision, `labels` is the majority vote, `posterior` the vote shares, and `crowd` the annotations.
     """
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) each worker's P(label | true class) in the model; rows sum to one."""
+        """Return P(label | true class) per worker in the model, (n_workers, n_classes, n_classes); rows sum to one."""
         raise NotImplementedError
 
 
 def annotation_nll(log_class: Tensor, log_confusion: Tensor, given: Supervision, items: Tensor) -> Tensor:
-    """Mean over the annotations of some items of -log sum_c f_c(x_i) A_w[c, l], in the log domain.
+    """Return the mean over the annotations of some items of -log sum_c f_c(x_i) A_w[c, l], or 0 without annotations.
 
     Args:
-        log_class: (n, n_classes) log f of the items.
-        log_confusion: (n_workers, n_classes, n_classes) log A, [w, true, given].
-        given: holds the annotations.
-        items: (n,) the items; without any annotation the result is 0.
+        log_class: (n, n_classes) log-probabilities log f of the items.
+        log_confusion: (n_workers, n_classes, n_classes) log A, indexed [worker, true, given].
+        given: supervision with the annotations.
+        items: (n,) indices of the items.
     """
     part = given.crowd.of(items)
     of_label = log_confusion[part.worker, :, part.label]

@@ -1,4 +1,4 @@
-"""CrowdLayer: a layer for each worker on top of the softmax output, trained on that worker's labels."""
+"""CrowdLayer: one layer per worker on top of the softmax output, trained on the labels of that worker."""
 
 from __future__ import annotations
 
@@ -9,41 +9,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.matrices import diagonal
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Space
 
-Form = Literal["MW", "VW", "VW+B"]
+LayerForm = Literal["MW", "VW", "VW+B"]
 
 
 @dataclass(frozen=True)
 class CrowdLayer(CrowdLearner):
-    """Cross-entropy of every annotation against softmax of a worker's own function of the probabilities f.
+    """Minimise the cross-entropy of every annotation, with logits that a layer of the worker computes from f.
 
-    Rodrigues and Pereira, AAAI 2018, Section 4.  Nothing makes the weights a stochastic matrix: what the function gives
-    is taken as logits.  With one worker "MW" is the noise layer of NNAQC.
+    f are the network's probabilities of the true class (Rodrigues and Pereira, AAAI 2018, Section 4).  The weights of a
+    worker's layer are not constrained to a stochastic matrix.  With one worker, "MW" is the noise layer of NNAQC.
 
     Args:
-        form: "MW" is W_w f with a matrix that starts as the identity, "VW" is w_w * f with one weight a class that
-            starts as 1, "VW+B" is w_w * f + b_w with a bias that starts as 0.
+        form: form of a worker's layer.  "MW" is W_w f with a matrix that starts as the identity.  "VW" is w_w * f with
+            one weight per class that starts as 1.  "VW+B" is w_w * f + b_w with a bias that starts as 0.
     """
 
-    form: Form = "MW"
+    form: LayerForm = "MW"
 
-    SPACE: ClassVar[Space] = {"form": Choice(*get_args(Form))}
+    SPACE: ClassVar[Space] = {"form": Choice(*get_args(LayerForm))}
 
     def __post_init__(self) -> None:
-        if self.form not in get_args(Form):
+        if self.form not in get_args(LayerForm):
             raise ValueError(f'form must be "MW", "VW" or "VW+B", got {self.form!r}')
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network and the workers' layers."""
+        """Return the network with the workers' layers."""
         return NetworkWithCrowdLayer(task.build_network(), given.crowd.n_workers, given.crowd.n_classes, self.form)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean cross-entropy of the batch's annotations; 0 without any."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean cross-entropy of the batch's annotations, or 0 without annotations."""
         assert isinstance(model, NetworkWithCrowdLayer)
         part = batch.annotations
         f = log_probabilities(model(batch.inputs)).exp()
@@ -51,7 +54,11 @@ class CrowdLayer(CrowdLearner):
         return {"cross_entropy": functional.cross_entropy(logits, part.label, reduction="sum") / max(len(part), 1)}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) what each worker's layer makes of the certainty of a class."""
+        """Return the label distribution of each worker's layer for a certain true class.
+
+        Returns:
+            (n_workers, n_classes, n_classes).
+        """
         assert isinstance(model, NetworkWithCrowdLayer)
         n_workers, n_classes = model.weight.shape[:2]
         certain = torch.eye(n_classes, device=model.weight.device).repeat(n_workers, 1)
@@ -60,17 +67,17 @@ class CrowdLayer(CrowdLearner):
 
 
 class NetworkWithCrowdLayer(nn.Module):
-    """A network of the true class, and each worker's function of its probabilities.
+    """A network of the true class, and one layer per worker on its probabilities.
 
     Args:
-        network: inputs -> logits (n, n_classes) of the true class.
-        n_workers, n_classes: of the crowd.
+        network: maps inputs to logits (n, n_classes) of the true class.
+        n_workers, n_classes: size of the crowd.
         form: see CrowdLayer.
     """
 
     bias: nn.Parameter | None
 
-    def __init__(self, network: nn.Module, n_workers: int, n_classes: int, form: Form) -> None:
+    def __init__(self, network: nn.Module, n_workers: int, n_classes: int, form: LayerForm) -> None:
         super().__init__()
         self.network = network
         of_matrix = form == "MW"
@@ -78,15 +85,15 @@ class NetworkWithCrowdLayer(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.zeros(n_workers, n_classes)) if form == "VW+B" else None)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)
 
     def label_logits(self, f: Tensor, worker: Tensor) -> Tensor:
-        """(n, n_classes) logits of the label that a worker gives.
+        """Return the logits of the label that a worker gives, (n, n_classes).
 
         Args:
             f: (n, n_classes) probabilities of the true class.
-            worker: (n,) int64 who labels.
+            worker: (n,) int64 worker who labels each item.
         """
         weight = self.weight[worker]
         scaled = weight * f if weight.ndim == 2 else (f[:, :, None] * weight).sum(dim=1)

@@ -1,4 +1,4 @@
-"""DoctorNet: a classifier for each worker, then how to average them (Guan, Gulshan, Dai, Hinton, AAAI 2018)."""
+"""DoctorNet: one classifier per worker, and learned weights to average them (Guan, Gulshan, Dai, Hinton, AAAI 2018)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
-from crowdml.learning.crowd.training_inputs import inputs_of
-from crowdml.learning.learner import Batch, Learner, Supervision, Task, Terms
-from crowdml.learning.trainings import Course
+from crowdml.learning.learner import Learner, LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.networks.layers import initialise
 from crowdml.networks.split import split_last_linear
 from crowdml.support.search_space import Choice, Space, Whole
@@ -22,18 +24,19 @@ Averaging = Literal["equal", "workers", "items"]
 
 
 @dataclass(frozen=True)
-class DoctorNet(CrowdLearner):
-    """Predicts what each worker would say of an item, and averages the workers.
+class DoctorNet(CrowdLearner, StagedLearner):
+    """Predict the label that each worker would give to an item, and average the predictions.
 
-    The workers share the network's features and have a linear layer each, trained on their own labels (DN).  Then all
-    that is frozen, and the weights of the average are learned, as a softmax of one number a worker (WDN) or of a linear
-    function of the features (IWDN).  Their target is the distribution of the labels of an item, and the workers who
-    gave those are left out of its average: their classifiers have seen the item.  An item that every worker labelled
-    has no others, and is averaged over all.  Workers without any label have no classifier, and never count.
+    The first training learns shared features, and one linear layer per worker on that worker's labels (DN).  The second
+    training freezes them and learns the weights of the average: a softmax of one number per worker (WDN), or of a
+    linear function of the features (IWDN).  Its target is the distribution of the labels of an item.
+
+    The second training leaves out the workers who labelled the item, because their classifiers have seen it.  If every
+    worker labelled the item, it averages over all workers.  Workers without labels have no classifier, and never count.
 
     Args:
-        averaging: "equal" is DN, "workers" WDN, "items" IWDN.
-        averaging_epochs: of the second training; else it follows the recipe.
+        averaging: "equal" is DN, "workers" is WDN, "items" is IWDN.
+        averaging_epochs: epochs of the second training, which otherwise follows the recipe.
     """
 
     averaging: Averaging = "workers"
@@ -48,46 +51,42 @@ class DoctorNet(CrowdLearner):
             raise ValueError(f"averaging_epochs must be at least 1, got {self.averaging_epochs}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network without its last layer, a last layer for each worker, and equal weights."""
+        """Return the network with one last layer per worker, and equal weights of the workers."""
         features, last = split_last_linear(task.build_network())
         seen = torch.bincount(given.crowd.all().worker, minlength=given.crowd.n_workers) > 0
         return _Doctors(features, last.in_features, task.n_classes, seen)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean cross-entropy of the workers' classifiers on the workers' labels."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean cross-entropy of the workers' classifiers on the workers' labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, _ = model.opinions(batch.inputs)
         said = log_labels[part.row, part.worker, part.label]
         return {"annotations": -said.sum() / max(len(part), 1)}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
-        """Train the classifiers, then the weights of their average; then find what the workers say of each class."""
-        if model is not None:
-            assert isinstance(model, _Doctors)
-            model.learn_classifiers()
-        model = course.train(self, given, model=model, items=items, evaluate=evaluate)
+    def learn(self, run: TrainingRun) -> nn.Module:
+        """Train the classifiers, then the weights of their average, and compute the workers' matrices."""
+        if run.model is not None:
+            assert isinstance(run.model, _Doctors)
+            run.model.learn_classifiers()
+        model = run.train(self, model=run.model)
         assert isinstance(model, _Doctors)
         if self.averaging != "equal":
             model.learn_average(by_item=self.averaging == "items")
-            recipe = replace(course.task.recipe, epochs=self.averaging_epochs)
-            course.train(_Average(), given, model=model, items=items, evaluate=evaluate, recipe=recipe)
-        model.confusion.copy_(_expected_labels(model, course.task, items))
+            recipe = replace(run.task.settings.recipe, epochs=self.averaging_epochs)
+            run.train(_Average(), model=model, recipe=recipe)
+        model.confusion.copy_(_expected_labels(model, run))
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) what a worker's classifier says of the items of each class, on average.
+        """Return the mean prediction of each worker's classifier for the items of each class.
 
-        sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, f the average of all workers: the model
-        has no true class, and this takes its own prediction for one.  Uniform before `learn` has ended.
+        The entry for worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, where f is the
+        average of all workers: the model has no true class, so its own prediction f takes that place.  The matrices are
+        uniform before `learn` has ended.
+
+        Returns:
+            (n_workers, n_classes, n_classes).
         """
         assert isinstance(model, _Doctors)
         return model.confusion
@@ -95,10 +94,10 @@ class DoctorNet(CrowdLearner):
 
 @dataclass(frozen=True)
 class _Average(Learner):
-    """The second training: the weights of the average."""
+    """The second training, which learns the weights of the average."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean cross-entropy of the others' average on the distribution of an item's labels."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean cross-entropy of the average of the other workers on the distribution of an item's labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, weights = model.opinions(batch.inputs)
@@ -109,41 +108,47 @@ class _Average(Learner):
 
 
 def average(log_labels: Tensor, weights: Tensor) -> Tensor:
-    """(n, n_classes) log of the workers' average.
+    """Return the logarithm of the workers' average, (n, n_classes).
 
     Args:
-        log_labels: (n, n_workers, n_classes) log of what each worker's classifier says.
-        weights: (n, n_workers) logits of the weights; minus infinity leaves a worker out.
+        log_labels: (n, n_workers, n_classes) log-probabilities of each worker's classifier.
+        weights: (n, n_workers) logits of the weights; a worker with minus infinity is left out.
     """
     return torch.logsumexp(log_labels + weights.log_softmax(dim=1)[:, :, None], dim=1)
 
 
 def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
-    """(n_items, n_workers) who did not label each item, of the workers seen; all of them where nobody is left."""
+    """Return (n_items, n_workers) bool: the seen workers who did not label the item, or all seen workers if none.
+
+    Args:
+        part: the annotations of the items.
+        n_items: number of items.
+        seen: (n_workers,) bool, whether a worker gave any label.
+    """
     labelled = torch.zeros((n_items, len(seen)), dtype=torch.bool, device=seen.device)
     labelled[part.row, part.worker] = True
     rest = seen & ~labelled
     return torch.where(rest.any(dim=1, keepdim=True), rest, seen)
 
 
-def _expected_labels(model: _Doctors, task: Task, items: Tensor | None) -> Tensor:
-    """(n_workers, n_classes, n_classes) see `DoctorNet.confusion`."""
+def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
+    """Return the matrices of `DoctorNet.confusion`, (n_workers, n_classes, n_classes)."""
     model.eval()
     counts = torch.zeros_like(model.confusion)
     with torch.inference_mode():
-        for inputs in inputs_of(task, items):
+        for inputs in run.batches():
             log_labels, weights = model.opinions(inputs)
             counts += torch.einsum("nc,nwl->wcl", average(log_labels, weights).exp(), log_labels.exp())
     return functional.normalize(counts, p=1, dim=2)
 
 
 class _Doctors(nn.Module):
-    """Shared features, a last layer for each worker, and the weights of the workers.
+    """Shared features, one last layer per worker, and the weights of the workers.
 
     Args:
         features: maps inputs to features (n, n_features).
         n_features, n_classes: sizes of each last layer.
-        seen: (n_workers,) which workers gave any label.
+        seen: (n_workers,) bool, whether a worker gave any label.
     """
 
     seen: Tensor
@@ -162,20 +167,20 @@ class _Doctors(nn.Module):
         self.learn_classifiers()
 
     def learn_classifiers(self) -> None:
-        """What is trained now are the features and the classifiers."""
+        """Train the features and the classifiers from now on."""
         self._frozen = False
         self.requires_grad_(True)
         self.weights.requires_grad_(False)
 
     def learn_average(self, *, by_item: bool) -> None:
-        """What is trained now are the weights of the average, one a worker or dependent on the item."""
+        """Train the weights of the average from now on: one weight per worker, or also their dependence on the item."""
         self._frozen = True
         self.requires_grad_(False)
         self.weights.bias.requires_grad_(True)
         self.weights.weight.requires_grad_(by_item)
 
     def train(self, mode: bool = True) -> _Doctors:
-        """As usual, but frozen features neither drop units nor follow the statistics of batches."""
+        """Set the mode; frozen features stay in evaluation mode, without dropout and batch statistics."""
         super().train(mode)
         if self._frozen:
             self.features.eval()
@@ -185,7 +190,7 @@ class _Doctors(nn.Module):
         return average(*self.opinions(inputs))
 
     def opinions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, n_workers, n_classes) log of what each classifier says, and (n, n_workers) logits of the weights."""
+        """Return log-probabilities of each classifier (n, n_workers, n_classes), and weight logits (n, n_workers)."""
         features = self.features(inputs)
         full = self.classifiers.weight.dtype
         logits = self.classifiers(features).to(full).unflatten(1, (len(self.seen), -1))

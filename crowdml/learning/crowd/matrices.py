@@ -1,4 +1,4 @@
-"""Workers' confusion matrices as parameters beside a network."""
+"""WorkerMatrices: a network with the workers' confusion matrices as parameters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Rows = Literal["softmax", "softplus"]
-"""How free numbers become the rows of a confusion matrix: positive by exp or by softplus, then divided by their sum."""
+RowFunction = Literal["softmax", "softplus"]
+"""How free numbers become rows of a confusion matrix: by exp or softplus, divided by the sum of the row."""
 
-# softplus of less is so near 0 that its logarithm leaves float32.
+# softplus of smaller numbers is so close to 0 that float32 cannot hold its logarithm.
 _LEAST = -80.0
 
 
@@ -19,23 +19,23 @@ class WorkerMatrices(nn.Module):
     """A network of the true class, and a learned confusion matrix for each worker.
 
     Args:
-        network: inputs -> logits (n, n_classes) of the true class.
-        free: (n_workers, n_classes, n_classes) the first value of the parameters, [w, true, given].
-        rows: what makes distributions of them.
+        network: maps inputs to logits (n, n_classes) of the true class.
+        free: (n_workers, n_classes, n_classes) start of the free parameters, indexed [worker, true, given].
+        rows: function that turns the free parameters into distributions.
     """
 
-    def __init__(self, network: nn.Module, free: Tensor, rows: Rows = "softmax") -> None:
+    def __init__(self, network: nn.Module, free: Tensor, rows: RowFunction = "softmax") -> None:
         super().__init__()
         self.network = network
         self.free = nn.Parameter(free.clone())
         self._rows = rows
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)
 
     def log_confusion(self) -> Tensor:
-        """(n_workers, n_classes, n_classes) logarithms of each worker's P(label | true class)."""
+        """Return the logarithm of P(label | true class) per worker, (n_workers, n_classes, n_classes)."""
         free = self.free.float() if self.free.dtype == torch.bfloat16 else self.free
         if self._rows == "softplus":
             free = functional.softplus(free.clamp_min(_LEAST)).log()
@@ -43,11 +43,11 @@ class WorkerMatrices(nn.Module):
 
 
 def log_confusion(model: nn.Module) -> Tensor:
-    """The matrices of a model that is known to be a WorkerMatrices; see there."""
+    """Return `model.log_confusion()` of a model that must be a WorkerMatrices."""
     assert isinstance(model, WorkerMatrices)
     return model.log_confusion()
 
 
 def diagonal(n_workers: int, n_classes: int, on: float = 1.0, off: float = 0.0) -> Tensor:
-    """(n_workers, n_classes, n_classes) one matrix for all, one value on its diagonal, one off it."""
+    """Return equal matrices (n_workers, n_classes, n_classes), with `on` on the diagonal and `off` elsewhere."""
     return ((on - off) * torch.eye(n_classes) + off).repeat(n_workers, 1, 1)

@@ -1,4 +1,4 @@
-"""Max-MIG: a classifier and an aggregator that agree on what they share (Cao, Xu, Kong, Wang, ICLR 2019)."""
+"""Max-MIG: train a classifier and an aggregator to share information (Cao, Xu, Kong, Wang, ICLR 2019)."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, vote_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Space
 
 ClassPrior = Literal["majority", "uniform", "learned"]
 
 FLOOR = 0.01
-"""Added to the majority's confusion before its logarithm is taken, as the authors' code does."""
+"""Value that is added to the confusion by the majority vote before the logarithm, as in the authors' code."""
 
 
 @dataclass(frozen=True)
 class MaxMig(CrowdLearner):
-    """Maximises the mutual information gain (KL form) between the network f and an aggregator g of the annotations.
+    """Maximise the mutual information gain (KL form) between the network f and an aggregator g of the annotations.
 
-    The aggregator is g(l) = softmax(log p + sum_w W_w[:, l_w]) with p the class prior; W_w starts at the logarithm of
-    the confusion matrix that the majority vote gives w.  With R_ij = sum_c f_c(x_i) g_c(l_j) / p_c the gain is
+    The aggregator is g(l) = softmax(log p + sum_w W_w[:, l_w]), where p is the class prior.  W_w starts as the
+    logarithm of the confusion matrix of worker w by the majority vote.  With R_ij = sum_c f_c(x_i) g_c(l_j) / p_c, the
+    gain of a batch is
 
         mean_i (1 + log R_ii) - mean_{i != j} R_ij
 
-    over a batch (section 3.2 and Table 1 of the paper): f and g must agree on one item, and not on two.  An item
-    without annotations has R_ii = 1 whatever f says, and pulls it nowhere.
+    (section 3.2 and Table 1 of the paper).  It rewards agreement of f and g on the same item, and penalises agreement
+    on different items.  An item without annotations has R_ii = 1 for every f, so its first term has no gradient.
 
     Args:
-        class_prior: "majority" is the mean of the vote shares, "uniform" flat (the authors' code on LabelMe), "learned"
-            starts at the majority's and is trained.
+        class_prior: "majority" is the mean of the vote shares, "uniform" is uniform (the authors' code on LabelMe), and
+            "learned" starts as the mean of the vote shares and is trained.
     """
 
     class_prior: ClassPrior = "majority"
@@ -46,14 +50,14 @@ class MaxMig(CrowdLearner):
             raise ValueError(f'class_prior must be "majority", "uniform" or "learned", got {self.class_prior!r}')
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with the aggregator's weights, at the majority's confusion."""
+        """Return the network with the aggregator, whose weights start from the confusion by the majority vote."""
         weights = (vote_confusion(given) + FLOOR).log()
         prior = given.posterior.mean(dim=0).clamp_min(1 / task.n_items)
         log_prior = torch.zeros_like(prior) if self.class_prior == "uniform" else prior.log()
         return _CoTraining(task.build_network(), weights, log_prior, self.class_prior == "learned")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The gain of a batch, with its sign changed: its part of one item, and its part of two."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the negative gain of a batch: the term of single items, and the term of pairs of items."""
         assert isinstance(model, _CoTraining)
         log_f = log_probabilities(model(batch.inputs))
         log_prior = model.log_prior.log_softmax(dim=0)
@@ -62,17 +66,17 @@ class MaxMig(CrowdLearner):
         return {"one_item": -one_item, "two_items": two_items}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) softmax of W over the labels, as the authors report it.
+        """Return the softmax of W over the labels, (n_workers, n_classes, n_classes), as the authors report it.
 
-        W says how a label speaks for one class against another.  What is added to it for all classes of one label
-        changes nothing in g and remains as the majority's confusion had it.
+        Only differences of W between classes for the same label affect g.  A constant per label keeps the value from
+        the majority vote.
         """
         assert isinstance(model, _CoTraining)
         return model.weights.softmax(dim=2)
 
 
 def gain(log_f: Tensor, log_aggregated: Tensor, log_prior: Tensor) -> tuple[Tensor, Tensor]:
-    """mean_i (1 + log R_ii) and mean_{i != j} R_ij, which is 0 for a single item.
+    """Return mean_i (1 + log R_ii) and mean_{i != j} R_ij; the second is 0 for a single item.
 
     Args:
         log_f: (n, n_classes) log f(x_i).
@@ -88,13 +92,13 @@ def gain(log_f: Tensor, log_aggregated: Tensor, log_prior: Tensor) -> tuple[Tens
 
 
 class _CoTraining(nn.Module):
-    """A network beside an aggregator.
+    """A network and an aggregator that are trained together.
 
     Args:
         network: maps inputs to logits (n, n_classes).
-        weights: (n_workers, n_classes, n_classes) W, [w, true, given], at the start.
+        weights: (n_workers, n_classes, n_classes) start of W, indexed [worker, true, given].
         log_prior: (n_classes,) logits of p.
-        learn_prior: train it too.
+        learn_prior: whether p is trained too.
     """
 
     def __init__(self, network: nn.Module, weights: Tensor, log_prior: Tensor, learn_prior: bool) -> None:

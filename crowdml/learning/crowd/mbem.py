@@ -1,4 +1,4 @@
-"""MBEM, model-bootstrapped EM: a network's own predictions tell how good the workers are."""
+"""MBEM, model-bootstrapped EM: the predictions of a network estimate how good the workers are."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion
-from crowdml.learning.learner import Batch, Supervision, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
-class Mbem(CrowdLearner):
-    """Trains on the vote shares, then on posteriors under the matrices that its predictions give, round after round.
+class Mbem(CrowdLearner, StagedLearner):
+    """Train on the vote shares, and then in each round on posteriors that are inferred with the network's predictions.
 
-    Khetan, Lipton and Anandkumar, ICLR 2018, Algorithm 1.  A round counts each worker's labels by the predicted class
-    of the items, takes the posterior of each item under the counted matrices and class prior, and trains a fresh
-    network on it.  The authors' code also trains every network anew on its own predictions, which their paper does not.
+    Khetan, Lipton and Anandkumar, ICLR 2018, Algorithm 1.  A round counts each worker's labels against the predicted
+    classes.  The counts give the workers' matrices and the class prior, and these give a posterior per item.  Then a
+    fresh network is trained on the posteriors.  The authors' code also trains every network again on its own
+    predictions; the paper and this class do not.
 
     Args:
-        rounds: at least 1; the authors find that one is enough.
+        rounds: number of rounds, at least 1; the authors find that one is enough.
         hard: count by the most probable class, as the authors do, instead of by the predicted distribution.
-        smoothing: added to every count, above 0; a row without any becomes uniform.  The authors' 1e-10 does no more
-            than stand in for zeros.
+        smoothing: value above 0 that is added to every count; a row without counts becomes uniform.  The authors' 1e-10
+            only avoids zeros.
     """
 
     rounds: int = 1
@@ -44,47 +47,38 @@ class Mbem(CrowdLearner):
         if not self.smoothing > 0:
             raise ValueError(f"smoothing must be above 0, got {self.smoothing}")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Cross-entropy against the posterior, which weighs the loss of each class."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean cross-entropy on the posterior."""
         log_f = log_probabilities(model(batch.inputs))
         return {"cross_entropy": functional.cross_entropy(log_f, batch.target("posterior"))}
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
-        """Train `rounds + 1` networks; the last is returned with the matrices that its own predictions give."""
-        device = course.task.device
-        chosen = torch.arange(course.task.n_items, device=device) if items is None else items.to(device)
-        start = model.network if isinstance(model, NetworkWithMatrices) else model
-        # What trains is one distribution an item, not the annotations.
+    def learn(self, run: TrainingRun) -> nn.Module:
+        """Train `rounds + 1` networks, and return the last one with the matrices that its predictions give."""
+        given, chosen = run.given, run.indices
+        start = run.model.network if isinstance(run.model, NetworkWithMatrices) else run.model
+        # The networks train on one distribution per item, not on the annotations.
         target = replace(given, annotations=None)
-        network = course.train(self, target, model=start, items=chosen, evaluate=evaluate)
+        network = run.train(self, model=start, given=target)
         for _ in range(self.rounds):
-            confusion, prior = self.estimate(given, chosen, course.predict(network, chosen))
+            confusion, prior = self.estimate(given, chosen, run.predict(network))
             posterior = given.posterior.index_copy(0, chosen, posterior_of(given, chosen, confusion, prior))
             improved = replace(target, posterior=posterior, labels=posterior.argmax(dim=1))
-            network = course.train(self, improved, items=chosen, evaluate=evaluate)
-        confusion, _ = self.estimate(given, chosen, course.predict(network, chosen))
+            network = run.train(self, given=improved)
+        confusion, _ = self.estimate(given, chosen, run.predict(network))
         return NetworkWithMatrices(network, confusion)
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """See CrowdLearner."""
+        """Return the workers' matrices, (n_workers, n_classes, n_classes)."""
         assert isinstance(model, NetworkWithMatrices)
         return model.confusion
 
     def estimate(self, given: Supervision, items: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
-        """The workers' matrices (n_workers, n_classes, n_classes) and the class prior (n_classes,), from predictions.
+        """Return the workers' matrices (n_workers, n_classes, n_classes) and the class prior (n_classes,).
 
         Args:
-            given: holds the annotations.
-            items: (n,) the items whose annotations count.
-            predicted: (n, n_classes) a network's probabilities for them.
+            given: supervision with the annotations.
+            items: (n,) indices of the items whose annotations count.
+            predicted: (n, n_classes) probabilities that a network predicts for these items.
         """
         of_class = predicted
         if self.hard:
@@ -94,24 +88,24 @@ class Mbem(CrowdLearner):
 
 
 def posterior_of(given: Supervision, items: Tensor, confusion: Tensor, prior: Tensor) -> Tensor:
-    """(n, n_classes) the posterior of each item under matrices and a class prior; without annotations it is the prior.
+    """Return the posterior of each item (n, n_classes); an item without annotations has the prior.
 
     Args:
-        given: holds the annotations.
-        items: (n,).
-        confusion: (n_workers, n_classes, n_classes) [w, true, given].
-        prior: (n_classes,).
+        given: supervision with the annotations.
+        items: (n,) indices of the items.
+        confusion: (n_workers, n_classes, n_classes) the workers' matrices, indexed [worker, true, given].
+        prior: (n_classes,) class prior.
     """
     log_prior = prior.clamp_min(torch.finfo(prior.dtype).tiny).log().repeat(len(items), 1)
     return add_evidence(log_prior, confusion.log(), given.crowd.of(items)).exp()
 
 
 class NetworkWithMatrices(nn.Module):
-    """A trained network, and the workers' matrices that were counted with it.
+    """A trained network with the workers' matrices that were counted by its predictions.
 
     Args:
-        network: inputs -> logits (n, n_classes) of the true class.
-        confusion: (n_workers, n_classes, n_classes).
+        network: maps inputs to logits (n, n_classes) of the true class.
+        confusion: (n_workers, n_classes, n_classes) the workers' matrices.
     """
 
     confusion: Tensor
@@ -122,5 +116,5 @@ class NetworkWithMatrices(nn.Module):
         self.register_buffer("confusion", confusion)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)

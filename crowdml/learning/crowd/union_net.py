@@ -1,4 +1,4 @@
-"""UnionNet: the labels of all workers as one (Wei, Xie, Feng, Han, An, IEEE TNNLS 2022)."""
+"""UnionNet: one distribution over the labels of all workers together (Wei, Xie, Feng, Han, An, IEEE TNNLS 2022)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.learning.annotations import BatchAnnotations
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner, annotation_nll
 from crowdml.learning.crowd.evidence import vote_confusion
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 Variant = Literal["a", "b"]
@@ -21,24 +24,25 @@ Transition = Literal["identity", "majority", "fixed"]
 
 @dataclass(frozen=True)
 class UnionNet(CrowdLearner):
-    """One distribution over the labels of all workers together, n_workers * n_classes of them.
+    """Model one distribution over the union of all workers' labels, which has n_workers * n_classes elements.
 
-    With f the network's probabilities and theta (n_workers, n_classes true, n_classes given) the weights, label l of
-    worker w has in the union the probability
+    With the network's probabilities f and the weights theta (n_workers, n_classes true, n_classes given), label l of
+    worker w has the probability
 
         a:  softmax over (w, l) of sum_c f_c theta[w, c, l]
-        b:  sum_c f_c T[w, c, l], T the softmax over (w, l) of theta[:, c, :]
+        b:  sum_c f_c T[w, c, l], where T is the softmax over (w, l) of theta[:, c, :]
 
-    (UnionNet-A and UnionNet-B).  The loss is its mean negative logarithm over the annotations: Equation 6 divided by
-    the number of labels an item, so that all methods here weigh the annotations alike.
+    in the variants UnionNet-A and UnionNet-B.  The loss is the mean negative log-probability of the annotations.  That
+    is Equation 6 divided by the number of labels per item, so that all learners here weight annotations in the same
+    way.
 
     Args:
         variant: "a" or "b".
-        transition: theta is learned from "identity", near the identity, or from "majority", the logarithm of the
-            confusion that the majority vote gives each worker (the authors' code on Music); or it stays "fixed" there,
-            estimated before the training.
-        epsilon: chance of a wrong label in the identity, and what is added to the majority's confusion before its
-            logarithm is taken; 1e-5 in the paper.
+        transition: start of theta.  "identity" is a matrix near the identity.  "majority" is the logarithm of the
+            confusion of each worker by the majority vote (the authors' code on Music).  "fixed" is the same as
+            "majority", but theta is not trained.
+        epsilon: probability of a wrong label near the identity, and the value that is added to the confusion by the
+            majority vote before its logarithm; 1e-5 in the paper.
     """
 
     variant: Variant = "b"
@@ -60,15 +64,15 @@ class UnionNet(CrowdLearner):
             raise ValueError(f"epsilon must be in (0, 1), got {self.epsilon}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with theta at its start."""
+        """Return the network with theta at its start."""
         if self.transition == "identity":
             theta = near_identity(given.crowd.n_classes, self.epsilon).repeat(given.crowd.n_workers, 1, 1)
         else:
             theta = (vote_confusion(given) + self.epsilon).log()
         return _Union(task.build_network(), theta, learned=self.transition != "fixed")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean negative log likelihood of the annotations in the union."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean negative log likelihood of the annotations in the union."""
         assert isinstance(model, _Union)
         log_f = log_probabilities(model(batch.inputs))
         if self.variant == "a":
@@ -79,27 +83,30 @@ class UnionNet(CrowdLearner):
         return {"annotations": nll}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """(n_workers, n_classes, n_classes) the union's distribution for a certain class, normalised by worker.
+        """Return the union's distribution for a certain class, normalised per worker.
 
-        That is the softmax of theta over the labels in both variants.
+        In both variants that is the softmax of theta over the labels.
+
+        Returns:
+            (n_workers, n_classes, n_classes).
         """
         assert isinstance(model, _Union)
         return model.theta.softmax(dim=2)
 
 
 def near_identity(n_classes: int, epsilon: float) -> Tensor:
-    """(n_classes, n_classes) 1 - epsilon on the diagonal, the rest spread evenly (Equation 7)."""
+    """Return (n_classes, n_classes) with 1 - epsilon on the diagonal and the rest spread evenly (Equation 7)."""
     eye = torch.eye(n_classes)
     return (1 - epsilon) * eye + epsilon / (n_classes - 1) * (1 - eye)
 
 
 def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
-    """Mean over the annotations of -log softmax over (w, l) of sum_c f_c theta[w, c, l]; 0 without any.
+    """Return the mean over the annotations of -log softmax over (w, l) of sum_c f_c theta[w, c, l], or 0 without any.
 
     Args:
-        classes: (n, n_classes) f.
-        theta: (n_workers, n_classes, n_classes), [w, true, given].
-        part: the annotations of those items.
+        classes: (n, n_classes) probabilities f of some items.
+        theta: (n_workers, n_classes, n_classes), indexed [worker, true, given].
+        part: the annotations of these items.
     """
     with torch.autocast(classes.device.type, enabled=False):
         scores = torch.einsum("nc,wcl->nwl", classes, theta)
@@ -112,8 +119,8 @@ class _Union(nn.Module):
 
     Args:
         network: maps inputs to logits (n, n_classes).
-        theta: (n_workers, n_classes, n_classes), [w, true, given].
-        learned: train theta too.
+        theta: (n_workers, n_classes, n_classes), indexed [worker, true, given].
+        learned: whether theta is trained.
     """
 
     def __init__(self, network: nn.Module, theta: Tensor, *, learned: bool) -> None:

@@ -1,4 +1,4 @@
-"""Two networks that teach each other: Co-teaching, Co-teaching+ and Decoupling."""
+"""Two networks that choose training items for each other: Co-teaching, Co-teaching+ and Decoupling."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import SeveralNetworks
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.several_networks import build_several, cross_entropies, member_log_probabilities
 from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Space, Whole
 
 
 @dataclass(frozen=True)
 class CoTeaching(SmallLossLearner):
-    """Each network learns from the items of small loss in the other (Han, Yao, Yu, Niu et al., NeurIPS 2018).
+    """Train two networks, each on the items of small loss in the other (Han, Yao, Yu, Niu et al., NeurIPS 2018).
 
-    One optimiser holds the weights of both, which for SGD and Adam is the same as one for each.
+    One optimiser holds the weights of both networks.  For SGD and Adam this equals one optimiser per network.
+
+    Args:
+        target: see LabelLearner.
+        forget_rate, n_gradual, exponent: see SmallLossLearner.
     """
 
     def build(self, task: Task, given: Supervision) -> SeveralNetworks:
-        """Two networks with initial weights of their own."""
+        """Return two networks, each with its own initial weights."""
         return build_several(task, 2)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The cross-entropy of each network on what the other chose."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the cross-entropy of each network on the items that the other network chose."""
         log_p = member_log_probabilities(model, batch.inputs)
         losses = cross_entropies(log_p, batch.target(self.target))
         among = self.candidates(log_p, batch.epoch) if model.training else None
@@ -35,7 +42,7 @@ class CoTeaching(SmallLossLearner):
         return _of_each(mean_over(losses, chosen.flip(0)))
 
     def candidates(self, log_p: Tensor, epoch: int) -> Tensor | None:
-        """(n,) bool the items from which each network chooses in an epoch; None is all."""
+        """Return (n,) bool: the items of the batch that the networks may choose in an epoch; None is all."""
         return None
 
 
@@ -43,12 +50,14 @@ class CoTeaching(SmallLossLearner):
 class CoTeachingPlus(CoTeaching):
     """Co-teaching on the items on which the networks disagree (Yu, Han, Yao, Niu, Tsang, Sugiyama, ICML 2019).
 
-    As in their algorithm: a step without any such item changes nothing (their program trains on the whole batch in
-    that case while fewer than 5,000 steps are done).
+    A step without such items changes nothing, as in the algorithm of the paper.  The authors' program trains on the
+    whole batch instead during the first 5,000 steps.
 
     Args:
-        n_warm_up: epochs of plain Co-teaching before; their program has 0 for MNIST, 20 for CIFAR-10 and 5 for
-            CIFAR-100.
+        target: see LabelLearner.
+        forget_rate, n_gradual, exponent: see SmallLossLearner.
+        n_warm_up: epochs of plain Co-teaching at the start.  The authors' program takes 0 for MNIST, 20 for CIFAR-10
+            and 5 for CIFAR-100.
     """
 
     n_warm_up: int = 20
@@ -61,33 +70,37 @@ class CoTeachingPlus(CoTeaching):
             raise ValueError(f"n_warm_up must not be negative, got {self.n_warm_up}")
 
     def candidates(self, log_p: Tensor, epoch: int) -> Tensor | None:
-        """See CoTeaching."""
+        """Return all items in the warm-up, and then the items on which the networks disagree."""
         return None if epoch < self.n_warm_up else disagree(log_p)
 
 
 @dataclass(frozen=True)
 class Decoupling(LabelLearner):
-    """Both networks learn from the items on which they disagree (Malach, Shalev-Shwartz, NIPS 2017).
+    """Train two networks on the items on which they disagree (Malach, Shalev-Shwartz, NIPS 2017).
 
-    A step without any such item changes nothing.
+    A step without such items changes nothing.
     """
 
     def build(self, task: Task, given: Supervision) -> SeveralNetworks:
-        """Two networks with initial weights of their own."""
+        """Return two networks, each with its own initial weights."""
         return build_several(task, 2)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The cross-entropy of each network where they disagree; everywhere if the loss is only measured."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the cross-entropy of each network where they disagree, or over all items for held-out items."""
         log_p = member_log_probabilities(model, batch.inputs)
         losses = cross_entropies(log_p, batch.target(self.target))
         return _of_each(mean_over(losses, disagree(log_p).expand_as(losses)) if model.training else losses.mean(dim=1))
 
 
 def disagree(log_p: Tensor) -> Tensor:
-    """(n,) bool whether two networks predict different classes, from (2, n, n_classes) log-probabilities."""
+    """Return (n,) bool: whether two networks predict different classes.
+
+    Args:
+        log_p: (2, n, n_classes) log-probabilities of the networks.
+    """
     first, second = torch.unbind(log_p.detach().argmax(dim=2))
     return first != second
 
 
-def _of_each(losses: Tensor) -> Terms:
+def _of_each(losses: Tensor) -> LossTerms:
     return {"cross_entropy_1": losses[0], "cross_entropy_2": losses[1]}

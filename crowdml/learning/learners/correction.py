@@ -1,4 +1,4 @@
-"""Forward and backward correction of the loss by a transition matrix, which a first training can estimate."""
+"""Forward and backward correction of the loss by a transition matrix that is given or estimated."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Learner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch, Epoch
+from crowdml.learning.learner import LabelLearner, Learner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.noise_layer import WithTransition, full_precision, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.support.search_space import Real, Space
 
-# Probabilities are cut off here by the backward correction, whose loss has no lower bound.
+# Smallest probability in the backward correction, whose loss has no lower bound.
 _LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True)
-class Correction(LabelLearner):
-    """Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach" (CVPR 2017).
+class Correction(LabelLearner, StagedLearner):
+    """Correct the loss by the transition matrix of the label noise.
 
-    Unless the matrix is given, a first network is trained with plain cross-entropy, the matrix is read off what it
-    predicts for the anchors, and a fresh network is trained with the corrected loss.
+    Patrini et al., "Making deep neural networks robust to label noise: a loss correction approach" (CVPR 2017).
+
+    If the matrix is not given, a first network is trained with plain cross-entropy.  Its predictions for one anchor
+    item per class are the rows of the matrix.  Then a fresh network is trained with the corrected loss.
 
     Args:
-        transition: (n_classes, n_classes) P(label | true class) as rows, where it is known.
-        percentile: the anchor of a class is the training item at this percentile of its predicted probability, in
-            (0, 100].  Theirs is 97, the top being taken for outliers, and 100 where a class has fewer than 3 % of the
-            items.
+        target: see LabelLearner.
+        transition: (n_classes, n_classes) P(label | true class) as rows, if it is known.
+        percentile: the anchor of a class is the training item at this percentile of the predicted probability of the
+            class, in (0, 100].  The paper takes 97, because the top items may be outliers, and 100 if a class has fewer
+            than 3 % of the items.
     """
 
     transition: Sequence[Sequence[float]] | None = None
@@ -48,41 +54,33 @@ class Correction(LabelLearner):
             object.__setattr__(self, "transition", tuple(tuple(map(float, row)) for row in self.transition))
             _check_stochastic(self.transition)
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
-        """Estimate the matrix, if it is not given, then train with the corrected loss; see Learner.
+    def learn(self, run: TrainingRun) -> nn.Module:
+        """Estimate the matrix if it is not given, train with the corrected loss, and return the trained model.
 
         Raises:
-            ValueError: the matrix does not fit the task, or cannot be inverted where that is needed.
+            ValueError: the matrix has another number of classes, or has no inverse but the method needs one.
         """
-        task = course.task
+        task = run.task
         if self.transition is None:
-            first = course.train(CrossEntropy(self.target), given, items=items, evaluate=False)
-            transition = anchor_transition(course.predict(first, items), self.percentile)
+            first = run.train(CrossEntropy(self.target), evaluate=False)
+            transition = anchor_transition(run.predict(first), self.percentile)
         else:
             transition = torch.tensor(self.transition, device=task.device)
             if len(transition) != task.n_classes:
-                raise ValueError(f"transition is of {len(transition)} classes, the task has {task.n_classes}")
+                raise ValueError(f"transition has {len(transition)} classes, but the task has {task.n_classes}")
         self.check(transition)
-        return course.train(_WithKnownTransition(self, transition), given, model=model, items=items, evaluate=evaluate)
+        return run.train(_WithKnownTransition(self, transition), model=run.model)
 
     def check(self, transition: Tensor) -> None:
-        """Raise ValueError where the matrix cannot be used."""
+        """Raise ValueError if the method cannot use the matrix."""
 
 
 @dataclass(frozen=True)
 class ForwardCorrection(Correction):
-    """The forward form: cross-entropy of the label after the matrix (theorem 2)."""
+    """Forward correction: cross-entropy of the label distribution that the matrix gives (theorem 2)."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean of -log sum_c f_c T[c, label]."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean of -log sum_c f_c T[c, label]."""
         assert isinstance(model, WithTransition)
         log_class = log_probabilities(model(batch.inputs))
         return {"forward": noisy_cross_entropy(log_class, model.transition, batch.target(self.target))}
@@ -90,22 +88,26 @@ class ForwardCorrection(Correction):
 
 @dataclass(frozen=True)
 class BackwardCorrection(Correction):
-    """The backward form: the mixture of the classes' losses that is unbiased under the noise (theorem 1)."""
+    """Backward correction: a weighted sum of the losses of all classes, unbiased under the noise (theorem 1)."""
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean of the corrected cross-entropy, which can be negative."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean of the corrected cross-entropy, which can be negative."""
         assert isinstance(model, WithTransition)
         log_class = log_probabilities(model(batch.inputs))
         return {"backward": backward_cross_entropy(log_class, model.transition, batch.target(self.target))}
 
     def check(self, transition: Tensor) -> None:
-        """Raise ValueError where the matrix has no inverse."""
+        """Raise ValueError if the matrix has no inverse."""
         if int(torch.linalg.matrix_rank(transition)) < len(transition):
-            raise ValueError("the transition matrix has no inverse, which backward correction needs; take forward")
+            raise ValueError(
+                "the transition matrix has no inverse, which backward correction needs; use forward correction"
+            )
 
 
 def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -> Tensor:
-    """Mean of -sum_c inverse(T)[l, c] log f_c over the items, scalar; expected under a target distribution.
+    """Return the mean of -sum_c inverse(T)[l, c] log f_c over the items, scalar.
+
+    For a target distribution the result is the expected loss.
 
     Args:
         log_class: (n, n_classes) log f.
@@ -113,16 +115,16 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
         target: (n,) int64 labels or (n, n_classes) distributions of the label.
     """
     with full_precision(log_class):
-        inverse, _ = torch.linalg.inv_ex(transition)  # the one that checks would wait for the GPU
+        inverse, _ = torch.linalg.inv_ex(transition)  # inv would wait for the GPU to check it
         weight = inverse[target] if target.ndim == 1 else target.to(inverse.dtype) @ inverse
     return -(weight * log_class.clamp_min(math.log(_LEAST_PROBABILITY))).sum(dim=1).mean()
 
 
 def anchor_transition(predicted: Tensor, percentile: float) -> Tensor:
-    """(n_classes, n_classes) row c is what is predicted for the anchor of class c (Patrini et al., equations 12, 13).
+    """Return (n_classes, n_classes): row c is the prediction for the anchor of class c (Patrini et al., eqs. 12, 13).
 
     Args:
-        predicted: (n_items, n_classes) P(label | inputs), of a network trained on noisy labels.
+        predicted: (n_items, n_classes) P(label | inputs) by a network that was trained on noisy labels.
         percentile: see Correction.
     """
     rank = math.floor(percentile / 100 * (len(predicted) - 1))
@@ -131,21 +133,21 @@ def anchor_transition(predicted: Tensor, percentile: float) -> Tensor:
 
 @dataclass(frozen=True)
 class _WithKnownTransition(Learner):
-    """The training that follows when the matrix is known."""
+    """The training with the corrected loss, once the matrix is known."""
 
     correction: Correction
-    # Not in the repr, by which a checkpoint is known: an estimate may differ in its last digits when it is made again.
+    # Not in the repr, which identifies a checkpoint: the last digits of an estimate may differ when it is repeated.
     transition: Tensor = field(repr=False, compare=False)
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
         return WithTransition(task.build_network(), self.transition)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        # A model that goes on from an earlier training has the matrix of earlier labels.
+        # A model of an earlier training holds the matrix for its earlier labels.
         assert isinstance(model, WithTransition)
         model.transition.copy_(self.transition)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         return self.correction.loss(model, batch)
 
 

@@ -1,4 +1,4 @@
-"""DivideMix: two networks part the items into labelled and unlabelled ones for each other, then learn from both."""
+"""DivideMix: two networks divide the items into labelled and unlabelled ones for each other, and learn from both."""
 
 from __future__ import annotations
 
@@ -14,39 +14,47 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import SeveralNetworks, predict_members
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.several_networks import cross_entropies, member_log_probabilities
 from crowdml.learning.learners.small_loss import mean_over
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
 @dataclass(frozen=True)
 class DivideMix(LabelLearner):
-    """Semi-supervised learning on the items whose labels look right (Li, Socher, Hoi, ICLR 2020).
+    """Semi-supervised learning in which items with doubtful labels count as unlabelled (Li, Socher, Hoi, ICLR 2020).
 
-    After a warm-up with plain cross-entropy, a mixture of two normal distributions is fitted to each network's losses
-    of all items before every epoch; an item's probability of the one with the smaller mean is how likely its label is
-    right.  What one network finds parts the items for the other: labels of likely items are refined by the network's
-    own prediction, the others are guessed by both networks, and all are mixed in pairs (MixMatch).
+    Training starts with a warm-up by plain cross-entropy.  Afterwards, before every epoch, a mixture of two normal
+    distributions is fitted to each network's losses of all items.  The probability that an item belongs to the
+    component with the smaller mean is the probability that its label is correct.  The probabilities of one network
+    divide the items for the other network.  Labels of labelled items are refined by the network's own prediction.
+    Labels of unlabelled items are guessed by both networks.  Then all items are mixed in pairs (MixMatch).
 
-    Where this differs from the authors' program, which makes each step of 64 likely and 64 unlikely items and trains
-    the networks in turns, an epoch each: a step here takes a batch as it comes, likely and unlikely items in the
-    proportion that they have, and trains both networks.  The weight of unlikely items grows by the epoch and not by the
-    step.  Their accuracy is that of the two networks together ("ensemble_test_accuracy").  Their recipe: SGD with
-    learning rate 0.02 (a tenth of it from epoch 150 of 300), momentum 0.9 and weight decay 5e-4, crops and flips.
+    Differences from the authors' program: There, each step has 64 labelled and 64 unlabelled items, the networks are
+    trained in turns of one epoch, and the weight of unlabelled items grows with each step.  Here, a step takes a
+    random batch with labelled and unlabelled items in their natural proportion and trains both networks, and the
+    weight grows with each epoch.  The authors report the accuracy of both networks together, here
+    "ensemble_test_accuracy".
+
+    Recipe of the authors: SGD with learning rate 0.02 (0.002 from epoch 150 of 300), momentum 0.9, weight decay 5e-4,
+    crops and flips.
 
     Args:
-        n_warm_up: epochs of cross-entropy; theirs is 10 for CIFAR-10 and 30 for CIFAR-100.
-        threshold: an item is taken as labelled if the probability that its label is right is above this, in [0, 1).
-        temperature: of sharpening refined and guessed labels, above 0; 1 leaves them.
-        alpha: of the Beta(alpha, alpha) distribution that two items are mixed by, above 0.
-        lambda_u: weight of the items taken as unlabelled; theirs is from 0 (little or asymmetric noise) to 150 (much
-            noise, 100 classes).
-        n_ramp: epochs over which that weight grows from nothing.
-        confidence_penalty: subtract the entropy of the predictions from the loss of the warm-up, which theirs does for
+        target: see LabelLearner.
+        n_warm_up: epochs of cross-entropy at the start; the authors take 10 for CIFAR-10 and 30 for CIFAR-100.
+        threshold: an item counts as labelled if the probability that its label is correct is above this, in [0, 1).
+        temperature: temperature that sharpens refined and guessed labels, above 0; 1 does not sharpen.
+        alpha: parameter of the Beta(alpha, alpha) distribution of the mixing share, above 0.
+        lambda_u: weight of the unlabelled items; the authors take 0 (little or asymmetric noise) to 150 (much noise,
+            100 classes).
+        n_ramp: epochs over which that weight grows from 0.
+        confidence_penalty: subtract the entropy of the predictions from the loss of the warm-up, as the authors do for
             asymmetric noise.
     """
 
@@ -87,11 +95,11 @@ class DivideMix(LabelLearner):
             raise ValueError(f"n_ramp must be at least 1, got {self.n_ramp}")
 
     def build(self, task: Task, given: Supervision) -> Divided:
-        """Two networks with initial weights of their own."""
+        """Return two networks, each with its own initial weights."""
         return Divided(task.build_network, task.n_items)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """Let each network judge the labels of all items."""
+        """After the warm-up, let each network judge the labels of all items."""
         if epoch.number < self.n_warm_up:
             return
         assert isinstance(model, Divided)
@@ -99,8 +107,8 @@ class DivideMix(LabelLearner):
         losses = cross_entropies(p.clamp_min(torch.finfo(p.dtype).tiny).log(), given.target(self.target)[epoch.items])
         model.clean[:, epoch.items] = torch.stack([clean_probability(row) for row in losses])
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Cross-entropy in the warm-up and where the loss is only measured, else MixMatch; summed over the networks."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return MixMatch terms, or cross-entropy in the warm-up and for held-out items, summed over the networks."""
         assert isinstance(model, Divided)
         if not model.training or batch.epoch < self.n_warm_up:
             return self._cross_entropy(model, batch)
@@ -114,16 +122,16 @@ class DivideMix(LabelLearner):
         return {"labelled": labelled, "unlabelled": self.weight(batch.epoch) * unlabelled, "balance": balance}
 
     def weight(self, epoch: int) -> float:
-        """The weight of unlabelled items in an epoch; a step's grows evenly, and this is its value half-way."""
+        """Return the weight of unlabelled items in an epoch: the value of the authors' linear ramp in its middle."""
         return self.lambda_u * min(1.0, max(0.0, (epoch + 0.5 - self.n_warm_up) / self.n_ramp))
 
     def targets(self, own: Tensor, other: Tensor, clean: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(n, n_classes) what a network is to predict for the items, and (n,) bool which are taken as labelled.
+        """Return the target distributions (n, n_classes) of a network, and (n,) bool: the items that count as labelled.
 
         Args:
-            own: (n, n_classes) its predictions, the mean over the views.
-            other: (n, n_classes) the other network's.
-            clean: (n_items,) the other's probability for each of all items that the label is right.
+            own: (n, n_classes) predictions of the network, averaged over the views.
+            other: (n, n_classes) predictions of the other network, averaged over the views.
+            clean: (n_items,) probability that the label of each training item is correct, by the other network.
             batch: the items.
         """
         right = clean[batch.items, None]
@@ -132,7 +140,7 @@ class DivideMix(LabelLearner):
         labelled = right > self.threshold
         return sharpen(torch.where(labelled, refined, (own + other) / 2), self.temperature), labelled.squeeze(1)
 
-    def _cross_entropy(self, model: Divided, batch: Batch) -> Terms:
+    def _cross_entropy(self, model: Divided, batch: Batch) -> LossTerms:
         log_p = member_log_probabilities(model, batch.inputs)
         terms = {"cross_entropy": cross_entropies(log_p, batch.target(self.target)).mean(dim=1).sum()}
         if self.confidence_penalty and model.training:
@@ -141,10 +149,14 @@ class DivideMix(LabelLearner):
 
 
 class Divided(SeveralNetworks):
-    """Two networks, and what each thinks of the labels of all items.
+    """Two networks, and their judgement of the labels of all items.
+
+    Args:
+        build_network: returns a freshly initialised network.
+        n_items: number of training items.
 
     Attributes:
-        clean: (2, n_items) each network's probability that an item's label is right; 1 before it is judged.
+        clean: (2, n_items) probability of each network that the label of an item is correct; 1 before it is judged.
     """
 
     clean: Tensor
@@ -155,10 +167,13 @@ class Divided(SeveralNetworks):
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Each network's probabilities (2, n, n_classes), the mean over two views (2 n, ...) of n items.
+        """Return for each network its own predictions and the predictions of the other, both (2, n, n_classes).
 
-        The first are the networks' own as they train; the second are for each network those of the other, which is
-        asked as one that does not train.
+        Predictions are averaged over the two views.  The own predictions are made in training mode, the predictions of
+        the other network in evaluation mode.
+
+        Args:
+            inputs: (2 n, ...) the first views of n items, then their second views.
         """
         own = self._mean_over_views(inputs)
         self.eval()
@@ -171,18 +186,19 @@ class Divided(SeveralNetworks):
 
 
 def mix_match(network: nn.Module, inputs: Tensor, target: Tensor, labelled: Tensor, *, alpha: float) -> Tensor:
-    """(3,) the terms of one network's loss on items mixed in pairs.
+    """Return the three loss terms of one network on items mixed in pairs, (3,).
 
-    Cross-entropy of the labelled items, squared error of the others' probabilities (mean over items and classes), and
-    the divergence KL(uniform || mean prediction), which keeps the network from calling everything one class.  A mixed
-    item counts as what the greater part of it is.
+    The terms are the cross-entropy of the labelled items, the squared error of the probabilities of the unlabelled
+    items (mean over items and classes), and KL(uniform || mean prediction), which keeps the network from predicting one
+    class for all items.  A mixed item counts as labelled if the item with the larger share is labelled.
 
     Args:
-        network: in training.
-        inputs: (n, ...) the items, with every view an item of its own.
-        target: (n, n_classes) distributions.
-        labelled: (n,) bool.
-        alpha: of the Beta(alpha, alpha) distribution of the mixing share, one for all pairs.
+        network: the network, in training mode.
+        inputs: (n, ...) inputs; every view counts as one item.
+        target: (n, n_classes) target distributions.
+        labelled: (n,) bool, whether an item counts as labelled.
+        alpha: parameter of the Beta(alpha, alpha) distribution of the mixing share, which is drawn once for all
+            pairs.
     """
     parameter = torch.full((), alpha, dtype=torch.float32, device=inputs.device)
     drawn = torch.distributions.Beta(parameter, parameter, validate_args=False).sample()
@@ -198,14 +214,14 @@ def mix_match(network: nn.Module, inputs: Tensor, target: Tensor, labelled: Tens
 
 
 def clean_probability(losses: Tensor) -> Tensor:
-    """(n,) the probability that each item belongs to the normal distribution of small losses, of a mixture of two.
+    """Return (n,) the probability that each item belongs to the component of small losses in a mixture of two normals.
 
     Args:
-        losses: (n,) finite.
+        losses: (n,) finite losses.
     """
     values = losses.double().cpu().numpy()
     values = (values - values.min()) / max(np.ptp(values), np.finfo(values.dtype).tiny)
-    # The seed comes from torch, whose state the training loop sets; ten rounds are the paper's, converged or not.
+    # The training loop seeds torch.  The paper takes ten iterations, converged or not.
     seed = int(torch.randint(2**31 - 1, ()))
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
@@ -217,7 +233,7 @@ def clean_probability(losses: Tensor) -> Tensor:
 
 
 def sharpen(p: Tensor, temperature: float) -> Tensor:
-    """(..., n_classes) distributions proportional to p^(1 / temperature)."""
-    # Scaled to a largest entry of one before it is raised, so that many classes and a small temperature leave no zero.
+    """Return distributions (..., n_classes) proportional to p^(1 / temperature)."""
+    # Scale the largest entry to one first, so that the powers of small probabilities do not all become zero.
     powers = (p / p.amax(dim=-1, keepdim=True)).pow(1 / temperature)
     return powers / powers.sum(dim=-1, keepdim=True)

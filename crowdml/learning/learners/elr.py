@@ -1,4 +1,4 @@
-"""Early-learning regularisation: hold on to what was predicted early (Liu et al., NeurIPS 2020)."""
+"""Early-learning regularisation: keep the network close to its early predictions (Liu et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
-# Probabilities are kept this far from 0 and 1, as in the authors' code, so that the logarithm stays finite.
+# Distance of probabilities from 0 and 1, as in the authors' code, so that the logarithm stays finite.
 _MARGIN = 1e-4
 
 
 @dataclass(frozen=True)
 class EarlyLearningRegularisation(LabelLearner):
-    """CE + weight * mean log(1 - <p, t>), t an average of the item's predictions.
+    """Cross-entropy + weight * mean log(1 - <p, t>), where t is a moving average of the predictions p for the item.
 
-    Each time an item is trained on, t becomes beta t + (1 - beta) p, from t = 0.  The gradient through <p, t> cancels
-    that of a label which the network did not believe early on.  The paper takes beta 0.7 and weight 3 on CIFAR-10, 0.9
-    and 7 on CIFAR-100.  An item that is only held out has t = 0 and costs its cross-entropy.
+    t starts at 0.  Each time an item is trained on, t becomes beta t + (1 - beta) p.  The gradient through <p, t>
+    cancels the gradient of a label that disagrees with the early predictions.  A held-out item has t = 0, so its loss
+    is the cross-entropy.
 
     Args:
         target: see LabelLearner.
-        beta: of the average, in [0, 1).
-        weight: lambda of the paper, not negative.
+        beta: weight of the old average, in [0, 1); the paper takes 0.7 on CIFAR-10 and 0.9 on CIFAR-100.
+        weight: lambda of the paper, at least 0; the paper takes 3 on CIFAR-10 and 7 on CIFAR-100.
     """
 
     one_process: ClassVar[bool] = True
@@ -45,11 +48,11 @@ class EarlyLearningRegularisation(LabelLearner):
             raise ValueError(f"weight must not be negative, got {self.weight}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network and the average prediction of every item."""
+        """Return the network with the average prediction of every item."""
         return Remembering(task.build_network(), task.n_items, task.n_classes)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Means over the batch; in training the averages move first, as in the authors' code."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean terms of the batch.  In training, the averages are updated first, as in the authors' code."""
         assert isinstance(model, Remembering)
         logits = model(batch.inputs).float()
         predicted = logits.softmax(dim=1).clamp(_MARGIN, 1 - _MARGIN)
@@ -78,20 +81,20 @@ class Remembering(nn.Module):
         self.register_buffer("average", torch.zeros(n_items, n_classes))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)
 
     def remember(self, items: Tensor, predicted: Tensor, beta: float) -> None:
-        """Move the averages of (n,) items towards their (n, n_classes) predictions, scaled to sum to one."""
+        """Move the averages of (n,) items towards their predictions (n, n_classes), scaled to sum to one."""
         share = predicted / predicted.sum(dim=1, keepdim=True)
         self.average[items] = beta * self.average[items] + (1 - beta) * share
 
 
 def regulariser(predicted: Tensor, average: Tensor) -> Tensor:
-    """(n,) log(1 - <p, t>) of each item.
+    """Return log(1 - <p, t>) for each item, (n,).
 
     Args:
         predicted: (n, n_classes) probabilities p.
-        average: (n, n_classes) t.
+        average: (n, n_classes) average predictions t.
     """
     return torch.log1p(-(average * predicted).sum(dim=1))

@@ -1,4 +1,4 @@
-"""Generalised cross-entropy, between cross-entropy and the mean absolute error (Zhang, Sabuncu, NeurIPS 2018)."""
+"""Generalised cross-entropy, a loss between cross-entropy and mean absolute error (Zhang, Sabuncu, NeurIPS 2018)."""
 
 from __future__ import annotations
 
@@ -8,26 +8,31 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.learner import LabelLearner, LossTerms
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import expected
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Either, Real, Space, Whole
 
 
 @dataclass(frozen=True)
 class GeneralisedCrossEntropy(LabelLearner):
-    """L_q(p) = (1 - p**q) / q of the label's probability p, which a wrong label cannot drive far.
+    """Minimise L_q(p) = (1 - p**q) / q, where p is the predicted probability of the label.
 
-    Truncated, an item whose label has a probability of at most `truncation` costs L_q(truncation) and teaches nothing.
-    Which items these are is decided between epochs, by the network as it then is; the paper takes the network that was
-    best on held-out labels.  Held-out items are never left out.
+    The loss is bounded, so a wrong label has limited influence.
+
+    With truncation, items whose label has a probability of at most `truncation` are pruned: they cost the constant
+    L_q(truncation) and have no gradient.  The current network decides between epochs which items are pruned.  The paper
+    lets the network decide that was best on held-out labels.  Held-out items are never pruned.
 
     Args:
-        target: see LabelLearner; of a posterior the expected loss.
-        q: in (0, 1]; towards 0 the loss is cross-entropy, at 1 the mean absolute error.
-        truncation: k of the paper, in [0, 1), which takes 0.5; None does not truncate.
-        first_pruning: epochs before items are first left out.
-        prune_every: epochs from one decision to the next.
+        target: see LabelLearner; for a posterior the loss is the expected loss.
+        q: exponent in (0, 1]; near 0 the loss is cross-entropy, at 1 it is the mean absolute error.
+        truncation: k of the paper, in [0, 1); the paper takes 0.5.  None does not truncate.
+        first_pruning: number of epochs before items are pruned for the first time.
+        prune_every: number of epochs from one decision to the next.
     """
 
     q: float = 0.7
@@ -54,20 +59,20 @@ class GeneralisedCrossEntropy(LabelLearner):
             raise ValueError(f"prune_every must be at least 1, got {self.prune_every}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network, which remembers the items that are left out if there are to be any."""
+        """Return the network; with truncation it also stores which items are pruned."""
         network = task.build_network()
         return network if self.truncation is None else Pruned(network, task.n_items)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """Decide which items are left out, where that is due."""
+        """Decide which items are pruned, in the epochs in which a decision is due."""
         due = epoch.number >= self.first_pruning and (epoch.number - self.first_pruning) % self.prune_every == 0
         if isinstance(model, Pruned) and due:
             predicted = predict_proba(model, task, task.inputs, epoch.items)
             loss = generalised_cross_entropy(predicted.log(), given.target(self.target)[epoch.items], self.q)
             model.kept[epoch.items] = loss < self._loss_of_pruned()
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Mean over the batch."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean loss of the batch."""
         log_class = model(batch.inputs).float().log_softmax(dim=1)
         loss = generalised_cross_entropy(log_class, batch.target(self.target), self.q)
         if isinstance(model, Pruned):
@@ -80,11 +85,14 @@ class GeneralisedCrossEntropy(LabelLearner):
 
 
 class Pruned(nn.Module):
-    """A network and which items it learns from.
+    """A network, and the items that it learns from.
 
     Args:
         network: maps inputs to logits (n, n_classes).
         n_items: number of training items.
+
+    Attributes:
+        kept: (n_items,) bool, whether an item is not pruned.
     """
 
     kept: Tensor
@@ -95,16 +103,16 @@ class Pruned(nn.Module):
         self.register_buffer("kept", torch.ones(n_items, dtype=torch.bool))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)
 
 
 def generalised_cross_entropy(log_class: Tensor, target: Tensor, q: float) -> Tensor:
-    """(n,) L_q of each item.
+    """Return L_q for each item, (n,).
 
     Args:
         log_class: (n, n_classes) log probabilities.
-        target: (n,) int64 labels, or (n, n_classes) distributions, of which the expected loss is taken.
-        q: in (0, 1].
+        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
+        q: exponent in (0, 1].
     """
     return expected(-torch.expm1(q * log_class) / q, target)

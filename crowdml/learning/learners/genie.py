@@ -1,4 +1,4 @@
-"""The genie-aided baseline: the network is told how its labels are wrong."""
+"""The genie-aided baseline: the network knows the true transition matrix of the noise."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, Supervision, Task, Terms, count_transition
+from crowdml.learning.batch import Batch, Epoch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.bootstrapping import soft_bootstrapping
-from crowdml.learning.learners.noise_layer import WithTransition, check_share, noisy_cross_entropy
+from crowdml.learning.learners.noise_layer import WithTransition, check_share, count_transition, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)
 class Genie(LabelLearner):
-    """A linear noise layer fixed at the true transition matrix, counted from the true classes (of Jindal et al.).
+    """A linear noise layer that is fixed at the true transition matrix (Jindal et al.).
 
-    It knows what no method may know, and is there to be compared with.
+    The matrix is counted from the true classes.  No real method may use the true classes; this baseline shows what a
+    method could gain by knowing the noise.
 
     Args:
-        alpha: weight of the noise layer's term, in [0, 1]; the rest is NNAQC's quasi-clustering term.
-        beta: weight of the network's own prediction in the target of the quasi-clustering, in [0, 1].
+        target: see LabelLearner.
+        alpha: weight of the noise layer's term, in [0, 1]; NNAQC's quasi-clustering term has the weight 1 - alpha.
+        beta: weight of the network's own prediction in the target of the quasi-clustering term, in [0, 1].
     """
 
     alpha: float = 1.0
@@ -38,20 +43,20 @@ class Genie(LabelLearner):
         check_share("beta", self.beta)
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with the matrix.
+        """Return the network with the matrix.
 
         Raises:
-            ValueError: the true class of no training item is known.
+            ValueError: no true class of a training item is known.
         """
         return WithTransition(task.build_network(), self._transition(task, given))
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """Count the matrix of these labels: a model that goes on from an earlier training has that of earlier ones."""
+        """Count the matrix for these labels, because a model of an earlier training holds the matrix for its labels."""
         assert isinstance(model, WithTransition)
         model.transition.copy_(self._transition(task, given))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The terms with their weights, "noise_layer" and, where it has any, "quasi_clustering"."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the weighted terms "noise_layer" and, for alpha below 1, "quasi_clustering"."""
         assert isinstance(model, WithTransition)
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
         terms = {"noise_layer": self.alpha * noisy_cross_entropy(log_class, model.transition, target)}
@@ -63,8 +68,8 @@ class Genie(LabelLearner):
         known = torch.zeros(0, dtype=torch.bool) if task.truth is None else task.truth >= 0
         if task.truth is None or not known.any():
             raise ValueError(
-                "the genie is told the true transition matrix, which is counted from the true classes of the training "
-                "items; none of them is known here"
+                "the genie needs true classes of training items to count the transition matrix, but none is known; "
+                "choose another method"
             )
         labels = given.target(self.target)[known]
         posterior = distribution(labels, task.n_classes)

@@ -1,4 +1,4 @@
-"""NNAQC: a nonlinear noise model on top of the network, and a quasi-clustering term that keeps it a classifier."""
+"""NNAQC: a nonlinear noise model on top of the network, and a quasi-clustering term."""
 
 from __future__ import annotations
 
@@ -11,36 +11,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.bootstrapping import soft_bootstrapping
 from crowdml.learning.learners.noise_layer import check_share, cross_entropy, full_precision
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space
 
 
 @dataclass(frozen=True)
 class Nnaqc(LabelLearner):
-    """Jindal et al., "A nonlinear, noise-aware, quasi-clustering approach to learning deep CNNs from noisy labels".
+    """Cross-entropy through a nonlinear noise model, plus a quasi-clustering term.
 
-    The network's prediction f = softmax(t) goes through the noise model to f' = softmax(W f), and the loss is
+    Jindal et al., "A nonlinear, noise-aware, quasi-clustering approach to learning deep CNNs from noisy labels".
+
+    The noise model turns the network's prediction f = softmax(t) into f' = softmax(W f).  The loss is
     alpha CE(f', y) + (1 - alpha) QC with QC = -sum_c (beta f_c + (1 - beta) y_c) log f_c.  The test prediction is f.
 
-    alpha = 1 is the noise model alone ("NNA"), and with dropout the method of Jindal, Nokleby, Chen (ICDM 2016);
-    alpha = 0 the quasi-clustering alone ("QC"), which is soft bootstrapping that trusts the label by 1 - beta.
-    At beta = 0.9 QC alone is mostly a pull to clear predictions, and on MNIST gives all items to one class, which the
-    paper's Table 5 does not.  With the target held fixed (`detach`) it does not either, so the method `qc` has it so.
+    alpha = 1 is the noise model alone ("NNA"); with dropout it is the method of Jindal, Nokleby, Chen (ICDM 2016).
+    alpha = 0 is the quasi-clustering alone ("QC"), which is soft bootstrapping with `trust` 1 - beta.  At beta = 0.9,
+    QC alone mostly makes predictions certain, and on MNIST it assigns all items to one class, unlike Table 5 of the
+    paper.  With `detach` it does not, so the method `qc` sets `detach`.
 
     Args:
+        target: see LabelLearner.
         alpha: weight of the noise model's term, in [0, 1].
         beta: weight of the network's own prediction in the target of the quasi-clustering, in [0, 1].
-        dropout: share of the noise model's inputs f that is left out in training, in [0, 1).  The papers' rate is not
-            known to us; on digits 0.3 did better than 0.1 and than none at noise of 0.3 and more.
-        kappa: W starts as kappa times the identity; the paper does not say how.  On digits with noise of 0 to 0.7, 2
-            did best among 1, 2, 3 and 4, with 3 close; but from 2 a network on MNIST at 0.5 now and then gave one
-            class's items to another, which from 3 none did.  Up to 2 the noise model alone errs much even where all
-            labels are right, and the quasi-clustering mends that, as the paper tells of both.
-        detach: no gradient flows through the prediction in the target of the quasi-clustering.
+        dropout: share of the noise model's inputs f that is left out in training, in [0, 1).  The rate of the papers is
+            unknown.  On digits with noise of 0.3 and more, 0.3 was better than 0.1 and 0.
+        kappa: W starts as kappa times the identity; the paper does not give the start.  On digits with noise of 0 to
+            0.7, the value 2 was best among 1, 2, 3 and 4, and 3 was close.  On MNIST with noise of 0.5, a network that
+            started from 2 sometimes swapped classes; from 3 none did.  Up to 2, the noise model alone makes many errors
+            even without noise, and the quasi-clustering corrects them, as the paper reports.
+        detach: stop the gradient through the prediction in the target of the quasi-clustering.
     """
 
     alpha: float = 0.9
@@ -68,21 +74,21 @@ class Nnaqc(LabelLearner):
             raise ValueError(f"kappa must be above 0 and finite, got {self.kappa}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with its noise model; without one where its term has no weight."""
+        """Return the network with its noise model, or the network alone if alpha is 0."""
         network = task.build_network()
         return network if self.alpha == 0 else WithNoiseModel(network, task.n_classes, self.kappa, self.dropout)
 
     def parameter_groups(self, model: nn.Module, recipe: Recipe) -> Iterable[dict[str, Any]]:
-        """The noise model apart, without weight decay: that would pull it to the even distribution of labels."""
+        """Return the noise model as a group without weight decay, which would make its label distribution uniform."""
         if not isinstance(model, WithNoiseModel):
             return super().parameter_groups(model, recipe)
         network = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
         return [{"params": network}, {"params": [model.weight], "weight_decay": 0.0}]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The terms with their weights, "noise_model" and "quasi_clustering"; a term of no weight is not there."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the weighted terms "noise_model" and "quasi_clustering"; a term of weight 0 is left out."""
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
-        terms: Terms = {}
+        terms: LossTerms = {}
         if self.alpha > 0:
             assert isinstance(model, WithNoiseModel)
             terms["noise_model"] = self.alpha * cross_entropy(model.label_logits(log_class.exp()), target)
@@ -96,9 +102,9 @@ class WithNoiseModel(nn.Module):
     """A network and the nonlinear noise model of its labels.
 
     Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does the whole.
+        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
         n_classes: number of classes.
-        kappa: scale of the identity that the weight starts from.
+        kappa: the weight starts as kappa times the identity.
         dropout: share of the noise model's inputs that is left out in training.
 
     Attributes:
@@ -112,10 +118,10 @@ class WithNoiseModel(nn.Module):
         self._dropout = dropout
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The network's logits."""
+        """Return the logits of the network, (n, n_classes)."""
         return self.network(inputs)
 
     def label_logits(self, probabilities: Tensor) -> Tensor:
-        """(n, n_classes) logits W f of the label, from probabilities f (n, n_classes) of the true class."""
+        """Return the logits W f of the label (n, n_classes) from probabilities f of the true class (n, n_classes)."""
         with full_precision(probabilities):
             return functional.linear(functional.dropout(probabilities, self._dropout, self.training), self.weight)

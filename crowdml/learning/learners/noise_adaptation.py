@@ -1,9 +1,11 @@
-"""Noise adaptation layer: how a label comes of the true class, learned with the network (Goldberger, Ben-Reuven, 2017).
+"""Noise adaptation layer: a learned layer from the true class to the label (Goldberger, Ben-Reuven, ICLR 2017).
 
-The network's softmax f(x) over the true class is followed by a layer theta, P(label j | x) = sum_i f_i(x) theta_ij, and
-the loss is the cross-entropy of that.  In the s-model (ICLR 2017, "simple") theta is one matrix, in the c-model
-("complex") it depends on the hidden features.  A network without the layer is trained first, and the layer starts from
-how its predictions and the labels are confused: without such a start theta could hide any permutation of the classes.
+The network predicts f(x), a distribution of the true class.  The layer theta gives the distribution of the label,
+P(label j | x) = sum_i f_i(x) theta_ij, and the loss is its cross-entropy.  In the s-model ("simple") theta is one
+matrix.  In the c-model ("complex") theta depends on the hidden features.
+
+A network without the layer is trained first.  The layer starts from the confusion of its predictions with the labels.
+Without such a start, theta could represent any permutation of the classes.
 """
 
 from __future__ import annotations
@@ -16,33 +18,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms, count_transition
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
+from crowdml.learning.learners.noise_layer import count_transition
 from crowdml.learning.likelihood import label_nll, log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
-from crowdml.learning.trainings import Course
+from crowdml.learning.task import Task
+from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.networks.split import split_last_linear
 from crowdml.support.search_space import Choice, Real, Space
 
 # Logits start as log(share + 1e-8), as in the authors' code, so that no label is impossible.
 FLOOR = 1e-8
-# The noise that a layer starts with where no baseline has informed it, as in the authors' code.
+# Noise of the initial layer if there is no baseline, as in the authors' code.
 _BLIND_NOISE = 0.46
 
 
 @dataclass(frozen=True)
-class SModel(LabelLearner):
-    """The s-model: b_ij = log of the confusion of a trained baseline, then network and b are trained on.
+class SModel(LabelLearner, StagedLearner):
+    """The s-model: one transition matrix theta, whose logits b start as the log confusion of a trained baseline.
 
-    Both trainings follow the recipe; the layer is left out of weight decay, which would draw it to even noise.
+    A baseline is trained first.  Then its network and b are trained together.  Both trainings follow the recipe.  The
+    layer has no weight decay, which would make the noise uniform.
 
     Args:
-        target: see LabelLearner; of a posterior the expected loss.
-        beta: weight of the cross-entropy of the network's own output in [0, 1); the layer's has 1 - beta.
-        pretrain_soft: count the baseline's probabilities into the confusion, not its most probable classes.
-        sparse: entries of a row of theta that are learned, the largest of the confusion (5 in the paper's sparse
-            variant); the others stay where a count of zero starts.  None learns all.
+        target: see LabelLearner; for a posterior the loss is the expected loss.
+        beta: weight of the cross-entropy of the network's own output, in [0, 1); the layer's output has 1 - beta.
+        pretrain_soft: count the confusion by the baseline's probabilities instead of its most probable classes.
+        sparse: number of entries that are learned per row of theta, the largest of the confusion (5 in the paper's
+            sparse variant).  The other entries stay at the value of a zero count.  None learns all entries.
     """
 
     beta: float = 0.0
@@ -59,12 +66,12 @@ class SModel(LabelLearner):
             raise ValueError(f"sparse must be at least 1 or None, got {self.sparse}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """A fresh network and a layer that no baseline has informed; `learn` gives it a better start."""
+        """Return a fresh network with a uniform start of the layer; `learn` starts the layer from a baseline."""
         even = torch.full((task.n_classes, task.n_classes), _BLIND_NOISE / (task.n_classes - 1))
         return self._adapt(task.build_network(), even.fill_diagonal_(1 - _BLIND_NOISE))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Means over the batch."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the mean terms: "adapted" through the layer and, for beta above 0, "network" without the layer."""
         assert isinstance(model, Adapted)
         target = batch.target(self.target)
         log_class, log_transition = model.log_outputs(batch.inputs)
@@ -74,33 +81,25 @@ class SModel(LabelLearner):
         return terms
 
     def parameter_groups(self, model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-        """The network's parameters, and the layer's without weight decay."""
+        """Return the network's parameters, and the layer's parameters without weight decay."""
         assert isinstance(model, Adapted)
         layer = model.layer_parameters()
         others = [parameter for parameter in model.parameters() if all(parameter is not one for one in layer)]
         return [{"params": others}, {"params": layer, "weight_decay": 0.0}]
 
-    def learn(
-        self,
-        course: Course,
-        given: Supervision,
-        *,
-        model: nn.Module | None = None,
-        items: Tensor | None = None,
-        evaluate: bool = True,
-    ) -> nn.Module:
-        """Train in stages, the whole last; a model of an earlier `learn` is trained on as it is."""
+    def learn(self, run: TrainingRun) -> nn.Module:
+        """Train a baseline, add the layer, and train both.  A model of an earlier run needs no baseline."""
+        model = run.model
         if model is None:
-            network = self._pretrain(course, given, items, evaluate)
-            labels = distribution(given.target(self.target), course.task.n_classes)
-            labels = labels if items is None else labels[items]
-            confusion = count_confusion(course.predict(network, items), labels, soft=self.pretrain_soft)
+            network = self._pretrain(run)
+            labels = distribution(run.given.target(self.target), run.task.n_classes)[run.indices]
+            confusion = count_confusion(run.predict(network), labels, soft=self.pretrain_soft)
             model = self._adapt(network, confusion)
-        return course.train(self, given, model=model, items=items, evaluate=evaluate)
+        return run.train(self, model=model)
 
-    def _pretrain(self, course: Course, given: Supervision, items: Tensor | None, evaluate: bool) -> nn.Module:
-        """The trained network that the layer is added to."""
-        return course.train(CrossEntropy(self.target), given, items=items, evaluate=evaluate)
+    def _pretrain(self, run: TrainingRun) -> nn.Module:
+        """Return the trained network that the layer is added to."""
+        return run.train(CrossEntropy(self.target))
 
     def _adapt(self, network: nn.Module, confusion: Tensor) -> Adapted:
         return AdaptedByMatrix(network, confusion, self.sparse)
@@ -108,22 +107,21 @@ class SModel(LabelLearner):
 
 @dataclass(frozen=True)
 class CModel(SModel):
-    """The c-model: theta_ij = softmax_j(u_ij h(x) + b_ij), h the input of the network's last linear layer.
+    """The c-model: theta_ij = softmax_j(u_ij h(x) + b_ij), where h is the input of the network's last linear layer.
 
-    A baseline, an s-model and then the c-model are trained, each by the recipe and from the network of the one before;
-    b starts from the confusion of the s-model's network, u from 0.
+    A baseline, an s-model and the c-model are trained one after the other.  Each follows the recipe and starts from the
+    network before it.  b starts from the confusion of the s-model's network, u from 0.
+
+    The network must end in a linear layer; otherwise the training raises ValueError.
 
     Args:
-        target, beta, pretrain_soft, sparse: see SModel; they hold for both layers.
-
-    Raises:
-        ValueError: the network does not end in a linear layer (when it is trained).
+        target, beta, pretrain_soft, sparse: see SModel; they apply to the s-model and to the c-model.
     """
 
-    def _pretrain(self, course: Course, given: Supervision, items: Tensor | None, evaluate: bool) -> nn.Module:
-        """The network of a trained s-model."""
+    def _pretrain(self, run: TrainingRun) -> nn.Module:
+        """Return the network of a trained s-model."""
         simple = SModel(self.target, self.beta, self.pretrain_soft, self.sparse)
-        adapted = simple.learn(course, given, items=items, evaluate=evaluate)
+        adapted = simple.learn(run)
         assert isinstance(adapted, AdaptedByMatrix)
         return adapted.network
 
@@ -132,11 +130,14 @@ class CModel(SModel):
 
 
 class Adapted(nn.Module):
-    """A network with a noise adaptation layer; called, it gives the logits of the true class.
+    """A network with a noise adaptation layer theta; its forward returns the logits of the true class.
 
     Args:
-        confusion: (n_classes, n_classes) where theta starts; rows sum to one.
+        confusion: (n_classes, n_classes) start of theta; rows sum to one.
         sparse: see SModel.
+
+    Attributes:
+        learned: (n_classes, n_classes) bool, which entries of theta are learned.
     """
 
     learned: Tensor
@@ -149,15 +150,15 @@ class Adapted(nn.Module):
         self.register_buffer("learned", learned)
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, n_classes) log f and log theta, (n_classes, n_classes) or one a row of the inputs; in float32."""
+        """Return log f (n, n_classes) and log theta in float32; theta is one matrix, or one matrix per input."""
         raise NotImplementedError
 
     def layer_parameters(self) -> list[nn.Parameter]:
-        """Those of theta."""
+        """Return the parameters of theta."""
         return [self.bias]
 
     def log_transition(self, logits: Tensor) -> Tensor:
-        """Log softmax of (..., n_classes, n_classes) logits over their last dimension, those not learned held."""
+        """Return log theta from its logits, (..., n_classes, n_classes).  Entries that are not learned are fixed."""
         return logits.masked_fill(~self.learned, math.log(FLOOR)).log_softmax(dim=-1)
 
 
@@ -174,11 +175,11 @@ class AdaptedByMatrix(Adapted):
         self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.network(inputs)
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """See Adapted: one matrix."""
+        """Return log f and one log theta for all inputs; see Adapted."""
         return self(inputs).float().log_softmax(dim=1), self.log_transition(self.bias)
 
 
@@ -186,7 +187,7 @@ class AdaptedByFeatures(Adapted):
     """The network of the c-model.
 
     Args:
-        network: maps inputs to logits (n, n_classes), and ends in a linear layer; it is taken apart.
+        network: maps inputs to logits (n, n_classes) and ends in a linear layer; it is split before that layer.
         confusion, sparse: see Adapted.
     """
 
@@ -196,27 +197,27 @@ class AdaptedByFeatures(Adapted):
         self.weight = nn.Parameter(confusion.new_zeros((confusion.numel(), self.linear.in_features)))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(n, n_classes) logits of the true class."""
+        """Return the logits of the true class, (n, n_classes)."""
         return self.linear(self.features(inputs))
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """See Adapted: one matrix an item."""
+        """Return log f and one log theta per input; see Adapted."""
         hidden = self.features(inputs)
         logits = functional.linear(hidden, self.weight).float().unflatten(1, self.bias.shape) + self.bias
         return log_probabilities(self.linear(hidden)), self.log_transition(logits)
 
     def layer_parameters(self) -> list[nn.Parameter]:
-        """See Adapted."""
+        """Return the parameters of theta."""
         return [self.bias, self.weight]
 
 
 def count_confusion(predicted: Tensor, labels: Tensor, *, soft: bool = False) -> Tensor:
-    """(n_classes, n_classes) P(label | predicted class), counted over the items; rows sum to one.
+    """Return P(label | predicted class), counted over the items, as (n_classes, n_classes); rows sum to one.
 
     Args:
         predicted: (n_items, n_classes) probabilities.
         labels: (n_items, n_classes) distributions.
-        soft: count each item for all classes by their probability, not for the most probable one.
+        soft: count each item for all classes by their probabilities, instead of for its most probable class.
     """
     if not soft:
         return count_transition(predicted.argmax(dim=1), labels)
@@ -225,6 +226,6 @@ def count_confusion(predicted: Tensor, labels: Tensor, *, soft: bool = False) ->
 
 
 def largest(matrix: Tensor, n_entries: int) -> Tensor:
-    """(n_rows, n_columns) bool: the largest entries of each row, all where a row has no more."""
+    """Return (n_rows, n_columns) bool: the `n_entries` largest entries of each row."""
     places = matrix.topk(min(n_entries, matrix.shape[1]), dim=1).indices
     return torch.zeros_like(matrix, dtype=torch.bool).scatter_(1, places, True)

@@ -1,4 +1,4 @@
-"""What the methods share that put a transition matrix between the true class and the label."""
+"""Shared parts of the methods with a transition matrix between the true class and the label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from crowdml.learning.likelihood import label_nll
 
-# A label that the matrix rules out is given this probability, so that its logarithm and gradient are finite.
+# Smallest probability of a label, so that its logarithm and gradient are finite.
 _FLOOR = 1e-12
 
 
@@ -16,8 +16,8 @@ class WithTransition(nn.Module):
     """A network and a transition matrix that is not learned.
 
     Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does the whole.
-        transition: (n_classes, n_classes) P(label | true class), rows sum to one.
+        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
+        transition: (n_classes, n_classes) P(label | true class); rows sum to one.
     """
 
     transition: Tensor
@@ -28,12 +28,12 @@ class WithTransition(nn.Module):
         self.register_buffer("transition", transition.clone())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The network's logits."""
+        """Return the logits of the network, (n, n_classes)."""
         return self.network(inputs)
 
 
 def cross_entropy(log_prob: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy, scalar.
+    """Return the mean cross-entropy, scalar.
 
     Args:
         log_prob: (n, n_classes) logarithms of probabilities, or logits.
@@ -43,7 +43,9 @@ def cross_entropy(log_prob: Tensor, target: Tensor) -> Tensor:
 
 
 def noisy_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -> Tensor:
-    """Mean of -log sum_c f_c T[c, l] over the items, scalar; expected under the target where that is a distribution.
+    """Return the mean of -log sum_c f_c T[c, l] over the items, scalar.
+
+    For a target distribution the result is the expected loss.
 
     Args:
         log_class: (n, n_classes) log f, log-probabilities of the true class.
@@ -53,8 +55,23 @@ def noisy_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -
     return label_nll(log_class, transition.clamp_min(_FLOOR).log(), target)
 
 
+def count_transition(truth: Tensor, posterior: Tensor) -> Tensor:
+    """Return P(label | true class), counted over the items, as (n_classes, n_classes); rows sum to one.
+
+    The row of a class without items is that row of the identity.
+
+    Args:
+        truth: (n_items,) int64 true classes.
+        posterior: (n_items, n_classes) labels as distributions.
+    """
+    n_classes = posterior.shape[1]
+    counts = posterior.new_zeros((n_classes, n_classes)).index_add_(0, truth, posterior)
+    counts = torch.where(counts.sum(dim=1, keepdim=True) > 0, counts, torch.eye(n_classes, device=counts.device))
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
 def full_precision(values: Tensor) -> torch.autocast:
-    """The context in which matrix products are not cut down to bfloat16, on the device of some values."""
+    """Return a context in which autocast does not round matrix products to bfloat16, on the device of the values."""
     return torch.autocast(values.device.type, enabled=False)
 
 

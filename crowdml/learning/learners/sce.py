@@ -1,4 +1,4 @@
-"""Symmetric cross-entropy: cross-entropy and its reverse (Wang, Ma, Chen, Luo, Yi, Bailey, ICCV 2019)."""
+"""Symmetric cross-entropy: cross-entropy plus reverse cross-entropy (Wang, Ma, Chen, Luo, Yi, Bailey, ICCV 2019)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crowdml.learning.learner import Batch, LabelLearner, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.targets import expected
 from crowdml.support.search_space import Real, Space
 
 
 @dataclass(frozen=True)
 class SymmetricCrossEntropy(LabelLearner):
-    """alpha CE(label, prediction) + beta CE(prediction, label), where log 0 is taken to be A.
+    """Minimise alpha CE(label, prediction) + beta CE(prediction, label), where log 0 is replaced by A.
 
-    The paper's settings: alpha 0.01 and beta 1 for MNIST, 0.1 and 1 for CIFAR-10, 6 and 0.1 for CIFAR-100.  Its A is -4
-    (and -6 in places); the authors' code clips labels at 1e-4, which is an A of -9.2.
+    The paper takes alpha 0.01 and beta 1 for MNIST, 0.1 and 1 for CIFAR-10, and 6 and 0.1 for CIFAR-100.  It takes
+    A = -4 (in some places -6).  The authors' code clips labels at 1e-4, which means A = -9.2.
 
     Args:
-        target: see LabelLearner; of a posterior the expected loss.
-        alpha: weight of cross-entropy, not negative.
-        beta: weight of reverse cross-entropy, not negative.
-        log_zero: A, below 0.
+        target: see LabelLearner; for a posterior the loss is the expected loss.
+        alpha: weight of the cross-entropy, at least 0.
+        beta: weight of the reverse cross-entropy, at least 0.
+        log_zero: A of the paper, below 0.
     """
 
     alpha: float = 0.1
@@ -48,8 +49,8 @@ class SymmetricCrossEntropy(LabelLearner):
         if not self.log_zero < 0:
             raise ValueError(f"log_zero must be below 0, got {self.log_zero}")
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """Means over the batch, by direction."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the weighted mean terms "cross_entropy" and "reverse_cross_entropy"."""
         logits, target = model(batch.inputs).float(), batch.target(self.target)
         reverse = reverse_cross_entropy(logits.softmax(dim=1), target, self.log_zero)
         return {
@@ -59,11 +60,13 @@ class SymmetricCrossEntropy(LabelLearner):
 
 
 def reverse_cross_entropy(predicted: Tensor, target: Tensor, log_zero: float) -> Tensor:
-    """(n,) -sum_c p_c log y_c of each item: the label's own logarithm is 0, so -log_zero (1 - p_y) remains.
+    """Return -sum_c p_c log y_c for each item, (n,).
+
+    log y is 0 for the label, so the result is -log_zero (1 - p_y).
 
     Args:
         predicted: (n, n_classes) probabilities p.
-        target: (n,) int64 labels, or (n, n_classes) distributions, of which the expected loss is taken.
-        log_zero: what log 0 stands for.
+        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
+        log_zero: value that replaces log 0.
     """
     return -log_zero * (1 - expected(predicted, target))

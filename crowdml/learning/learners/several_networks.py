@@ -1,4 +1,4 @@
-"""Networks trained together: what they share, and JoCoR with any number of them."""
+"""JoCoR with any number of networks, and shared parts of the methods that train several networks together."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import SeveralNetworks
-from crowdml.learning.learner import Batch, Supervision, Task, Terms
+from crowdml.learning.learner import LossTerms
 from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over
 from crowdml.learning.likelihood import log_probabilities
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 Graph = Literal["full", "circular"]
@@ -21,21 +24,23 @@ Divergence = Literal["kl", "ce"]
 
 @dataclass(frozen=True)
 class JoCoR(SmallLossLearner):
-    """Networks that must agree, trained on the items of small joint loss (Wei, Feng, Chen, An, CVPR 2020).
+    """Train networks that must agree, on the items of small joint loss (Wei, Feng, Chen, An, CVPR 2020).
 
-    The joint loss of an item is (1 - lambda_) sum_k CE_k + lambda_ sum_(a,b) D(p_a, p_b) / (|E| / n), the second sum
-    over the edges E of a graph of the networks.  Two networks have the two edges 1 -> 2 and 2 -> 1, which gives the
-    paper's own loss.  More networks, the circular graph and cross-entropy in the place of the divergence are those of
-    Fazekas, Forian and Barta.  That the sum is divided by the edges a network, so that agreement weighs as much against
-    the n cross-entropies whatever n and the graph are, is our choice.
+    The joint loss of an item is (1 - lambda_) sum_k CE_k + lambda_ sum_(a,b) D(p_a, p_b) / (|E| / n), where the second
+    sum runs over the edges E of a graph whose nodes are the n networks.  Two networks have the edges 1 -> 2 and
+    2 -> 1, which gives the loss of the paper.  More networks, the circular graph and the cross-entropy as divergence
+    come from Fazekas, Forian and Barta.  The division by |E| / n is our choice: it keeps the balance between agreement
+    and the n cross-entropies for every n and graph.
 
     Args:
-        n_networks: at least 2.
-        graph: "full" has every ordered pair as an edge, "circular" 1 -> 2 -> ... -> 1.
-        divergence: "kl" is KL(p_a || p_b), "ce" the cross-entropy -p_a log p_b.  Both send gradients into both.
-        lambda_: weight of agreement against labels, in [0, 1].  The paper takes 0.9 on CIFAR-10 (0.65 with 80 % noise),
-            0.85 on CIFAR-100 and 0.95 on MNIST.  Less with "ce", which rewards certainty as well: at 0.9 three networks
-            agree on one class for all digits, at 0.3 to 0.7 they learn them.
+        target: see LabelLearner.
+        forget_rate, n_gradual, exponent: see SmallLossLearner.
+        n_networks: number of networks, at least 2.
+        graph: "full" has an edge for every ordered pair of networks, "circular" the edges 1 -> 2 -> ... -> 1.
+        divergence: "kl" is KL(p_a || p_b), "ce" the cross-entropy -p_a log p_b.  Both have gradients for both networks.
+        lambda_: weight of the agreement, in [0, 1]; the labels have 1 - lambda_.  The paper takes 0.9 on CIFAR-10 (0.65
+            with 80 % noise), 0.85 on CIFAR-100 and 0.95 on MNIST.  Take less with "ce", which also rewards certainty:
+            on digits, three networks with 0.9 predict one class for all items, and with 0.3 to 0.7 they learn.
     """
 
     n_networks: int = 2
@@ -63,11 +68,11 @@ class JoCoR(SmallLossLearner):
             raise ValueError(f"lambda_ must be in [0, 1], got {self.lambda_}")
 
     def build(self, task: Task, given: Supervision) -> SeveralNetworks:
-        """Networks with initial weights of their own."""
+        """Return the networks, each with its own initial weights."""
         return build_several(task, self.n_networks)
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The two parts of the joint loss, each its mean over the chosen items."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return both parts of the joint loss, averaged over the chosen items."""
         log_p = member_log_probabilities(model, batch.inputs)
         labels = (1 - self.lambda_) * cross_entropies(log_p, batch.target(self.target)).sum(dim=0)
         agreement = self.lambda_ * self.disagreement(log_p)
@@ -75,7 +80,7 @@ class JoCoR(SmallLossLearner):
         return {"cross_entropy": mean_over(labels, chosen), "disagreement": mean_over(agreement, chosen)}
 
     def disagreement(self, log_p: Tensor) -> Tensor:
-        """(n,) the divergences along the edges, summed and divided by the number of edges a network.
+        """Return (n,) the sum of the divergences over the edges, divided by the number of edges per network.
 
         Args:
             log_p: (n_networks, n, n_classes) log-probabilities.
@@ -87,32 +92,32 @@ class JoCoR(SmallLossLearner):
 
 
 def graph_shifts(graph: Graph, n_networks: int) -> Sequence[int]:
-    """The graph as steps around a circle: for each s there are the edges a -> a + s (modulo n_networks) of all a."""
+    """Return the steps s of the graph: each s stands for the edges a -> a + s (modulo n_networks) of all networks a."""
     return range(1, n_networks) if graph == "full" else (1,)
 
 
 def build_several(task: Task, n_networks: int) -> SeveralNetworks:
-    """Networks of the task, each with initial weights of its own.
+    """Return several networks of the task, each with its own initial weights.
 
-    They run one after the other.  As one batched model they are slower: a training step of two on one core of a CPU
-    takes 2.9 ms for mlp256 (128 MNIST images) against 3.7 ms by torch.func.vmap and 3.1 ms as one product a layer, and
-    2.7 s for cnn8 (128 CIFAR-10 images) against 4.9 s by vmap.
+    The networks run one after the other, because one batched model is slower.  A training step of two networks on one
+    CPU core takes 2.9 ms for mlp256 (128 MNIST images), against 3.7 ms with torch.func.vmap and 3.1 ms with one matrix
+    product per layer.  For cnn8 (128 CIFAR-10 images) it takes 2.7 s, against 4.9 s with vmap.
     """
     return SeveralNetworks([task.build_network() for _ in range(n_networks)])
 
 
 def member_log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    """(n_networks, n, n_classes) log-probabilities of each network of a SeveralNetworks."""
+    """Return the log-probabilities of each network of a SeveralNetworks, (n_networks, n, n_classes)."""
     assert isinstance(model, SeveralNetworks)
     return log_probabilities(model.member_logits(inputs))
 
 
 def cross_entropies(log_p: Tensor, target: Tensor) -> Tensor:
-    """(n_networks, n) the cross-entropy of each network and item.
+    """Return the cross-entropy of each network and item, (n_networks, n).
 
     Args:
         log_p: (n_networks, n, n_classes) log-probabilities.
-        target: (n,) labels, or (n, n_classes) distributions, under which the loss is the expected one.
+        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
     """
     if target.ndim == 2:
         return -(log_p * target).sum(dim=2)

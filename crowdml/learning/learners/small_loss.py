@@ -1,4 +1,4 @@
-"""Small-loss selection: which items of a batch are trusted, and how many of them from epoch to epoch."""
+"""Small-loss selection: trust the items of a batch with the smallest losses."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from crowdml.learning.learner import Batch, LabelLearner
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner
 from crowdml.support.search_space import Real, Space, Whole
 
-# (1 - 0.9) * 10 is a little less than 1 in floating point, and the count is rounded down.
+# (1 - 0.9) * 10 is slightly below 1 in floating point, and the count is rounded down.
 _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
 class SmallLossLearner(LabelLearner):
-    """A learner that trains on the items of small loss, because networks learn right labels before wrong ones.
+    """A learner that trains on the items of small loss, because networks learn correct labels before wrong ones.
 
-    The share of a batch that is left out grows over the first epochs, from nothing to `forget_rate`.
+    The share of a batch that is left out grows from 0 to `forget_rate` over the first epochs.
 
     Args:
-        forget_rate: share of the items left out at last, in [0, 1).  The papers take the noise rate of the labels
-            where errors are symmetric and, in JoCoR, half of it where they are asymmetric.  A learner cannot know it,
-            so name it where you do; 0.2 is the noise rate that the authors' programs assume.
-        n_gradual: epochs over which the share grows, at least 1 (T_k).
-        exponent: while it grows it heads for forget_rate ** exponent, above 0 (c).
+        target: see LabelLearner.
+        forget_rate: final share of the items that are left out, in [0, 1).  The papers take the noise rate of the
+            labels; JoCoR takes half of it for asymmetric noise.  Set it if you know the noise rate.  0.2 is the default
+            of the authors' programs.
+        n_gradual: T_k of the papers, number of epochs over which the share grows, at least 1.
+        exponent: c of the papers, above 0.  While the share grows, it grows towards forget_rate ** exponent.
     """
 
     forget_rate: float = 0.2
@@ -51,31 +53,31 @@ class SmallLossLearner(LabelLearner):
             raise ValueError(f"exponent must be above 0, got {self.exponent}")
 
     def rate(self, epoch: int) -> float:
-        """The share left out in an epoch, which counts from 0.
+        """Return the share of items that are left out in an epoch; epochs count from 0.
 
-        As in the code of Co-teaching and JoCoR, which share it: `n_gradual` equal steps that begin with 0 in the first
-        epoch, then `forget_rate`.
+        As in the code of Co-teaching and JoCoR, the share grows from 0 in `n_gradual` equal steps, one per epoch, and
+        is then `forget_rate`.
         """
         if epoch >= self.n_gradual:
             return self.forget_rate
         return self.forget_rate**self.exponent * epoch / max(1, self.n_gradual - 1)
 
     def trusted(self, losses: Tensor, batch: Batch, *, training: bool, among: Tensor | None = None) -> Tensor:
-        """`small_losses` at the epoch's rate; all items of `among` where the loss is only measured.
+        """Return (..., n) bool: the items of small loss at the rate of the epoch, see `small_losses`.
 
-        Without that exception the loss of held-out items would fall because fewer of them count, and early stopping
-        would take it for progress.
+        When held-out items are measured (`training` is False), all items of `among` count.  Otherwise the validation
+        loss would fall because fewer items count, and early stopping would mistake that for progress.
         """
         return small_losses(losses, self.rate(batch.epoch) if training else 0.0, among)
 
 
 def small_losses(losses: Tensor, forget_rate: float, among: Tensor | None = None) -> Tensor:
-    """(..., n) bool: the items of small loss in each row of (..., n) losses; of equal losses those that come first.
+    """Return (..., n) bool: the items of small loss in each row; among equal losses, the first items.
 
     Args:
-        losses: of the items; no gradient is needed.
-        forget_rate: share of the items that is left out; the number kept is rounded down, but at least one.
-        among: (..., n) bool the items that can be chosen and that the share is of; by default all.
+        losses: (..., n) losses of the items.
+        forget_rate: share of the items that is left out; the number of kept items is rounded down, but at least one.
+        among: (..., n) bool: the items to choose from, to which the share applies; by default all.
     """
     losses = losses.detach()
     among = torch.ones_like(losses, dtype=torch.bool) if among is None else among.expand_as(losses)
@@ -85,5 +87,5 @@ def small_losses(losses: Tensor, forget_rate: float, among: Tensor | None = None
 
 
 def mean_over(losses: Tensor, chosen: Tensor) -> Tensor:
-    """(...,) mean of (..., n) losses over the chosen items (bool) of each row; 0 where none is chosen."""
+    """Return (...,) the mean of (..., n) losses over the chosen items (bool) of each row, or 0 if none is chosen."""
     return (losses * chosen).sum(dim=-1) / chosen.sum(dim=-1).clamp_min(1)

@@ -1,4 +1,4 @@
-"""A linear noise layer that is learned, and pressed away from the identity by its trace."""
+"""A learned linear noise layer with a penalty on its trace."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms
+from crowdml.learning.batch import Batch
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.noise_layer import cross_entropy, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.task import Task
 from crowdml.support.search_space import Real, Space
 
-# The diagonal of the matrix when its learning begins: near one, the gradient of the softmax vanishes.
+# Initial diagonal of the matrix; near one, the gradient of the softmax would vanish.
 _START = 0.9
 
 
 @dataclass(frozen=True)
 class TraceRegularised(LabelLearner):
-    """Sukhbaatar et al., "Training convolutional networks with noisy labels" (ICLR workshop 2015), the bottom-up model.
+    """Learn a noise layer Q together with the network, and penalise the trace of Q.
 
-    The label is distributed as f Q.  While the network warms up, Q is the identity, which is plain cross-entropy; then
-    both are learned, with a penalty on the trace of Q, without which the network goes on explaining the noise itself.
-    The paper keeps Q stochastic by projection; here its rows are softmaxes, whose gradients stay bounded where the
-    network gives a label next to no probability, and which start at 0.9 on the diagonal.
+    Sukhbaatar et al., "Training convolutional networks with noisy labels" (ICLR workshop 2015), the bottom-up model.
+
+    The label has the distribution f Q.  In the warm-up Q is the identity, which is plain cross-entropy.  Afterwards
+    network and Q are learned.  Without the penalty on the trace, the network would learn the noise itself.  The paper
+    keeps Q stochastic by projection.  Here the rows of Q are softmaxes that start with 0.9 on the diagonal, because
+    their gradients stay bounded when the network gives a label almost no probability.
 
     Args:
-        penalty: weight of trace(Q) / n_classes, not negative; at 1 it balances the pull of labels that are all right.
-        warm_up: share of the epochs for which Q is the identity, in [0, 1).  The paper warms up; by default nothing
-            does here, for what the network learns of the noise the layer is slow to take over (digits, 30 % noise,
-            30 epochs: test error 7 % without a warm-up, 16 % with one of 0.05, 21 % with plain cross-entropy).
+        target: see LabelLearner.
+        penalty: weight of trace(Q) / n_classes, at least 0; at 1 it balances the gradient of labels that are all
+            correct.
+        warm_up: share of the epochs in which Q is the identity, in [0, 1).  The paper has a warm-up.  Here the default
+            is 0, because the layer is slow to take over noise that the network has learned (digits, 30 % noise, 30
+            epochs: test error 7 % with warm_up 0, 16 % with 0.05, and 21 % with plain cross-entropy).
     """
 
     penalty: float = 0.5
@@ -49,14 +56,15 @@ class TraceRegularised(LabelLearner):
             raise ValueError(f"warm_up must be in [0, 1), got {self.warm_up}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """The network with the noise layer."""
+        """Return the network with the noise layer."""
         return WithLearnedTransition(task.build_network(), task.n_classes)
 
     def parameter_groups(self, model: nn.Module, recipe: Recipe) -> Iterable[dict[str, Any]]:
-        """The layer apart: without weight decay, which would draw its rows to the even distribution, and faster.
+        """Return the layer as its own group: without weight decay, and for SGD with a higher learning rate.
 
-        An item moves the row of its class alone, so a row's gradient is a share 1 / n_classes of the items'.  Adaptive
-        optimisers even that out themselves.
+        Weight decay would make the rows uniform.  An item changes only the row of its class, so the gradient of a row
+        comes from 1 / n_classes of the items; SGD's learning rate is multiplied by n_classes.  Adaptive optimisers
+        compensate for that themselves.
         """
         assert isinstance(model, WithLearnedTransition)
         rate = recipe.lr * (len(model.row_logits) if recipe.optimizer == "sgd" else 1)
@@ -65,8 +73,8 @@ class TraceRegularised(LabelLearner):
             {"params": [model.row_logits], "lr": rate, "weight_decay": 0.0},
         ]
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
-        """The terms "noise_layer" and "trace", the latter with its weight, which is 0 in the warm-up."""
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
+        """Return the terms "noise_layer" and "trace"; the weight of the trace is 0 in the warm-up."""
         assert isinstance(model, WithLearnedTransition)
         log_class, target = log_probabilities(model(batch.inputs)), batch.target(self.target)
         transition = model.transition()
@@ -80,7 +88,7 @@ class WithLearnedTransition(nn.Module):
     """A network and a transition matrix whose rows are softmaxes.
 
     Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does the whole.
+        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
         n_classes: number of classes.
     """
 
@@ -90,9 +98,9 @@ class WithLearnedTransition(nn.Module):
         self.row_logits = nn.Parameter(math.log(_START * (n_classes - 1) / (1 - _START)) * torch.eye(n_classes))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """The network's logits."""
+        """Return the logits of the network, (n, n_classes)."""
         return self.network(inputs)
 
     def transition(self) -> Tensor:
-        """(n_classes, n_classes) P(label | true class)."""
+        """Return P(label | true class), (n_classes, n_classes)."""
         return self.row_logits.softmax(dim=1)

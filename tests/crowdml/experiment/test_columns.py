@@ -44,14 +44,16 @@ IMAGES = {"dataset": st.just("digits"), "n_train": st.none() | st.integers(1, 12
 TRAINED = st.just({}) | st.fixed_dictionaries({"network": st.just("cnn_digits"), "recipe": RECIPES})
 SIMULATED = st.fixed_dictionaries({
     **ALL, **IMAGES, **SIZES, "noise_rate": SHARES, "pattern_options": OPTIONS,
-    "pattern": st.sampled_from(["uniform", "bimodal", "flip"]), "worker_model": st.sampled_from(["homogeneous", "random"]),
+    "pattern": st.sampled_from(["uniform", "bimodal", "flip"]),
+    "worker_model": st.sampled_from(["homogeneous", "random"]),
 })  # fmt: skip
 MACHINES = st.fixed_dictionaries({
     **ALL, **IMAGES, **SIZES, "pattern": st.just("machine_annotators"),
     "pattern_options": st.sampled_from([{}, {"expert_images": 9}]),
 })  # fmt: skip
 REAL = st.fixed_dictionaries({
-    **ALL, **SIZES, "n_workers": st.none() | st.integers(1, 9), "dataset": st.just("bluebird"), "pattern": st.just("real"),
+    **ALL, **SIZES, "n_workers": st.none() | st.integers(1, 9), "dataset": st.just("bluebird"),
+    "pattern": st.just("real"),
 })  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def test_a_row_that_is_not_a_cell_is_refused(changes: dict, field: str, message:
     assert caught.value.field == field
 
 
-LABEL_BUDGET = """    label_budget: int | None = axis(Kind.WHOLE, "labels that can be paid for", default=None, at_least=1)
+LABEL_BUDGET = """    label_budget: int | None = axis(Kind.WHOLE, "labels to pay for", default=None, at_least=1)
 """
 USE_OF_LABEL_BUDGET = """
 import sys
@@ -116,7 +118,7 @@ from pathlib import Path
 from analysis.load import PANEL_AXES, load, panels
 from crowdml.experiment.cell import COLUMNS, cell_from
 from crowdml.experiment.columns import columns_of
-from sweeps.grid.grids import Block, other_axes
+from sweeps.grid.grids import Block, axis_options, with_axes
 from sweeps.grid.selection import order, select
 from sweeps.store.result_store import ResultStore
 from tests.analysis.frames import ok
@@ -136,8 +138,8 @@ else:
 assert select([plain, paid], "label_budget > 9") == [paid]
 assert order([plain, paid], ["label_budget"]) == [1, 0]
 assert "label_budget" in PANEL_AXES
-assert other_axes()["label_budget"].axis.help == "labels that can be paid for"
-block = Block(datasets=("digits",), methods=("mv",), other_axes={"label_budget": (50, None)}, train=False)
+assert axis_options()["label_budget"].axis.help == "labels to pay for"
+block = with_axes(Block(datasets=("digits",), methods=("mv",), train=False), {"label_budget": [50, None]})
 assert {made.crowd.label_budget for made in block.cells()} == {50, None}
 assert ResultStore(old_folder).status() == {plain.id: "ok"}, "older files are read with the default"
 store = ResultStore(new_folder)

@@ -5,7 +5,7 @@ import pytest
 
 from crowdml.aggregation.crowdlab_weights import Crowdlab
 from crowdml.joint.crowdlab import CrowdlabTraining
-from crowdml.joint.out_of_fold import Trainings
+from crowdml.joint.out_of_fold import JointTrainer
 from crowdml.labels import CrowdLabels
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from tests.crowdml.learning.tasks import blobs, make
@@ -24,7 +24,7 @@ def test_it_is_crowdlab_on_out_of_fold_predictions_and_a_last_training() -> None
     crowd = noisy_crowd(data.train_labels, 3)
     result = CrowdlabTraining(folds=4).fit(crowd, make(data), CrossEntropy())
     majority = np.eye(3)[crowd.votes.argmax(axis=1)]
-    predicted = Trainings(CrossEntropy(), make(data)).predict_out_of_fold(majority, 4)
+    predicted = JointTrainer(CrossEntropy(), make(data)).predict_out_of_fold(majority, 4)
     expected = Crowdlab().fit(crowd, predicted)
     assert result.aggregation.posterior == pytest.approx(expected.posterior)
     assert result.n_trainings == 5

@@ -11,11 +11,11 @@ from crowdml.aggregation import DawidSkene
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.joint.labnet import Labnet, calibrated
 from crowdml.labels import CrowdLabels
-from crowdml.learning import trainings as course
+from crowdml.learning import trainer
 from crowdml.learning.inputs import Inputs
-from crowdml.learning.learner import Task
 from crowdml.learning.learners.cross_entropy import CrossEntropy
-from crowdml.learning.loop import Trained
+from crowdml.learning.loop import TrainingOutcome
+from crowdml.learning.task import Task
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 from tests.crowds import simulated
 
@@ -53,11 +53,11 @@ def test_training_is_triggered_by_a_growing_loss_only(monkeypatch) -> None:
     crowd, _ = simulated(n_items=60, n_workers=5, n_classes=3)
     trainings: list[int] = []
 
-    def count(learner, task, target, *, stream: int, **options) -> Trained:
+    def count(learner, task, target, *, stream: int, **options) -> TrainingOutcome:
         trainings.append(stream)
-        return Trained(model=Fixed([0.5, 0.3, 0.2]), n_images=1, n_epochs=1, seconds=0.0)
+        return TrainingOutcome(model=Fixed([0.5, 0.3, 0.2]), n_images=1, n_epochs=1, seconds=0.0)
 
-    monkeypatch.setattr(course, "train", count)
+    monkeypatch.setattr(trainer, "train", count)
     result = Labnet().fit(crowd, task_for(60, 3, [1 / 3] * 3), CrossEntropy())
     losses = [0.0, *(-value for value in result.aggregation.objective)]
     expected = 1 + sum(now > before for before, now in pairwise(losses[:-1]))
@@ -100,19 +100,19 @@ def test_out_of_fold_networks_never_saw_the_items_they_predict(monkeypatch) -> N
     seen: dict[int, set[int]] = {}
     predicted: list[tuple[set[int], set[int]]] = []
 
-    def remember(learner, task, target, *, items=None, **options) -> Trained:
+    def remember(learner, task, target, *, items=None, **options) -> TrainingOutcome:
         model = Fixed([1 / 3] * 3)
         seen[id(model)] = set(range(60)) if items is None else set(items.tolist())
         kept.append(model)
-        return Trained(model=model, n_images=len(seen[id(model)]), n_epochs=1, seconds=0.0)
+        return TrainingOutcome(model=model, n_images=len(seen[id(model)]), n_epochs=1, seconds=0.0)
 
     def predict(model: nn.Module, task: Task, inputs: Inputs, items: torch.Tensor) -> torch.Tensor:
         predicted.append((seen[id(model)], set(items.tolist())))
         return torch.full((len(items), 3), 1 / 3)
 
     kept: list[nn.Module] = []
-    monkeypatch.setattr(course, "train", remember)
-    monkeypatch.setattr(course, "predict_proba", predict)
+    monkeypatch.setattr(trainer, "train", remember)
+    monkeypatch.setattr(trainer, "predict_proba", predict)
     result = Labnet(prior="instance", folds=4, final_training=True).fit(crowd, task, CrossEntropy())
     assert all(not trained_on & rows for trained_on, rows in predicted)
     for start in range(0, len(predicted), 4):

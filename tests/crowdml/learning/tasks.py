@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from crowdml.datasets.data import ImageData
 from crowdml.learning.inputs import InMemory
-from crowdml.learning.learner import Report, Task, ignore_report
-from crowdml.learning.recipe import Recipe
+from crowdml.learning.observers import Observers, ReportPoint, ignore_point
+from crowdml.learning.recipe import Recipe, TrainingSettings
+from crowdml.learning.task import Task
 
 
 def blobs(n_items: int = 240, n_classes: int = 3, side: int = 8, seed: int = 0) -> ImageData:
@@ -30,7 +31,7 @@ def make(
     *,
     network: Callable[[], nn.Module] | None = None,
     seed: int = 0,
-    report: Report = ignore_report,
+    report: ReportPoint = ignore_point,
     **recipe,
 ) -> Task:
     """A task on the CPU with a linear network unless one is given."""
@@ -45,9 +46,8 @@ def make(
         test_labels=torch.from_numpy(data.test_labels),
         n_classes=data.n_classes,
         build_network=network or (lambda: nn.Sequential(nn.Flatten(), nn.Linear(n_pixels, data.n_classes))),
-        recipe=Recipe(**settings),
-        seed=seed,
-        report=report,
+        settings=TrainingSettings("linear", Recipe(**settings), seed),
+        observers=Observers(report=report),
         truth=torch.from_numpy(data.train_labels),
     )
 

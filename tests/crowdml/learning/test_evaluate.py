@@ -8,7 +8,9 @@ import torch
 
 from crowdml.learning.evaluate import SeveralNetworks, accuracies, predict_members, predict_proba
 from crowdml.learning.held_out import hold_out
-from crowdml.learning.learner import count_transition, seed_of, supervise
+from crowdml.learning.learners.noise_layer import count_transition
+from crowdml.learning.loop import seed_of
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs()
@@ -47,7 +49,7 @@ def test_held_out_items_are_drawn_in_proportion_to_their_labels() -> None:
     assert torch.bincount(labels[held_out]).tolist() == [12, 6, 2]
     assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(100))
     assert torch.equal(held_out, hold_out(torch.arange(100), labels, 0.2, seed=3)[1])
-    with pytest.raises(ValueError, match="leaves one side without any"):
+    with pytest.raises(ValueError, match="leaves nothing to train on or nothing to validate on"):
         hold_out(torch.arange(3), labels, 0.1, seed=0)
 
 

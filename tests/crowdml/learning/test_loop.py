@@ -7,9 +7,9 @@ from torch import nn
 
 from crowdml.learning.augment import augment
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.loop import TrainingDivergedError, train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs()
@@ -103,7 +103,9 @@ def test_a_last_batch_of_one_is_left_out() -> None:
 
 
 def test_a_loss_that_is_not_finite_says_where_and_what_to_do() -> None:
-    with pytest.raises(TrainingDivergedError, match=r"nan in epoch 1 of 3, step 1, by its term cross_entropy; lower"):
+    with pytest.raises(
+        TrainingDivergedError, match=r"nan in epoch 1 of 3, step 1, because of its term cross_entropy; lower"
+    ):
         train(CrossEntropy(), make(DATA), GIVEN, model=Fixed([float("nan")] * 3))
 
 

@@ -9,10 +9,13 @@ import torch
 from torch import distributed, multiprocessing, nn
 
 from crowdml.learning import parallel
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, LabelLearner, Supervision, Task, Terms, supervise
+from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.task import Task
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs()
@@ -40,7 +43,7 @@ class _Remember(LabelLearner):
     def build(self, task: Task, given: Supervision) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
 
-    def loss(self, model: nn.Module, batch: Batch) -> Terms:
+    def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         self.steps.append(batch.items.tolist())
         return {"square": model(batch.inputs).square().mean()}
 

@@ -1,4 +1,4 @@
-"""Aggregation on Ray: the same answer as on one machine, whatever the layout of the files and whoever dies."""
+"""Aggregation on Ray gives the result of one machine, for every layout of the files and if processes die."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from crowdml.aggregation.inference.kernels import Expectation
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels
 from crowdml.support.names import UnknownNameError
-from sweeps.aggregation import layout
+from sweeps.aggregation import row_groups
 from sweeps.aggregation import sharded as aggregate
+from sweeps.aggregation.crowd_shard import CrowdShard, LogTables, ShardedCrowd
 from sweeps.aggregation.iteration_progress import IterationProgress
-from sweeps.aggregation.pool import FAN_IN, add
-from sweeps.aggregation.shard_worker import LogTables, Plan, Shard
+from sweeps.aggregation.shard_pool import FAN_IN, add
 from sweeps.aggregation.sharded import ShardedResult, aggregate_sharded, sharded_methods
 from sweeps.cluster import connect as ray_cluster
 from sweeps.store.locations import LocationError, join, parquet_files
@@ -37,7 +37,7 @@ FLAG = "CROWDML_TEST_SHARD_FLAG"
 
 
 class DiesOnce(DawidSkene):
-    """Takes its process with it the first time that it starts."""
+    """Kills its process when it starts for the first time."""
 
     def start(self, crowd: CrowdLabels, prior: Any = None) -> Any:
         flag = Path(os.environ[FLAG])
@@ -48,10 +48,10 @@ class DiesOnce(DawidSkene):
 
 
 class InlinePool:
-    """The shards in this process; what Pool does, without Ray."""
+    """The shards in this process: like ShardPool, but without Ray."""
 
-    def __init__(self, plan: Plan, *, cpus: float) -> None:
-        self._shards = [Shard(plan, number) for number in range(len(plan.shards))]
+    def __init__(self, crowd: ShardedCrowd, *, cpus: float) -> None:
+        self._shards = [CrowdShard(crowd, number) for number in range(len(crowd.shards))]
         self._iteration, self._tables = 0, None
 
     def __enter__(self) -> InlinePool:
@@ -81,14 +81,14 @@ class InlinePool:
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything in this process, as on a cluster of two CPUs."""
+    """Run everything in this process, as on a cluster of two CPUs."""
 
     @contextmanager
     def join(address: str | None) -> Iterator[ray_cluster.Cluster]:
         yield ray_cluster.Cluster(cpus=2, gpus=0, n_nodes=1, dashboard=None, own=True)
 
     monkeypatch.setattr(aggregate.ray_cluster, "join", join)
-    monkeypatch.setattr(aggregate, "Pool", InlinePool)
+    monkeypatch.setattr(aggregate, "ShardPool", InlinePool)
     monkeypatch.setattr(aggregate, "run_tasks", lambda function, arguments: [function(*each) for each in arguments])
 
 
@@ -96,7 +96,7 @@ def crowd_frame() -> pd.DataFrame:
     frame = simulated(1500, n_classes=3)[0].to_frame()
     frame["task"] = "item" + frame["task"].astype(str).str.zfill(4)
     frame["worker"] = "w" + frame["worker"].astype(str)
-    # Not everybody labels everything, and the last worker labels once.
+    # Workers label some items only, and the last worker labels one item.
     rng = np.random.default_rng(1)
     kept = (rng.random(len(frame)) < 0.6) & (frame["worker"] != "w5")
     kept[np.flatnonzero(frame["worker"] == "w5")[0]] = True
@@ -155,25 +155,27 @@ def check_same(result: ShardedResult, out: Path, one: Aggregation, crowd: CrowdL
         (IBCC, {"diagonal": 2.0}),
     ],
 )
-def test_the_answer_is_that_of_one_machine(inline, tmp_path: Path, method: str, options: dict[str, Any]) -> None:
+def test_the_result_equals_the_result_on_one_machine(
+    inline, tmp_path: Path, method: str, options: dict[str, Any]
+) -> None:
     frame = crowd_frame()
     mixed = write_parts(frame.sample(frac=1, random_state=0), tmp_path / "in")
     out, workers = tmp_path / "out", tmp_path / "workers.parquet"
     result = aggregate_sharded(
         mixed, method, out=out, workers_out=workers, options=options, n_shards=3, console=quiet()
     )
-    assert result.dealt_out
+    assert result.split_by_item
     assert result.n_shards == len(list(out.iterdir())) == 3
     check_same(result, out, *on_one_machine(frame, method, **options))
     pd.testing.assert_frame_equal(pd.read_parquet(workers), result.workers)
 
 
-def test_files_sorted_by_item_are_read_as_they_lie(inline, tmp_path: Path) -> None:
+def test_files_sorted_by_item_are_not_rewritten(inline, tmp_path: Path) -> None:
     frame = crowd_frame()
     parts = write_parts(frame, tmp_path / "in", n_parts=1)
     table = pq.read_table(parts)
     pq.write_table(table, parts / "part-0.parquet", row_group_size=len(frame) // 6 + 1)
-    # Cut the row groups between items, as a writer that sorts by item would not; so move the borders.
+    # Move the borders of the row groups to the borders of the items.
     starts = np.flatnonzero(frame["task"].ne(frame["task"].shift()))
     with pq.ParquetWriter(parts / "part-0.parquet", table.schema) as writer:
         for items in np.array_split(starts, 6):
@@ -181,11 +183,11 @@ def test_files_sorted_by_item_are_read_as_they_lie(inline, tmp_path: Path) -> No
             writer.write_table(table.slice(items[0], end - items[0]))
     out = tmp_path / "out"
     result = aggregate_sharded(parts, "em", out=out, n_shards=2, console=quiet())
-    assert not result.dealt_out
+    assert not result.split_by_item
     check_same(result, out, *on_one_machine(frame, "em"))
 
 
-def test_on_ray_with_processes_that_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_on_ray_is_right_if_processes_die(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = crowd_frame()
     mixed = write_parts(frame.sample(frac=1, random_state=0), tmp_path / "in")
     killed: list[int] = []
@@ -207,7 +209,7 @@ def test_on_ray_with_processes_that_die(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-def test_many_shards_on_ray_add_up_along_a_tree(tmp_path: Path) -> None:
+def test_many_shards_on_ray_add_up_along_a_tree_of_tasks(tmp_path: Path) -> None:
     frame = crowd_frame()
     mixed = write_parts(frame.sample(frac=1, random_state=0), tmp_path / "in")
     out = tmp_path / "out"
@@ -215,13 +217,13 @@ def test_many_shards_on_ray_add_up_along_a_tree(tmp_path: Path) -> None:
     assert result.n_shards == FAN_IN + 1
     check_same(result, out, *on_one_machine(frame, "em"))
 
-    # What is wrong with the data is said as without Ray, though it comes up in another process.
+    # An error in the data has the same message as without Ray, although another process raises it.
     repeated = write_parts(pd.concat([frame, frame.head(1)]), tmp_path / "repeated")
     with pytest.raises(ValueError, match=r"^worker w0 labelled item item0000 more than once"):
         aggregate_sharded(repeated, n_shards=1, address="local", console=quiet())
 
 
-def test_malformed_input_is_said_in_its_own_words(inline, tmp_path: Path) -> None:
+def test_malformed_input_is_an_error_that_names_the_place(inline, tmp_path: Path) -> None:
     frame = crowd_frame().head(60)
     repeated = write_parts(pd.concat([frame, frame.head(1)]), tmp_path / "repeated")
     with pytest.raises(ValueError, match="worker w0 labelled item item0000 more than once"):
@@ -237,14 +239,14 @@ def test_malformed_input_is_said_in_its_own_words(inline, tmp_path: Path) -> Non
     assert list(more.class_names) == [2, 1, 0, 7]
 
 
-def test_what_cannot_be_done_is_said_before_ray_starts(tmp_path: Path) -> None:
+def test_bad_arguments_are_errors_before_ray_starts(tmp_path: Path) -> None:
     parts = write_parts(crowd_frame().head(20), tmp_path / "in")
     assert {"mv", "em", "em_hard", "one_coin"} <= set(sharded_methods())
     cases = [
-        ({"method": "minimax_entropy"}, "cannot be sharded; those that can: mv, em"),
+        ({"method": "minimax_entropy"}, "cannot be sharded; the methods that can: mv, em"),
         ({"method": "emm"}, "did you mean em"),
         ({"options": {"smoothing": -1}}, "smoothing must not be negative, got -1"),
-        ({"options": {"device": "cuda"}}, 'device must be "cpu" for shards'),
+        ({"options": {"device": "cuda"}}, 'device must be "cpu" on Ray'),
         ({"n_shards": 0}, "n_shards must be at least 1, got 0"),
         ({"columns": Columns(task="item")}, "column 'item' is missing; the file has task, worker, label"),
         ({"out": parts}, "is not empty; give a new folder"),
@@ -255,47 +257,46 @@ def test_what_cannot_be_done_is_said_before_ray_starts(tmp_path: Path) -> None:
             aggregate_sharded(parts, **arguments)
     with pytest.raises(UnknownNameError):
         aggregate_sharded(parts, "glad2")
-    with pytest.raises(LocationError, match=r"is not there, or holds no .parquet files"):
+    with pytest.raises(LocationError, match=r"does not exist, or holds no .parquet files"):
         aggregate_sharded(tmp_path / "nothing")
     crowd_frame().head(20).assign(task=1).to_parquet(parts / "z.parquet")
     with pytest.raises(LocationError, match="column 'task' holds int64, but large_string in"):
         aggregate_sharded(parts)
 
 
-def test_row_groups_are_dealt_out_as_they_lie_where_items_do_not_overlap() -> None:
-    def group(number: int, n_rows: int, low: Any, high: Any) -> layout.RowGroup:
-        return layout.RowGroup("a", number, n_rows, low, high)
+def test_shards_take_whole_row_groups_if_row_groups_share_no_item() -> None:
+    def group(number: int, n_rows: int, low: Any, high: Any) -> row_groups.RowGroup:
+        return row_groups.RowGroup("a", number, n_rows, low, high)
 
     apart = [group(0, 10, 5, 9), group(1, 10, 0, 4), group(2, 10, 10, 14), group(3, 10, 15, 15)]
-    dealt = layout.deal_as_they_lie(apart, 2)
+    dealt = row_groups.assign_whole(apart, 2)
     assert dealt is not None
     assert [[part.number for part in shard] for shard in dealt] == [[0, 1], [2, 3]]
     # Item 9 is in two groups, which stay together; that makes the shards too uneven for three, not for two.
     touching = [group(0, 10, 0, 9), group(1, 10, 9, 12), group(2, 10, 13, 20)]
-    assert layout.deal_as_they_lie(touching, 3) is None
-    assert layout.deal_as_they_lie(touching, 2) == [touching[:2], touching[2:]]
-    assert layout.deal_as_they_lie([*touching, group(3, 5, None, None)], 2) is None
-    assert layout.deal_as_they_lie(touching, 1) == [touching]
+    assert row_groups.assign_whole(touching, 3) is None
+    assert row_groups.assign_whole(touching, 2) == [touching[:2], touching[2:]]
+    assert row_groups.assign_whole([*touching, group(3, 5, None, None)], 2) is None
+    assert row_groups.assign_whole(touching, 1) == [touching]
 
 
 @pytest.mark.parametrize("of", [str, int])
-def test_dealing_out_keeps_items_together_and_rows_in_order(tmp_path: Path, of: type) -> None:
+def test_splitting_by_item_keeps_items_together_and_rows_in_order(tmp_path: Path, of: type) -> None:
     rng = np.random.default_rng(0)
     items = [of(number) for number in rng.integers(0, 40, 300)]
     frame = pd.DataFrame({"task": items, "worker": np.arange(300), "label": rng.integers(0, 2, 300)})
     frame["label"] = frame["label"].map(["no", "yes"].__getitem__).astype("category")
     columns = Columns()
-    groups = layout.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
+    groups = row_groups.list_row_groups(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
     (tmp_path / "shards").mkdir()
     dealt = [
-        layout.deal_out(run, columns, 3, str(tmp_path / "shards"), number)
+        row_groups.split_by_item(run, columns, 3, str(tmp_path / "shards"), number)
         for number, run in enumerate((groups[:2], groups[2:]))
     ]
-    survey = layout.merge([each for each, _ in dealt])
-    assert (survey.workers.to_pylist(), survey.labels.to_pylist()) == (list(range(300)), ["no", "yes"])
-    assert survey.n_rows == 300
+    names = row_groups.merge_names([each for each, _ in dealt])
+    assert (names.workers.to_pylist(), names.labels.to_pylist()) == (list(range(300)), ["no", "yes"])
     shards = [
-        pa.concat_tables([layout.read(group, columns) for group in of_shard])
+        pa.concat_tables([row_groups.read(group, columns) for group in of_shard])
         for of_shard in zip(*(g for _, g in dealt), strict=True)
     ]
     seen = [set(table["task"].to_pylist()) for table in shards]
@@ -304,19 +305,19 @@ def test_dealing_out_keeps_items_together_and_rows_in_order(tmp_path: Path, of: 
         assert np.all(np.diff(table["worker"].to_numpy()) > 0)
 
 
-def test_a_shard_gives_the_same_sums_again_and_after_it_was_lost(tmp_path: Path) -> None:
+def test_a_shard_returns_the_same_sums_if_a_call_is_repeated_or_its_process_is_replaced(tmp_path: Path) -> None:
     frame = crowd_frame().head(200)
     columns = Columns()
-    groups = layout.read_layout(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
-    survey = layout.survey(groups, columns)
+    groups = row_groups.list_row_groups(parquet_files([write_parts(frame, tmp_path / "in")]), columns)
+    names = row_groups.distinct_names(groups, columns)
     method = DawidSkene()
-    plan = Plan([groups], columns, survey.workers, survey.labels, "error", method, method)
-    shard = Shard(plan, 0)
+    crowd = ShardedCrowd([groups], columns, names.workers, names.labels, "error", method, method)
+    shard = CrowdShard(crowd, 0)
     first = shard.first()
     one, sums_one = step(method, shard, 1, first, None)
     two, sums_two = step(method, shard, 2, sums_one, one)
-    # The reply was lost, and the call came again; the process was lost, and another one gets the call.
-    for other in (shard, Shard(plan, 0)):
+    # The call is repeated on the same process, and on a process that replaces it.
+    for other in (shard, CrowdShard(crowd, 0)):
         again = other.step(2, two, one)
         assert again.moved == pytest.approx(sums_two.moved, abs=1e-15)
         assert again.counts == pytest.approx(sums_two.counts, abs=1e-12)
@@ -326,28 +327,30 @@ def test_a_shard_gives_the_same_sums_again_and_after_it_was_lost(tmp_path: Path)
     assert whole.moved == np.inf
 
 
-def step(em: Any, shard: Shard, iteration: int, sums: Any, before: LogTables | None) -> tuple[LogTables, Any]:
+def step(em: Any, shard: CrowdShard, iteration: int, sums: Any, before: LogTables | None) -> tuple[LogTables, Any]:
     tables = em.m_step(sums.counts, sums.class_counts)
     logs = LogTables(tables.log_confusion, tables.log_prior)
     return logs, shard.step(iteration, logs, before)
 
 
-def test_the_progress_line_counts_iterations_and_estimates_the_rest(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("w") as file, IterationProgress(Console(file=file), 50, 1e-4) as progress:
-        progress.phase("reading 10 annotations")
-        assert progress.seconds_left() is None
-        for change in (1.0, 0.1, 0.01):
-            progress.add(change)
-        assert "iteration 3 · largest change 1.0e-02" in progress.text()
-        # A tenth each iteration: two more to go, of three done.
-        progress._first_iteration -= 30
-        assert progress.seconds_left() == pytest.approx(20, abs=0.5)
-        progress.add(1e-5)
-        assert "left" not in progress.text()
+def test_the_progress_line_counts_iterations_and_estimates_the_time_left(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as file:
+        progress = IterationProgress(Console(file=file), 50, 1e-4)
+        with progress:
+            progress.phase("reading 10 annotations")
+            assert progress.seconds_left() is None
+            for change in (1.0, 0.1, 0.01):
+                progress.add(change)
+            assert "iteration 3 · largest change 1.0e-02" in progress.line()
+            # The change falls to a tenth per iteration: three iterations are done, two are left.
+            progress._first_iteration -= 30
+            assert progress.seconds_left() == pytest.approx(20, abs=0.5)
+            progress.add(1e-5)
+            assert "left" not in progress.line()
     assert "reading 10 annotations" in (tmp_path / "log").read_text()
 
 
-def test_places_in_an_object_store_keep_their_options() -> None:
+def test_locations_in_an_object_store_keep_their_query() -> None:
     assert join("s3://bucket/folder/?region=eu-west-1", "a.parquet") == "s3://bucket/folder/a.parquet?region=eu-west-1"
     assert join("file:///tmp/folder", "a.parquet") == "/tmp/folder/a.parquet"
 

@@ -97,4 +97,4 @@ def test_a_dry_run_downloads_nothing(probed: list[Sequence[Cell]], monkeypatch: 
     console = Console(record=True, width=200)
     absent = trains(dataset="mnist")
     assert measure(options("--dry-run"), [absent], NOTHING, COSTS, 0, console, on_cluster=False) == Measured()
-    assert "mnist is not here, so its networks are not probed" in console.export_text()
+    assert "mnist is not downloaded, so its networks are not probed" in console.export_text()

@@ -59,5 +59,5 @@ def test_how_many_trials_run_at_a_time() -> None:
     assert count_slots([*labels, *trained], quarter, 16, 2) == 8
     four = Placement(cpus=2, gpus={DIGITS: 1.0}, n_train_workers=4)
     assert count_slots(trained, four, 16, 8) == 2
-    with pytest.raises(ValueError, match="a trial wants 8 CPUs and 4 GPUs, but there are 4 and 8; lower --cpus-per"):
+    with pytest.raises(ValueError, match="a trial needs 8 CPUs and 4 GPUs, but there are 4 and 8; lower --cpus-per"):
         count_slots(trained, four, 4, 8)

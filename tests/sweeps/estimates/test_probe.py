@@ -46,7 +46,7 @@ def test_each_network_is_measured_once(probed: Probe) -> None:
         assert one.images_per_second > 100
         assert 50 < one.host_mb < 20_000
         assert one.gpu_mb is None
-        assert one.seconds < probe_module.SECONDS_A_NETWORK
+        assert one.seconds < probe_module.SECONDS_PER_NETWORK
     assert probed.gpu_peaks == {}
 
 
@@ -102,7 +102,7 @@ def test_a_fast_network_is_measured_on_more_items(monkeypatch: pytest.MonkeyPatc
 def test_no_longer_run_is_begun_that_would_take_too_long(
     monkeypatch: pytest.MonkeyPatch, digits: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(probe_module, "SECONDS_A_NETWORK", 0.0)
+    monkeypatch.setattr(probe_module, "SECONDS_PER_NETWORK", 0.0)
     sizes = runs(monkeypatch, images_per_second=1e6)
     probe([trains()], digits)
     assert sizes == [256]

@@ -6,7 +6,7 @@ from crowdml.datasets import crowd_names
 from crowdml.experiment.crowd_types import Real, Simulated
 from crowdml.learning.recipe import Recipe
 from crowdml.methods.registry import REGISTRY
-from sweeps.grid.grids import TRAINING, Block, Preset, shorten
+from sweeps.grid.grids import TRAINING, Block, Preset, axis_options, shorten, with_axes
 from sweeps.grid.presets import PRESETS, grid_cells
 
 
@@ -40,6 +40,16 @@ def test_networks_and_recipes_of_the_paper() -> None:
     assert {(cell.dataset, cell.network) for cell in cells} == {("cifar10", "cnn8"), ("cifar100", "resnet44")}
     recipe = TRAINING["cifar10"][1]
     assert (recipe.epochs, recipe.milestones, recipe.lr, recipe.weight_decay) == (120, (40, 80), 0.1, 5e-3)
+
+
+def test_the_axes_of_a_command_line_are_the_lists_of_a_block() -> None:
+    assert {axis: column.name for axis, column in axis_options().items()} == {
+        "datasets": "dataset", "patterns": "pattern", "noise_rates": "noise_rate", "workers": "n_workers",
+        "missing_rates": "missing_rate", "worker_models": "worker_model", "assignments": "assignment",
+        "methods": "method", "seeds": "seed",
+    }  # fmt: skip
+    block = with_axes(Block(datasets=("digits",), methods=("mv",)), {"seeds": [7], "workers": [2, 4]})
+    assert (block.seeds, block.workers, block.other_axes) == ((7,), (2, 4), {})
 
 
 def test_an_axis_can_be_replaced() -> None:

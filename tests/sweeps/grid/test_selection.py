@@ -57,7 +57,7 @@ CELLS = [
         ("noise_rate != None", lambda c: noise_rate(c) is not None),
         ("noise_rate in [None, 0.2]", lambda c: noise_rate(c) in (None, 0.2)),
         ("noise_rate != 0.2", lambda c: noise_rate(c) != 0.2),
-        ("not noise_rate < 0.5", lambda c: not (noise_rate(c) is not None and noise_rate(c) < 0.5)),
+        ("not noise_rate < 0.5", lambda c: (noise_rate(c) or 1.0) >= 0.5),
         ('network != "mlp128"', lambda c: c.network != "mlp128"),
         ('network not in ["mlp128"]', lambda c: c.network != "mlp128"),
         ("recipe == None or n_train == 100", lambda c: c.training is None or c.n_train == 100),

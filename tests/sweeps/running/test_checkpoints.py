@@ -11,8 +11,7 @@ from pyarrow import fs
 
 from crowdml import datasets
 from crowdml.experiment.run_cell import CURVES, attempt_cell, run_cell
-from crowdml.learning import loop
-from crowdml.learning import trainings as course
+from crowdml.learning import loop, trainer
 from crowdml.learning.recipe import Recipe
 from sweeps.running import checkpoints
 from sweeps.running.checkpoints import FOLDER, checkpoints_of, discard_checkpoints
@@ -138,7 +137,7 @@ def test_a_cell_goes_on_on_another_machine(
         n_epochs += 1
         return train_epoch(training)
 
-    monkeypatch.setattr(course, "Checkpoint", partial(course.Checkpoint, every=0.0))
+    monkeypatch.setattr(trainer, "Checkpoint", partial(trainer.Checkpoint, every=0.0))
     monkeypatch.setattr(loop._Training, "_train_epoch", killed_in_the_third)
     with pytest.raises(KeyboardInterrupt), checkpoints_of(store, CELL) as first:
         attempt_cell(trains, digits, checkpoints=first)

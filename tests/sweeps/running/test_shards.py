@@ -70,6 +70,31 @@ def test_many_small_cells_make_few_shards_that_get_shorter() -> None:
     assert len(pack(small[:10], lambda made: 0.01, 2, longest=0)) == 10
 
 
+def test_runs_with_other_seeds_start_with_other_cells() -> None:
+    cells = [cell(method=method, seed=seed) for method in ("mv", "em") for seed in range(200)]
+    ranks = [made.seed % 2 for made in cells]
+    shards = {seed: pack(cells, lambda made: 1.0, 2, ranks=ranks, seed=seed) for seed in ("a", "b")}
+    first, second = ({made.id for made, _ in shards[seed][0].cells} for seed in ("a", "b"))
+    assert len(first & second) < 0.7 * len(first)
+    for of_run in shards.values():
+        assert sorted(ids(of_run)) == sorted(made.id for made in cells)
+        assert [shard.rank for shard in of_run] == sorted(shard.rank for shard in of_run)
+        # The long shards still come first, but for small differences.
+        of_rank = [shard.seconds for shard in of_run if shard.rank == 0]
+        assert all(later < 2.1 * earlier for earlier, later in pairwise(of_rank))
+        assert of_rank[0] > 2 * of_rank[-1]
+    assert ids(shards["a"]) == ids(pack(cells, lambda made: 1.0, 2, ranks=ranks, seed="a"))
+
+
+def test_cells_of_about_equal_length_start_in_another_order_in_each_run() -> None:
+    """Otherwise two runs would compute each of these cells at the same time."""
+    cells = [cell(method=method, n_workers=n, **TRAINS) for method in ("mv", "em", "wawa") for n in range(1, 11)]
+    seconds = {made.id: 1000.0 + number for number, made in enumerate(cells)}
+    first, second = (ids(pack(cells, lambda made: seconds[made.id], 2, seed=seed)) for seed in ("a", "b"))
+    assert sorted(first) == sorted(second)
+    assert sum(one == other for one, other in zip(first, second, strict=True)) < 5
+
+
 def test_cells_on_processors_run_beside_those_on_gpus() -> None:
     cells = [cell(seed=seed, **TRAINS) for seed in range(20)] + [cell(seed=seed) for seed in range(10)]
     mixed = pack(cells, lambda made: 300.0 if made.network else 100.0, 2, mix=True)

@@ -96,7 +96,7 @@ def test_columns_of_a_newer_release_are_not_lost(store: ResultStore) -> None:
     store.write([result(seed=1)], PROVENANCE)
     rows = store.read_rows("cells")
     store.write_rows("cells", rows.append_column("carbon", pa.array([1.0])))
-    with pytest.raises(ResultsError, match=r"columns that this crowdml does not know \(carbon\)"):
+    with pytest.raises(ResultsError, match=r"columns that this version of crowdml does not know \(carbon\)"):
         compact(store)
     assert n_files(store)["cells"] == 2
     assert len(store.read_cells()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
-from sweeps.store.parts import DamagedPartError, ResultsError, encode, list_parts, read_part
+from sweeps.store.parts import NO_RUN, DamagedPartError, Part, ResultsError, encode, list_parts, read_part
 from sweeps.store.provenance import Provenance
 from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import TABLES, to_tables
@@ -59,26 +60,21 @@ def test_any_flipped_bit_is_found(place: int, bit: int, tmp_path_factory: pytest
 def test_any_truncation_is_found(size: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("part") / NAME
     path.write_bytes(CONTENT[:size])
-    with pytest.raises(DamagedPartError, match="are not those that were written"):
+    with pytest.raises(DamagedPartError, match="differ from the bytes that were written"):
         read_part(LOCAL, str(path), CELLS)
 
 
-@given(place=st.integers(4, CONTENT.size - 1), bit=st.integers(0, 7))
-def test_under_a_name_without_a_hash_the_pages_are_still_checked(
-    place: int, bit: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """A changed footer may still read, but no value ever differs unseen, but for the statistics and the like."""
-    content = bytearray(CONTENT)
-    content[place] ^= 1 << bit
-    path = tmp_path_factory.mktemp("part") / "part-00000000000000000001-0a1b2c3d.parquet"
-    path.write_bytes(content)
-    footer = CONTENT.size - 8 - int.from_bytes(CONTENT[-8:-4], "little")
-    try:
-        rows = read_part(LOCAL, str(path), CELLS)
-    except DamagedPartError:
-        return
-    if place < footer:
-        assert rows.equals(ROWS)
+def test_a_file_with_another_name_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "part-1.parquet").write_bytes(CONTENT)
+    with pytest.raises(DamagedPartError, match=r"part-1.parquet: its name is not the name of a part"):
+        read_part(LOCAL, str(tmp_path / "part-1.parquet"), CELLS)
+
+
+def test_the_name_of_a_part_says_which_run_wrote_it() -> None:
+    for writer in ("20261128-144440-ab12", None, "0123456789abcdef"):
+        name, _ = encode(ROWS, writer)
+        assert Part(f"folder/{name}", 1).writer == (writer or NO_RUN)
+    assert Part("folder/part-1.parquet", 1).writer is None
 
 
 def test_pages_have_checksums(tmp_path: Path) -> None:
@@ -93,7 +89,7 @@ def test_pages_have_checksums(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"half a fi", pickle.dumps({"a": 1})])
 def test_what_is_no_parquet_is_damaged(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "part-1.parquet"
+    path = tmp_path / NAME
     path.write_bytes(content)
     with pytest.raises(DamagedPartError):
         read_part(LOCAL, str(path), CELLS)
@@ -180,6 +176,22 @@ def test_files_that_keep_vanishing_end_in_an_error(store: ResultStore, monkeypat
     monkeypatch.setattr("sweeps.store.result_store.time.sleep", lambda seconds: None)
     with pytest.raises(ResultsError, match="vanish while they are read"):
         store.read_cells()
+
+
+def test_new_rows_are_read_once_and_those_of_a_run_are_left_out(store: ResultStore) -> None:
+    known = {part.name for part in store.parts("cells")}
+    for seed, run_id in ((2, "a"), (3, "b"), (4, None)):
+        store.write([result(seed=seed)], replace(PROVENANCE, run_id=run_id))
+    before = set(known)
+
+    def seeds(known: set[str], **more: str) -> list[int]:
+        return sorted(store.read_new_rows("cells", ["seed"], known, **more)["seed"].to_numpy().tolist())
+
+    assert seeds(known, skip_writer="a") == [3, 4]
+    assert seeds(known, skip_writer="a") == []
+    assert seeds(known) == [2]
+    assert seeds(before) == [2, 3, 4]
+    assert before == known == {part.name for part in store.parts("cells")}
 
 
 def test_constants_of_a_run_may_be_empty() -> None:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
@@ -19,6 +18,7 @@ from crowdml.experiment.result import failed
 from sweeps.store import result_store as store_module
 from sweeps.store.compaction import compact
 from sweeps.store.merging import merge
+from sweeps.store.parts import encode
 from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.schema import SCHEMA_VERSION, TABLES
 from sweeps.store.verification import verify
@@ -90,7 +90,9 @@ def test_a_failed_write_leaves_nothing_and_says_why(
 
     with monkeypatch.context() as patched:
         patched.setattr(os if call == "fsync" else Path, call, fail)
-        with pytest.raises(ResultsError, match=f"cannot write results to .*{os.strerror(number)}; what was written"):
+        with pytest.raises(
+            ResultsError, match=f"cannot write results to .*{os.strerror(number)}; results written before are safe"
+        ):
             store.write([result(seed=2)], PROVENANCE)
     assert sorted(Path(store.location).rglob("*")) == before
     assert store.read_cells()["seed"].tolist() == [1]
@@ -137,7 +139,7 @@ def test_a_folder_that_may_not_be_written_is_an_error_at_the_start(
 
 def test_the_cells_file_is_written_last(store: ResultStore, monkeypatch) -> None:
     written: list[str] = []
-    monkeypatch.setattr(store, "write_rows", lambda table, rows: written.append(table))
+    monkeypatch.setattr(store, "write_rows", lambda table, rows, writer: written.append(table))
     store.write([result()], PROVENANCE)
     assert written == ["curves", "workers", "cells"]
 
@@ -169,8 +171,7 @@ def test_another_schema_version_is_refused(store: ResultStore) -> None:
 def test_an_axis_that_a_file_lacks_is_at_its_default(store: ResultStore) -> None:
     texts = ["worker_options", "assignment", "assignment_options"]
     store.write([result(seed=1)], PROVENANCE)
-    (part,) = Path(store.location, "cells").iterdir()
-    of_an_older_release(part, pq.read_table(part).drop_columns(texts))
+    drop_columns(store, texts)
     store.write([result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3})], PROVENANCE)
     assert store.status() == {result(seed=seed).cell.id: "ok" for seed in (1,)} | {
         result(seed=2, worker_model="hammer_spammer", worker_options={"hammers": 0.3}).cell.id: "ok"
@@ -182,18 +183,19 @@ def test_an_axis_that_a_file_lacks_is_at_its_default(store: ResultStore) -> None
     assert store.read_cells().set_index("seed")[texts].equals(cells[texts])
 
 
-def test_a_file_without_a_column_that_was_always_there_is_damaged(store: ResultStore) -> None:
+def test_a_file_that_lacks_another_column_is_damaged(store: ResultStore) -> None:
     store.write([result()], PROVENANCE)
-    (part,) = Path(store.location, "cells").iterdir()
-    of_an_older_release(part, pq.read_table(part).drop_columns(["device"]))
+    drop_columns(store, ["device"])
     with pytest.raises(ResultsError, match="it lacks the columns device"):
         store.read_cells()
 
 
-def of_an_older_release(part: Path, table: pa.Table) -> None:
-    """Write the table in the part's place, with a name without a hash."""
-    pq.write_table(table, part.with_name("part-00000000000000000001-0a1b2c3d.parquet"))
+def drop_columns(store: ResultStore, columns: list[str]) -> None:
+    """Put a file without these columns in the place of the only file of cells."""
+    (part,) = Path(store.location, "cells").iterdir()
+    name, content = encode(pq.read_table(part).drop_columns(columns))
     part.unlink()
+    part.with_name(name).write_bytes(content)
 
 
 def test_folders_that_are_no_results_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The search on a Ray of its own, and what a member of a population does, which needs none."""
+"""The search on a Ray cluster that the command starts, and the members of a population without Ray."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from crowdml import datasets
 from crowdml.support.search_space import Real
 from sweeps.grid.grids import TRAINING, shorten
 from sweeps.grid.options_file import read_options
-from sweeps.tuning.objective import validate
+from sweeps.tuning.objective import evaluate_cell
 from sweeps.tuning.population import N_SEGMENTS, Member, PopulationError, clipped, population_space
 from sweeps.tuning.search import Search
-from sweeps.tuning.study import COURSE
+from sweeps.tuning.study import SEGMENTS
 from tests.searches import of_labels, of_network
 
 ROOT = Path(__file__).parents[3]
@@ -66,15 +66,15 @@ def trained(made: Member, n_steps: int) -> dict[str, object]:
     return result
 
 
-def test_a_member_whose_options_never_change_ends_as_a_plain_training() -> None:
+def test_a_member_with_constant_options_equals_a_plain_training() -> None:
     search = of_network(epochs=N_SEGMENTS)
-    whole = validate(search, search.cell, datasets.load("digits", for_networks=True), lambda value: None)
+    whole = evaluate_cell(search, search.cell, datasets.load("digits", for_networks=True), lambda value: None)
     result = trained(member(search), N_SEGMENTS)
     assert result["done"]
     assert result["value"] == whole
 
 
-def test_a_member_goes_on_from_another_with_options_of_its_own(tmp_path: Path) -> None:
+def test_a_member_continues_another_members_training_with_its_own_options(tmp_path: Path) -> None:
     search = of_network(epochs=2 * N_SEGMENTS, recipe=["lr", "weight_decay"])
     donor = member(search)
     first = trained(donor, 6)
@@ -82,7 +82,7 @@ def test_a_member_goes_on_from_another_with_options_of_its_own(tmp_path: Path) -
     space = population_space(search)
     heir = member(search, **clipped(space, {**search.defaults(), "recipe.lr": 0.02, "recipe.weight_decay": 1e-3}))
     heir.load_checkpoint(str(tmp_path))
-    heir._take_options(*heir._training())
+    heir._apply_options(*heir._training())
     state = heir._checkpoint.read(heir._training()[0].device)
     assert state is not None
     network, noise_model = state["optimizer"]["param_groups"]
@@ -92,15 +92,15 @@ def test_a_member_goes_on_from_another_with_options_of_its_own(tmp_path: Path) -
     assert state["epoch"] == 12
     last = trained(heir, 4)
     assert last["done"]
-    course = last[COURSE]
-    assert isinstance(course, list)
+    segments = last[SEGMENTS]
+    assert isinstance(segments, list)
     assert isinstance(first["value"], float)
-    assert [epoch for epoch, _, _ in course] == list(range(2, 21, 2))
-    assert course[5][2] == first["value"]
-    assert [point["recipe.lr"] for _, point, _ in course] == [0.05] * 6 + [0.02] * 4
+    assert [epoch for epoch, _, _ in segments] == list(range(2, 21, 2))
+    assert segments[5][2] == first["value"]
+    assert [point["recipe.lr"] for _, point, _ in segments] == [0.05] * 6 + [0.02] * 4
 
 
-def test_a_population_changes_numbers_of_one_training_only() -> None:
+def test_a_population_changes_only_real_options_of_one_training() -> None:
     space = population_space(of_network(recipe=["lr", "batch_size", "weight_decay"]))
     assert set(space) == {"alpha", "beta", "dropout", "kappa", "recipe.lr", "recipe.weight_decay"}
     assert set(population_space(of_network("em+bootstrapping"))) == {"trust"}
@@ -116,7 +116,7 @@ def test_a_population_changes_numbers_of_one_training_only() -> None:
             population_space(search)
 
 
-def test_numbers_are_brought_into_their_ranges() -> None:
+def test_options_are_clipped_to_their_ranges() -> None:
     space = {"a": Real(0, 1), "b": Real(1e-3, 1, log=True)}
     assert clipped(space, {"a": 1.2, "b": 0, "other": 3}) == {"a": 1.0, "b": 1e-3}
 
@@ -132,11 +132,11 @@ def read_best(out: Path, *, epochs: int) -> float:
         method_options=tuple(options.methods["nnaqc"].items()),
         training=replace(search.cell.training, recipe=recipe),
     )
-    return validate(search, cell, datasets.load("digits", for_networks=True), lambda value: None)
+    return evaluate_cell(search, cell, datasets.load("digits", for_networks=True), lambda value: None)
 
 
 @pytest.mark.slow
-def test_asha_through_tune(tmp_path: Path) -> None:
+def test_asha_stops_trials_early_through_tune(tmp_path: Path) -> None:
     out = tmp_path / "best.toml"
     arguments = ["--recipe", "--epochs", "8", "--trials", "12", "--scheduler", "asha"]
     done = run(*arguments, out=out)
@@ -150,7 +150,7 @@ def test_asha_through_tune(tmp_path: Path) -> None:
     assert stopped["value"].notna().all()
     best = best_of(ok)
     assert read_options(out).methods["nnaqc"]["alpha"] == best["alpha"]
-    # What Tune computed in its processes is what this one computes.
+    # Tune's processes compute the same value as this process.
     assert read_best(out, epochs=8) == pytest.approx(best["value"])
     again = run(*arguments, out=out)
     assert again.returncode == 0
@@ -158,7 +158,7 @@ def test_asha_through_tune(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_population_through_tune(tmp_path: Path) -> None:
+def test_a_population_trains_through_tune(tmp_path: Path) -> None:
     out = tmp_path / "best.toml"
     done = run("--recipe", "lr", "--epochs", "4", "--trials", "3", "--scheduler", "pbt", out=out)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The study that drivers share: exactly so many trials, none twice, none lost, whoever stops or dies."""
+"""Drivers share a study: no trial is missing, computed twice or lost when a driver stops or dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeps.tuning.study import (
     POINT,
     Claim,
     SharedStudy,
-    n_trials_of,
+    n_begun,
     study_name,
 )
 from tests.searches import of_labels, of_network
@@ -37,10 +37,10 @@ def worth(point: dict[str, Value]) -> float:
     return -((math.log10(smoothing) + 1) ** 2) - (diagonal - 1) ** 2
 
 
-def compute_all(shared: SharedStudy, worth: Any = worth) -> list[Claim]:
+def compute_all(study: SharedStudy, worth: Any = worth) -> list[Claim]:
     done = []
-    while (claim := shared.take()) is not None:
-        shared.finish(claim.number, worth(claim.point), 0.1, [worth(claim.point)])
+    while (claim := study.claim()) is not None:
+        study.finish(claim.number, worth(claim.point), 0.1, [worth(claim.point)])
         done.append(claim)
     return done
 
@@ -51,22 +51,22 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return where.format(tmp_path) if "://" in where else str(tmp_path / "made" / where)
 
 
-def test_the_first_trial_is_what_nobody_tuned_and_the_number_is_kept(storage: str) -> None:
-    shared = SharedStudy(storage, MANY, n_trials=5)
-    done = compute_all(shared)
+def test_the_first_trial_has_the_defaults_and_no_trial_exceeds_the_number(storage: str) -> None:
+    study = SharedStudy(storage, MANY, n_trials=5)
+    done = compute_all(study)
     assert done[0].point == MANY.defaults()
     assert [claim.number for claim in done] == list(range(5))
-    assert not shared.more_may_come()
-    assert n_trials_of(storage, study_name(MANY)) == 5
-    assert shared.value_of(MANY.defaults()) == pytest.approx(worth(MANY.defaults()))
+    assert not study.more_may_come()
+    assert n_begun(storage, study_name(MANY)) == 5
+    assert study.value_of(MANY.defaults()) == pytest.approx(worth(MANY.defaults()))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes"])
-def test_a_search_in_two_sittings_is_that_in_one(sampler: Any, tmp_path: Path) -> None:
+def test_a_resumed_search_draws_the_points_of_an_uninterrupted_one(sampler: Any, tmp_path: Path) -> None:
     def points(name: str, *sizes: int) -> list[dict[str, Value]]:
         for size in sizes:
             compute_all(SharedStudy(str(tmp_path / name), MANY, n_trials=size, sampler=sampler, seed=3))
-        trials = SharedStudy(str(tmp_path / name), MANY, n_trials=0).trials()
+        trials = SharedStudy(str(tmp_path / name), MANY, n_trials=0).finished_trials()
         return [trial.user_attrs[POINT] for trial in trials]
 
     whole = points("whole", 16)
@@ -77,73 +77,73 @@ def test_a_search_in_two_sittings_is_that_in_one(sampler: Any, tmp_path: Path) -
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes"])
 def test_samplers_find_the_top_of_a_hill(sampler: Any, tmp_path: Path) -> None:
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=60, sampler=sampler)
-    compute_all(shared)
-    best = shared.best()
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=60, sampler=sampler)
+    compute_all(study)
+    best = study.best()
     assert best is not None
     assert worth(MANY.defaults()) == -2
     assert best.values[0] > -0.02
-    values = [trial.values[0] for trial in shared.trials()]
-    assert sum(values[-20:]) > sum(values[:20])  # chance would not come closer with time
+    values = [trial.values[0] for trial in study.finished_trials()]
+    assert sum(values[-20:]) > sum(values[:20])  # random points would not get better
 
 
-def test_a_point_is_computed_once(tmp_path: Path) -> None:
+def test_a_point_is_computed_only_once(tmp_path: Path) -> None:
     computed: list[dict[str, Value]] = []
 
     def worth(point: dict[str, Value]) -> float:
         computed.append(point)
         return 0.5 + 0.1 * bool(point["hard"])
 
-    shared = SharedStudy(str(tmp_path / "s"), FEW, n_trials=20, sampler="random")
-    while (claim := shared.take()) is not None:
-        shared.finish(claim.number, worth(claim.point), 7.0, [1.0])
+    study = SharedStudy(str(tmp_path / "s"), FEW, n_trials=20, sampler="random")
+    while (claim := study.claim()) is not None:
+        study.finish(claim.number, worth(claim.point), 7.0, [1.0])
     assert len(computed) == len({tuple(point.items()) for point in computed}) == 4
-    assert len(shared.trials()) == 20
-    for trial in shared.trials():
+    assert len(study.finished_trials()) == 20
+    for trial in study.finished_trials():
         assert trial.values[0] == 0.5 + 0.1 * trial.user_attrs[POINT]["hard"]
         assert trial.user_attrs[BY_SEED] == [1.0]
         if COPY_OF in trial.user_attrs:
-            original = shared.trials()[trial.user_attrs[COPY_OF]]
+            original = study.finished_trials()[trial.user_attrs[COPY_OF]]
             assert COPY_OF not in original.user_attrs
             assert original.user_attrs[POINT] == trial.user_attrs[POINT]
-    assert sum(COPY_OF in trial.user_attrs for trial in shared.trials()) == 16
+    assert sum(COPY_OF in trial.user_attrs for trial in study.finished_trials()) == 16
 
 
-def test_what_failed_or_was_stopped_takes_a_place_and_what_was_released_does_not(tmp_path: Path) -> None:
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=3)
-    first, second, third = shared.take(), shared.take(), shared.take()
+def test_failed_and_stopped_trials_keep_their_places_and_released_ones_do_not(tmp_path: Path) -> None:
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=3)
+    first, second, third = study.claim(), study.claim(), study.claim()
     assert first is not None
     assert second is not None
     assert third is not None
-    assert shared.take() is None
-    assert shared.n_running() == 3
-    shared.fail(first.number, "Traceback")
-    shared.report(second.number, 1, 0.25)
-    shared.stop(second.number, 1.0)
-    shared.release()
-    assert [trial.state for trial in shared.trials()] == [TrialState.FAIL, TrialState.PRUNED]
-    assert shared.trials()[1].value == 0.25
-    assert shared.best() is None
-    again = shared.take()
+    assert study.claim() is None
+    assert study.n_running() == 3
+    study.fail(first.number, "Traceback")
+    study.report(second.number, 1, 0.25)
+    study.stop(second.number, 1.0)
+    study.release()
+    assert [trial.state for trial in study.finished_trials()] == [TrialState.FAIL, TrialState.PRUNED]
+    assert study.finished_trials()[1].value == 0.25
+    assert study.best() is None
+    again = study.claim()
     assert again is not None
     assert again.point != third.point or again.number != third.number
-    assert shared.take() is None
+    assert study.claim() is None
 
 
 def test_two_drivers_share_the_trials(tmp_path: Path) -> None:
     together, counts = Barrier(2), {}
 
     def drive(name: int) -> None:
-        shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=30)
+        study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=30)
         together.wait()
         done = 0
         while True:
-            claim = shared.take()
+            claim = study.claim()
             if claim is not None:
                 time.sleep(0.01)
-                shared.finish(claim.number, worth(claim.point), 0.1, [0.0])
+                study.finish(claim.number, worth(claim.point), 0.1, [0.0])
                 done += 1
-            elif not shared.more_may_come():
+            elif not study.more_may_come():
                 break
         counts[name] = done
 
@@ -152,8 +152,8 @@ def test_two_drivers_share_the_trials(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=30)
-    trials = shared.trials()
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=30)
+    trials = study.finished_trials()
     assert len(trials) == 30
     assert all(trial.state == TrialState.COMPLETE for trial in trials)
     assert min(counts.values()) > 3
@@ -164,35 +164,35 @@ def test_two_drivers_share_the_trials(tmp_path: Path) -> None:
 def test_a_trial_whose_driver_died_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_module, "LOST_SECONDS", 0.3)
     dead = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
-    left_behind = dead.take()
+    left_behind = dead.claim()
     assert left_behind is not None
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
-    assert shared.take() is None
-    assert shared.more_may_come()
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
+    assert study.claim() is None
+    assert study.more_may_come()
     time.sleep(0.4)
-    assert shared.more_may_come()
-    claim = shared.take()
+    assert study.more_may_come()
+    claim = study.claim()
     assert claim is not None
-    dead.finish(left_behind.number, 9.0, 1.0, [9.0])  # it was only slow: too late, and no harm done
-    shared.finish(claim.number, 1.0, 1.0, [1.0])
-    assert [trial.values[0] for trial in shared.trials()] == [1.0]
+    dead.finish(left_behind.number, 9.0, 1.0, [9.0])  # the first driver was only slow: its result is ignored
+    study.finish(claim.number, 1.0, 1.0, [1.0])
+    assert [trial.values[0] for trial in study.finished_trials()] == [1.0]
 
 
-def test_a_trial_that_gives_signs_of_life_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_with_heartbeats_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study_module, "LOST_SECONDS", 0.6)
     monkeypatch.setattr(study_module, "BEAT_SECONDS", 0.1)
     slow = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
-    with slow.alive():
-        claim = slow.take()
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=1)
+    with slow.keep_alive():
+        claim = slow.claim()
         assert claim is not None
         until = time.monotonic() + 1.5
         while time.monotonic() < until:
-            assert shared.more_may_come()
-            assert shared.take() is None
+            assert study.more_may_come()
+            assert study.claim() is None
             time.sleep(0.1)
         slow.finish(claim.number, 0.0, 1.0, [0.0])
-    assert not shared.more_may_come()
+    assert not study.more_may_come()
 
 
 def test_searches_that_differ_do_not_mix(tmp_path: Path) -> None:
@@ -205,20 +205,20 @@ def test_searches_that_differ_do_not_mix(tmp_path: Path) -> None:
     assert of_labels(options=["smoothing", "diagonal"]).name == MANY.name
     compute_all(SharedStudy(str(tmp_path / "s"), MANY, n_trials=3))
     for search in other:
-        assert n_trials_of(str(tmp_path / "s"), study_name(search)) == 0
-    assert n_trials_of(str(tmp_path / "s"), study_name(MANY)) == 3
-    assert n_trials_of(str(tmp_path / "none"), study_name(MANY)) == 0
+        assert n_begun(str(tmp_path / "s"), study_name(search)) == 0
+    assert n_begun(str(tmp_path / "s"), study_name(MANY)) == 3
+    assert n_begun(str(tmp_path / "none"), study_name(MANY)) == 0
     assert not (tmp_path / "none").exists()
 
 
-def test_no_code_comes_from_a_study(tmp_path: Path) -> None:
+def test_a_study_holds_no_pickled_sampler_state(tmp_path: Path) -> None:
     """Optuna's own CMA-ES leaves its state pickled in the study, and loads whatever stands there."""
-    shared = SharedStudy(str(tmp_path / "s"), MANY, n_trials=20, sampler="cmaes")
-    compute_all(shared)
-    assert not any("optimizer" in name for trial in shared.trials() for name in trial.system_attrs)
+    study = SharedStudy(str(tmp_path / "s"), MANY, n_trials=20, sampler="cmaes")
+    compute_all(study)
+    assert not any("optimizer" in name for trial in study.finished_trials() for name in trial.system_attrs)
 
 
-def test_what_cannot_be_opened_is_said_without_the_password(tmp_path: Path) -> None:
+def test_an_error_of_the_storage_does_not_show_the_password(tmp_path: Path) -> None:
     assert without_password("postgresql://me:secret@host/db") == "postgresql://host/db"
     assert without_password("s.journal") == "s.journal"
     with pytest.raises(StudyError, match="cannot open the study nodb://host/x") as error:
@@ -229,6 +229,6 @@ def test_what_cannot_be_opened_is_said_without_the_password(tmp_path: Path) -> N
         open_storage(str(tmp_path / "file" / "s.journal"))
 
 
-def test_cmaes_has_one_objective(tmp_path: Path) -> None:
+def test_cmaes_refuses_several_objectives(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--sampler cmaes has one objective"):
-        SharedStudy(str(tmp_path / "s"), MANY, n_trials=1, sampler="cmaes", several=True)
+        SharedStudy(str(tmp_path / "s"), MANY, n_trials=1, sampler="cmaes", multi_objective=True)

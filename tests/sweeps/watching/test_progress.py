@@ -45,7 +45,7 @@ def test_without_a_terminal_there_is_a_plain_line_now_and_then() -> None:
             end(progress, second)
     lines = output.getvalue().splitlines()
     assert [line.split()[0] for line in lines] == ["1/100", "16/100", "31/100", "40/100"]
-    assert lines[1].startswith("16/100 cells · 0 running · 0 failed · 0:15 elapsed · ETA ")
+    assert lines[1].startswith("16/100 cells · 0 running · 0 failed · 00:15 elapsed · ETA ")
 
 
 def test_long_cells_get_a_line_too() -> None:
@@ -55,7 +55,7 @@ def test_long_cells_get_a_line_too() -> None:
             clock.now = float(second)
             progress.set_running(running=2)
     lines = output.getvalue().splitlines()
-    assert [line.split("·")[3].split()[0] for line in lines] == ["0:00", "5:00", "10:00", "15:00", "16:35"]
+    assert [line.split("·")[3].split()[0] for line in lines] == ["00:00", "05:00", "10:00", "15:00", "16:35"]
     assert all("2 running" in line for line in lines)
 
 
@@ -64,7 +64,7 @@ def test_the_last_line_has_no_eta() -> None:
     with make(clock, output) as progress:
         end(progress, *range(99))
         end(progress, 99, ok=False)
-    assert output.getvalue().splitlines()[-1] == "99/100 cells · 0 running · 1 failed · 0:00 elapsed"
+    assert output.getvalue().splitlines()[-1] == "99/100 cells · 0 running · 1 failed · 00:00 elapsed"
 
 
 def test_sinks_get_a_snapshot_every_five_seconds_and_at_the_end() -> None:

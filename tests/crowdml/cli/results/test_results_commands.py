@@ -108,7 +108,7 @@ class TestVerify:
         damaged.write_bytes(content)
         assert main(["results", "verify", str(folder)]) == 1
         printed = capsys.readouterr().out
-        assert f"1 damaged files:\n  {damaged}: its {len(content)} bytes are not those" in printed
+        assert f"1 damaged files:\n  {damaged}: its {len(content)} bytes differ from the bytes" in printed
         assert damaged.exists()
         assert main(["results", "verify", str(folder), "--repair"]) == 1
         aside = folder / "damaged" / f"{table}-{damaged.name}"

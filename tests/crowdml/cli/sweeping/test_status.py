@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from crowdml.cli.main import parse
 from crowdml.cli.sweeping import status, watch
 from crowdml.experiment.result import failed
 from crowdml.learning.recipe import Recipe
@@ -38,12 +37,14 @@ def store(tmp_path: Path) -> ResultStore:
     return made
 
 
-def call(command: ModuleType, *words: str) -> tuple[int, str]:
-    parser = argparse.ArgumentParser()
-    command.add_parser(parser.add_subparsers())
-    name = command.__name__.rpartition(".")[2]
+def call(command: str, *words: str) -> tuple[int, str]:
+    """The exit code and the output of a command."""
+    options = parse([command, *words])
     output = io.StringIO()
-    code = command.run(parser.parse_args([name, *words]), Console(file=output, width=100))
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (status, watch):
+            patched.setattr(module, "Console", lambda: Console(file=output, width=100))
+        code = options.run(options) or 0
     return code, output.getvalue()
 
 
@@ -54,13 +55,13 @@ def fill(store: ResultStore) -> None:
 
 def test_of_a_live_run_its_progress_is_shown(store: ResultStore) -> None:
     fill(store)
-    with announce(store, "run-1", "python sweeps/full_grid.py", [cell()]) as record:
-        assert "run-1 has just begun" in call(status, store.location)[1]
+    with announce(store, "run-1", "python sweeps/full_grid.py") as record:
+        assert "run-1 has just begun" in call("status", store.location)[1]
         record.update(SNAPSHOT)
-        record._write()
-        code, text = call(status, store.location)
+        record.write()
+        code, text = call("status", store.location)
     assert code == 0
-    assert "4/10 cells  40.0 %  ETA 1:30  1:01 elapsed" in text
+    assert "4/10 cells  40.0 %  ETA 01:30  01:01 elapsed" in text
     assert "run-1  running" in text
     assert "python sweeps/full_grid.py" in text
     assert "4/5" in text
@@ -69,9 +70,9 @@ def test_of_a_live_run_its_progress_is_shown(store: ResultStore) -> None:
 
 def test_when_no_run_is_alive_the_rows_are_shown(store: ResultStore) -> None:
     fill(store)
-    with announce(store, "run-1", "c", [cell()]) as record:
+    with announce(store, "run-1", "c") as record:
         record.update(SNAPSHOT)
-    code, text = call(status, store.location)
+    code, text = call("status", store.location)
     assert code == 0
     assert "run-1  finished" in text
     assert "no run is alive; the folder holds 5 cells: 4 ok, 1 failed" in text
@@ -80,50 +81,50 @@ def test_when_no_run_is_alive_the_rows_are_shown(store: ResultStore) -> None:
 
 
 def test_runs_of_other_versions_are_listed(store: ResultStore) -> None:
-    with announce(store, "run-1", "c", []) as record:
+    with announce(store, "run-1", "c") as record:
         record.update(SNAPSHOT)
     file = Path(store.location) / "runs" / "run-1.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "snapshot": {"n_cells": 3}}))
-    assert "of another version" in call(status, store.location)[1]
+    assert "of another version" in call("status", store.location)[1]
 
 
 def test_json(store: ResultStore) -> None:
     fill(store)
-    with announce(store, "run-1", "c", [cell()]) as record:
+    with announce(store, "run-1", "c") as record:
         record.update(SNAPSHOT)
-        record._write()
-        live = json.loads(call(status, store.location, "--json")[1])
+        record.write()
+        live = json.loads(call("status", store.location, "--json")[1])
     (run,) = live["runs"]
     assert (run["run_id"], run["state"], Snapshot.from_dict(run["snapshot"])) == ("run-1", "running", SNAPSHOT)
     assert "folder" not in live
-    folder = json.loads(call(status, store.location, "--json")[1])["folder"]
+    folder = json.loads(call("status", store.location, "--json")[1])["folder"]
     assert (folder["n_cells"], folder["n_done_before"], folder["n_failed_before"]) == (5, 4, 1)
 
 
 def test_a_folder_without_results(tmp_path: Path) -> None:
-    for command in (status, watch):
+    for command in ("status", "watch"):
         with pytest.raises(ResultsError, match="no results folder"):
             call(command, str(tmp_path / "nothing"))
 
 
 def test_an_empty_results_folder(store: ResultStore) -> None:
-    assert "the folder holds 0 cells" in call(status, store.location)[1]
+    assert "the folder holds 0 cells" in call("status", store.location)[1]
 
 
 def test_watch_ends_with_the_run(store: ResultStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_record, "BEAT_SECONDS", 0.02)
     monkeypatch.setattr(watch, "_LOOK_SECONDS", 0.05)
-    assert call(watch, store.location) == (
+    assert call("watch", store.location) == (
         1,
-        "no run is alive; `python -m sweeps status` shows what the folder holds\n",
+        "no run is alive; crowdml status shows what the folder holds\n",
     )
     done, begun = threading.Event(), threading.Event()
 
     def drive() -> None:
-        with announce(store, "run-1", "c", []) as record:
+        with announce(store, "run-1", "c") as record:
             record.update(SNAPSHOT)
-            record._write()
+            record.write()
             begun.set()
             done.wait()
 
@@ -131,20 +132,23 @@ def test_watch_ends_with_the_run(store: ResultStore, monkeypatch: pytest.MonkeyP
     driver.start()
     begun.wait()
     threading.Timer(0.5, done.set).start()
-    code, text = call(watch, store.location)
+    code, text = call("watch", store.location)
     driver.join()
     assert code == 0
-    assert text.splitlines() == ["4/10 cells · 2 running · 0 failed · 1:01 elapsed · ETA 1:30"] * 2 + [
+    assert text.splitlines() == ["4/10 cells · 2 running · 0 failed · 01:01 elapsed · ETA 01:30"] * 2 + [
         "run run-1: finished"
     ]
     with pytest.raises(ValueError, match="no run 'run-2'; there are run-1"):
-        call(watch, store.location, "--run", "run-2")
+        call("watch", store.location, "--run", "run-2")
 
 
 def test_watch_of_a_run_that_failed(store: ResultStore) -> None:
-    with pytest.raises(RuntimeError), announce(store, "run-1", "c", []):
+    with pytest.raises(RuntimeError), announce(store, "run-1", "c"):
         raise RuntimeError
-    assert call(watch, store.location, "--run", "run-1") == (1, "run run-1: failed\n")
+    assert call("watch", store.location, "--run", "run-1") == (
+        1,
+        "run run-1: no cell has ended yet\nrun run-1: failed\n",
+    )
 
 
 AXES = st.fixed_dictionaries(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from crowdml.cli.sweeping import sweep as full_grid
-from sweeps.grid.presets import PRESETS
+from crowdml.cli.main import main
+from crowdml.cli.sweeping import sweep
+from crowdml.experiment.cell import Cell
+from crowdml.experiment.run_cell import attempt_cell
 from sweeps.store.result_store import ResultStore
+from sweeps.watching.run_record import announce
+from tests.cells import PROVENANCE
 
 # The networks are trained on so little that it takes no time.
 QUICK = [
@@ -20,7 +27,8 @@ QUICK = [
 
 
 def run(*arguments: str, results: Path, backend: str = "inline") -> int:
-    return full_grid.main([*arguments, "--results", str(results), "--backend", backend, "--address", "local"])
+    words = [*arguments, "--results", str(results), "--backend", backend, "--address", "local"]
+    return main(["sweep", *words], script="python sweeps/full_grid.py")
 
 
 def marker(folder: Path, text: str) -> Path:
@@ -36,33 +44,30 @@ def marker(folder: Path, text: str) -> Path:
         (["--methods", "mv", "minmax_entropy"], "unknown method 'minmax_entropy'; did you mean minimax_entropy"),
         (["--methods", "em+bass"], "unknown learner 'bass'; did you mean base"),
         (["--methods", "no.such.module:Thing"], "cannot load method class 'no.such.module:Thing'"),
-        (["--patterns", "unifrom"], "unknown noise pattern 'unifrom'; did you mean uniform"),
-        (["--datasets", "cifar01"], "unknown data set 'cifar01'; did you mean cifar10"),
-        (["--network", "cnn88"], "unknown network 'cnn88'; did you mean cnn8"),
+        (["--patterns", "unifrom"], "(did you mean uniform?), got 'unifrom'"),
+        (["--datasets", "cifar01"], "(did you mean cifar10 or cifar10n or cifar10h?), got 'cifar01'"),
+        (["--network", "cnn88"], "(did you mean cnn8 or cnn9 or cnn7?), got 'cnn88'"),
         (["--noise-rates", "1.2"], "noise_rate must be in [0, 1), got 1.2"),
         (["--noise-rates", "-0.1"], "noise_rate must be in [0, 1), got -0.1"),
         (["--missing-rates", "1"], "missing_rate must be in [0, 1), got 1"),
         (["--workers", "0"], "n_workers must be at least 1, got 0"),
-        (["--seeds", "-1"], "seed must not be negative, got -1"),
+        (["--seeds", "-1"], "seed must be at least 0, got -1"),
         (["--n-train", "100000"], "n_train"),
         (["--gpus-per-trial", "64"], "--gpus-per-trial 64 is more than the"),
         (["--train-workers", "2"], "--backend inline trains on one device"),
         (["--epochs", "0"], "argument --epochs: must be at least 1, got 0"),
         (["--workers", "three"], "argument --workers: invalid int value: 'three'"),
-        (["--wrokers", "3"], "unrecognized arguments: --wrokers"),
+        (["--wrokers", "3"], "unknown argument --wrokers; did you mean --workers"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset = [] if "--preset" in arguments else ["--preset", "laptop"]
-    try:
-        code = run(*preset, *arguments, results=tmp_path / "r")
-    except SystemExit as stop:
-        code = stop.code
+    code = run(*preset, *arguments, results=tmp_path / "r")
     error = capsys.readouterr().err
     assert code == 2
-    assert error.startswith("full_grid.py: error: ")
+    assert error.startswith("python sweeps/full_grid.py: error: ")
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "r").exists()
@@ -101,7 +106,7 @@ def test_a_damaged_file_is_named_and_its_cells_are_computed_again(
     printed = capsys.readouterr().out
     assert printed.count("damaged cannot read") == 1
     assert part.name in printed
-    assert "python -m sweeps verify" in printed
+    assert "crowdml results verify" in printed
     assert f"{len(first)} cells, 0 done before, {len(first)} to compute" in printed
     again = ResultStore(tmp_path / "r", damaged="skip").read_cells()
     assert set(again["cell_id"]) == set(first["cell_id"])
@@ -110,11 +115,11 @@ def test_a_damaged_file_is_named_and_its_cells_are_computed_again(
 def test_a_run_prints_the_tables_and_where_everything_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*QUICK, "--methods", "mv", "em", results=tmp_path / "r") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("preset laptop: as asked for\n")
+    assert printed.startswith("preset laptop\n")
     assert "test accuracy (%)" in printed
     assert "aggregation error (%)" in printed
     assert f"results   {tmp_path / 'r'}" in printed
-    assert f"python -m analysis {tmp_path / 'r'}" in printed
+    assert f"crowdml analyze {tmp_path / 'r'}" in printed
     assert (tmp_path / "r" / "report" / "report.html").exists()
     cells = ResultStore(tmp_path / "r").read_cells()
     assert cells["test_accuracy"].between(0, 1).all()
@@ -128,7 +133,7 @@ def test_the_preset_fits_the_machine_unless_one_is_asked_for(
         (0, "preset laptop: this machine has no GPU; choose another with --preset"),
         (2, "preset paper: this machine has 2 GPUs; choose another with --preset"),
     ):
-        monkeypatch.setattr(full_grid.ray_cluster, "local_gpus", lambda gpus=gpus: gpus)
+        monkeypatch.setattr(sweep.ray_cluster, "local_gpus", lambda gpus=gpus: gpus)
         assert run("--dry-run", results=tmp_path / "r") == 0
         assert capsys.readouterr().out.splitlines()[0] == first_line
 
@@ -162,6 +167,45 @@ def test_some_cells_are_selected_recomputed_and_retried(tmp_path: Path, capsys: 
         f"python sweeps/full_grid.py {' '.join(grid)} --recompute --results "
         f"{tmp_path / 'r'} --backend inline --address local"
     }
+
+
+def test_a_run_says_that_another_one_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ResultStore(tmp_path / "r")
+    store.create()
+    with announce(store, "another", "command"):
+        assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    said = f"run another (process {os.getpid()} on {socket.gethostname()}) is at work on this folder too"
+    assert capsys.readouterr().out.count(said) == 1
+    assert run(*QUICK, "--methods", "em", results=tmp_path / "r") == 0
+    assert "is at work on this folder" not in capsys.readouterr().out
+
+
+def test_the_record_of_another_run_cannot_end_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ResultStore(tmp_path / "r").create()
+    (tmp_path / "r" / "runs").mkdir()
+    (tmp_path / "r" / "runs" / "damaged.json").write_text("{")
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    assert "damaged.json" in capsys.readouterr().out
+
+
+def test_a_run_counts_the_cells_that_another_one_computes_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ResultStore(tmp_path / "r")
+    grid = [*QUICK, "--methods", "mv", "em"]
+    load = sweep._load
+
+    def load_late(cells: Sequence[Cell]) -> dict[str, Any]:
+        data = load(cells)
+        # After this run has chosen its cells.
+        store.write([attempt_cell(one, data["digits"]) for one in cells if one.method == "mv"], PROVENANCE)
+        return data
+
+    monkeypatch.setattr(sweep, "_load", load_late)
+    assert run(*grid, results=tmp_path / "r") == 0
+    assert "2 cells, 0 done before, 2 to compute" in (printed := capsys.readouterr().out)
+    assert "2/2 cells · 0 running · 0 failed" in printed
+    assert len(store.attempts()) == len(store.read_cells()) == 2
 
 
 def test_what_a_wider_grid_shares_with_an_earlier_one_is_not_computed_again(tmp_path: Path) -> None:
@@ -212,17 +256,19 @@ def test_interrupted_runs_keep_what_they_have(
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(full_grid, "run_inline", interrupt)
+    monkeypatch.setattr(sweep, "run_inline", interrupt)
     assert run(*QUICK, results=tmp_path / "r") == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    assert "stopped; the same command goes on from here" in capsys.readouterr().err
+    (record,) = (tmp_path / "r" / "runs").iterdir()
+    assert json.loads(record.read_text())["state"] == "stopped"
 
 
-def test_help_explains_presets_axes_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_explains_axes_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        full_grid.main(["--help"])
+        main(["sweep", "--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for text in (*PRESETS, "--missing-rates", "--dry-run", "--retry-failed", "s3://", "exit code"):
+    for text in ("--preset", "--missing-rates", "--dry-run", "--retry-failed", "s3://", "exit code"):
         assert text in printed
 
 

@@ -1,4 +1,4 @@
-"""The command as its user meets it, without Ray; `tuning/test_on_ray.py` has the same on Ray."""
+"""The command without Ray; `sweeps/tuning/test_search_on_ray.py` tests the command on Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crowdml.cli.sweeping import tune as tune_method
+from crowdml.cli.main import main
 from sweeps.grid.grids import Block
 from sweeps.grid.options_file import read_options
 
@@ -24,7 +24,7 @@ NETWORK = ["--method", "nnaqc", *CROWD, "--noise-rate", "0.5", "--workers", "1",
 
 
 def run(*arguments: str, out: Path) -> int:
-    return tune_method.main([*arguments, "--backend", "inline", "--out", str(out)])
+    return main(["tune", *arguments, "--backend", "inline", "--out", str(out)])
 
 
 def best_of(frame: pd.DataFrame) -> pd.Series:
@@ -42,13 +42,13 @@ def trials(out: Path) -> pd.DataFrame:
         (["--method", "nnaqk", *CROWD], "unknown method 'nnaqk'; did you mean nnaqc"),
         (["--method", "em", "--dataset", "digist"], "unknown data set 'digist'; did you mean digits"),
         (["--method", "em", "--dataset", "digits"], "--pattern is needed: the workers of digits are simulated"),
-        (["--method", "em", *CROWD], "pattern uniform needs noise_rate and n_workers"),
+        (["--method", "em", *CROWD], "noise_rate must be given, because simulated workers have one"),
         ([*LABELS, "--noise-rate", "1.5"], "noise_rate must be in [0, 1), got 1.5"),
         ([*LABELS, "--options", "smoothness"], "--options smoothness: method em has no range for it (there are: "),
         ([*LABELS, "--recipe"], "--recipe: a cell of em on digits trains no network"),
         ([*NETWORK, "--recipe", "learning_rate"], "--recipe learning_rate: the recipe has no range for it"),
         ([*LABELS, "--seeds", "1", "1"], "seeds must be different and at least one, got [1, 1]"),
-        ([*LABELS, "--seeds", "-1"], "seed must not be negative, got -1"),
+        ([*LABELS, "--seeds", "-1"], "seed must be at least 0, got -1"),
         ([*LABELS, "--validation", "1"], "validation share must be in (0, 1), got 1"),
         ([*LABELS, "--trials", "0"], "argument --trials: must be at least 1, got 0"),
         ([*LABELS, "--objective", "test"], "argument --objective: invalid choice: 'test'"),
@@ -57,7 +57,10 @@ def trials(out: Path) -> pd.DataFrame:
         ([*NETWORK, "--scheduler", "pbt"], "needs --backend ray"),
         ([*LABELS, "--study", "nodb://me:secret@host/x"], "cannot open the study nodb://host/x"),
         (["--method", "mv", *CROWD, "--noise-rate", "0.5", "--workers", "3"], "method mv has no option to search"),
-        (["--method", "em", "--network", "cnn_digitz", *LABELS[2:]], "unknown network 'cnn_digitz'"),
+        (
+            ["--method", "em", "--network", "cnn_digitz", *LABELS[2:]],
+            "(did you mean cnn_digits or cnn6_dropout?), got 'cnn_digitz'",
+        ),
         (LABELS[2:], "the following arguments are required: --method"),
     ],
 )
@@ -85,11 +88,11 @@ def test_a_dry_run_prints_the_space_and_writes_nothing(tmp_path: Path, capsys: p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_search_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_writes_options_trials_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "made" / "best.toml"
     assert run(*LABELS, "--seeds", "0", "1", "--trials", "14", out=out) == 0
     printed = capsys.readouterr().out
-    assert "full_grid.py --methods em --method-options" in printed
+    assert "crowdml sweep --methods em --method-options" in printed
     frame = trials(out)
     assert len(frame) == 14
     pd.testing.assert_frame_equal(
@@ -100,7 +103,7 @@ def test_what_a_search_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     best = best_of(frame)
     text = out.read_text()
     assert f"# objective: clean_validation {best['value']:.4f}, mean of seeds 0, 1" in text
-    for start in ("# study: em on digits", "# test of these: ", "# git commit: "):
+    for start in ("# study: em on digits", "# test accuracy of these options: ", "# git commit: "):
         assert start in text
     options = read_options(out)
     assert options.methods["em"]["smoothing"] == best["smoothing"]
@@ -112,7 +115,7 @@ def test_what_a_search_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert (out.parent / f"best.{name}").stat().st_size > 1000
 
 
-def test_a_second_run_computes_nothing_and_a_longer_one_the_rest(
+def test_a_second_run_computes_only_the_missing_trials(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "best.toml"
@@ -120,14 +123,14 @@ def test_a_second_run_computes_nothing_and_a_longer_one_the_rest(
     before, text = trials(out), out.read_text()
     capsys.readouterr()
     with monkeypatch.context() as patched:
-        patched.setattr("sweeps.tuning.search_inline.evaluate", None)  # calling it would fail the trial
+        patched.setattr("sweeps.tuning.search_inline.evaluate_point", None)  # calling it would fail the trial
         patched.setattr("sweeps.tuning.final_test.accuracy_on_test", None)
         assert run(*LABELS, "--trials", "4", out=out) == 0
     assert "4 trials before, 0 to go" in capsys.readouterr().out
     assert out.read_text() == text
     assert run(*LABELS, "--trials", "6", out=out) == 0
     assert "4 trials before, 2 to go" in capsys.readouterr().out
-    # Which trials are on the front depends on those that come later.
+    # Later trials change which trials are on the front.
     kept = before.columns.drop("pareto")
     pd.testing.assert_frame_equal(trials(out)[:4][kept], before[kept])
     assert len(trials(out)) == 6
@@ -145,7 +148,7 @@ def test_a_search_finds_better_options_than_the_defaults(sampler: str, tmp_path:
 
 
 @pytest.mark.parametrize("scheduler", ["asha", pytest.param("median", marks=pytest.mark.slow)])
-def test_trials_that_do_worse_are_stopped_early(scheduler: str, tmp_path: Path) -> None:
+def test_worse_trials_are_stopped_early(scheduler: str, tmp_path: Path) -> None:
     out = tmp_path / "best.toml"
     assert run(*NETWORK, "--recipe", "--scheduler", scheduler, "--trials", "14", out=out) == 0
     frame = trials(out)
@@ -156,7 +159,7 @@ def test_trials_that_do_worse_are_stopped_early(scheduler: str, tmp_path: Path) 
     assert stopped["value"].mean() < ok["value"].mean()
 
 
-def test_two_objectives_have_a_front(tmp_path: Path) -> None:
+def test_two_objectives_mark_the_pareto_front(tmp_path: Path) -> None:
     out = tmp_path / "best.toml"
     arguments = ["--recipe", "batch_size", "lr", "--multi-objective", "--options", "alpha", "--n-train", "200"]
     assert run(*NETWORK, *arguments, "--trials", "8", out=out) == 0
@@ -172,26 +175,26 @@ def test_two_objectives_have_a_front(tmp_path: Path) -> None:
     assert best_of(frame)["recipe.batch_size"] == recipe["batch_size"]
 
 
-def test_real_crowds_and_annotations_held_out(tmp_path: Path, data_root: Path) -> None:
+def test_noisy_validation_on_a_real_crowd(tmp_path: Path, data_root: Path) -> None:
     out = tmp_path / "best.toml"
     arguments = ["--method", "em", "--dataset", "rte", "--objective", "noisy_validation", "--trials", "12"]
     assert run(*arguments, out=out) == 0
     assert (trials(out)["value"] < 0).all()
-    assert "test of the defaults: 9" in out.read_text()  # per cent of the 800 items
+    assert "test accuracy of the defaults: 9" in out.read_text()  # percent of the 800 items
 
 
-def test_a_method_that_always_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_without_a_successful_trial_shows_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "best.toml"
     crowd = ["--dataset", "digits", "--pattern", "uniform", "--noise-rate", "0.5", "--workers", "3", "--n-train", "300"]
     arguments = ["--method", "em", *crowd, "--options", "smoothing", "--validation", "0.0001"]
     assert run(*arguments, "--trials", "3", out=out) == 3
     assert "no trial succeeded" in (error := capsys.readouterr().err)
-    assert "holds annotations back" in error
+    assert "holds out annotations" in error
     assert trials(out)["status"].tolist() == ["failed"] * 3
     assert not out.exists()
 
 
-def test_an_interrupt_gives_the_place_of_the_running_trial_back(
+def test_an_interrupt_frees_the_place_of_the_running_trial(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "best.toml"
@@ -200,18 +203,18 @@ def test_an_interrupt_gives_the_place_of_the_running_trial_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("sweeps.tuning.search_inline.evaluate", interrupt)
+        patched.setattr("sweeps.tuning.search_inline.evaluate_point", interrupt)
         assert run(*LABELS, "--trials", "2", out=out) == 130
-    assert "the same command goes on from here" in capsys.readouterr().out
+    assert "run the same command again to continue" in capsys.readouterr().err
     start = time.monotonic()
     assert run(*LABELS, "--trials", "2", out=out) == 0
-    assert time.monotonic() - start < 20  # it waits for nobody
+    assert time.monotonic() - start < 20  # it does not wait for a lost trial
     assert trials(out)["status"].tolist() == ["ok", "ok"]
 
 
 @pytest.mark.slow
-def test_two_drivers_do_the_trials_together(tmp_path: Path) -> None:
-    """Two processes on one study: as many trials as asked for, shared, and no point computed twice."""
+def test_two_drivers_share_one_study(tmp_path: Path) -> None:
+    """Two processes on one study: the requested number of trials, shared, and no point computed twice."""
     study = str(tmp_path / "shared.journal")
     seeds = [str(seed) for seed in range(5)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -236,9 +239,9 @@ def test_two_drivers_do_the_trials_together(tmp_path: Path) -> None:
     assert (tmp_path / "a.toml").read_text().splitlines()[-6:] == (tmp_path / "b.toml").read_text().splitlines()[-6:]
 
 
-def test_help_explains(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        tune_method.main(["--help"])
+        main(["tune", "--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
     for text in ("--objective", "--multi-objective", "--study", "--dry-run", "exit code", "pbt"):

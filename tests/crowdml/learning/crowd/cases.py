@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from crowdml.aggregation.aggregator import vote_shares
 from crowdml.joint.end_to_end import EndToEnd
 from crowdml.labels import CrowdLabels
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
-from crowdml.learning.learner import Batch, Report, Supervision, Task, ignore_report, supervise
+from crowdml.learning.observers import ReportPoint, ignore_point
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.task import Task
 from tests.crowdml.learning.tasks import blobs, make
 
 
@@ -91,7 +94,7 @@ def hard_crowd(seed: int = 0) -> tuple[CrowdLabels, np.ndarray]:
     return CrowdLabels.from_dense(dense, n_classes=4), confusion
 
 
-def task_of(seed: int = 0, report: Report = ignore_report, **recipe) -> Task:
+def task_of(seed: int = 0, report: ReportPoint = ignore_point, **recipe) -> Task:
     """DATA to be learned by a linear network."""
     settings = {"epochs": 25, "optimizer": "adam", "lr": 0.02, "batch_size": 32, **recipe}
     return make(DATA, seed=seed, report=report, **settings)

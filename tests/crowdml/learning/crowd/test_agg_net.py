@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from crowdml.aggregation.dawid_skene import DawidSkene
+from crowdml.learning.batch import Epoch
 from crowdml.learning.crowd.agg_net import AggNet, CountedBy, infer
 from crowdml.learning.inputs import InMemory
-from crowdml.learning.learner import Epoch
-from crowdml.learning.trainings import Course
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.crowd.cases import DATA, accuracy_and_error, batch_of, given_of, hard_crowd, task_of
 from tests.crowdml.learning.tasks import Fixed
 
@@ -85,10 +85,10 @@ def test_it_finds_the_workers_that_the_majority_hides() -> None:
 
 def test_going_on_from_a_model_keeps_what_it_had_inferred() -> None:
     crowd, _ = hard_crowd()
-    course, given = Course(task_of(epochs=3)), given_of(crowd.to_dense(), 4)
-    model = AggNet().learn(course, given)
+    trainer, given = Trainer(task_of(epochs=3)), given_of(crowd.to_dense(), 4)
+    model = trainer.learn(AggNet(), given)
     before = model.get_buffer("posterior").clone()
-    AggNet().begin_epoch(model, course.task, given, Epoch(0, 1, torch.arange(len(DATA.train_labels))))
+    AggNet().begin_epoch(model, trainer.task, given, Epoch(0, 1, torch.arange(len(DATA.train_labels))))
     assert torch.equal(model.get_buffer("posterior"), before)
     assert not torch.allclose(before, given.posterior)
 

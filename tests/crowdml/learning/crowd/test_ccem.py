@@ -12,9 +12,9 @@ from torch import nn
 
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.matrices import WorkerMatrices
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.crowd.cases import (
     DATA,
     accuracy_and_error,
@@ -111,9 +111,9 @@ def test_items_without_annotations_teach_nothing() -> None:
 
 def test_it_learns_where_the_majority_misleads() -> None:
     crowd, _ = hard_crowd()
-    plain = Course(task_of())
+    plain = Trainer(task_of())
     votes = supervise(crowd.votes / crowd.votes.sum(axis=1, keepdims=True), 4)
-    predicted = plain.predict(CrossEntropy(target="posterior").learn(plain, votes)).argmax(dim=1).numpy()
+    predicted = plain.predict(plain.learn(CrossEntropy(target="posterior"), votes)).argmax(dim=1).numpy()
     of_majority = (predicted == DATA.train_labels).mean()
     right, distance = accuracy_and_error(Ccem())
     assert of_majority < 0.9

@@ -13,8 +13,8 @@ from torch import nn
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.conal import Conal, mix
 from crowdml.learning.inputs import InMemory
-from crowdml.learning.learner import Supervision
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.crowd.cases import (
     accuracy_and_error,
     batch_of,
@@ -120,9 +120,9 @@ def _parts(model: nn.Module, *names: str) -> dict[str, torch.Tensor]:
 
 def test_the_confusion_takes_the_mean_omega_of_the_items_trained_on() -> None:
     crowd, _ = hard_crowd()
-    course, items = Course(task_of(epochs=2)), torch.arange(100)
-    model = Conal().learn(course, given_of(crowd.to_dense(), 4), items=items)
-    (inputs,) = next(iter(course.task.inputs.batches([items])))
+    trainer, items = Trainer(task_of(epochs=2)), torch.arange(100)
+    model = trainer.learn(Conal(), given_of(crowd.to_dense(), 4), items=items)
+    (inputs,) = next(iter(trainer.task.inputs.batches([items])))
     with torch.no_grad():
         omega = model.omega(inputs).mean(dim=0)  # pyright: ignore[reportCallIssue]
         own, common = model.get_parameter("own")[2], model.get_parameter("common")

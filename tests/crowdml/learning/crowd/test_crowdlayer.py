@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdml.learning.crowd.crowdlayer import CrowdLayer, Form, NetworkWithCrowdLayer
-from crowdml.learning.learner import Batch
+from crowdml.learning.batch import Batch
+from crowdml.learning.crowd.crowdlayer import CrowdLayer, LayerForm, NetworkWithCrowdLayer
 from tests.crowdml.learning.crowd.cases import (
     accuracy_and_error,
     batch_of,
@@ -21,10 +21,10 @@ from tests.crowdml.learning.crowd.cases import (
     values_of,
 )
 
-FORMS: list[Form] = ["MW", "VW", "VW+B"]
+FORMS: list[LayerForm] = ["MW", "VW", "VW+B"]
 
 
-def with_random_weights(form: Form, seed: int, n_workers: int = 3) -> tuple[NetworkWithCrowdLayer, Batch]:
+def with_random_weights(form: LayerForm, seed: int, n_workers: int = 3) -> tuple[NetworkWithCrowdLayer, Batch]:
     """6 items of 3 classes."""
     supervision = given_of(random_labels(6, n_workers, 3, seed), 3)
     model, batch = predicting(CrowdLayer(form=form), supervision, random_probabilities(6, 3, seed))
@@ -48,7 +48,7 @@ def test_one_worker_s_matrix_is_the_noise_layer_of_nnaqc() -> None:
 
 
 @pytest.mark.parametrize(("form", "logits"), [("VW", (1.4, 0.9)), ("VW+B", (2.4, -1.1))])
-def test_weights_and_biases_by_hand(form: Form, logits: tuple[float, float]) -> None:
+def test_weights_and_biases_by_hand(form: LayerForm, logits: tuple[float, float]) -> None:
     # f = (0.7, 0.3), w = (2, 3), b = (1, -2).
     model, batch = predicting(CrowdLayer(form=form), given_of([[0]], 2), torch.tensor([[0.7, 0.3]]))
     assert isinstance(model, NetworkWithCrowdLayer)
@@ -61,7 +61,7 @@ def test_weights_and_biases_by_hand(form: Form, logits: tuple[float, float]) -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_loss_is_that_of_a_loop_over_annotations(form: Form) -> None:
+def test_the_loss_is_that_of_a_loop_over_annotations(form: LayerForm) -> None:
     model, batch = with_random_weights(form, 1)
     dense, f = random_labels(6, 3, 3, 1), random_probabilities(6, 3, 1).numpy()
     weight = model.weight.detach().numpy()
@@ -75,12 +75,12 @@ def test_the_loss_is_that_of_a_loop_over_annotations(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_gradient(form: Form) -> None:
+def test_the_gradient(form: LayerForm) -> None:
     check_gradient(CrowdLayer(form=form), *with_random_weights(form, 2))
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_confusion_is_what_the_layer_makes_of_certainty(form: Form) -> None:
+def test_confusion_is_what_the_layer_makes_of_certainty(form: LayerForm) -> None:
     model, _ = with_random_weights(form, 3)
     confusion = CrowdLayer(form=form).confusion(model)
     assert confusion.shape == (3, 3, 3)
@@ -93,7 +93,7 @@ def test_confusion_is_what_the_layer_makes_of_certainty(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_starts_as_a_weak_identity(form: Form) -> None:
+def test_every_form_starts_as_a_weak_identity(form: LayerForm) -> None:
     model, _ = predicting(CrowdLayer(form=form), given_of([[0, 1]], 3), random_probabilities(1, 3, 0))
     confusion = CrowdLayer(form=form).confusion(model)
     assert torch.allclose(confusion[0], (torch.eye(3) * (e - 1) + 1).double() / (e + 2))
@@ -101,7 +101,7 @@ def test_every_form_starts_as_a_weak_identity(form: Form) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(FORMS))
-def test_workers_in_another_order_change_nothing(seed: int, form: Form) -> None:
+def test_workers_in_another_order_change_nothing(seed: int, form: LayerForm) -> None:
     model, batch = with_random_weights(form, seed, n_workers=4)
     learner = CrowdLayer(form=form)
     workers = np.random.default_rng(seed).permutation(4)
@@ -114,7 +114,7 @@ def test_workers_in_another_order_change_nothing(seed: int, form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_learns_where_the_majority_misleads(form: Form) -> None:
+def test_it_learns_where_the_majority_misleads(form: LayerForm) -> None:
     right, _ = accuracy_and_error(CrowdLayer(form=form), lr=0.05)
     assert right > 0.97
 

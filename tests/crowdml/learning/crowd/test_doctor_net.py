@@ -13,7 +13,7 @@ from torch import nn
 from crowdml.learning.crowd.doctor_net import Averaging, DoctorNet, average, others
 from crowdml.learning.evaluate import predict_proba
 from crowdml.learning.inputs import InMemory
-from crowdml.learning.trainings import Course
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.crowd.cases import (
     DATA,
     accuracy_and_error,
@@ -85,8 +85,8 @@ def test_the_second_loss_leaves_out_who_labelled_the_item() -> None:
     assert float(loss.detach()) == pytest.approx((first_item + second_item) / 2, rel=1e-6)
 
 
-class _Recording(Course):
-    """A course that keeps what it is asked to train, and trains nothing."""
+class _Recording(Trainer):
+    """A trainer that keeps what it is asked to train, and trains nothing."""
 
     def __init__(self, task) -> None:
         super().__init__(task)
@@ -99,10 +99,10 @@ class _Recording(Course):
 
 
 def _second_learner(learner: DoctorNet, task, supervision):
-    course = _Recording(replace(task, inputs=InMemory(torch.ones((4, 1)), torch.ones(1), torch.zeros(1))))
-    learner.learn(course, supervision)
-    assert [recipe.epochs for recipe in course.recipes if recipe is not None] == [learner.averaging_epochs]
-    return course.learners[1]
+    trainer = _Recording(replace(task, inputs=InMemory(torch.ones((4, 1)), torch.ones(1), torch.zeros(1))))
+    trainer.learn(learner, supervision)
+    assert [recipe.epochs for recipe in trainer.recipes if recipe is not None] == [learner.averaging_epochs]
+    return trainer.learners[1]
 
 
 def test_the_gradient() -> None:
@@ -117,7 +117,7 @@ def test_the_second_training_moves_nothing_but_the_weights(averaging: Averaging,
     dense = np.where(np.random.default_rng(0).random((240, 5)) < 0.5, hard_crowd()[0].to_dense(), -1)
     supervision, task = given_of(dense, 4), replace(task_of(epochs=1, batch_size=80), build_network=wide)
     short, long = (
-        DoctorNet(averaging=averaging, averaging_epochs=epochs).learn(Course(task), supervision) for epochs in (1, 2)
+        Trainer(task).learn(DoctorNet(averaging=averaging, averaging_epochs=epochs), supervision) for epochs in (1, 2)
     )
     assert torch.equal(weights_of(short, "features", "classifiers"), weights_of(long, "features", "classifiers"))
     for name in ("bias", "weight"):
@@ -128,7 +128,7 @@ def test_the_second_training_moves_nothing_but_the_weights(averaging: Averaging,
 def test_the_prediction_is_the_average_and_workers_without_labels_have_no_part() -> None:
     dense = random_labels(240, 3, 4, 0)
     dense[:, 1] = -1
-    model = DoctorNet(averaging="equal").learn(Course(task_of(epochs=1)), given_of(dense, 4))
+    model = Trainer(task_of(epochs=1)).learn(DoctorNet(averaging="equal"), given_of(dense, 4))
     task = task_of()
     (inputs,) = next(iter(task.inputs.batches([torch.arange(7)])))
     with torch.no_grad():
@@ -139,10 +139,10 @@ def test_the_prediction_is_the_average_and_workers_without_labels_have_no_part()
 
 def test_the_confusion_is_what_the_classifiers_say_of_each_predicted_class() -> None:
     crowd, _ = hard_crowd()
-    course = Course(task_of(epochs=2))
+    trainer = Trainer(task_of(epochs=2))
     learner, items = DoctorNet(averaging_epochs=2), torch.arange(100)
-    model = learner.learn(course, given_of(crowd.to_dense(), 4), items=items)
-    (inputs,) = next(iter(course.task.inputs.batches([items])))
+    model = trainer.learn(learner, given_of(crowd.to_dense(), 4), items=items)
+    (inputs,) = next(iter(trainer.task.inputs.batches([items])))
     model.eval()
     with torch.no_grad():
         f = model(inputs).softmax(dim=1).numpy()
@@ -180,16 +180,16 @@ def test_a_worker_whose_classifier_knows_nothing_loses_weight() -> None:
     who = rng.choice(4, p=[0.32, 0.32, 0.32, 0.04], size=len(truth))
     dense[who[:, None] != np.arange(4)] = -1
     learner = DoctorNet(averaging_epochs=10)
-    model = learner.learn(Course(task_of(epochs=5)), given_of(dense, 4))
+    model = Trainer(task_of(epochs=5)).learn(learner, given_of(dense, 4))
     assert float(model.get_parameter("weights.bias").detach().softmax(dim=0)[3]) < 0.15
 
 
 def test_going_on_from_a_model_trains_the_classifiers_again() -> None:
     crowd, _ = hard_crowd()
     supervision, learner = given_of(crowd.to_dense(), 4), DoctorNet(averaging_epochs=1)
-    model = learner.learn(Course(task_of(epochs=1)), supervision)
+    model = Trainer(task_of(epochs=1)).learn(learner, supervision)
     before = weights_of(model, "classifiers").clone()
-    learner.learn(Course(task_of(epochs=1)), supervision, model=model)
+    Trainer(task_of(epochs=1)).learn(learner, supervision, model=model)
     assert not torch.equal(weights_of(model, "classifiers"), before)
 
 

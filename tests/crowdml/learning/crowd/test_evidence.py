@@ -10,7 +10,7 @@ from crowdml.aggregation.aggregator import vote_shares
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.evidence import add_evidence, count_confusion, vote_confusion
-from crowdml.learning.learner import supervise
+from crowdml.learning.supervision import supervise
 from tests.crowds import crowds
 
 

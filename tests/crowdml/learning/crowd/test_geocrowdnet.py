@@ -18,7 +18,7 @@ from crowdml.learning.crowd.geocrowdnet import (
     gram_of_predictions,
     negative_log_det,
 )
-from crowdml.learning.trainings import Course
+from crowdml.learning.trainer import Trainer
 from crowdml.methods import resolve
 from tests.crowdml.learning.crowd.cases import (
     accuracy_and_error,
@@ -118,7 +118,7 @@ def test_the_share_of_batches_left_out_is_reported(batch_size: int, share: float
     points: list[tuple[int, str, float]] = []
     task = task_of(epochs=2, batch_size=batch_size, report=lambda *point: points.append(point))
     supervision = given_of(hard_crowd()[0].to_dense(), 4)
-    GeoCrowdNet().learn(Course(task), supervision)
+    Trainer(task).learn(GeoCrowdNet(), supervision)
     assert [point for point in points if point[1] == "regulariser_left_out"] == [(2, "regulariser_left_out", share)]
 
 
@@ -139,7 +139,7 @@ def test_the_regulariser_raises_its_volume_and_the_rest_is_still_learned(volume:
         if volume == "W":
             gram = gram_of_matrices(learner.confusion(model).log())
         else:
-            gram = gram_of_predictions(Course(task).predict(model).log())
+            gram = gram_of_predictions(Trainer(task).predict(model).log())
         return -negative_log_det(gram)[0].item()
 
     assert volume_of(0.1) > volume_of(0.0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from crowdml.learning.crowd.matrices import Rows, WorkerMatrices, diagonal
+from crowdml.learning.crowd.matrices import RowFunction, WorkerMatrices, diagonal
 from crowdml.learning.likelihood import log_probabilities
 
 
@@ -28,7 +28,7 @@ def test_rows_by_hand() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-500, 500, width=32), min_size=9, max_size=9), st.sampled_from(["softmax", "softplus"]))
-def test_whatever_the_parameters_rows_are_distributions_with_a_gradient(values: list[float], rows: Rows) -> None:
+def test_whatever_the_parameters_rows_are_distributions_with_a_gradient(values: list[float], rows: RowFunction) -> None:
     model = WorkerMatrices(nn.Identity(), torch.tensor(values).reshape(1, 3, 3), rows)
     log_a = model.log_confusion()
     assert torch.allclose(log_a.exp().sum(dim=2), torch.ones(1, 3), atol=1e-5)

@@ -9,8 +9,8 @@ from crowdml.aggregation.aggregator import vote_shares
 from crowdml.joint.end_to_end import EndToEnd
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.mbem import Mbem, NetworkWithMatrices, posterior_of
-from crowdml.learning.learner import supervise
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.crowd.cases import DATA, batch_of, given_of, task_of
 
 # Worker 0 says 0, 0, 1 of the three items, worker 1 says 0, 1 and nothing.
@@ -68,10 +68,10 @@ def spammers(seed: int = 0) -> CrowdLabels:
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_every_round_trains_a_fresh_network_on_a_better_posterior(rounds: int) -> None:
     crowd = spammers()
-    course = Course(task_of(epochs=5))
+    trainer = Trainer(task_of(epochs=5))
     learner = Mbem(rounds=rounds)
-    model = learner.learn(course, supervise(vote_shares(crowd), 4, crowd=crowd))
-    assert course.n_trainings == rounds + 1
+    model = trainer.learn(learner, supervise(vote_shares(crowd), 4, crowd=crowd))
+    assert trainer.n_trainings == rounds + 1
     confusion = learner.confusion(model)
     assert (confusion[:3].diagonal(dim1=1, dim2=2) > 0.9).all()
     assert (confusion[3:].diagonal(dim1=1, dim2=2) < 0.7).all()
@@ -91,7 +91,7 @@ def test_only_the_named_items_are_learned_from() -> None:
     wrong = crowd.to_dense()
     wrong[100:] = np.where(wrong[100:] >= 0, 0, -1)
     models = [
-        Mbem().learn(Course(task_of(epochs=2)), given_of(dense, 4), items=items) for dense in (crowd.to_dense(), wrong)
+        Trainer(task_of(epochs=2)).learn(Mbem(), given_of(dense, 4), items=items) for dense in (crowd.to_dense(), wrong)
     ]
     for mine, other in zip(models[0].state_dict().values(), models[1].state_dict().values(), strict=True):
         assert torch.equal(mine, other)
@@ -99,8 +99,8 @@ def test_only_the_named_items_are_learned_from() -> None:
 
 def test_it_goes_on_from_a_model_of_its_own() -> None:
     supervision = given_of(spammers().to_dense(), 4)
-    first = Mbem().learn(Course(task_of(epochs=2)), supervision)
-    again = Mbem().learn(Course(task_of(epochs=1)), supervision, model=first)
+    first = Trainer(task_of(epochs=2)).learn(Mbem(), supervision)
+    again = Trainer(task_of(epochs=1)).learn(Mbem(), supervision, model=first)
     assert isinstance(again, NetworkWithMatrices)
     assert not isinstance(again.network, NetworkWithMatrices)
 

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import SeveralNetworks
-from crowdml.learning.learner import Batch, Learner, Supervision, Terms, supervise
+from crowdml.learning.learner import Learner, LossTerms
+from crowdml.learning.supervision import Supervision, supervise
 
 
 class Given(SeveralNetworks):
@@ -28,12 +30,12 @@ def batch_of(labels: list[int] | Tensor | Supervision, n_classes: int, epoch: in
     return Batch((torch.zeros(n, 1),), torch.arange(n), given, epoch, n_epochs=epoch + 1)
 
 
-def terms_of(learner: Learner, logits: Tensor, labels: list[int] | Tensor, *, epoch: int = 0) -> Terms:
+def terms_of(learner: Learner, logits: Tensor, labels: list[int] | Tensor, *, epoch: int = 0) -> LossTerms:
     """A learner's terms in training."""
     return learner.loss(Given(logits), batch_of(labels, logits.shape[2], epoch))
 
 
-def total(terms: Terms) -> Tensor:
+def total(terms: LossTerms) -> Tensor:
     """The loss."""
     return torch.stack(list(terms.values())).sum()
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.bootstrapping import Bootstrapping, hard_bootstrapping, soft_bootstrapping
 from crowdml.learning.learners.nnaqc import Nnaqc
 from crowdml.learning.learners.noise_layer import cross_entropy
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs(n_items=96)

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from crowdml import methods
 from crowdml.learning.evaluate import predict_members
-from crowdml.learning.learner import LabelLearner, supervise
+from crowdml.learning.learner import LabelLearner
 from crowdml.learning.learners.co_teaching import CoTeaching, CoTeachingPlus, Decoupling, disagree
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.learners.several import Given, batch_of, flipped, random_logits, terms_of, total
 from tests.crowdml.learning.tasks import blobs, make
 

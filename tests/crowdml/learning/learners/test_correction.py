@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from crowdml.learning.learner import count_transition, supervise
 from crowdml.learning.learners.correction import (
     BackwardCorrection,
     Correction,
@@ -21,9 +20,11 @@ from crowdml.learning.learners.correction import (
 )
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.genie import Genie
-from crowdml.learning.learners.noise_layer import WithTransition
+from crowdml.learning.learners.noise_layer import WithTransition, count_transition
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.trainings import Course
+from crowdml.learning.observers import Observers
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs(n_items=96)
@@ -35,7 +36,7 @@ IDENTITY = torch.eye(3).tolist()
 
 
 def learned(learner, **recipe) -> dict[str, torch.Tensor]:
-    return learner.learn(Course(make(DATA, **recipe)), GIVEN).state_dict()
+    return Trainer(make(DATA, **recipe)).learn(learner, GIVEN).state_dict()
 
 
 def test_the_backward_loss_by_hand() -> None:
@@ -109,42 +110,42 @@ def test_with_the_identity_both_are_plain_cross_entropy(kind: type[Correction]) 
 
 def test_the_first_training_gives_the_matrix_and_the_second_starts_anew() -> None:
     task = make(DATA, epochs=4)
-    first_course, course = Course(task), Course(task)
-    first = CrossEntropy().learn(first_course, GIVEN)
-    model = ForwardCorrection().learn(course, GIVEN)
-    assert course.n_trainings == 2
+    first_trainer, trainer = Trainer(task), Trainer(task)
+    first = first_trainer.learn(CrossEntropy(), GIVEN)
+    model = trainer.learn(ForwardCorrection(), GIVEN)
+    assert trainer.n_trainings == 2
     assert isinstance(model, WithTransition)
-    torch.testing.assert_close(model.transition, anchor_transition(first_course.predict(first), 97.0))
+    torch.testing.assert_close(model.transition, anchor_transition(first_trainer.predict(first), 97.0))
     # The second of two trainings with that matrix is the same, so nothing of the first network is in it.
-    again = Course(task)
-    CrossEntropy().learn(again, supervise(TRUTH, 3))
-    other = ForwardCorrection(transition=model.transition.tolist()).learn(again, GIVEN)
+    again = Trainer(task)
+    again.learn(CrossEntropy(), supervise(TRUTH, 3))
+    other = again.learn(ForwardCorrection(transition=model.transition.tolist()), GIVEN)
     for key, value in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
 
 def test_the_matrix_is_estimated_on_the_items_that_are_trained_on() -> None:
     task, items = make(DATA, epochs=2), torch.arange(0, 48, 2)
-    course = Course(task)
-    first = CrossEntropy().learn(course, GIVEN, items=items)
-    model = ForwardCorrection().learn(Course(task), GIVEN, items=items)
+    trainer = Trainer(task)
+    first = trainer.learn(CrossEntropy(), GIVEN, items=items)
+    model = Trainer(task).learn(ForwardCorrection(), GIVEN, items=items)
     assert isinstance(model, WithTransition)
-    torch.testing.assert_close(model.transition, anchor_transition(course.predict(first, items), 97.0))
+    torch.testing.assert_close(model.transition, anchor_transition(trainer.predict(first, items), 97.0))
 
 
 def test_a_model_that_goes_on_takes_the_new_matrix() -> None:
-    course = Course(make(DATA, epochs=1))
-    model = ForwardCorrection(transition=IDENTITY).learn(course, GIVEN)
-    went_on = ForwardCorrection(transition=COUNTED.tolist()).learn(course, GIVEN, model=model)
+    trainer = Trainer(make(DATA, epochs=1))
+    model = trainer.learn(ForwardCorrection(transition=IDENTITY), GIVEN)
+    went_on = trainer.learn(ForwardCorrection(transition=COUNTED.tolist()), GIVEN, model=model)
     assert went_on is model
     torch.testing.assert_close(went_on.state_dict()["transition"], COUNTED)
 
 
 def test_it_goes_on_from_checkpoints(tmp_path: Path) -> None:
-    task = replace(make(DATA, epochs=2), checkpoints=tmp_path)
-    first = ForwardCorrection().learn(Course(task), GIVEN).state_dict()
+    task = replace(make(DATA, epochs=2), observers=Observers(checkpoints=tmp_path))
+    first = Trainer(task).learn(ForwardCorrection(), GIVEN).state_dict()
     (tmp_path / "training-001.pt").unlink()
-    again = ForwardCorrection().learn(Course(task), GIVEN).state_dict()
+    again = Trainer(task).learn(ForwardCorrection(), GIVEN).state_dict()
     assert all(torch.equal(again[key], value) for key, value in first.items())
 
 
@@ -163,7 +164,7 @@ def test_options_out_of_range(options, message: str) -> None:
 
 
 def test_a_matrix_that_does_not_do() -> None:
-    with pytest.raises(ValueError, match="transition is of 2 classes, the task has 3"):
+    with pytest.raises(ValueError, match="transition has 2 classes, but the task has 3"):
         learned(ForwardCorrection(transition=[[1.0, 0.0], [0.0, 1.0]]))
     with pytest.raises(ValueError, match="no inverse"):
         learned(BackwardCorrection(transition=[[1 / 3] * 3] * 3))

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from crowdml import methods
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, Epoch, LabelLearner, supervise
+from crowdml.learning.learner import LabelLearner
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.divide_mix import Divided, DivideMix, clean_probability, mix_match, sharpen
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.learners.several import flipped
 from tests.crowdml.learning.tasks import blobs, make
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Batch, Supervision, supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.elr import EarlyLearningRegularisation, Remembering, regulariser
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import Supervision, supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=480)

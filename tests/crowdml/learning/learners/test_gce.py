@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Batch, Epoch, supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.gce import GeneralisedCrossEntropy, Pruned, generalised_cross_entropy
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=480)

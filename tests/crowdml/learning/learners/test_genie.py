@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from crowdml.learning.learner import Batch, count_transition, supervise
+from crowdml.learning.batch import Batch
 from crowdml.learning.learners.bootstrapping import soft_bootstrapping
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.genie import Genie
-from crowdml.learning.learners.noise_layer import WithTransition
+from crowdml.learning.learners.noise_layer import WithTransition, count_transition
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.loop import train
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=96)
@@ -70,9 +71,9 @@ def test_a_posterior_is_counted_whole() -> None:
 
 
 def test_a_model_that_goes_on_has_the_matrix_of_the_labels_of_now() -> None:
-    course = Course(make(DATA, epochs=1))
-    model = Genie().learn(course, supervise(TRUTH, 3))
-    model = Genie().learn(course, supervise(NOISY, 3), model=model)
+    trainer = Trainer(make(DATA, epochs=1))
+    model = trainer.learn(Genie(), supervise(TRUTH, 3))
+    model = trainer.learn(Genie(), supervise(NOISY, 3), model=model)
     assert isinstance(model, WithTransition)
     torch.testing.assert_close(model.transition, count_transition(TRUTH, nn.functional.one_hot(NOISY, 3).float()))
 
@@ -80,7 +81,7 @@ def test_a_model_that_goes_on_has_the_matrix_of_the_labels_of_now() -> None:
 def test_without_any_truth_it_says_what_it_lacks() -> None:
     given = supervise(NOISY, 3)
     for truth in (None, torch.full((48,), -1)):
-        with pytest.raises(ValueError, match="the genie is told the true transition matrix"):
+        with pytest.raises(ValueError, match="the genie needs true classes of training items"):
             Genie().build(replace(make(DATA), truth=truth), given)
 
 

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from crowdml.labels import CrowdLabels
+from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.crowdlayer import CrowdLayer
 from crowdml.learning.crowd.geocrowdnet import GeoCrowdNet
-from crowdml.learning.learner import Batch, Learner, Supervision, Task, supervise
+from crowdml.learning.learner import Learner
 from crowdml.learning.learners.correction import ForwardCorrection
 from crowdml.learning.learners.genie import Genie
 from crowdml.learning.learners.nnaqc import Nnaqc
 from crowdml.learning.learners.noise_layer import WithTransition
 from crowdml.learning.likelihood import label_nll, log_probabilities
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.task import Task
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs(n_items=80, n_classes=4)

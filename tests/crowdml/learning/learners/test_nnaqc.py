@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import predict_proba
-from crowdml.learning.learner import Batch, supervise
 from crowdml.learning.learners.nnaqc import Nnaqc, WithNoiseModel
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs(n_items=96)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from crowdml.datasets.data import ImageData
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Batch, Supervision, supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.noise_adaptation import (
     AdaptedByFeatures,
@@ -23,7 +23,8 @@ from crowdml.learning.learners.noise_adaptation import (
     largest,
 )
 from crowdml.learning.loop import train
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import Supervision, supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=600)
@@ -194,46 +195,46 @@ def test_weight_decay_leaves_the_layer_alone() -> None:
     task = make(DATA, network=hidden_network, weight_decay=0.1)
     for learner in (SModel(), CModel()):
         model = learner.build(task, supervise(noisy(), 3))
-        network, layer = learner.parameter_groups(model, task.recipe)
+        network, layer = learner.parameter_groups(model, task.settings.recipe)
         assert "weight_decay" not in network
         assert layer["weight_decay"] == 0
         assert sum(len(group["params"]) for group in (network, layer)) == len(list(model.parameters()))
 
 
-def learned(learner: SModel | CrossEntropy) -> tuple[nn.Module, Course]:
-    course = Course(make(MANY, network=hidden_network, epochs=6, lr=0.01, batch_size=32))
-    return learner.learn(course, supervise(noisy(MANY, 0.45), 3)), course
+def learned(learner: SModel | CrossEntropy) -> tuple[nn.Module, Trainer]:
+    trainer = Trainer(make(MANY, network=hidden_network, epochs=6, lr=0.01, batch_size=32))
+    return trainer.learn(learner, supervise(noisy(MANY, 0.45), 3)), trainer
 
 
 @pytest.mark.parametrize(("learner", "n_trainings"), [(SModel(), 2), (CModel(), 3), (CModel(sparse=2), 3)])
 def test_the_stages_find_the_noise_and_beat_plain_cross_entropy(learner: SModel, n_trainings: int) -> None:
-    model, course = learned(learner)
-    assert course.n_trainings == n_trainings
+    model, trainer = learned(learner)
+    assert trainer.n_trainings == n_trainings
     assert isinstance(model, AdaptedByMatrix | AdaptedByFeatures)
-    _, log_theta = model.eval().log_outputs(next(course.task.inputs.batches([torch.arange(60)]))[0])
+    _, log_theta = model.eval().log_outputs(next(trainer.task.inputs.batches([torch.arange(60)]))[0])
     theta = log_theta.exp() if log_theta.ndim == 2 else log_theta.exp().mean(dim=0)
     assert (theta - (0.55 * torch.eye(3) + 0.45 * torch.eye(3).roll(1, dims=1))).abs().max() < 0.12
-    assert accuracies(model, course.task)["test_accuracy"] > 0.98
-    plain, course = learned(CrossEntropy())
-    assert accuracies(plain, course.task)["test_accuracy"] < 0.95
+    assert accuracies(model, trainer.task)["test_accuracy"] > 0.98
+    plain, trainer = learned(CrossEntropy())
+    assert accuracies(plain, trainer.task)["test_accuracy"] < 0.95
 
 
 @pytest.mark.parametrize("learner", [SModel(target="posterior"), CModel(target="posterior", pretrain_soft=True)])
 def test_certain_posteriors_train_as_labels(learner: SModel) -> None:
     task, labels = make(DATA, network=hidden_network), noisy()
-    soft = learner.learn(Course(task), supervise(np.eye(3)[labels], 3))
-    hard = type(learner)(pretrain_soft=learner.pretrain_soft).learn(Course(task), supervise(labels, 3))
+    soft = Trainer(task).learn(learner, supervise(np.eye(3)[labels], 3))
+    hard = Trainer(task).learn(type(learner)(pretrain_soft=learner.pretrain_soft), supervise(labels, 3))
     for one, other in zip(soft.parameters(), hard.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-3)
 
 
 def test_a_model_of_an_earlier_learning_is_trained_on_in_one_stage() -> None:
     task, given = make(DATA, network=hidden_network), supervise(noisy(), 3)
-    first = CModel().learn(Course(task), given)
-    course = Course(task)
-    assert CModel().learn(course, given, model=first, items=torch.arange(90)) is first
-    assert course.n_trainings == 1
-    assert course.n_images == 3 * 90
+    first = Trainer(task).learn(CModel(), given)
+    trainer = Trainer(task)
+    assert trainer.learn(CModel(), given, model=first, items=torch.arange(90)) is first
+    assert trainer.n_trainings == 1
+    assert trainer.n_images == 3 * 90
 
 
 def test_only_the_named_items_are_learned_from_and_counted() -> None:
@@ -241,7 +242,7 @@ def test_only_the_named_items_are_learned_from_and_counted() -> None:
     changed = labels.copy()
     changed[150:] = 0
     models = [
-        SModel().learn(Course(make(DATA, network=hidden_network)), supervise(each, 3), items=items)
+        Trainer(make(DATA, network=hidden_network)).learn(SModel(), supervise(each, 3), items=items)
         for each in (labels, changed)
     ]
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.noise_adaptation_em import SModelEm, em_step
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import blobs, make
 
 DATA = blobs(n_items=2400)
@@ -28,8 +28,8 @@ def hidden_network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
-def course_of(**recipe: int) -> Course:
-    return Course(make(DATA, network=hidden_network, **{"epochs": 6, "lr": 0.01, "batch_size": 32, **recipe}))
+def trainer_of(**recipe: int) -> Trainer:
+    return Trainer(make(DATA, network=hidden_network, **{"epochs": 6, "lr": 0.01, "batch_size": 32, **recipe}))
 
 
 def rows(*shape: int, seed: int) -> Tensor:
@@ -104,35 +104,35 @@ def test_what_seems_impossible_stays_finite() -> None:
 
 @pytest.mark.parametrize("reinit", [False, True])
 def test_it_beats_plain_cross_entropy(reinit: bool) -> None:
-    course = course_of()
+    trainer = trainer_of()
     given = supervise(noisy(), 3)
-    model = SModelEm(max_iter=3, reinit=reinit).learn(course, given)
-    assert course.n_trainings == 4
-    assert accuracies(model, course.task)["test_accuracy"] > 0.98
-    plain = CrossEntropy().learn(course_of(), given)
-    assert accuracies(plain, course.task)["test_accuracy"] < 0.95
+    model = trainer.learn(SModelEm(max_iter=3, reinit=reinit), given)
+    assert trainer.n_trainings == 4
+    assert accuracies(model, trainer.task)["test_accuracy"] > 0.98
+    plain = trainer_of().learn(CrossEntropy(), given)
+    assert accuracies(plain, trainer.task)["test_accuracy"] < 0.95
 
 
 def test_it_stops_when_theta_stands_still() -> None:
-    course = course_of(epochs=1)
-    SModelEm(max_iter=9, tolerance=1.0).learn(course, supervise(noisy(), 3))
-    assert course.n_trainings == 2
+    trainer = trainer_of(epochs=1)
+    trainer.learn(SModelEm(max_iter=9, tolerance=1.0), supervise(noisy(), 3))
+    assert trainer.n_trainings == 2
 
 
 def test_a_network_of_an_earlier_learning_takes_the_baselines_place() -> None:
-    course, given = course_of(epochs=1), supervise(noisy(), 3)
-    start = course.task.build_network()
+    trainer, given = trainer_of(epochs=1), supervise(noisy(), 3)
+    start = trainer.task.build_network()
     items = torch.arange(300)
-    model = SModelEm(max_iter=2, tolerance=0.0).learn(course, given, model=start, items=items)
+    model = trainer.learn(SModelEm(max_iter=2, tolerance=0.0), given, model=start, items=items)
     assert model is start
-    assert course.n_trainings == 2
-    assert course.n_images == 2 * 300
+    assert trainer.n_trainings == 2
+    assert trainer.n_images == 2 * 300
 
 
 def test_certain_posteriors_train_as_labels() -> None:
     labels = noisy()
-    hard = SModelEm(max_iter=1).learn(course_of(epochs=1), supervise(labels, 3))
-    soft = SModelEm(target="posterior", max_iter=1).learn(course_of(epochs=1), supervise(np.eye(3)[labels], 3))
+    hard = trainer_of(epochs=1).learn(SModelEm(max_iter=1), supervise(labels, 3))
+    soft = trainer_of(epochs=1).learn(SModelEm(target="posterior", max_iter=1), supervise(np.eye(3)[labels], 3))
     for one, other in zip(hard.parameters(), soft.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-3)
 

@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from crowdml import datasets, methods
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Batch, LabelLearner, supervise
+from crowdml.learning.inputs import in_memory
+from crowdml.learning.learner import LabelLearner
 from crowdml.learning.learners.noise_layer import WithTransition, check_share, noisy_cross_entropy
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.learning.recipe import Recipe
+from crowdml.learning.recipe import Recipe, TrainingSettings
+from crowdml.learning.supervision import supervise
 from crowdml.learning.task import make_task
-from crowdml.learning.trainings import Course
+from crowdml.learning.trainer import Trainer
 from crowdml.noise.spread import RandomSimplex
 from tests.crowdml.learning.tasks import blobs, make
 
@@ -131,7 +134,7 @@ def test_a_share_is_checked_by_its_name() -> None:
 def test_a_method_trains_and_gives_every_parameter_a_gradient(name: str, precision: str) -> None:
     # Data parallelism fails where a parameter is left out of a step; the first and the last epoch may differ.
     task = make(DATA, epochs=2, precision=precision)
-    model = learner_of(name).learn(Course(task), supervise(LABELS, 3))
+    model = Trainer(task).learn(learner_of(name), supervise(LABELS, 3))
     for epoch in (0, 1):
         model.zero_grad()
         terms = loss_of(name, model, epoch)
@@ -144,7 +147,7 @@ def test_a_method_trains_and_gives_every_parameter_a_gradient(name: str, precisi
 def test_a_certain_posterior_trains_as_its_labels(name: str) -> None:
     task = make(DATA, epochs=2)
     states = [
-        learner_of(name, target).learn(Course(task), supervise(np.eye(3)[LABELS], 3)).state_dict()
+        Trainer(task).learn(learner_of(name, target), supervise(np.eye(3)[LABELS], 3)).state_dict()
         for target in ("labels", "posterior")
     ]
     for key, value in states[0].items():
@@ -153,7 +156,7 @@ def test_a_certain_posterior_trains_as_its_labels(name: str) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_loss_of_held_out_items_changes_nothing(name: str) -> None:
-    model = learner_of(name).learn(Course(make(DATA, epochs=1)), supervise(LABELS, 3)).eval()
+    model = Trainer(make(DATA, epochs=1)).learn(learner_of(name), supervise(LABELS, 3)).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with torch.inference_mode():
         first, second = (torch.stack(list(loss_of(name, model, 0).values())) for _ in range(2))
@@ -177,10 +180,16 @@ def error_on_digits(name: str) -> float:
     labels = (transition[data.train_labels].cumsum(axis=1) > rng.random((len(data.train_labels), 1))).argmax(axis=1)
     recipe = Recipe(epochs=30, batch_size=64, lr=0.05, weight_decay=5e-4)
     assert data.for_networks is not None
+    inputs, test_inputs = in_memory(data.for_networks.train, data.for_networks.test, recipe.inputs, "cpu")
     task = make_task(
-        data.for_networks, n_classes=10, network="mlp256", recipe=recipe, seed=0, device="cpu", truth=data.train_labels
+        inputs,
+        10,
+        TrainingSettings("mlp256", recipe),
+        test_inputs=test_inputs,
+        test_labels=data.test_labels,
+        truth=data.train_labels,
     )
-    model = learner_of(name).learn(Course(task), supervise(labels, 10), evaluate=False)
+    model = Trainer(task).learn(learner_of(name), supervise(labels, 10), evaluate=False)
     return 1 - accuracies(model, task)["test_accuracy"]
 
 

@@ -9,11 +9,12 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from torch import nn
 
+from crowdml.learning.batch import Batch
 from crowdml.learning.evaluate import accuracies
-from crowdml.learning.learner import Batch, supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.sce import SymmetricCrossEntropy, reverse_cross_entropy
 from crowdml.learning.loop import train
+from crowdml.learning.supervision import supervise
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=480)

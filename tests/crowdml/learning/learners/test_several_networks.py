@@ -14,11 +14,12 @@ from torch.nn import functional
 
 from crowdml import methods
 from crowdml.learning.evaluate import SeveralNetworks, predict_proba
-from crowdml.learning.learner import supervise
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.several_networks import Divergence, Graph, JoCoR, cross_entropies, graph_shifts
 from crowdml.learning.loop import train
-from crowdml.learning.trainings import Course
+from crowdml.learning.observers import Observers
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.learners.several import flipped, random_logits, terms_of, total
 from tests.crowdml.learning.tasks import blobs, make
 
@@ -199,10 +200,10 @@ def test_networks_start_from_weights_of_their_own() -> None:
 def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     noisy = supervise(flipped(DATA.train_labels, 0.3, 3), 3)
     learner = JoCoR(n_networks=3, forget_rate=0.3, n_gradual=2)
-    task = replace(make(DATA, epochs=4), checkpoints=tmp_path)
-    expected = learner.learn(Course(make(DATA, epochs=4)), noisy)
-    learner.learn(Course(task), noisy)
-    again = learner.learn(Course(task), noisy)
+    task = replace(make(DATA, epochs=4), observers=Observers(checkpoints=tmp_path))
+    expected = Trainer(make(DATA, epochs=4)).learn(learner, noisy)
+    Trainer(task).learn(learner, noisy)
+    again = Trainer(task).learn(learner, noisy)
     for name, weight in again.state_dict().items():
         assert torch.equal(weight, expected.state_dict()[name])
 

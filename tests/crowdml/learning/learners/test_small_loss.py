@@ -5,8 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crowdml.learning.learner import Batch, supervise
+from crowdml.learning.batch import Batch
 from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over, small_losses
+from crowdml.learning.supervision import supervise
 
 
 def naive(losses: list[float], forget_rate: float, among: list[bool]) -> list[bool]:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from crowdml.learning.learner import Batch, supervise
+from crowdml.learning.batch import Batch
 from crowdml.learning.learners.cross_entropy import CrossEntropy
 from crowdml.learning.learners.trace import _START, TraceRegularised, WithLearnedTransition
-from crowdml.learning.trainings import Course
+from crowdml.learning.supervision import supervise
+from crowdml.learning.trainer import Trainer
 from tests.crowdml.learning.tasks import Fixed, blobs, make
 
 DATA = blobs(n_items=96)
@@ -77,8 +78,8 @@ def test_the_layer_starts_near_the_identity(n_classes: int) -> None:
 def test_the_warm_up_is_plain_cross_entropy_and_leaves_the_layer_alone() -> None:
     # Of four epochs the warm-up of 0.9 takes all, as each begins before it is over.
     task = make(DATA, epochs=4, weight_decay=0.01)
-    plain = CrossEntropy().learn(Course(task), GIVEN).state_dict()
-    warm = TraceRegularised(warm_up=0.9).learn(Course(task), GIVEN).state_dict()
+    plain = Trainer(task).learn(CrossEntropy(), GIVEN).state_dict()
+    warm = Trainer(task).learn(TraceRegularised(warm_up=0.9), GIVEN).state_dict()
     for key, value in plain.items():
         torch.testing.assert_close(warm[f"network.{key}"], value)
     assert torch.equal(warm["row_logits"], WithLearnedTransition(nn.Identity(), 3).row_logits)
@@ -86,7 +87,7 @@ def test_the_warm_up_is_plain_cross_entropy_and_leaves_the_layer_alone() -> None
 
 @pytest.mark.parametrize(("optimizer", "factor"), [("sgd", 3), ("adam", 1)])
 def test_the_layer_learns_without_decay_and_as_fast_as_its_rows_are_many(optimizer: str, factor: int) -> None:
-    recipe = make(DATA, lr=0.02, weight_decay=0.1, optimizer=optimizer).recipe
+    recipe = make(DATA, lr=0.02, weight_decay=0.1, optimizer=optimizer).settings.recipe
     model = WithLearnedTransition(nn.Linear(4, 3), 3)
     network, layer = TraceRegularised().parameter_groups(model, recipe)
     assert network == {"params": list(model.network.parameters())}

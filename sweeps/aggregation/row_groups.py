@@ -1,8 +1,8 @@
-"""Which annotations go to which shard, so that all annotations of an item are in one.
+"""Assign row groups of Parquet files to shards, so that one shard holds all annotations of an item.
 
-Where the row groups of the input do not share items, as in data sorted by item, whole row groups go to the shards as
-they lie; the ranges in the files' footers tell.  Otherwise the rows are dealt out by a hash of their item: each
-reader writes one file with one row group a shard.
+If no two row groups share an item, as in data sorted by item, each shard takes whole row groups of the input; the item
+ranges in the files' footers show this.  Otherwise a hash of the item decides the shard of each row, and each task that
+reads rows writes one file with one row group per shard.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from sweeps.store.locations import LocationError, join, locate
 
 FOOTER_READERS = 16
 CHUNK_ROWS = 4_000_000
-"""Rows that one task reads at a time, about 100 MB of whole numbers."""
+"""Number of rows that one task reads, about 100 MB of integers."""
 IMBALANCE = 1.5
-"""Row groups are dealt out as they lie if the largest shard gets no more than this times its share."""
+"""Shards take whole row groups of the input if the largest shard has at most this times the mean number of rows."""
 
 
 class RowGroup(NamedTuple):
-    """A row group of a Parquet file, with the range of its items where the footer tells it."""
+    """A row group of a Parquet file; `low` and `high` are its first and last item, or None if the footer lacks them."""
 
     path: str
     number: int
@@ -38,19 +38,18 @@ class RowGroup(NamedTuple):
     high: Any
 
 
-class Survey(NamedTuple):
-    """The distinct workers and labels of some rows, and how many rows there are."""
+class DistinctNames(NamedTuple):
+    """The distinct workers and labels of some rows, sorted."""
 
     workers: pa.Array
     labels: pa.Array
-    n_rows: int
 
 
-def read_layout(files: Sequence[str], columns: Columns) -> list[RowGroup]:
-    """The row groups that have rows, from the files' footers.
+def list_row_groups(files: Sequence[str], columns: Columns) -> list[RowGroup]:
+    """Return the row groups that have rows; reads only the files' footers.
 
     Raises:
-        LocationError: a file cannot be read, lacks a column, or has ids of another kind than the first file.
+        LocationError: a file cannot be read, lacks a column, or has a column of another type than the first file.
     """
     with ThreadPoolExecutor(FOOTER_READERS) as pool:
         footers = list(pool.map(lambda path: _read_footer(path, columns), files))
@@ -64,8 +63,11 @@ def read_layout(files: Sequence[str], columns: Columns) -> list[RowGroup]:
     return groups
 
 
-def deal_as_they_lie(groups: Sequence[RowGroup], n_shards: int) -> list[list[RowGroup]] | None:
-    """The row groups of each shard, in the order given; None where items would be split or shards too uneven."""
+def assign_whole(groups: Sequence[RowGroup], n_shards: int) -> list[list[RowGroup]] | None:
+    """Assign whole row groups to shards; return the row groups of each shard in the given order.
+
+    Returns None if an item would be in two shards, or if the shards would be too uneven.
+    """
     if n_shards == 1:
         return [list(groups)]
     if any(group.low is None for group in groups):
@@ -89,59 +91,59 @@ def deal_as_they_lie(groups: Sequence[RowGroup], n_shards: int) -> list[list[Row
 
 
 def chunks(groups: Sequence[RowGroup]) -> list[list[RowGroup]]:
-    """The row groups in runs of about CHUNK_ROWS rows, each the work of one task."""
-    runs: list[list[RowGroup]] = [[]]
+    """Return the row groups in chunks of about CHUNK_ROWS rows, one chunk per task."""
+    chunked: list[list[RowGroup]] = [[]]
     n_rows = 0
     for group in groups:
-        if runs[-1] and n_rows + group.n_rows > CHUNK_ROWS:
-            runs.append([])
+        if chunked[-1] and n_rows + group.n_rows > CHUNK_ROWS:
+            chunked.append([])
             n_rows = 0
-        runs[-1].append(group)
+        chunked[-1].append(group)
         n_rows += group.n_rows
-    return runs
+    return chunked
 
 
-def survey(groups: Sequence[RowGroup], columns: Columns) -> Survey:
-    """Look through the workers and labels of some row groups.
+def distinct_names(groups: Sequence[RowGroup], columns: Columns) -> DistinctNames:
+    """Return the distinct workers and labels of some row groups.
 
     Raises:
-        LocationError: a column has empty values.
+        LocationError: a file cannot be read, or a column has empty values.
     """
-    return merge([_survey(read(group, columns), columns) for group in groups])
+    return merge_names([_distinct_names(read(group, columns), columns) for group in groups])
 
 
-def deal_out(
+def split_by_item(
     groups: Sequence[RowGroup], columns: Columns, n_shards: int, folder: str, number: int
-) -> tuple[Survey, list[RowGroup]]:
-    """Write the rows of some row groups to a file in the folder, with one row group for each shard.
+) -> tuple[DistinctNames, list[RowGroup]]:
+    """Write the rows of some row groups to one file with one row group per shard.
 
     Args:
-        groups: to read.
-        columns: their names.
+        groups: the row groups to read.
+        columns: names of the columns.
         n_shards: number of shards.
-        folder: where all that deal out write.
-        number: of this file.
+        folder: the folder for the file.
+        number: of the file.
 
     Returns:
-        The survey of the rows, and the row group of each shard (n_shards,).
+        The distinct names of the rows, and the row group of each shard (n_shards,).
     """
     table = pa.concat_tables([read(group, columns) for group in groups])
     shard = _shard_of(table[columns.task], n_shards)
-    # Stable, so that the annotations of an item keep their order.
+    # A stable sort keeps the order of an item's annotations.
     table = table.take(np.argsort(shard, kind="stable"))
     ends = np.cumsum(np.bincount(shard, minlength=n_shards))
     path = join(folder, f"part-{number:05}.parquet")
     filesystem, inside = locate(path)
-    # A task that is run again writes the same bytes, and nobody reads before it has ended.
+    # Ray may repeat this task; it writes the same bytes again, and nobody reads the file before the task ends.
     with pq.ParquetWriter(inside, table.schema, filesystem=filesystem) as writer:
         for first, last in zip([0, *ends[:-1]], ends, strict=True):
             writer.write_table(table.slice(first, last - first), row_group_size=max(last - first, 1))
     sizes = np.diff(ends, prepend=0).tolist()
-    return _survey(table, columns), [RowGroup(path, at, size, None, None) for at, size in enumerate(sizes)]
+    return _distinct_names(table, columns), [RowGroup(path, at, size, None, None) for at, size in enumerate(sizes)]
 
 
 def read(group: RowGroup, columns: Columns) -> pa.Table:
-    """The annotations of a row group, whole numbers as int64, text as large_string.
+    """Return the annotations of a row group, with integers as int64 and text as large_string.
 
     Raises:
         LocationError: the file cannot be read, or a column has empty values.
@@ -160,17 +162,13 @@ def read(group: RowGroup, columns: Columns) -> pa.Table:
     )
 
 
-def merge(surveys: Sequence[Survey]) -> Survey:
-    """One survey of the rows of all."""
-    return Survey(
-        _sorted([part.workers for part in surveys]),
-        _sorted([part.labels for part in surveys]),
-        sum(part.n_rows for part in surveys),
-    )
+def merge_names(parts: Sequence[DistinctNames]) -> DistinctNames:
+    """Return the distinct workers and labels of all parts together."""
+    return DistinctNames(_sorted([part.workers for part in parts]), _sorted([part.labels for part in parts]))
 
 
 def common_type(given: pa.DataType) -> pa.DataType:
-    """One type for all whole numbers, and one for all text; dictionaries are of their values' type."""
+    """Return int64 for every integer type, large_string for every text type, and the value type of a dictionary."""
     if pa.types.is_dictionary(given):
         return common_type(given.value_type)
     if pa.types.is_integer(given):
@@ -200,19 +198,18 @@ def _read_footer(path: str, columns: Columns) -> tuple[list[pa.DataType], list[R
     return [common_type(schema.field(name).type) for name in astuple(columns)], groups
 
 
-def _survey(table: pa.Table, columns: Columns) -> Survey:
-    workers, labels = (_sorted(table[name].chunks) for name in (columns.worker, columns.label))
-    return Survey(workers, labels, table.num_rows)
+def _distinct_names(table: pa.Table, columns: Columns) -> DistinctNames:
+    return DistinctNames(_sorted(table[columns.worker].chunks), _sorted(table[columns.label].chunks))
 
 
 def _sorted(parts: Sequence[pa.Array]) -> pa.Array:
-    """The distinct values of all parts, in order."""
+    """Return the distinct values of all parts, sorted."""
     values = pa.concat_arrays(parts).unique()
     return values.take(pc.sort_indices(values))
 
 
 def _shard_of(items: pa.ChunkedArray, n_shards: int) -> np.ndarray:
-    """(n_rows,) the shard of each row, the same in every process."""
+    """Return (n_rows,) the shard of each row, which is the same in every process."""
     encoded = items.combine_chunks().dictionary_encode()
     hashed = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
     return (hashed % np.uint64(n_shards)).astype(np.int64)[encoded.indices.to_numpy()]

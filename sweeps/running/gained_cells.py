@@ -1,0 +1,74 @@
+"""GainedCells: the cells that a results folder has gained since a run began, whoever computed them.
+
+Several runs may write to one folder at once.  They do not divide the cells between them: each run skips what the folder
+has gained, and a cell that two runs compute at the same moment is one row for a reader.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweeps.store.result_store import ResultStore
+from sweeps.watching.tally import Outcome, last_line
+
+_COLUMNS = ["cell_id", "attempt", "status", "seconds", "aggregation_error", "test_accuracy", "error", "run_id"]
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a results folder holds when a run begins.
+
+    Args:
+        parts: names of the files of the table `cells`.
+        attempts: attempts that are no answer, because the run computes cells again that have a row.
+    """
+
+    parts: frozenset[str] = frozenset()
+    attempts: frozenset[str] = frozenset()
+
+
+def look_before(store: ResultStore, *, again: bool) -> Before:
+    """Return what a folder holds now; call this before the cells to compute are chosen.
+
+    Args:
+        store: the results folder.
+        again: whether the run computes cells that have a row.
+    """
+    parts = frozenset(part.name for part in store.parts("cells"))
+    # Every row counts in a run that computes only cells without a row.
+    return Before(parts, frozenset(store.attempts()) if again else frozenset())
+
+
+class GainedCells:
+    """The cells that a results folder has gained; reads each new file once.
+
+    Args:
+        store: the results folder.
+        before: what it held when the run began.
+        run_id: of this run.
+        skip_own: leave out the files that this run wrote; their names tell, so that they cost nothing.
+
+    Attributes:
+        outcomes: cell id -> how the cell ended, as of the last look.
+    """
+
+    def __init__(self, store: ResultStore, before: Before, run_id: str | None, *, skip_own: bool) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._store, self._attempts_before, self._run_id = store, before.attempts, run_id
+        self._skipped_writer = run_id if skip_own else None
+        self._read = set(before.parts)
+
+    def look(self) -> None:
+        """Read the files that are new.
+
+        Raises:
+            ResultsError: the folder cannot be read.
+        """
+        rows = self._store.read_new_rows("cells", _COLUMNS, self._read, skip_writer=self._skipped_writer)
+        for cell_id, attempt, status, seconds, error, accuracy, text, run_id in zip(
+            *(column.to_pylist() for column in rows.columns), strict=True
+        ):
+            if attempt not in self._attempts_before:
+                ok, own = status == "ok", run_id == self._run_id
+                line = None if ok else last_line(text or "")
+                self.outcomes[cell_id] = Outcome(cell_id, ok, seconds or 0.0, error, accuracy, line, own)
