@@ -34,16 +34,16 @@ def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
         cells: the result of `analysis.load.load`.
         curves: the result of `analysis.load.load_curves`, for figures of learning curves.
     """
-    made: dict[str, Figure] = {}
+    result: dict[str, Figure] = {}
     for number, (title, panel) in enumerate(panels(cells), 1):
         for measure, short in ((ACCURACY, "accuracy"), (ERROR, "error")):
             if panel[measure.column].notna().any():
-                made[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = draw_measure(panel, measure, title)
+                result[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = draw_measure(panel, measure, title)
         if curves is not None:
-            mine = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
-            if len(mine):
-                made[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(mine, title)
-    return made
+            points = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
+            if len(points):
+                result[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(points, title)
+    return result
 
 
 def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
@@ -98,9 +98,9 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
     for column, pattern in enumerate(patterns):
         ax = axes[0][column]
         for method in methods:
-            mine = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
+            points = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
             # Seeds may differ in the number of epochs; where a seed ends, the mean would jump.
-            steps = mine.groupby("step")["value"].agg(["mean", "count"])
+            steps = points.groupby("step")["value"].agg(["mean", "count"])
             steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
             ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)
         ax.set_title(f"{pattern}, all classes", fontsize=11)
@@ -149,13 +149,13 @@ def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
 def _finish(figure: Figure, methods: Sequence[str], title: str) -> None:
     from matplotlib import pyplot as plt
 
-    drawn: dict[str, Any] = {}
+    legend: dict[str, Any] = {}
     for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
-        drawn |= zip(labels, handles, strict=True)
-    names = [method for method in methods if method in drawn]
+        legend |= zip(labels, handles, strict=True)
+    names = [method for method in methods if method in legend]
     figure.legend(
-        [drawn[name] for name in names], names,
+        [legend[name] for name in names], names,
         loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9.5,
     )  # fmt: skip
     figure.suptitle(title, fontsize=12)

@@ -28,11 +28,11 @@ def crowd_tables(cells: pd.DataFrame) -> list[Table]:
         cells: the result of `analysis.load.load`.
     """
     real = cells[(cells["status"] == "ok") & (cells["pattern"] == REAL)]
-    made = []
+    result = []
     for _, group in real.groupby(_TABLE_AXES, dropna=False, sort=True):
-        made.append(_table(group, CROWD_ACCURACY, 1 - group["aggregation_error"]))
-        made += _network_tables(group[group["test_accuracy"].notna()])
-    return made
+        result.append(_table(group, CROWD_ACCURACY, 1 - group["aggregation_error"]))
+        result += _network_tables(group[group["test_accuracy"].notna()])
+    return result
 
 
 def _network_tables(group: pd.DataFrame) -> list[Table]:

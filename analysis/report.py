@@ -44,8 +44,8 @@ class WrittenReport:
 def summary(cells: pd.DataFrame) -> Group:
     """Return the tables of cells (from `ResultStore.read_cells` or `load`) for the terminal."""
     named = cells if "method_name" in cells else with_names(cells)
-    drawn = [to_rich(table) for table in (*tables(named), *crowd_tables(named))]
-    return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
+    parts = [to_rich(table) for table in (*tables(named), *crowd_tables(named))]
+    return Group(*parts) if parts else Group(Text("no cell has a result yet"))
 
 
 def find_report(results: str | Path) -> Path | None:
@@ -79,19 +79,19 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
         cells = load(results)
-    made = [*tables(cells), *crowd_tables(cells)]
-    drawn = figures(cells, load_curves(results, cells, damaged=damaged))
+    all_tables = [*tables(cells), *crowd_tables(cells)]
+    all_figures = figures(cells, load_curves(results, cells, damaged=damaged))
     comparison = published.compare(cells)
     networks = published_networks.compare_networks(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
 
     files: list[Path] = []
     for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
-        files.append(_write(folder / name, "\n".join(render(table) for table in made)))
-    for number, table in enumerate(made, 1):
+        files.append(_write(folder / name, "\n".join(render(table) for table in all_tables)))
+    for number, table in enumerate(all_tables, 1):
         short = table.measure.title.rpartition(" ")[2]
         files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
-    for name, figure in drawn.items():
+    for name, figure in all_figures.items():
         for kind in ("png", "svg"):
             files.append(folder / f"{name}.{kind}")
             figure.savefig(files[-1], dpi=150)
@@ -102,21 +102,21 @@ def write_report(
     if len(networks):
         files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
         files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
-    images = {name: (folder / f"{name}.png").read_bytes() for name in drawn}
-    page = _write(folder / PAGE, _page(str(results), cells, made, images, comparison, networks, pairs))
+    images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
+    page = _write(folder / PAGE, _page(str(results), cells, all_tables, images, comparison, networks, pairs))
     return WrittenReport(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 
 def _page(
     results: str,
     cells: pd.DataFrame,
-    made: list[Table],
+    all_tables: list[Table],
     images: dict[str, bytes],
     comparison: pd.DataFrame,
     networks: pd.DataFrame,
     pairs: dict[str, pd.DataFrame],
 ) -> str:
-    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, made)]
+    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, all_tables)]
     sections += ["<h2>Figures</h2>", *(_html_image(name, png) for name, png in images.items())]
     if len(comparison) or len(networks):
         sections += ["<h2>Comparison with published numbers</h2>"]

@@ -65,8 +65,8 @@ def compare_pair(
 def compare_all(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """Compare every two methods; return one row per pair."""
     methods = method_order(list(cells["method_name"].unique()))
-    made = [compare_pair(cells, first, second, measure) for first, second in combinations(methods, 2)]
-    return pd.DataFrame([vars(one) for one in made if one is not None])
+    comparisons = [compare_pair(cells, first, second, measure) for first, second in combinations(methods, 2)]
+    return pd.DataFrame([vars(one) for one in comparisons if one is not None])
 
 
 def _by_method(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:

@@ -112,10 +112,12 @@ class Table:
 
 def tables(cells: pd.DataFrame) -> list[Table]:
     """Return a table of accuracy and a table of aggregation error for each panel of simulated workers that has them."""
-    made = []
+    result = []
     for title, panel in panels(cells):
-        made += [_table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()]
-    return made
+        result += [
+            _table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()
+        ]
+    return result
 
 
 def to_rich(table: Table) -> Group:
@@ -126,13 +128,13 @@ def to_rich(table: Table) -> Group:
 
 def terminal_table(head: Sequence[str], columns: Sequence[str]) -> RichTable:
     """Return a terminal table without rows; long names of columns are split into lines."""
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    rich_table = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for place, name in enumerate(head):
-        drawn.add_column(name, justify="right" if place else "left", vertical="bottom", overflow="fold")
+        rich_table.add_column(name, justify="right" if place else "left", vertical="bottom", overflow="fold")
     for column in columns:
         header = Text(_broken(column))
-        drawn.add_column(header, justify="right", vertical="bottom", overflow="fold")
-    return drawn
+        rich_table.add_column(header, justify="right", vertical="bottom", overflow="fold")
+    return rich_table
 
 
 def to_markdown(table: Table) -> str:
@@ -244,16 +246,16 @@ def _blocks(table: Table) -> list[list[int]]:
 
 
 def _drawn(table: Table, columns: Sequence[int]) -> RichTable:
-    drawn = terminal_table(table.head, [table.columns[column] for column in columns])
+    rich_table = terminal_table(table.head, [table.columns[column] for column in columns])
     last = None
     for number, row in enumerate(table.rows):
         pattern, *rest = row_texts(row)
         if last not in (None, pattern) and rest:
-            drawn.add_section()
+            rich_table.add_section()
         entries = [_terminal_entry(table, number, column, bold=table.best[number, column]) for column in columns]
-        drawn.add_row(Text("" if pattern == last else pattern), *rest, *entries)
+        rich_table.add_row(Text("" if pattern == last else pattern), *rest, *entries)
         last = pattern
-    return drawn
+    return rich_table
 
 
 def _broken(name: str) -> str:

@@ -57,14 +57,14 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
         in percent and percentage points.
     """
     paper = pd.concat([published(name) for name in LABNET_TABLES])
-    alike = (
+    in_setting = (
         cells["n_train"].isna()
         & (cells["worker_model"] == "homogeneous")
         & (cells["assignment"] == "every_item")
         & (cells["missing"] == "floor")
     )
-    made = []
-    for title, panel in panels(cells[alike]):
+    parts = []
+    for title, panel in panels(cells[in_setting]):
         if row_axes(panel) != ROW_AXES:
             continue
         setting = {
@@ -78,8 +78,8 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
             ours.columns = ["ours", "ours_std", "n_seeds"]
             columns = {f"{measure}_mean": "published", f"{measure}_std": "published_std"}
             wanted = theirs.rename(columns=columns)[[*ROW_AXES, "method", *columns.values()]]
-            made.append(_join(ours.reset_index(), names, wanted).assign(panel=title, measure=measure, **setting))
-    frame = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=_COLUMNS)
+            parts.append(_join(ours.reset_index(), names, wanted).assign(panel=title, measure=measure, **setting))
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
     return frame.assign(difference=frame["ours"] - frame["published"])[_COLUMNS]
 
 
@@ -93,10 +93,10 @@ def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
     """Return tables for the terminal: our number and, coloured, the difference from the published number."""
     parts: list[RenderableType] = []
     for sheet in _sheets(comparison, measure):
-        drawn = terminal_table(sheet.head, sheet.methods)
+        rich_table = terminal_table(sheet.head, sheet.methods)
         for row, pairs in sheet.rows:
-            drawn.add_row(*row_texts(row), *map(_terminal_entry, pairs))
-        parts += [Text(f"{sheet.caption}: {_DIFFERENCE}", style="bold"), "", drawn, ""]
+            rich_table.add_row(*row_texts(row), *map(_terminal_entry, pairs))
+        parts += [Text(f"{sheet.caption}: {_DIFFERENCE}", style="bold"), "", rich_table, ""]
     return Group(*parts)
 
 
@@ -113,8 +113,8 @@ def to_html(comparison: pd.DataFrame, measure: str) -> str:
 
 def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[Sheet]:
     """Yield one table per panel, with the rows of the paper's table."""
-    mine = comparison[comparison["measure"] == measure]
-    for title, panel in mine.groupby("panel", sort=False):
+    chosen = comparison[comparison["measure"] == measure]
+    for title, panel in chosen.groupby("panel", sort=False):
         methods = method_order(list(panel["method"].unique()))
         keys = zip(panel["pattern"], panel["n_workers"], panel["missing_rate"], panel["method"], strict=True)
         pairs = dict(zip(keys, zip(panel["ours"], panel["published"], strict=True), strict=True))

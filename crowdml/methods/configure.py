@@ -54,14 +54,14 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
         suggested = {option: value for option, value in source_entry.learner_options.items() if option in known}
         chosen["learner"] = {**suggested, **learner_entry.options}
     for option, value in (options or {}).items():
-        part, field_name = _owner(name, option, classes)
+        part, field_name = _part_with_option(name, option, classes)
         chosen[part][field_name] = value
-    made = {part: made_class(**chosen[part]) for part, made_class in classes.items()}
+    objects = {part: part_class(**chosen[part]) for part, part_class in classes.items()}
     if source_entry.kind == "crowd":
         from crowdml.joint.end_to_end import EndToEnd
 
-        return Method(EndToEnd(learner=made["source"]), None, True)
-    return Method(made["source"], made.get("learner"), source_entry.kind == "joint")
+        return Method(EndToEnd(learner=objects["source"]), None, True)
+    return Method(objects["source"], objects.get("learner"), source_entry.kind == "joint")
 
 
 def canonical(name: str) -> str:
@@ -112,7 +112,7 @@ def _entries(name: str) -> tuple[Entry, Entry | None]:
     """Return the entries of the source and the learner; the learner of a crowd method is None."""
     source_name, learner_name = parts(name)
     if ":" in source_name:
-        source = _foreign(source_name)
+        source = _entry_outside_registry(source_name)
     elif "+" in name:
         if source_name in REGISTRY and REGISTRY[source_name].kind == "crowd":
             raise UnknownNameError(f"{source_name} learns from all annotations; write {source_name!r}, not {name!r}")
@@ -136,15 +136,15 @@ def _entry(what: str, name: str, kinds: Sequence[MethodKind]) -> Entry:
     return REGISTRY[check_name(what, name, known)]
 
 
-def _owner(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:
+def _part_with_option(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:
     """Return the part of a method that has an option, and the name of the option in this part."""
     part, dot, field_name = option.partition(".")
     if dot and part in classes:
         check_name(f"option of the {part} of method {name}", field_name, _option_names(classes[part]))
         return part, field_name
-    owners = [part for part, made_class in classes.items() if option in _option_names(made_class)]
+    owners = [part for part, part_class in classes.items() if option in _option_names(part_class)]
     if not owners:
-        known = [known for made_class in classes.values() for known in _option_names(made_class)]
+        known = [known for part_class in classes.values() for known in _option_names(part_class)]
         check_name(f"option of method {name}", option, known)
     if len(owners) > 1:
         both = " or ".join(f"{part}.{option}" for part in owners)
@@ -152,7 +152,7 @@ def _owner(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, st
     return owners[0], option
 
 
-def _foreign(target: str) -> Entry:
+def _entry_outside_registry(target: str) -> Entry:
     """Return an entry for a class that is not in the registry."""
     fit = getattr(_load(target), "fit", None)
     if fit is None:

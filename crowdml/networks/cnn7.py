@@ -20,9 +20,11 @@ def cnn7(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
         ValueError: the images are smaller than 8x8.
     """
     check_size("cnn7", in_shape, 8)
-    before, height, width = in_shape
+    channels, height, width = in_shape
     layers: list[nn.Module] = []
     for first, second in _WIDTHS:
-        layers += [*conv_bn_relu(before, first), *conv_bn_relu(first, second), nn.MaxPool2d(2)]
-        before = second
-    return initialise(nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * (height // 8) * (width // 8), n_classes)))
+        layers += [*conv_bn_relu(channels, first), *conv_bn_relu(first, second), nn.MaxPool2d(2)]
+        channels = second
+    return initialise(
+        nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * (height // 8) * (width // 8), n_classes))
+    )

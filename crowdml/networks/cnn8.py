@@ -28,8 +28,8 @@ def cnn8(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     check_size("cnn8", in_shape, 8)
     channels, height, width = in_shape
     blocks: list[nn.Module] = []
-    for before, after in pairwise((channels, *_WIDTHS)):
-        blocks += [*conv_bn_relu(before, after), *conv_bn_relu(after, after), nn.MaxPool2d(2)]
+    for in_channels, out_channels in pairwise((channels, *_WIDTHS)):
+        blocks += [*conv_bn_relu(in_channels, out_channels), *conv_bn_relu(out_channels, out_channels), nn.MaxPool2d(2)]
     return initialise(
         nn.Sequential(
             *blocks,

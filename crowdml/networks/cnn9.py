@@ -39,13 +39,13 @@ def cnn9(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     )
 
 
-def _block(before: int, widths: tuple[int, ...], *, padding: int = 1) -> list[nn.Module]:
+def _block(in_channels: int, widths: tuple[int, ...], *, padding: int = 1) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in widths:
         layers += [
-            nn.Conv2d(before, width, 3, padding=padding, bias=False),
+            nn.Conv2d(in_channels, width, 3, padding=padding, bias=False),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(_SLOPE, inplace=True),
         ]
-        before = width
+        in_channels = width
     return layers

@@ -27,8 +27,8 @@ def mlp(
     layers: list[nn.Module] = [nn.Flatten()]
     if normalise:
         layers.append(nn.BatchNorm1d(n_inputs))
-    for before, after in pairwise((n_inputs, *hidden)):
-        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    for n_in, n_out in pairwise((n_inputs, *hidden)):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
     if normalise:

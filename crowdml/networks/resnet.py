@@ -27,9 +27,9 @@ def resnet(in_shape: tuple[int, int, int], n_classes: int, *, depth: int) -> nn.
     check_size(f"resnet{depth}", in_shape, 4)
     n_blocks = (depth - 2) // 6
     blocks: list[nn.Module] = []
-    for before, after in pairwise((_WIDTHS[0], *_WIDTHS)):
-        blocks.append(_Block(before, after))
-        blocks += [_Block(after, after) for _ in range(n_blocks - 1)]
+    for in_channels, out_channels in pairwise((_WIDTHS[0], *_WIDTHS)):
+        blocks.append(_Block(in_channels, out_channels))
+        blocks += [_Block(out_channels, out_channels) for _ in range(n_blocks - 1)]
     return initialise(
         nn.Sequential(
             *conv_bn_relu(in_shape[0], _WIDTHS[0]),
