@@ -15,7 +15,7 @@ from crowdml.datasets.crowd_files import convert_published, read_crowd
 from crowdml.datasets.crowd_inputs import crowd_names_with_inputs, read_inputs
 from crowdml.datasets.crowd_sources import SOURCES, CrowdSource
 from crowdml.datasets.data import TrainTest
-from crowdml.datasets.download import ROOT_VARIABLE, DatasetMissingError, data_root, fetch
+from crowdml.datasets.download import DatasetMissingError, absent_files, data_root, fetch, missing_error
 from crowdml.labels import CrowdLabels
 from crowdml.support.names import check_name
 
@@ -100,7 +100,7 @@ def load_crowd(
         raise ValueError(f"networks need items, and {name} has only labels; crowds with items are {listed}")
     source = crowd_source(name)
     base = data_root(root)
-    if _absent(source, base):
+    if absent_files(source, base):
         _download(name, source, base, download=download)
     try:
         crowd, truth = read_crowd(source, base)
@@ -115,26 +115,13 @@ def load_crowd(
 
 def _download(name: str, source: CrowdSource, base: Path, *, download: bool) -> None:
     if not download:
-        raise _missing(name, source, base, "download is off")
+        raise missing_error(name, source, base, "download is off")
     if not source.published:
-        raise _missing(name, source, base, f"has no automatic download (origin: {source.origin})")
+        raise missing_error(name, source, base, f"has no automatic download (origin: {source.origin})")
     try:
-        for file in _absent(source, base):
+        for file in absent_files(source, base):
             url, checksum = source.published[file]
             convert = partial(convert_published, file)
             fetch(url, base / source.folder / file, checksum, convert)
     except (OSError, ValueError) as error:
-        raise _missing(name, source, base, f"could not be downloaded ({error})") from error
-
-
-def _absent(source: CrowdSource, base: Path) -> list[str]:
-    return [file for file in source.files if not (base / source.folder / file).is_file()]
-
-
-def _missing(name: str, source: CrowdSource, base: Path, reason: str) -> DatasetMissingError:
-    absent = ", ".join(_absent(source, base))
-    what = "them" if source.folder == "." else source.folder
-    return DatasetMissingError(
-        f"{name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set {ROOT_VARIABLE} "
-        f"to the folder that holds {what}"
-    )
+        raise missing_error(name, source, base, f"could not be downloaded ({error})") from error

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.datasets.crowd_sources import CrowdSource
 from crowdml.support.torchvision_import import import_torchvision
 from crowdml.support.whole_file import whole_file
 
@@ -88,9 +89,9 @@ def read_torchvision(
         DatasetMissingError: a file is missing and `download` is False or fails, or a file is damaged.
     """
     base = data_root(root)
-    if _absent(source, base):
+    if absent_files(source, base):
         if not download:
-            raise _missing(source, base, "download is off")
+            raise missing_error(source.class_name, source, base, "download is off")
         _fetch(source, base)
     try:
         return _read(source, base, train=True), _read(source, base, train=False)
@@ -101,15 +102,18 @@ def read_torchvision(
         ) from error
 
 
-def _absent(source: TorchvisionFiles, base: Path) -> list[str]:
+def absent_files(source: TorchvisionFiles | CrowdSource, base: Path) -> list[str]:
+    """Return the files of a data set that are missing in the root folder `base`."""
     return [name for name in source.files if not (base / source.folder / name).is_file()]
 
 
-def _missing(source: TorchvisionFiles, base: Path, reason: str) -> DatasetMissingError:
-    absent = ", ".join(_absent(source, base))
+def missing_error(name: str, source: TorchvisionFiles | CrowdSource, base: Path, reason: str) -> DatasetMissingError:
+    """Return the error for missing files; the message says which files belong in which folder."""
+    absent = ", ".join(absent_files(source, base))
+    folder = "them" if source.folder == "." else source.folder
     return DatasetMissingError(
-        f"{source.class_name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set "
-        f"{ROOT_VARIABLE} to the folder that holds {source.folder}"
+        f"{name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set {ROOT_VARIABLE} "
+        f"to the folder that holds {folder}"
     )
 
 
@@ -124,10 +128,10 @@ def _fetch(source: TorchvisionFiles, base: Path) -> None:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 _dataset_class(source)(scratch, train=True, download=True)
             # Another process may have been faster; its files are the same.
-            if _absent(source, base):
+            if absent_files(source, base):
                 (Path(scratch) / top).rename(base / top)
     except (OSError, RuntimeError) as error:
-        raise _missing(source, base, f"could not be downloaded ({error})") from error
+        raise missing_error(source.class_name, source, base, f"could not be downloaded ({error})") from error
 
 
 def _read(source: TorchvisionFiles, base: Path, *, train: bool) -> Part:
