@@ -21,7 +21,7 @@ HELP = {
     "augment": "random crops and flips of images",
     "precision": "auto: bfloat16 on a GPU that has it, else float32",
     "optimizer": "optimiser",
-    "schedule": "course of the learning rate",
+    "schedule": "how the learning rate changes",
     "decay_from": "schedule linear: the epoch from which the learning rate falls",
     "late_momentum": "schedule linear: the momentum from that epoch on",
     "inputs": "standard: mean 0 and deviation 1; unit: pixels scaled to [0, 1]",
