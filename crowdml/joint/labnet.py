@@ -30,8 +30,8 @@ from torch import nn
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
+from crowdml.joint.joint_result import JointResult
 from crowdml.joint.out_of_fold import JointTrainer
-from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.learner import Learner
 from crowdml.learning.task import Task
