@@ -13,7 +13,7 @@ from rich.text import Text
 
 from analysis.load import ROW_AXES, method_order, panels, row_axes, row_order, summarise
 from analysis.published.sheets import OursAndPaper, Sheet, sheets_to_html, sheets_to_markdown
-from analysis.tables import ACCURACY, ERROR, ROW_HEAD, RowName, row_texts, terminal_table
+from analysis.tables import ACCURACY, ERROR, ROW_HEAD, row_texts, terminal_table
 
 FOLDER = Path(__file__).parent
 LABNET_TABLES = ("labnet_table1", "labnet_table2")
@@ -118,7 +118,9 @@ def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[Sheet]:
         methods = method_order(list(panel["method"].unique()))
         keys = zip(panel["pattern"], panel["n_workers"], panel["missing_rate"], panel["method"], strict=True)
         pairs = dict(zip(keys, zip(panel["ours"], panel["published"], strict=True), strict=True))
-        rows: list[RowName] = sorted({(str(row[0]), int(row[1]), float(row[2])) for row in pairs}, key=row_order)
+        rows: list[tuple[str, int, float]] = sorted(
+            {(str(row[0]), int(row[1]), float(row[2])) for row in pairs}, key=row_order
+        )
         yield Sheet(
             f"{title}: {_MEASURES[measure].title} (%)",
             ROW_HEAD,

@@ -1,4 +1,4 @@
-"""The values that a search may try for an option: Real, Whole, Choice and Either.
+"""The values that a search may try for an option: Float, Whole, Choice and Either.
 
 A class with options declares its search space in the class variable SPACE: option -> range.  A range is plain data.
 Any object with Optuna's methods `suggest_float`, `suggest_int` and `suggest_categorical` can draw from a range, so
@@ -32,7 +32,7 @@ class Suggests(Protocol):
 
 
 @dataclass(frozen=True)
-class Real:
+class Float:
     """A real number in [low, high].
 
     Args:
@@ -142,7 +142,7 @@ class Either:
     """
 
     value: Value
-    other: Real | Whole
+    other: Float | Whole
 
     def __post_init__(self) -> None:
         if self.value in self.other:
@@ -169,7 +169,7 @@ class Either:
         return f"{self.value} or {self.other}"
 
 
-Range = Real | Whole | Choice | Either
+Range = Float | Whole | Choice | Either
 Space = Mapping[str, Range]
 """Maps each option to its range."""
 

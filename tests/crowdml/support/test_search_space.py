@@ -15,7 +15,7 @@ from crowdml import methods
 from crowdml.learning.recipe import Recipe
 from crowdml.methods.registry import REGISTRY
 from crowdml.methods.search_spaces import method_defaults, method_space
-from crowdml.support.search_space import Choice, Either, Range, Real, Space, Value, Whole, check_in
+from crowdml.support.search_space import Choice, Either, Float, Range, Space, Value, Whole, check_in
 from sweeps.grid.grids import TRAINING, shorten
 
 NAMES = list(REGISTRY)
@@ -126,15 +126,15 @@ def test_optuna_draws_values_of_the_range_and_parameters_give_them_back(name: st
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: Real(1, 1), "a range needs two finite ends with low < high, got 1 and 1"),
-        (lambda: Real(0, float("inf")), "two finite ends"),
-        (lambda: Real(0, 1, log=True), "must be above 0, got 0"),
+        (lambda: Float(1, 1), "a range needs two finite ends with low < high, got 1 and 1"),
+        (lambda: Float(0, float("inf")), "two finite ends"),
+        (lambda: Float(0, 1, log=True), "must be above 0, got 0"),
         (lambda: Whole(3, 2), "low < high, got 3 and 2"),
         (lambda: Choice("a"), "at least two values, all different"),
         (lambda: Choice("a", "a"), "at least two values, all different"),
-        (lambda: Either(0.5, Real(0, 1)), "already contains 0.5"),
-        (lambda: check_in({"q": Real(0, 1)}, "q", 1.5), "q must be in the range that is searched, 0 to 1, got 1.5"),
-        (lambda: check_in({"q": Real(0, 1)}, "p", 1), r"option 'p' cannot be searched \(options with a range: q\)"),
+        (lambda: Either(0.5, Float(0, 1)), "already contains 0.5"),
+        (lambda: check_in({"q": Float(0, 1)}, "q", 1.5), "q must be in the range that is searched, 0 to 1, got 1.5"),
+        (lambda: check_in({"q": Float(0, 1)}, "p", 1), r"option 'p' cannot be searched \(options with a range: q\)"),
     ],
 )
 def test_invalid_ranges_are_refused(made: Any, message: str) -> None:
@@ -143,13 +143,13 @@ def test_invalid_ranges_are_refused(made: Any, message: str) -> None:
 
 
 def test_which_values_a_range_contains() -> None:
-    assert 0 in Real(0, 1)
-    assert True not in Real(0, 1)
+    assert 0 in Float(0, 1)
+    assert True not in Float(0, 1)
     assert True not in Whole(0, 1)
     assert 1.5 not in Whole(0, 3)
     assert 1 not in Choice(False, True)
     assert None in Either(None, Whole(1, 3))
     assert "1" not in Either(None, Whole(1, 3))
-    assert str(Either(None, Real(1e-3, 1, log=True))) == "None or 0.001 to 1, log"
+    assert str(Either(None, Float(1e-3, 1, log=True))) == "None or 0.001 to 1, log"
     assert str(Whole(1, 3)) == "1 to 3, whole"
     assert str(Choice("a", "b")) == "a | b"
