@@ -27,7 +27,7 @@ from torch.nn.functional import log_softmax
 from crowdml.aggregation.aggregator import TieRule
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 from crowdml.support.torch_device import default_device
 
 Array = NDArray[np.float64]
@@ -57,11 +57,11 @@ class AmortisedTraining(TieRule):
     device: str = "auto"
 
     SPACE: ClassVar[Space] = {
-        "learning_rate": Real(1e-4, 5e-2, log=True),
+        "learning_rate": Float(1e-4, 5e-2, log=True),
         "pretraining_epochs": Whole(0, 200),
         "epochs": Whole(20, 400, log=True),
-        "kl_weight": Real(0.01, 10, log=True),
-        "smoothing": Real(0, 0.5),
+        "kl_weight": Float(0.01, 10, log=True),
+        "smoothing": Float(0, 0.5),
     }
 
     def __post_init__(self) -> None:

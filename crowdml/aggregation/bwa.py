@@ -18,7 +18,7 @@ from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Array = NDArray[np.float64]
 
@@ -48,8 +48,8 @@ class Bwa(TieRule):
     tol: float = 1e-5
 
     SPACE: ClassVar[Space] = {
-        "mean_weight": Real(0.1, 10, log=True),
-        "worker_pseudo_count": Real(1, 100, log=True),
+        "mean_weight": Float(0.1, 10, log=True),
+        "worker_pseudo_count": Float(1, 100, log=True),
         "prior_correction": Choice(False, True),
     }
 

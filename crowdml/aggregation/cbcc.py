@@ -23,7 +23,7 @@ from crowdml.aggregation.inference.confusion import given_counts, normalise_log
 from crowdml.aggregation.inference.kernels import expectation
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 
 Array = NDArray[np.float64]
 
@@ -59,11 +59,11 @@ class Cbcc(TieRule):
 
     SPACE: ClassVar[Space] = {
         "n_communities": Whole(1, 10),
-        "diagonal": Real(0.5, 20, log=True),
-        "off_diagonal": Real(0.1, 5, log=True),
-        "default_strength": Real(0.1, 10, log=True),
-        "community_pseudo_count": Real(1, 100, log=True),
-        "class_pseudo_count": Real(0.1, 10, log=True),
+        "diagonal": Float(0.5, 20, log=True),
+        "off_diagonal": Float(0.1, 5, log=True),
+        "default_strength": Float(0.1, 10, log=True),
+        "community_pseudo_count": Float(1, 100, log=True),
+        "class_pseudo_count": Float(0.1, 10, log=True),
     }
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, 
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Array = NDArray[np.float64]
 WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
@@ -66,8 +66,8 @@ class DawidSkene(TieRule):
         "worker_model": Choice(*get_args(WorkerModel)),
         "hard": Choice(False, True),
         "init": Choice("votes", "majority"),
-        "smoothing": Real(1e-4, 1, log=True),
-        "diagonal": Real(0, 2),
+        "smoothing": Float(1e-4, 1, log=True),
+        "diagonal": Float(0, 2),
         "class_prior": Choice("estimated", "uniform"),
     }
 

@@ -20,7 +20,7 @@ from crowdml.aggregation.inference.ebcc_subtypes import Priors, SubtypeInference
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import n_threads, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 
 Array = NDArray[np.float64]
 
@@ -58,9 +58,9 @@ class Ebcc(TieRule):
 
     SPACE: ClassVar[Space] = {
         "n_groups": Whole(1, 20),
-        "group_pseudo_count": Real(0.01, 1, log=True),
-        "diagonal": Real(0.5, 20, log=True),
-        "off_diagonal": Real(0.1, 5, log=True),
+        "group_pseudo_count": Float(0.01, 1, log=True),
+        "diagonal": Float(0.5, 20, log=True),
+        "off_diagonal": Float(0.1, 5, log=True),
     }
 
     def __post_init__(self) -> None:

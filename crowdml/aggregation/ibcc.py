@@ -18,7 +18,7 @@ from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 Array = NDArray[np.float64]
 
@@ -45,9 +45,9 @@ class Ibcc(TieRule):
     tol: float = 1e-5
 
     SPACE: ClassVar[Space] = {
-        "diagonal": Real(0.5, 20, log=True),
-        "off_diagonal": Real(0.1, 5, log=True),
-        "class_pseudo_count": Real(0.1, 10, log=True),
+        "diagonal": Float(0.5, 20, log=True),
+        "off_diagonal": Float(0.1, 5, log=True),
+        "class_pseudo_count": Float(0.1, 10, log=True),
     }
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from crowdml.aggregation.aggregator import Aggregation, first_posterior
 from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Laa(AmortisedTraining):
     smoothing: float = 0.0
     encoder_penalty: float = 0.005
 
-    SPACE: ClassVar[Space] = {**AmortisedTraining.SPACE, "encoder_penalty": Real(1e-4, 0.1, log=True)}
+    SPACE: ClassVar[Space] = {**AmortisedTraining.SPACE, "encoder_penalty": Float(1e-4, 0.1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

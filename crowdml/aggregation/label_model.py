@@ -33,7 +33,7 @@ from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class LabelModel(TieRule):
     max_iter: int = 300
     tol: float = 1e-7
 
-    SPACE: ClassVar[Space] = {"class_prior": Choice("votes", "uniform"), "l2": Real(0.01, 30, log=True)}
+    SPACE: ClassVar[Space] = {"class_prior": Choice("votes", "uniform"), "l2": Float(0.01, 30, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,7 +18,7 @@ from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 Array = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class MMsr(TieRule):
     max_iter: int = 10_000
     tol: float = 1e-10
 
-    SPACE: ClassVar[Space] = {"trim": Real(0, 0.45)}
+    SPACE: ClassVar[Space] = {"trim": Float(0, 0.45)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

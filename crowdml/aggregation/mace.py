@@ -19,7 +19,7 @@ from crowdml.aggregation.inference.dirichlet import beta_interval
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Array = NDArray[np.float64]
 
@@ -55,9 +55,9 @@ class Mace(TieRule):
 
     SPACE: ClassVar[Space] = {
         "inference": Choice("vb", "em"),
-        "theta_prior": Real(0.1, 10, log=True),
-        "strategy_prior": Real(1, 100, log=True),
-        "smoothing": Real(1e-4, 1, log=True),
+        "theta_prior": Float(0.1, 10, log=True),
+        "strategy_prior": Float(1, 100, log=True),
+        "smoothing": Float(1e-4, 1, log=True),
     }
 
     def __post_init__(self) -> None:

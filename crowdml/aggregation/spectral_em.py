@@ -24,7 +24,7 @@ from crowdml.aggregation.aggregator import Aggregation, agreement, first_posteri
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Array = NDArray[np.float64]
 Grouping = Literal["dealt", "index"]
@@ -55,8 +55,8 @@ class SpectralEm(DawidSkene):
     groups: Grouping = "dealt"
 
     SPACE: ClassVar[Space] = {
-        "smoothing": Real(1e-4, 1, log=True),
-        "diagonal": Real(0, 2),
+        "smoothing": Float(1e-4, 1, log=True),
+        "diagonal": Float(0, 2),
         "class_prior": Choice("estimated", "uniform"),
         "groups": Choice("dealt", "index"),
     }

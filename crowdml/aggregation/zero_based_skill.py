@@ -12,7 +12,7 @@ from crowdml.aggregation.aggregator import Aggregation, TieRule, vote_shares
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 
 AT_REST = 1e-12
 """A change of the skills of at most this is rounding, and cannot change a label any more."""
@@ -40,9 +40,9 @@ class ZeroBasedSkill(TieRule):
     max_iter: int = 100
 
     SPACE: ClassVar[Space] = {
-        "learning_rate": Real(0.1, 1),
+        "learning_rate": Float(0.1, 1),
         "reduce_every": Whole(1, 50),
-        "reduce_factor": Real(0.1, 1),
+        "reduce_factor": Float(0.1, 1),
     }
 
     def __post_init__(self) -> None:

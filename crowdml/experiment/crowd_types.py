@@ -87,7 +87,7 @@ class MachineAnnotators:
     """Classifiers that learned from few images, and label as they have learned.
 
     Args:
-        pattern_options: options of `crowdml.noise.machine_annotators.MachineAnnotators`.
+        pattern_options: options of `crowdml.noise.machine_annotators.MachineAnnotatorOptions`.
         assignment, assignment_options, n_workers, missing_rate, missing: see Simulated.
 
     Raises:

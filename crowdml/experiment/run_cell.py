@@ -29,7 +29,7 @@ from crowdml.support.device_info import describe_device, peak_memory_mb, reset_p
 if TYPE_CHECKING:
     from torch import nn
 
-    from crowdml.joint.result import JointResult
+    from crowdml.joint.joint_result import JointResult
     from crowdml.learning.task import Task
 
 CURVES = "curves.jsonl"

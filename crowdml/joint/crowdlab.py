@@ -11,8 +11,8 @@ from typing import ClassVar
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.crowdlab_weights import Crowdlab
 from crowdml.aggregation.inference.confusion import one_hot
+from crowdml.joint.joint_result import JointResult
 from crowdml.joint.out_of_fold import JointTrainer
-from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.learner import Learner
 from crowdml.learning.task import Task

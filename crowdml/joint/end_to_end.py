@@ -10,7 +10,7 @@ import torch
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.inference.confusion import FLOOR, infer_posterior
 from crowdml.aggregation.inference.prior_and_gold import keep_gold
-from crowdml.joint.result import JointResult
+from crowdml.joint.joint_result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.crowd.crowd_learner import CrowdLearner
 from crowdml.learning.evaluate import predict_proba

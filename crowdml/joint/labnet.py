@@ -30,12 +30,12 @@ from torch import nn
 from crowdml.aggregation.aggregator import TieRule, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import FLOOR, estimate_confusion, infer_posterior, normalise_log, one_hot
+from crowdml.joint.joint_result import JointResult
 from crowdml.joint.out_of_fold import JointTrainer
-from crowdml.joint.result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.learner import Learner
 from crowdml.learning.task import Task
-from crowdml.support.search_space import Choice, Real, Space, Whole
+from crowdml.support.search_space import Choice, Float, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Labnet(TieRule):
         "hard": Choice(False, True),
         "refresh_counts": Choice(False, True),
         "max_iter": Whole(1, 20),
-        "smoothing": Real(1e-4, 1, log=True),
+        "smoothing": Float(1e-4, 1, log=True),
         "reinit": Choice(False, True),
         "final_training": Choice(False, True),
         "folds": Whole(2, 5),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.joint.result import JointResult
+from crowdml.joint.joint_result import JointResult
 from crowdml.learning.learner import Learner
 from crowdml.learning.supervision import supervise
 from crowdml.learning.task import Task

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from crowdml.support.search_space import Choice, Either, Real, Space, Whole
+from crowdml.support.search_space import Choice, Either, Float, Space, Whole
 
 Optimizer = Literal["sgd", "adam", "adamw", "radam"]
 Schedule = Literal["step", "linear", "cosine", "one_cycle"]
@@ -74,9 +74,9 @@ class Recipe:
     keep: Keep = "last"
 
     SPACE: ClassVar[Space] = {
-        "lr": Real(1e-4, 1, log=True),
-        "weight_decay": Either(0.0, Real(1e-6, 0.1, log=True)),
-        "momentum": Real(0.5, 0.99),
+        "lr": Float(1e-4, 1, log=True),
+        "weight_decay": Either(0.0, Float(1e-6, 0.1, log=True)),
+        "momentum": Float(0.5, 0.99),
         "batch_size": Choice(16, 32, 64, 128, 256, 512),
         "epochs": Whole(5, 300, log=True),
         "schedule": Choice(*get_args(Schedule)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.joint.result import JointResult
+from crowdml.joint.joint_result import JointResult
 from crowdml.labels import CrowdLabels
 from crowdml.learning.supervision import supervise
 from crowdml.learning.task import Task

@@ -40,12 +40,12 @@ _BATCH = 512
 _ASSIGNMENT, _TRAINING = 4, 5
 """The purposes of a seed; simulated crowds use 0 to 3."""
 _N_KEPT = 128
-_kept: dict[tuple[str, MachineAnnotators, int, int], NDArray[np.int32]] = {}
+_kept: dict[tuple[str, MachineAnnotatorOptions, int, int], NDArray[np.int32]] = {}
 """(digest of the images, options, seed, worker) -> (n_items,) answers."""
 
 
 @dataclass(frozen=True)
-class MachineAnnotators:
+class MachineAnnotatorOptions:
     """The options of the pattern "machine_annotators".
 
     Args:
@@ -81,19 +81,21 @@ class Annotator(NamedTuple):
     is_expert: bool = False
 
 
-def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotators:
+def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotatorOptions:
     """Return the checked options.
 
     Raises:
         ValueError: an option is unknown or out of range.
     """
     for option in options:
-        check_name("option of pattern machine_annotators", option, [item.name for item in fields(MachineAnnotators)])
-    return MachineAnnotators(**options)
+        check_name(
+            "option of pattern machine_annotators", option, [item.name for item in fields(MachineAnnotatorOptions)]
+        )
+    return MachineAnnotatorOptions(**options)
 
 
 def machine_answers(
-    items: Images, examples: Examples, n_workers: int, *, options: MachineAnnotators | None = None, seed: int = 0
+    items: Images, examples: Examples, n_workers: int, *, options: MachineAnnotatorOptions | None = None, seed: int = 0
 ) -> NDArray[np.int32]:
     """Return (n_items, n_workers) the answer of each annotator to each item.
 
@@ -106,13 +108,13 @@ def machine_answers(
         items: (n_items, channels, height, width).
         examples: each annotator learns from a random subset, drawn without replacement.
         n_workers: at least 1.
-        options: see MachineAnnotators.
+        options: see MachineAnnotatorOptions.
         seed: of all draws.
 
     Raises:
         ValueError: n_workers is below 1, an annotator needs more examples, or images are smaller than 6x6.
     """
-    chosen = options or MachineAnnotators()
+    chosen = options or MachineAnnotatorOptions()
     if n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, got {n_workers}")
     if len(examples.labels) < chosen.n_images:
@@ -178,7 +180,7 @@ def _digest(*arrays: NDArray[Any]) -> str:
 
 
 def _answers(
-    items: Images, examples: Examples, worker: int, options: MachineAnnotators, seed: int
+    items: Images, examples: Examples, worker: int, options: MachineAnnotatorOptions, seed: int
 ) -> NDArray[np.int32]:
     """Return (n_items,) the answers of one annotator."""
     rng = np.random.default_rng([seed, _TRAINING, worker])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from crowdml import methods
 from crowdml.files import write_tables
 from crowdml.files.gold_and_history import class_names
-from crowdml.joint.result import JointResult
+from crowdml.joint.joint_result import JointResult
 from crowdml.learning import parallel
 from crowdml.learning.observers import Observers
 from crowdml.learning.recipe import TrainingSettings

@@ -48,10 +48,10 @@ _NETWORKS = {
 
 Source = Literal["measured", "scaled", "probe", "constants"]
 """What an estimate rests on: equal cells, similar cells, a probe of the network, or constants."""
-Kind = tuple[str, str]
+NetworkKind = tuple[str, str]
 """Data set and network."""
-Speeds = Mapping[Kind, float]
-"""Kind -> training images per second of one network."""
+Speeds = Mapping[NetworkKind, float]
+"""NetworkKind -> training images per second of one network."""
 
 
 class Estimate(NamedTuple):

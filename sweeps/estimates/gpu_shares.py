@@ -15,7 +15,7 @@ from rich.console import Console
 
 from crowdml import datasets
 from crowdml.experiment.cell import Cell
-from sweeps.estimates.costs import CostModel, Kind, Speeds
+from sweeps.estimates.costs import CostModel, NetworkKind, Speeds
 from sweeps.estimates.devices import share_of_gpu
 from sweeps.estimates.placement import Placement, fixed_placement
 from sweeps.estimates.probe import Probe, announcement, gpu_memory_mb, known_gpu_peaks, networks_of, probe
@@ -32,7 +32,7 @@ class Measured:
     """
 
     speeds: Speeds = field(default_factory=dict)
-    gpu_peaks: Mapping[Kind, float] = field(default_factory=dict)
+    gpu_peaks: Mapping[NetworkKind, float] = field(default_factory=dict)
     gpu_mb: float = 0.0
 
 
@@ -77,7 +77,7 @@ def measure(
 
 
 def place(
-    options: argparse.Namespace, kinds: Sequence[Kind], gpus: float, measured: Measured, console: Console
+    options: argparse.Namespace, kinds: Sequence[NetworkKind], gpus: float, measured: Measured, console: Console
 ) -> Placement:
     """Return the placement that the options state; the memory of cells decides a GPU share that they leave open.
 
@@ -104,7 +104,7 @@ def place(
     return replace(stated, gpus={**stated.gpus, **shares})
 
 
-def _kind(cell: Cell) -> Kind | None:
+def _kind(cell: Cell) -> NetworkKind | None:
     return None if cell.network is None else (cell.dataset, cell.network)
 
 

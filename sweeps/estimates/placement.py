@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from crowdml.experiment.cell import Cell
-from sweeps.estimates.costs import Kind
+from sweeps.estimates.costs import NetworkKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Placement:
     """
 
     cpus: int = 1
-    gpus: Mapping[Kind, float] = field(default_factory=dict)
+    gpus: Mapping[NetworkKind, float] = field(default_factory=dict)
     n_train_workers: int = 1
 
     def gpus_of(self, cell: Cell) -> float:
@@ -30,7 +30,7 @@ class Placement:
         return 0.0 if cell.network is None else self.gpus.get((cell.dataset, cell.network), 0.0)
 
 
-def fixed_placement(options: argparse.Namespace, kinds: Iterable[Kind], gpus: float) -> Placement:
+def fixed_placement(options: argparse.Namespace, kinds: Iterable[NetworkKind], gpus: float) -> Placement:
     """Return the placement that the options state, equal for all kinds; without options each cell gets a whole GPU.
 
     Args:

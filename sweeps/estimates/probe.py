@@ -18,7 +18,7 @@ from crowdml.experiment.crowd_types import Real, Simulated
 from crowdml.experiment.result import CellResult
 from crowdml.experiment.run_cell import run_cell
 from crowdml.labels import CrowdLabels
-from sweeps.estimates.costs import Kind, networks_at_once
+from sweeps.estimates.costs import NetworkKind, networks_at_once
 from sweeps.estimates.devices import is_gpu
 from sweeps.grid.grids import shorten
 
@@ -62,17 +62,17 @@ class Probe:
     networks: tuple[ProbedNetwork, ...]
 
     @property
-    def speeds(self) -> dict[Kind, float]:
+    def speeds(self) -> dict[NetworkKind, float]:
         """Return (data set, network) -> images per second, for `CostModel`."""
         return {(one.dataset, one.network): one.images_per_second for one in self.networks}
 
     @property
-    def gpu_peaks(self) -> dict[Kind, float]:
+    def gpu_peaks(self) -> dict[NetworkKind, float]:
         """Return (data set, network) -> peak memory on the GPU in MB."""
         return {(one.dataset, one.network): one.gpu_mb for one in self.networks if one.gpu_mb is not None}
 
 
-def networks_of(cells: Sequence[Cell]) -> list[Kind]:
+def networks_of(cells: Sequence[Cell]) -> list[NetworkKind]:
     """Return the pairs of data set and network that the cells train, each once."""
     return list(dict.fromkeys((cell.dataset, cell.network) for cell in cells if cell.network is not None))
 
@@ -102,7 +102,7 @@ def probe(cells: Sequence[Cell], data: Mapping[str, ImageData | CrowdData], devi
     return Probe(tuple(_probe_one(kind, cells, data[kind[0]], device) for kind in networks_of(cells)))
 
 
-def known_gpu_peaks(results: pd.DataFrame) -> dict[Kind, float]:
+def known_gpu_peaks(results: pd.DataFrame) -> dict[NetworkKind, float]:
     """Return (data set, network) -> largest peak MB of cells trained on a GPU, from `ResultStore.read_cells`."""
     gpus = [name for name in results["device"].dropna().unique() if is_gpu(name)]
     trained = results[results["network"].notna() & results["device"].isin(gpus) & (results["peak_memory_mb"] > 0)]
@@ -118,7 +118,7 @@ def gpu_memory_mb() -> float:
     return min(sizes, default=0) / 1e6
 
 
-def _probe_one(kind: Kind, cells: Sequence[Cell], data: ImageData | CrowdData, device: str) -> ProbedNetwork:
+def _probe_one(kind: NetworkKind, cells: Sequence[Cell], data: ImageData | CrowdData, device: str) -> ProbedNetwork:
     mine = [cell for cell in cells if (cell.dataset, cell.network) == kind]
     start = time.perf_counter()
     n_items, result = _steady_run(_simplest(mine[0]), data, device, start)

@@ -35,7 +35,7 @@ from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner
 from crowdml.methods.configure import Method
 from crowdml.methods.search_spaces import method_space
-from crowdml.support.search_space import Either, Real, Value
+from crowdml.support.search_space import Either, Float, Value
 from sweeps.tuning.objective import DataSet, split_for_validation, validation_task
 from sweeps.tuning.samplers import distribution
 from sweeps.tuning.search import RECIPE_PREFIX, Search
@@ -102,7 +102,7 @@ def run_population(study: SharedStudy, data: DataSet, progress: SearchProgress, 
             _add_trial(study, space, result, time.monotonic() - start)
 
 
-def population_space(search: Search) -> dict[str, Real]:
+def population_space(search: Search) -> dict[str, Float]:
     """Return the options that can change during a training: real-valued options of the learner and of the recipe.
 
     Raises:
@@ -120,13 +120,13 @@ def population_space(search: Search) -> dict[str, Real]:
     of_learner = {*learner.SPACE, *(f"learner.{name}" for name in learner.SPACE)} & method_space(cell.method).keys()
     chosen = {name: kind for name, kind in search.space.items() if name in of_learner or name.startswith(RECIPE_PREFIX)}
     numbers = {name: kind.other if isinstance(kind, Either) else kind for name, kind in chosen.items()}
-    space = {name: kind for name, kind in numbers.items() if isinstance(kind, Real)}
+    space = {name: kind for name, kind in numbers.items() if isinstance(kind, Float)}
     if not space:
         raise PopulationError(f"{cell.method} has no real-valued option to change; add --recipe")
     return space
 
 
-def clipped(space: Mapping[str, Real], point: Mapping[str, Any]) -> dict[str, float]:
+def clipped(space: Mapping[str, Float], point: Mapping[str, Any]) -> dict[str, float]:
     """Return the real-valued options of a point, each clipped to its range."""
     return {name: min(max(float(point[name]), kind.low), kind.high) for name, kind in space.items()}
 
@@ -249,7 +249,7 @@ def _learner(method: Method) -> Learner:
     return method.source.learner if method.learner is None else method.learner
 
 
-def _add_trial(study: SharedStudy, space: Mapping[str, Real], result: Any, seconds: float) -> None:
+def _add_trial(study: SharedStudy, space: Mapping[str, Float], result: Any, seconds: float) -> None:
     """Add a member to the study as a trial; the member's last options are the trial's point."""
     if result.error is not None or result.config is None:
         attributes = {POINT: study.search.defaults(), ERROR: str(result.error)}

@@ -20,7 +20,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from crowdml.support.search_space import Real, Space, Value, Whole
+from crowdml.support.search_space import Float, Space, Value, Whole
 
 Sampler = Literal["tpe", "cmaes", "random"]
 
@@ -90,7 +90,7 @@ class _CmaEs(BaseSampler):
     """
 
     def __init__(self, space: Space, defaults: Mapping[str, Value], seed: int, others: BaseSampler) -> None:
-        self._ranges = {name: kind for name, kind in space.items() if isinstance(kind, (Real, Whole))}
+        self._ranges = {name: kind for name, kind in space.items() if isinstance(kind, (Float, Whole))}
         self._defaults, self._seed, self._others = defaults, seed, others
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -133,20 +133,20 @@ def _whole_chunks(points: Sequence[Any], size: int) -> list[list[Any]]:
     return [list(points[at : at + size]) for at in range(0, len(points) - size + 1, size)]
 
 
-def distribution(kind: Real | Whole) -> BaseDistribution:
+def distribution(kind: Float | Whole) -> BaseDistribution:
     """Return the distribution from which Optuna draws a number of the range."""
-    if isinstance(kind, Real):
+    if isinstance(kind, Float):
         return FloatDistribution(kind.low, kind.high, log=kind.log)
     return IntDistribution(kind.low, kind.high, log=kind.log)
 
 
-def _in_unit(kind: Real | Whole, value: float) -> float:
+def _in_unit(kind: Float | Whole, value: float) -> float:
     """Return the position of a value in its range, in [0, 1]."""
     low, high, at = (math.log(x) if kind.log else x for x in (kind.low, kind.high, value))
     return (at - low) / (high - low)
 
 
-def _from_unit(kind: Real | Whole, at: float) -> float | int:
+def _from_unit(kind: Float | Whole, at: float) -> float | int:
     low, high = (math.log(x) if kind.log else x for x in (kind.low, kind.high))
     value = low + at * (high - low)
     value = min(max(math.exp(value) if kind.log else value, kind.low), kind.high)

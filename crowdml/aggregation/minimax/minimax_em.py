@@ -25,7 +25,7 @@ from crowdml.aggregation.minimax.minimax_steps import (
     visit_expected_by_item,
 )
 from crowdml.labels import CrowdLabels
-from crowdml.support.search_space import Choice, Either, Real, Space
+from crowdml.support.search_space import Choice, Either, Float, Space
 
 Array = NDArray[np.float64]
 
@@ -95,8 +95,8 @@ class Minimax(TieRule, ABC):
     inner_iter: int = 4
 
     SPACE: ClassVar[Space] = {
-        "lambda_worker": Either(None, Real(0.1, 100, log=True)),
-        "lambda_item": Either(None, Real(0.1, 100, log=True)),
+        "lambda_worker": Either(None, Float(0.1, 100, log=True)),
+        "lambda_item": Either(None, Float(0.1, 100, log=True)),
         "item_terms": Choice(False, True),
         "init": Choice("votes", "majority"),
     }

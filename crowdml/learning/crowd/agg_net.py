@@ -18,7 +18,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 CountedBy = Literal["posterior", "network"]
 
@@ -47,7 +47,7 @@ class AggNet(CrowdLearner):
     smoothing: float = 0.01
     counted_by: CountedBy = "posterior"
 
-    SPACE: ClassVar[Space] = {"smoothing": Real(1e-4, 1, log=True), "counted_by": Choice(*get_args(CountedBy))}
+    SPACE: ClassVar[Space] = {"smoothing": Float(1e-4, 1, log=True), "counted_by": Choice(*get_args(CountedBy))}
 
     def __post_init__(self) -> None:
         if not self.smoothing > 0:

@@ -18,7 +18,7 @@ from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 
 _HIDDEN = 128
 
@@ -47,7 +47,7 @@ class Conal(CrowdLearner, StagedLearner):
     difference: float = 1e-5
     embedding: int = 20
 
-    SPACE: ClassVar[Space] = {"difference": Real(1e-7, 1e-2, log=True), "embedding": Whole(5, 100, log=True)}
+    SPACE: ClassVar[Space] = {"difference": Float(1e-7, 1e-2, log=True), "embedding": Whole(5, 100, log=True)}
 
     def __post_init__(self) -> None:
         if not self.difference >= 0:

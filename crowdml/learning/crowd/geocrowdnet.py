@@ -17,7 +17,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner, TrainingRun
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Volume = Literal["F", "W"]
 
@@ -51,7 +51,7 @@ class GeoCrowdNet(Ccem, StagedLearner):
     volume: Volume = "F"
     weight: float = 1e-3
 
-    SPACE: ClassVar[Space] = {**Ccem.SPACE, "volume": Choice(*get_args(Volume)), "weight": Real(1e-5, 1, log=True)}
+    SPACE: ClassVar[Space] = {**Ccem.SPACE, "volume": Choice(*get_args(Volume)), "weight": Float(1e-5, 1, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

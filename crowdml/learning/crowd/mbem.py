@@ -17,7 +17,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Choice, Real, Space, Whole
+from crowdml.support.search_space import Choice, Float, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ class Mbem(CrowdLearner, StagedLearner):
     hard: bool = True
     smoothing: float = 1e-10
 
-    SPACE: ClassVar[Space] = {"rounds": Whole(1, 3), "hard": Choice(False, True), "smoothing": Real(1e-10, 1, log=True)}
+    SPACE: ClassVar[Space] = {
+        "rounds": Whole(1, 3),
+        "hard": Choice(False, True),
+        "smoothing": Float(1e-10, 1, log=True),
+    }
 
     def __post_init__(self) -> None:
         if self.rounds < 1:

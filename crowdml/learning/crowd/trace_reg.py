@@ -14,7 +14,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TraceReg(CrowdLearner):
     weight: float = 0.01
     warm_up: float = 0.1
 
-    SPACE: ClassVar[Space] = {"weight": Real(1e-4, 1, log=True), "warm_up": Real(0, 0.5)}
+    SPACE: ClassVar[Space] = {"weight": Float(1e-4, 1, log=True), "warm_up": Float(0, 0.5)}
 
     def __post_init__(self) -> None:
         if not self.weight >= 0:

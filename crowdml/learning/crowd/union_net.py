@@ -17,7 +17,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 Variant = Literal["a", "b"]
 Transition = Literal["identity", "majority", "fixed"]
@@ -53,7 +53,7 @@ class UnionNet(CrowdLearner):
     SPACE: ClassVar[Space] = {
         "variant": Choice(*get_args(Variant)),
         "transition": Choice(*get_args(Transition)),
-        "epsilon": Real(1e-6, 0.5, log=True),
+        "epsilon": Float(1e-6, 0.5, log=True),
     }
 
     def __post_init__(self) -> None:

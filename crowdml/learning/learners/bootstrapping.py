@@ -11,7 +11,7 @@ from crowdml.learning.batch import Batch
 from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.learners.noise_layer import check_share, cross_entropy
 from crowdml.learning.likelihood import log_probabilities
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Bootstrapping(LabelLearner):
 
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
-        "trust": Real(0.5, 1),
+        "trust": Float(0.5, 1),
         "hard": Choice(False, True),
         "detach": Choice(False, True),
     }

@@ -18,7 +18,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner, TrainingRun
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 # Smallest probability in the backward correction, whose loss has no lower bound.
 _LEAST_PROBABILITY = 1e-7
@@ -44,7 +44,7 @@ class Correction(LabelLearner, StagedLearner):
     transition: Sequence[Sequence[float]] | None = None
     percentile: float = 97.0
 
-    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "percentile": Real(80, 100)}
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "percentile": Float(80, 100)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

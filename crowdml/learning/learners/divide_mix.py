@@ -23,7 +23,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
 from crowdml.learning.task import Task
-from crowdml.support.search_space import Choice, Real, Space, Whole
+from crowdml.support.search_space import Choice, Float, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class DivideMix(LabelLearner):
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
         "n_warm_up": Whole(0, 30),
-        "threshold": Real(0.1, 0.9),
-        "temperature": Real(0.1, 1),
-        "alpha": Real(0.1, 10, log=True),
-        "lambda_u": Real(0, 150),
+        "threshold": Float(0.1, 0.9),
+        "temperature": Float(0.1, 1),
+        "alpha": Float(0.1, 10, log=True),
+        "lambda_u": Float(0, 150),
         "n_ramp": Whole(1, 32),
         "confidence_penalty": Choice(False, True),
     }

@@ -14,7 +14,7 @@ from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 # Distance of probabilities from 0 and 1, as in the authors' code, so that the logarithm stays finite.
 _MARGIN = 1e-4
@@ -39,7 +39,7 @@ class EarlyLearningRegularisation(LabelLearner):
     beta: float = 0.7
     weight: float = 3.0
 
-    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Real(0.1, 0.99), "weight": Real(0.1, 20, log=True)}
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Float(0.1, 0.99), "weight": Float(0.1, 20, log=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

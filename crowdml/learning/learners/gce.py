@@ -15,7 +15,7 @@ from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import expected
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Either, Real, Space, Whole
+from crowdml.support.search_space import Either, Float, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class GeneralisedCrossEntropy(LabelLearner):
 
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
-        "q": Real(0.01, 1),
-        "truncation": Either(None, Real(0, 0.9)),
+        "q": Float(0.01, 1),
+        "truncation": Either(None, Float(0, 0.9)),
         "first_pruning": Whole(0, 80),
     }
 

@@ -16,7 +16,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import distribution
 from crowdml.learning.task import Task
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Genie(LabelLearner):
     alpha: float = 1.0
     beta: float = 0.9
 
-    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "alpha": Real(0, 1), "beta": Real(0, 1)}
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "alpha": Float(0, 1), "beta": Float(0, 1)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

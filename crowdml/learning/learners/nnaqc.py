@@ -20,7 +20,7 @@ from crowdml.learning.recipe import Recipe
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Nnaqc(LabelLearner):
 
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
-        "alpha": Real(0, 1),
-        "beta": Real(0, 1),
-        "dropout": Real(0, 0.7),
-        "kappa": Real(0.5, 10, log=True),
+        "alpha": Float(0, 1),
+        "beta": Float(0, 1),
+        "dropout": Float(0, 0.7),
+        "kappa": Float(0.5, 10, log=True),
         "detach": Choice(False, True),
     }
 

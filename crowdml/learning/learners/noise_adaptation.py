@@ -29,7 +29,7 @@ from crowdml.learning.targets import distribution
 from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner, TrainingRun
 from crowdml.networks.split import split_last_linear
-from crowdml.support.search_space import Choice, Real, Space
+from crowdml.support.search_space import Choice, Float, Space
 
 # Logits start as log(share + 1e-8), as in the authors' code, so that no label is impossible.
 FLOOR = 1e-8
@@ -56,7 +56,7 @@ class SModel(LabelLearner, StagedLearner):
     pretrain_soft: bool = False
     sparse: int | None = None
 
-    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Real(0, 0.95), "pretrain_soft": Choice(False, True)}
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "beta": Float(0, 0.95), "pretrain_soft": Choice(False, True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ from torch.nn import functional
 from crowdml.learning.batch import Batch
 from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.targets import expected
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class SymmetricCrossEntropy(LabelLearner):
 
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
-        "alpha": Real(0.01, 10, log=True),
-        "beta": Real(0.05, 10, log=True),
-        "log_zero": Real(-8, -1),
+        "alpha": Float(0.01, 10, log=True),
+        "beta": Float(0.05, 10, log=True),
+        "log_zero": Float(-8, -1),
     }
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from crowdml.learning.learners.small_loss import SmallLossLearner, mean_over
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
-from crowdml.support.search_space import Choice, Real, Space, Whole
+from crowdml.support.search_space import Choice, Float, Space, Whole
 
 Graph = Literal["full", "circular"]
 Divergence = Literal["kl", "ce"]
@@ -53,7 +53,7 @@ class JoCoR(SmallLossLearner):
         "n_networks": Whole(2, 4),
         "graph": Choice(*get_args(Graph)),
         "divergence": Choice(*get_args(Divergence)),
-        "lambda_": Real(0, 1),
+        "lambda_": Float(0, 1),
     }
 
     def __post_init__(self) -> None:

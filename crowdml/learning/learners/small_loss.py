@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crowdml.learning.batch import Batch
 from crowdml.learning.learner import LabelLearner
-from crowdml.support.search_space import Real, Space, Whole
+from crowdml.support.search_space import Float, Space, Whole
 
 # (1 - 0.9) * 10 is slightly below 1 in floating point, and the count is rounded down.
 _ROUNDING = 1e-6
@@ -38,9 +38,9 @@ class SmallLossLearner(LabelLearner):
 
     SPACE: ClassVar[Space] = {
         **LabelLearner.SPACE,
-        "forget_rate": Real(0, 0.8),
+        "forget_rate": Float(0, 0.8),
         "n_gradual": Whole(1, 40),
-        "exponent": Real(0.25, 4, log=True),
+        "exponent": Float(0.25, 4, log=True),
     }
 
     def __post_init__(self) -> None:

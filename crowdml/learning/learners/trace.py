@@ -18,7 +18,7 @@ from crowdml.learning.recipe import Recipe
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.wrapped_network import WrappedNetwork
-from crowdml.support.search_space import Real, Space
+from crowdml.support.search_space import Float, Space
 
 # Initial diagonal of the matrix; near one, the gradient of the softmax would vanish.
 _START = 0.9
@@ -47,7 +47,7 @@ class TraceRegularised(LabelLearner):
     penalty: float = 0.5
     warm_up: float = 0.0
 
-    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "penalty": Real(0.01, 10, log=True), "warm_up": Real(0, 0.5)}
+    SPACE: ClassVar[Space] = {**LabelLearner.SPACE, "penalty": Float(0.01, 10, log=True), "warm_up": Float(0, 0.5)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

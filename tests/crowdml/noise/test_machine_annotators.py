@@ -12,7 +12,7 @@ from crowdml.datasets import load_images
 from crowdml.noise import machine_annotators, make_assignment
 from crowdml.noise.machine_annotators import (
     ROSTER,
-    MachineAnnotators,
+    MachineAnnotatorOptions,
     crowd_of_answers,
     machine_answers,
     make_machine_annotators,
@@ -115,7 +115,7 @@ def test_an_annotator_is_trained_once_for_all_cells_of_a_group(items, examples, 
     assert trained == [0]
     machine_answers(items[:10], examples, 1, seed=5)
     machine_answers(items, examples, 1, seed=6)
-    machine_answers(items, examples, 1, options=MachineAnnotators(expert_images=50), seed=5)
+    machine_answers(items, examples, 1, options=MachineAnnotatorOptions(expert_images=50), seed=5)
     assert trained == [0, 0, 0, 0]
     machine_answers(items, examples, 1, seed=5)  # forgotten: three others came since
     assert trained == [0, 0, 0, 0, 0]
@@ -147,7 +147,7 @@ def test_more_epochs_make_better_annotators_on_average(digits, examples, learn) 
 
 def test_experts_learn_from_more_images(digits, items, examples) -> None:
     truth = digits.train_labels[:FEW]
-    options = MachineAnnotators(expert_images=900)
+    options = MachineAnnotatorOptions(expert_images=900)
     few, many = (machine_answers(items, examples, 3, options=chosen, seed=3) for chosen in (None, options))
     assert (many[:, 0] == truth).mean() > (few[:, 0] == truth).mean()
     assert (many[:, 1:] == few[:, 1:]).all()  # the CNN and the 3-NN are no experts
@@ -196,7 +196,7 @@ def test_colour_images() -> None:
     [
         ({"n_workers": 0}, "n_workers must be at least 1, got 0"),
         ({"examples": 399}, "machine annotators learn from up to 400 images, and there are 399"),
-        ({"options": MachineAnnotators(expert_images=998)}, "learn from up to 998 images, and there are 997"),
+        ({"options": MachineAnnotatorOptions(expert_images=998)}, "learn from up to 998 images, and there are 997"),
         ({"side": 5}, "machine annotators need images of at least 6x6 pixels, got 5x8"),
     ],
 )

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from crowdml import datasets
-from crowdml.support.search_space import Real
+from crowdml.support.search_space import Float
 from sweeps.grid.grids import TRAINING, shorten
 from sweeps.grid.options_file import read_options
 from sweeps.tuning.objective import evaluate_cell
@@ -117,7 +117,7 @@ def test_a_population_changes_only_real_options_of_one_training() -> None:
 
 
 def test_options_are_clipped_to_their_ranges() -> None:
-    space = {"a": Real(0, 1), "b": Real(1e-3, 1, log=True)}
+    space = {"a": Float(0, 1), "b": Float(1e-3, 1, log=True)}
     assert clipped(space, {"a": 1.2, "b": 0, "other": 3}) == {"a": 1.0, "b": 1e-3}
 
 
