@@ -1,1 +1,1 @@
-"""What the numbers say: tables, figures and statistics from a results folder.  Imports neither ray nor torch."""
+"""Tables, figures and statistics of a results folder.  Does not import ray or torch."""

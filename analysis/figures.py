@@ -1,4 +1,4 @@
-"""Accuracy and aggregation error against the number of workers (LABNET's Figures 2-5), or against the noise."""
+"""Figures: accuracy and error against the number of workers (LABNET's Figures 2-5) or the noise; learning curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; a method keeps its own in every figure.
+# Colours of Okabe and Ito, which colour-blind readers can distinguish.  A method has the same colour in every figure.
 _STYLES = {
     "mv": ("#999999", "s"),
     "em": ("#0072B2", "o"),
@@ -28,80 +28,64 @@ _SPARE = [("#D55E00", "X"), ("#F0E442", "<"), ("#000000", ">"), ("#7F3C8D", "h")
 
 
 def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Figure]:
-    """All figures that the cells allow, by a name fit for a file.
+    """Draw all figures that the cells allow.  Return them by a name that suits a file.
 
     Args:
-        cells: of `analysis.load.load`.
-        curves: of `analysis.load.load_curves`; adds learning curves.
+        cells: the result of `analysis.load.load`.
+        curves: the result of `analysis.load.load_curves`, for figures of learning curves.
     """
-    made: dict[str, Figure] = {}
+    result: dict[str, Figure] = {}
     for number, (title, panel) in enumerate(panels(cells), 1):
         for measure, short in ((ACCURACY, "accuracy"), (ERROR, "error")):
             if panel[measure.column].notna().any():
-                draw = against_workers if row_axes(panel) == ROW_AXES else against_noise
-                made[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = draw(panel, measure, title)
+                result[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = draw_measure(panel, measure, title)
         if curves is not None:
-            mine = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
-            if len(mine):
-                made[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(mine, title)
-    return made
+            points = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
+            if len(points):
+                result[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(points, title)
+    return result
 
 
-def against_workers(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
-    """A measure (%) against the number of workers; a column of axes a pattern, a row a missing rate.
+def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
+    """Draw a measure (%) against the number of workers, or against the noise rate if the panel has several.
 
-    Error bars are one standard deviation over seeds.  What has no cell yet is left out.
+    There is one column of plots per pattern and one row per missing rate.  Error bars are one standard deviation over
+    seeds.  Missing cells are left out.
     """
-    summary = (100 * summarise(panel, measure.column)[["mean", "std"]]).reset_index().sort_values("n_workers")
+    by_workers = row_axes(panel) == ROW_AXES
+    across, label = ("n_workers", "workers per item") if by_workers else ("noise_rate", "noise rate")
+    rates = sorted(panel["missing_rate"].unique())
+    summary = (100 * summarise(panel, measure.column)[["mean", "std"]]).reset_index().sort_values(across)
+    if not by_workers:
+        summary["missing_rate"] = rates[0]
     lines = dict(iter(summary.groupby(["pattern", "missing_rate", "method_name"])))
-    patterns, rates = _ordered(panel), sorted(panel["missing_rate"].unique())
-    methods = method_order(list(panel["method_name"].unique()))
+    patterns, methods = _ordered(panel), method_order(list(panel["method_name"].unique()))
     styles = _styles(methods)
     figure, axes = _grid(len(rates), len(patterns))
-    n_workers = sorted(panel["n_workers"].unique())
     for row, rate in enumerate(rates):
         for column, pattern in enumerate(patterns):
             ax = axes[row][column]
             for method in methods:
                 line = lines.get((pattern, rate, method))
-                if line is None:
-                    continue
-                _error_bars(ax, line, "n_workers", styles[method], method)
+                if line is not None:
+                    _error_bars(ax, line, across, styles[method], method)
             affected = ", affected classes" if pattern.partition(" ")[0] in PARTIAL_PATTERNS else ""
             ax.set_title(f"{pattern}{affected}" if row == 0 else "", fontsize=11)
-            ax.set_xticks(n_workers)
+            if by_workers:
+                ax.set_xticks(sorted(panel["n_workers"].unique()))
             if row == len(rates) - 1:
-                ax.set_xlabel("workers an item")
-            if column == 0:
-                missing = f"\n{100 * rate:g} % missing" if len(rates) > 1 else ""
-                ax.set_ylabel(f"{measure.title} (%){missing}")
-    _finish(figure, methods, title)
-    return figure
-
-
-def against_noise(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
-    """A measure (%) against the noise rate; a column of axes a pattern.  Error bars are one deviation over seeds."""
-    summary = (100 * summarise(panel, measure.column)[["mean", "std"]]).reset_index().sort_values("noise_rate")
-    lines = dict(iter(summary.groupby(["pattern", "method_name"])))
-    patterns = _ordered(panel)
-    methods = method_order(list(panel["method_name"].unique()))
-    styles = _styles(methods)
-    figure, axes = _grid(1, len(patterns))
-    for ax, pattern in zip(axes[0], patterns, strict=True):
-        for method in methods:
-            line = lines.get((pattern, method))
-            if line is not None:
-                _error_bars(ax, line, "noise_rate", styles[method], method)
-        affected = ", affected classes" if pattern.partition(" ")[0] in PARTIAL_PATTERNS else ""
-        ax.set_title(f"{pattern}{affected}", fontsize=11)
-        ax.set_xlabel("noise rate")
-    axes[0][0].set_ylabel(f"{measure.title} (%)")
+                ax.set_xlabel(label)
+        missing = f"\n{100 * rate:g} % missing" if len(rates) > 1 else ""
+        axes[row][0].set_ylabel(f"{measure.title} (%){missing}")
     _finish(figure, methods, title)
     return figure
 
 
 def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
-    """Test accuracy (%) against epochs, over all trainings of a cell, mean over seeds, at most workers and noise."""
+    """Draw test accuracy (%) against the epochs of all trainings of a cell, as means over seeds.
+
+    Only the cells with the most workers, the lowest missing rate and the highest noise rate are drawn.
+    """
     most = curves[
         (curves["n_workers"] == curves["n_workers"].max())
         & (curves["missing_rate"] == curves["missing_rate"].min())
@@ -114,9 +98,9 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
     for column, pattern in enumerate(patterns):
         ax = axes[0][column]
         for method in methods:
-            mine = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
-            # Seeds may have trained for different lengths; a mean over fewer of them would jump.
-            steps = mine.groupby("step")["value"].agg(["mean", "count"])
+            points = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
+            # Seeds may differ in the number of epochs; where a seed ends, the mean would jump.
+            steps = points.groupby("step")["value"].agg(["mean", "count"])
             steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
             ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)
         ax.set_title(f"{pattern}, all classes", fontsize=11)
@@ -149,7 +133,7 @@ def _styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
     import matplotlib as mpl
 
-    mpl.use("Agg")  # figures go to files; no window, no display
+    mpl.use("Agg")  # draws to files and needs no display
     from matplotlib import pyplot as plt
 
     size = (3.1 * n_columns + 1.2, 2.6 * n_rows + 0.9)
@@ -165,13 +149,13 @@ def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
 def _finish(figure: Figure, methods: Sequence[str], title: str) -> None:
     from matplotlib import pyplot as plt
 
-    drawn: dict[str, Any] = {}
+    legend: dict[str, Any] = {}
     for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
-        drawn |= zip(labels, handles, strict=True)
-    names = [method for method in methods if method in drawn]
+        legend |= zip(labels, handles, strict=True)
+    names = [method for method in methods if method in legend]
     figure.legend(
-        [drawn[name] for name in names], names,
+        [legend[name] for name in names], names,
         loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9.5,
     )  # fmt: skip
     figure.suptitle(title, fontsize=12)

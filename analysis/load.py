@@ -175,7 +175,7 @@ _TITLED = {
     "dataset", "n_train", "network", "recipe", "noise_rate", "worker_model", "worker_options", "assignment",
     "assignment_options", "missing",
 }  # fmt: skip
-"""Axes that a title has words of its own for."""
+"""Axes with their own wording in a title."""
 
 
 def _noise(panel: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""Crowds of real workers: one row a method, one column a crowd; of labels, and of networks trained on them."""
+"""Tables of crowds of real workers, with one row per method and one column per crowd."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from analysis.tables import Measure, Table
 from crowdml.datasets import crowd_names
 
 CROWD_ACCURACY = Measure("aggregation_error", "accuracy", "max")
-"""Share of right labels among the items whose truth is known; the results hold its complement."""
+"""Share of right labels among the items with a known true class; the results hold 1 minus this share."""
 NETWORK_ACCURACY = Measure("test_accuracy", "test accuracy", "max")
 MEAN = "mean"
-"""The last column: over all crowds, of the methods that have a result for each."""
+"""The last column: the mean over all crowds, for methods with a result for each crowd."""
 
 _TABLE_AXES = ["n_workers", "missing_rate", "missing"]
 
 
 def crowd_tables(cells: pd.DataFrame) -> list[Table]:
-    """Tables of accuracies for each number of workers and missing rate; none where no cell is of a real crowd.
+    """Return tables of accuracies for each number of workers and missing rate of real crowds.
 
-    One of labels; and where networks were trained one of their test accuracy.  A method that was trained in two ways on
-    a crowd, by network or recipe, stands in a second table too.
+    One table shows the accuracy of the labels.  If networks were trained, another shows their test accuracy.  If a
+    method has several networks or recipes on a crowd, each further one is in a further table.
 
     Args:
-        cells: of `analysis.load.load`.
+        cells: the result of `analysis.load.load`.
     """
     real = cells[(cells["status"] == "ok") & (cells["pattern"] == REAL)]
-    made = []
+    result = []
     for _, group in real.groupby(_TABLE_AXES, dropna=False, sort=True):
-        made.append(_table(group, CROWD_ACCURACY, 1 - group["aggregation_error"]))
-        made += _network_tables(group[group["test_accuracy"].notna()])
-    return made
+        result.append(_table(group, CROWD_ACCURACY, 1 - group["aggregation_error"]))
+        result += _network_tables(group[group["test_accuracy"].notna()])
+    return result
 
 
 def _network_tables(group: pd.DataFrame) -> list[Table]:
-    """One table for the first network and recipe of each method and crowd, one for the second, and so on."""
+    """Return a table for the first network and recipe of each method and crowd, a table for the second, and so on."""
     setting = group["network"].astype(str) + " " + group["recipe"].astype(str)
     same = [group["dataset"], group["method_name"]]
     rank = setting.groupby(same).transform(lambda values: pd.factorize(values, sort=True)[0])
@@ -51,7 +51,7 @@ def _table(group: pd.DataFrame, measure: Measure, share: pd.Series) -> Table:
     n_seeds = accuracy.count()
     several = len(crowds) > 1
     if several:
-        # A mean over fewer crowds than its neighbours' would look like one over as many; NaN shows as a gap.
+        # A mean over fewer crowds would not be comparable with the other means; the entry stays empty.
         values = np.column_stack([values, values.mean(axis=1)])
         spreads = np.column_stack([spreads, np.full(len(methods), np.nan)])
     return Table(

@@ -1,4 +1,4 @@
-"""Everything about a results folder in files: tables, figures, the comparison with the papers, one HTML page."""
+"""Write the report of a results folder: tables, figures, comparison with papers, and one HTML page."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was written.
+class WrittenReport:
+    """The files of a report and its comparisons with papers.
 
     Args:
-        html: the page that holds everything.
-        files: all files, the page included.
-        comparison: with LABNET's numbers, of `analysis.published.aggregation_tables.compare`.
-        networks: with those of the other papers, of `analysis.published.network_tables.compare_networks`.
+        html: the page with the whole report.
+        files: all files, including the page.
+        comparison: comparison with LABNET, the result of `analysis.published.aggregation_tables.compare`.
+        networks: comparison with other papers, the result of `analysis.published.network_tables.compare_networks`.
     """
 
     html: Path
@@ -42,14 +42,14 @@ class Report:
 
 
 def summary(cells: pd.DataFrame) -> Group:
-    """The tables of some cells (`ResultStore.read_cells`, or `load`), for the terminal."""
+    """Return the tables of cells (from `ResultStore.read_cells` or `load`) for the terminal."""
     named = cells if "method_name" in cells else with_names(cells)
-    drawn = [to_rich(table) for table in (*tables(named), *crowd_tables(named))]
-    return Group(*drawn) if drawn else Group(Text("no cell has a result yet"))
+    parts = [to_rich(table) for table in (*tables(named), *crowd_tables(named))]
+    return Group(*parts) if parts else Group(Text("no cell has a result yet"))
 
 
 def find_report(results: str | Path) -> Path | None:
-    """The page that `write_report` made of these results where it makes it by default, if it is there."""
+    """Return the existing report of these results at its default path, or None."""
     page = _folder(results) / PAGE
     return page if page.is_file() else None
 
@@ -60,18 +60,18 @@ def write_report(
     *,
     cells: pd.DataFrame | None = None,
     damaged: Literal["error", "skip"] = "error",
-) -> Report:
+) -> WrittenReport:
     """Write the report of a results folder.
 
     Args:
-        results: the folder, local or a URI.
-        out: where to; made if it is not there, files of an earlier report replaced.  By default `report` in the
-            results folder, or in the working directory if the results are a URI.
-        cells: what `load` gave, if it was called already.
-        damaged: of ResultStore; "skip" leaves out what a damaged file held.
+        results: the results folder, local or a URI.
+        out: the folder of the report.  It is created if it does not exist; files of an earlier report are replaced.
+            The default is `report` in the results folder, or in the working directory if `results` is a URI.
+        cells: the result of `load`, if it was called already.
+        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
 
     Raises:
-        sweeps.store.result_store.ResultsError: not a results folder, or it cannot be read.
+        sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
     from analysis.figures import figures
 
@@ -79,19 +79,19 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
         cells = load(results)
-    made = [*tables(cells), *crowd_tables(cells)]
-    drawn = figures(cells, load_curves(results, cells, damaged=damaged))
+    all_tables = [*tables(cells), *crowd_tables(cells)]
+    all_figures = figures(cells, load_curves(results, cells, damaged=damaged))
     comparison = published.compare(cells)
     networks = published_networks.compare_networks(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
 
     files: list[Path] = []
     for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
-        files.append(_write(folder / name, "\n".join(render(table) for table in made)))
-    for number, table in enumerate(made, 1):
+        files.append(_write(folder / name, "\n".join(render(table) for table in all_tables)))
+    for number, table in enumerate(all_tables, 1):
         short = table.measure.title.rpartition(" ")[2]
         files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
-    for name, figure in drawn.items():
+    for name, figure in all_figures.items():
         for kind in ("png", "svg"):
             files.append(folder / f"{name}.{kind}")
             figure.savefig(files[-1], dpi=150)
@@ -102,28 +102,30 @@ def write_report(
     if len(networks):
         files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
         files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
-    images = {name: (folder / f"{name}.png").read_bytes() for name in drawn}
-    page = _write(folder / PAGE, _page(str(results), cells, made, images, comparison, networks, pairs))
-    return Report(html=page, files=(page, *files), comparison=comparison, networks=networks)
+    images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
+    page = _write(folder / PAGE, _page(str(results), cells, all_tables, images, comparison, networks, pairs))
+    return WrittenReport(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 
 def _page(
     results: str,
     cells: pd.DataFrame,
-    made: list[Table],
+    all_tables: list[Table],
     images: dict[str, bytes],
     comparison: pd.DataFrame,
     networks: pd.DataFrame,
     pairs: dict[str, pd.DataFrame],
 ) -> str:
-    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, made)]
+    sections = [f"<h1>{html.escape(results)}</h1>", _facts(cells), "<h2>Tables</h2>", *map(to_html, all_tables)]
     sections += ["<h2>Figures</h2>", *(_html_image(name, png) for name, png in images.items())]
     if len(comparison) or len(networks):
-        sections += ["<h2>Beside the published numbers</h2>"]
+        sections += ["<h2>Comparison with published numbers</h2>"]
         sections += [published.to_html(comparison, measure) for measure in comparison["measure"].unique()]
         sections.append(published_networks.to_html(networks))
-    sections.append("<h2>Methods in pairs, over the cells that both have</h2>")
-    sections += [f"<h3>{title}, points</h3>{_html_frame(frame)}" for title, frame in pairs.items() if len(frame)]
+    sections.append("<h2>Pairs of methods, compared on the cells that both have</h2>")
+    sections += [
+        f"<h3>{title}, percentage points</h3>{_html_frame(frame)}" for title, frame in pairs.items() if len(frame)
+    ]
     sections.append(_html_failures(cells))
     return _TEMPLATE.format(title=html.escape(f"crowdml: {results}"), body="\n".join(sections))
 
@@ -136,7 +138,7 @@ def _facts(cells: pd.DataFrame) -> str:
     ok = cells[cells["status"] == "ok"]
     versions = sorted(set(cells["versions"].dropna()))
     facts = {
-        "cells": f"{len(cells)}, of them {len(cells) - len(ok)} failed",
+        "cells": f"{len(cells)}, {len(cells) - len(ok)} of them failed",
         "seeds": ", ".join(map(str, sorted(cells["seed"].unique()))),
         "compute": f"{cells['seconds'].sum() / 3600:.2f} process hours",
         "devices": ", ".join(sorted(set(cells["device"].dropna()))),
@@ -180,7 +182,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def describe(files: Iterable[Path]) -> str:
-    """How many files of each kind, for a line of output."""
+    """Count the files of each kind, for a line of output."""
     kinds = pd.Series([path.suffix.lstrip(".") for path in files]).value_counts()
     return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
 

@@ -1,4 +1,4 @@
-"""Is one method better than another?  Paired over the cells both have."""
+"""Compare pairs of methods over the cells that both have."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PAIR_AXES = [*PANEL_AXES, "pattern_name", "n_workers", "missing_rate", "seed"]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two methods over the cells that differ in nothing else; they saw the same crowds.
+class PairedComparison:
+    """Two methods on pairs of cells that differ only in the method, so that both saw the same crowds.
 
     Attributes:
         first, second: the methods.
-        n_pairs: cells compared.
-        difference: mean of first minus second, in points.
-        low, high: 95 % bootstrap interval of it.
-        p_value: of Wilcoxon's signed-rank test; NaN where no pair differs.
-        wins, ties, losses: pairs in which the first is better, equal, worse.
+        n_pairs: number of pairs.
+        difference: mean of first minus second, in percentage points.
+        low, high: 95 % bootstrap interval of the difference.
+        p_value: p-value of Wilcoxon's signed-rank test; NaN if no pair differs.
+        wins, ties, losses: number of pairs in which the first is better, equal, worse.
     """
 
     first: str
@@ -39,8 +39,10 @@ class Comparison:
     losses: int
 
 
-def compare_pair(cells: pd.DataFrame, first: str, second: str, measure: Measure, *, seed: int = 0) -> Comparison | None:
-    """The comparison of two methods, or None where no cell has both."""
+def compare_pair(
+    cells: pd.DataFrame, first: str, second: str, measure: Measure, *, seed: int = 0
+) -> PairedComparison | None:
+    """Compare two methods.  Return None if they have no pair of cells."""
     from scipy import stats
 
     values = _by_method(cells, measure)
@@ -54,23 +56,17 @@ def compare_pair(cells: pd.DataFrame, first: str, second: str, measure: Measure,
     better = difference if measure.best == "max" else -difference
     low, high = np.quantile(sampled, [0.025, 0.975])
     p_value = float(stats.wilcoxon(difference).pvalue) if np.any(difference) else float("nan")  # pyright: ignore[reportAttributeAccessIssue]
-    return Comparison(
+    return PairedComparison(
         first, second, len(pairs), float(difference.mean()), float(low), float(high), p_value,
         int((better > 0).sum()), int((better == 0).sum()), int((better < 0).sum()),
     )  # fmt: skip
 
 
 def compare_all(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """`compare_pair` of every two methods, one row a pair."""
+    """Compare every two methods; return one row per pair."""
     methods = method_order(list(cells["method_name"].unique()))
-    made = [compare_pair(cells, first, second, measure) for first, second in combinations(methods, 2)]
-    return pd.DataFrame([vars(one) for one in made if one is not None])
-
-
-def average_ranks(cells: pd.DataFrame, measure: Measure) -> pd.Series:
-    """Mean rank of each method (1 is best, ties share) over the cells that all methods have, best first."""
-    values = _by_method(cells, measure).dropna()
-    return values.rank(axis=1, ascending=measure.best == "min").mean().sort_values()
+    comparisons = [compare_pair(cells, first, second, measure) for first, second in combinations(methods, 2)]
+    return pd.DataFrame([vars(one) for one in comparisons if one is not None])
 
 
 def _by_method(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:

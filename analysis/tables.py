@@ -1,4 +1,7 @@
-"""One row a pattern, worker count and missing rate (LABNET's Tables 1 and 2), or noise rate; one column a method."""
+"""Tables of results with one column per method, as in the papers, in several formats.
+
+A row is a pattern with a number of workers and a missing rate (LABNET's Tables 1 and 2), or with a noise rate.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,24 @@ from rich.text import Text
 
 from analysis.load import ROW_AXES, method_order, panels, row_axes, row_order, summarise
 
-Row = tuple[str, int, float]
-"""Pattern, n_workers, missing_rate."""
+RowName = tuple[str | int | float, ...]
+"""The name of a row: one entry per axis, such as (pattern, n_workers, missing_rate)."""
 
 ROW_HEAD = ("pattern", "workers", "missing")
 TERMINAL_WIDTH = 80
 _HEADS = {**dict(zip(ROW_AXES, ROW_HEAD, strict=True)), "noise_rate": "noise"}
 PARTIAL_PATTERNS = ("flip", "asymmetric")
-"""Patterns that leave some classes clean."""
+"""Patterns without noise in some classes."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of the results that a table shows in percent.
+    """A column of the results that tables show in percent.
 
     Args:
-        column: its name.
-        title: for people.
-        best: which value wins a row, "max" or "min".
+        column: the name of the column.
+        title: the name for readers.
+        best: whether the largest or the smallest value is the best, "max" or "min".
     """
 
     column: str
@@ -44,29 +47,29 @@ class Measure:
     best: str
 
 
-# Over the classes that the pattern can change: all of them but for flip, where the paper's numbers are over those.
+# Both are over the classes that the pattern can change, as in LABNET's paper.  Only flip and asymmetric leave some out.
 ACCURACY = Measure("test_accuracy_affected", "test accuracy", "max")
 ERROR = Measure("aggregation_error_affected", "aggregation error", "min")
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table before it is drawn.
+    """The contents of a table, independent of the format.
 
     Args:
-        title: what its cells share.
-        measure: what it shows.
-        rows: name of each row, one entry for each of `axes`, as (pattern, n_workers, missing_rate).
-        columns: methods, or crowds.
-        mean, std: (n_rows, n_columns) percent; NaN where there is no cell, or one seed.
-        n_seeds: fewest and most seeds behind a mean.
-        axes: what the entries of a row's name are.
-        best_of: whether the methods that compete stand in one "row" or one "column".
+        title: what the cells have in common.
+        measure: the measure in the table.
+        rows: the names of the rows.
+        columns: the methods, or the crowds.
+        mean, std: (n_rows, n_columns) in percent; NaN without a cell; std is also NaN for one seed.
+        n_seeds: the smallest and the largest number of seeds per mean.
+        axes: the axes of the row names.
+        best_of: whether the methods to compare are in one "row" or one "column".
     """
 
     title: str
     measure: Measure
-    rows: tuple[tuple[str | int | float, ...], ...]
+    rows: tuple[RowName, ...]
     columns: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -76,12 +79,12 @@ class Table:
 
     @property
     def head(self) -> tuple[str, ...]:
-        """Titles of the columns with the rows' names."""
+        """The titles of the columns with the names of the rows."""
         return tuple(_HEADS.get(axis, axis) for axis in self.axes)
 
     @property
     def best(self) -> NDArray[np.bool_]:
-        """(n_rows, n_columns) the winners, ties at the printed precision included."""
+        """(n_rows, n_columns) whether a value is the best, also in a tie at the printed precision."""
         axis = 1 if self.best_of == "row" else 0
         if self.mean.shape[axis] < 2:
             return np.zeros(self.mean.shape, bool)
@@ -91,7 +94,7 @@ class Table:
 
     @property
     def caption(self) -> str:
-        """Title, measure, unit, seeds and, where a pattern leaves classes clean, over which classes."""
+        """Title, measure, unit and seeds; and the classes that count, if a pattern leaves some without noise."""
         low, high = self.n_seeds
         seeds = f"{low} seed{'s' if low > 1 else ''}" if low == high else f"{low} to {high} seeds"
         spread = "mean ± std over " if high > 1 else ""
@@ -100,7 +103,7 @@ class Table:
         return f"{self.title}: {self.measure.title} (%), {spread}{seeds}{partial}"
 
     def cell(self, row: int, column: int) -> str:
-        """The text of one entry."""
+        """Return the text of one entry."""
         mean, std = self.mean[row, column], self.std[row, column]
         if np.isnan(mean):
             return "-"
@@ -108,40 +111,40 @@ class Table:
 
 
 def tables(cells: pd.DataFrame) -> list[Table]:
-    """Of each panel of simulated workers a table of each measure it has: accuracy, then aggregation error."""
-    made = []
+    """Return a table of accuracy and a table of aggregation error for each panel of simulated workers that has them."""
+    result = []
     for title, panel in panels(cells):
-        made += [_table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()]
-    return made
+        result += [
+            _table(title, panel, measure) for measure in (ACCURACY, ERROR) if panel[measure.column].notna().any()
+        ]
+    return result
 
 
 def to_rich(table: Table) -> Group:
-    """For the terminal, the best in bold green; what is wider than TERMINAL_WIDTH goes on below."""
+    """Return a table for the terminal, the best in bold green, split into parts of at most TERMINAL_WIDTH columns."""
     parts = [part for block in _blocks(table) for part in (_drawn(table, block), "")]
     return Group(Text(table.caption, style="bold"), "", *parts)
 
 
-def terminal_table(columns: Sequence[str], head: Sequence[str] = ROW_HEAD) -> RichTable:
-    """A terminal table of a head and columns, still without rows; long names are broken over lines."""
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+def terminal_table(head: Sequence[str], columns: Sequence[str]) -> RichTable:
+    """Return a terminal table without rows; long names of columns are split into lines."""
+    rich_table = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     for place, name in enumerate(head):
-        drawn.add_column(name, justify="right" if place else "left", vertical="bottom", overflow="fold")
+        rich_table.add_column(name, justify="right" if place else "left", vertical="bottom", overflow="fold")
     for column in columns:
         header = Text(_broken(column))
-        drawn.add_column(header, justify="right", vertical="bottom", overflow="fold")
-    return drawn
+        rich_table.add_column(header, justify="right", vertical="bottom", overflow="fold")
+    return rich_table
 
 
 def to_markdown(table: Table) -> str:
-    """A GitHub table, the best in bold."""
+    """Return a GitHub table, the best in bold."""
     rows = [(*row_texts(row), *_marked(table, number, "**", "**")) for number, row in enumerate(table.rows)]
-    return markdown_table(table.caption, table.columns, rows, table.head)
+    return markdown_table(table.caption, table.head, table.columns, rows)
 
 
-def markdown_table(
-    caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], head: Sequence[str] = ROW_HEAD
-) -> str:
-    """A GitHub table of a head and columns under a bold caption; all columns but the first are right-aligned."""
+def markdown_table(caption: str, head: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a GitHub table under a bold caption; only the first column is left-aligned."""
     header = (*head, *columns)
     lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
     text = "".join(f"| {' | '.join(map(_escape_markdown, line))} |\n" for line in lines)
@@ -149,23 +152,20 @@ def markdown_table(
 
 
 def to_html(table: Table) -> str:
-    """An HTML table, the best of class best."""
+    """Return an HTML table; the best entries have the class `best`."""
     rows = []
     for number, (row, best) in enumerate(zip(table.rows, table.best, strict=True)):
         entries = [
             f"<td{' class=best' if won else ''}>{table.cell(number, column)}</td>" for column, won in enumerate(best)
         ]
         rows.append((row, entries))
-    return html_table(table.caption, table.columns, rows, table.head)
+    return html_table(table.caption, table.head, table.columns, rows)
 
 
 def html_table(
-    caption: str,
-    columns: Sequence[str],
-    rows: Sequence[tuple[tuple[str | int | float, ...], Sequence[str]]],
-    head: Sequence[str] = ROW_HEAD,
+    caption: str, head: Sequence[str], columns: Sequence[str], rows: Sequence[tuple[RowName, Sequence[str]]]
 ) -> str:
-    """An HTML table of a head and columns under a heading; a row's entries are `<td>` elements."""
+    """Return an HTML table under a heading; the entries of a row are `<td>` elements."""
     titles = "".join(f"<th>{html.escape(name)}</th>" for name in (*head, *columns))
     lines = []
     for row, entries in rows:
@@ -174,13 +174,13 @@ def html_table(
     return f"<h3>{html.escape(caption)}</h3><table><tr>{titles}</tr>{''.join(lines)}</table>"
 
 
-def row_texts(row: Sequence[str | int | float]) -> tuple[str, ...]:
-    """A row's name as its first entries."""
+def row_texts(row: RowName) -> tuple[str, ...]:
+    """Return the texts of a row's name."""
     return tuple(f"{part:g}" if isinstance(part, float) else str(part) for part in row)
 
 
 def to_latex(table: Table) -> str:
-    r"""A LaTeX table that needs the booktabs package, the best in \textbf."""
+    r"""Return a LaTeX table for the booktabs package, the best in \textbf."""
     lines = [
         r"\begin{table}",
         rf"\caption{{{_latex(table.caption)}}}",
@@ -201,7 +201,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Numbers at full precision: two columns, mean and std, for each one of the table."""
+    """Return numbers in full precision, with the columns mean and std for each column of the table."""
     frame = pd.DataFrame(list(table.rows), columns=list(table.axes))
     for column, name in enumerate(table.columns):
         frame[f"{name} mean"], frame[f"{name} std"] = table.mean[:, column], table.std[:, column]
@@ -229,7 +229,7 @@ def _table(title: str, panel: pd.DataFrame, measure: Measure) -> Table:
 
 
 def _blocks(table: Table) -> list[list[int]]:
-    """The columns in runs that fit TERMINAL_WIDTH beside the rows' names."""
+    """Split the columns into parts that fit TERMINAL_WIDTH together with the names of the rows."""
     names = zip(table.head, *map(row_texts, table.rows), strict=True)
     room = TERMINAL_WIDTH - sum(max(map(len, column)) for column in names) - len(table.head) + 1
     blocks: list[list[int]] = []
@@ -246,16 +246,16 @@ def _blocks(table: Table) -> list[list[int]]:
 
 
 def _drawn(table: Table, columns: Sequence[int]) -> RichTable:
-    drawn = terminal_table([table.columns[column] for column in columns], table.head)
+    rich_table = terminal_table(table.head, [table.columns[column] for column in columns])
     last = None
     for number, row in enumerate(table.rows):
         pattern, *rest = row_texts(row)
         if last not in (None, pattern) and rest:
-            drawn.add_section()
+            rich_table.add_section()
         entries = [_terminal_entry(table, number, column, bold=table.best[number, column]) for column in columns]
-        drawn.add_row(Text("" if pattern == last else pattern), *rest, *entries)
+        rich_table.add_row(Text("" if pattern == last else pattern), *rest, *entries)
         last = pattern
-    return drawn
+    return rich_table
 
 
 def _broken(name: str) -> str:

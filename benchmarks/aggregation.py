@@ -1,13 +1,13 @@
-"""Speed, memory and accuracy of our aggregators beside crowd-kit 1.4.2, and of ours alone on very large crowds.
+"""Measure speed, memory and accuracy of our aggregators and crowd-kit 1.4.2, and of ours alone on very large crowds.
 
     pip install -e ".[benchmarks]"
-    python benchmarks/aggregation.py                       # every case; half an hour on 2 cores, mostly the peer's
+    python benchmarks/aggregation.py                       # every case; half an hour on 2 cores, mostly for crowd-kit
     python benchmarks/aggregation.py --cases binary-500k --methods em glad
 
-Each fit runs in a process of its own, after one on a tiny crowd (imports and compiled kernels are loaded then).  Wall
-and CPU seconds are those of the fit alone; memory is the peak of the process during it, its input included.  Both
-sides get the same annotations.  Dawid-Skene and one-coin stop after the same number of iterations, the one at which
-crowd-kit's rule stops it; other methods have crowd-kit's rule and defaults on both sides.
+Each fit runs in its own process, after a fit on a tiny crowd that loads imports and compiled kernels.  Wall seconds and
+CPU seconds count only the fit; memory is the peak of the process during the fit, including the input.  Both sides get
+the same annotations.  Dawid-Skene and one-coin run for the same number of iterations on both sides, namely until
+crowd-kit's rule stops; other methods use crowd-kit's rule and defaults on both sides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.peers import PAIRS, run_ours, run_peer
+from benchmarks.peers import PEERS, run_ours, run_peer
 from crowdml.aggregation import DawidSkene
 from crowdml.aggregation.inference.kernels import expectation
 from crowdml.aggregation.inference.threads import cut, n_threads, run_parts
@@ -39,29 +39,29 @@ from crowdml.support.device_info import describe_device, peak_memory_mb, reset_p
 
 OUT = Path(__file__).parent / "results" / "aggregation.csv"
 
-Made = tuple[CrowdLabels, np.ndarray]
+CrowdAndTruth = tuple[CrowdLabels, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Case:
-    """A simulated crowd, and who runs on it."""
+    """A simulated crowd, and the methods that run on it."""
 
     description: str
-    make: Callable[[], Made]
+    make: Callable[[], CrowdAndTruth]
     methods: tuple[str, ...]
     peer: bool = True
 
 
-def paper_crowd(n_classes: int) -> Made:
-    """50,000 items x 9 workers, 60 % uniform noise, 30 % missing."""
+def paper_crowd(n_classes: int) -> CrowdAndTruth:
+    """Simulate 50,000 items x 9 workers with 60 % uniform noise and 30 % missing labels."""
     truth = np.arange(50_000) % n_classes
     rng = np.random.default_rng(0)
     workers = make_workers("homogeneous", make_pattern("uniform", 0.6, "benchmark"), 9, n_classes, rng)
     return simulate_crowd(truth, workers, missing_rate=0.3, seed=0), truth
 
 
-def binary_crowd(n_items: int, labels_per_item: int, n_workers: int) -> Made:
-    """Two classes; abilities from a Beta distribution, 70 % right on average; workers take equally many items."""
+def binary_crowd(n_items: int, labels_per_item: int, n_workers: int) -> CrowdAndTruth:
+    """Simulate two classes, abilities from a Beta distribution with mean 70 %, and the same load for all workers."""
     truth = np.random.default_rng(1).integers(0, 2, n_items)
     rng = np.random.default_rng(0)
     workers = make_workers("beta_ability", make_pattern("uniform", 0.3, "benchmark"), n_workers, 2, rng)
@@ -71,14 +71,14 @@ def binary_crowd(n_items: int, labels_per_item: int, n_workers: int) -> Made:
 HEADINGS = (
     "method", "s", "CPU s", "GiB", "crowd-kit s", "CPU s", "GiB", "times faster", "same labels", "error % (its)",
 )  # fmt: skip
-MANY_CLASSES = tuple(name for name, pair in PAIRS.items() if not pair.binary_only)
+MANY_CLASSES = tuple(name for name, peer in PEERS.items() if not peer.binary_only)
 VERY_LARGE = ("mv", "one_coin", "em")
 
 CASES = {
     "classes-10": Case("50,000 items x 9 workers, 30 % missing, 10 classes", lambda: paper_crowd(10), MANY_CLASSES),
     "classes-100": Case("50,000 items x 9 workers, 30 % missing, 100 classes", lambda: paper_crowd(100), MANY_CLASSES),
     "binary-500k": Case(
-        "100,000 items x 5 labels, 500 workers, 2 classes", lambda: binary_crowd(100_000, 5, 500), tuple(PAIRS)
+        "100,000 items x 5 labels, 500 workers, 2 classes", lambda: binary_crowd(100_000, 5, 500), tuple(PEERS)
     ),
     "binary-10m": Case(
         "1,000,000 items x 10 labels, 1,000 workers, 2 classes",
@@ -121,12 +121,12 @@ def main() -> None:
     table = pd.DataFrame(rows)
     OUT.parent.mkdir(exist_ok=True)
     table.to_csv(OUT, index=False, float_format="%.6g")
-    console.print(f"{describe_device('cpu')}, {n_threads()} threads; written to {OUT}")
+    console.print(f"{describe_device('cpu')}, {n_threads()} threads; wrote {OUT}")
     print(as_text(table))
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """The table as Markdown, both sides of a method in one row."""
+    """Return Markdown tables with both sides of a method in one row."""
     lines = []
     for case, rows in table.groupby("case", sort=False):
         lines += ["", f"**{case}**: {CASES[str(case)].description}", ""]
@@ -153,7 +153,7 @@ def _row(method: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
         f"{them.wall:.3g}",
         f"{them.cpu:.3g}",
         f"{them.memory:.2f}",
-        # Where other work on the machine held the peer up, its CPU seconds are the fairer figure.
+        # If other programs slowed crowd-kit down, its CPU seconds are the fairer figure.
         f"{min(them.wall, them.cpu) / us.wall:.0f}",
         f"{100 * us.same:.2f} %",
     ]
@@ -181,7 +181,7 @@ def _compare(crowd: Path, case: str, method: str, arguments: argparse.Namespace,
 
 
 def _in_process(job: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """The measurement of a job in a process of its own, or why there is none."""
+    """Run a job in its own process.  Return its measurements, or why it failed."""
     command = [sys.executable, __file__, "--one", json.dumps(job)]
     side = {"side": job.get("side", "floor")}
     try:
@@ -208,7 +208,7 @@ def _fit(
     )
     try:
         warm()
-    except Exception as error:  # a peer may fail on the tiny crowd and not on the real one, or the other way round
+    except Exception as error:  # a peer may fail on the tiny crowd but not on the real crowd
         print(f"warm-up: {error!r}", file=sys.stderr)
     reset_peak_memory()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -223,7 +223,7 @@ def _fit(
 
 
 def _floor(crowd: CrowdLabels) -> dict[str, Any]:
-    """Seconds of a Dawid-Skene iteration, and of reading its annotations and reading and writing its posterior once."""
+    """Measure the seconds of a Dawid-Skene iteration, and of only reading annotations and rewriting the posterior."""
     fitted = DawidSkene(max_iter=2).fit(crowd)
     posterior, log_confusion = fitted.posterior.copy(), np.log(np.maximum(fitted.confusion, 1e-12))
     log_prior = np.log(np.maximum(fitted.class_prior, 1e-12))
@@ -253,7 +253,7 @@ def _save(path: Path, crowd: CrowdLabels, truth: np.ndarray) -> None:
     np.savez(path, item=crowd.item, worker=crowd.worker, label=crowd.label, sizes=sizes, truth=truth)
 
 
-def _load(path: Path) -> Made:
+def _load(path: Path) -> CrowdAndTruth:
     with np.load(path) as stored:
         columns = (stored[name] for name in ("item", "worker", "label"))
         return CrowdLabels(*columns, *stored["sizes"].tolist(), repeats="keep"), stored["truth"]
@@ -267,10 +267,12 @@ def _progress(console: Console) -> Progress:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="which crowds (default: all)")
-    parser.add_argument("--methods", nargs="+", choices=PAIRS, default=list(PAIRS), help="which methods (default: all)")
-    parser.add_argument("--timeout", type=float, default=900.0, help="seconds after which a fit is given up (900)")
-    parser.add_argument("--no-peer", action="store_true", help="ours alone")
-    parser.add_argument("--no-floor", action="store_true", help="leave the memory-streaming floor out")
+    parser.add_argument("--methods", nargs="+", choices=PEERS, default=list(PEERS), help="which methods (default: all)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds until a fit is stopped (default: 900)")
+    parser.add_argument("--no-peer", action="store_true", help="do not run crowd-kit")
+    parser.add_argument(
+        "--no-floor", action="store_true", help="do not measure the floor: the time to stream the arrays"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 

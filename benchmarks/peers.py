@@ -1,4 +1,4 @@
-"""Methods of crowd-kit 1.4.2 beside ours: the pairs that the benchmarks compare, and how each side is called."""
+"""Methods that this project and crowd-kit 1.4.2 both have, and calls of both versions, for the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class Answer:
-    """What either side concluded: labels (n_items,), and the iterations it took."""
+    """The result of a method: labels (n_items,), and the number of iterations."""
 
     labels: np.ndarray
     n_iter: int
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One method on both sides.
+class Peer:
+    """The version of a method in crowd-kit.
 
     Args:
-        peer: class in crowdkit.aggregation.
-        options: ours, where the peer has another variant of the method.
-        same_iterations: give ours the number of iterations that the peer's own rule took, so that both stop at the
-            same point of the same sequence.
-        binary_only: the method has no more than two classes.
+        class_name: the class in crowdkit.aggregation.
+        options: options of our method, if crowd-kit has another variant of the method.
+        same_iterations: run ours for the number of iterations that crowd-kit needed, so that both stop at the same
+            point of the same sequence.
+        binary_only: whether the method accepts at most two classes.
     """
 
-    peer: str
+    class_name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     same_iterations: bool = False
     binary_only: bool = False
 
 
-PAIRS: dict[str, Pair] = {
-    "mv": Pair("MajorityVote"),
-    "wawa": Pair("Wawa"),
-    "zero_based_skill": Pair("ZeroBasedSkill"),
+PEERS: dict[str, Peer] = {
+    "mv": Peer("MajorityVote"),
+    "wawa": Peer("Wawa"),
+    "zero_based_skill": Peer("ZeroBasedSkill"),
     # crowd-kit does not smooth.
-    "em": Pair("DawidSkene", {"smoothing": 0.0}, same_iterations=True),
-    "one_coin": Pair("OneCoinDawidSkene", {"smoothing": 0.0}, same_iterations=True),
-    "glad": Pair("GLAD"),
-    "mace": Pair("MACE"),
-    "kos": Pair("KOS", binary_only=True),
-    "m_msr": Pair("MMSR"),
+    "em": Peer("DawidSkene", {"smoothing": 0.0}, same_iterations=True),
+    "one_coin": Peer("OneCoinDawidSkene", {"smoothing": 0.0}, same_iterations=True),
+    "glad": Peer("GLAD"),
+    "mace": Peer("MACE"),
+    "kos": Peer("KOS", binary_only=True),
+    "m_msr": Peer("MMSR"),
 }
 
 
 def run_ours(name: str, crowd: CrowdLabels, n_iter: int | None) -> Callable[[], Answer]:
-    """A call that fits our method; `n_iter` is the number of the peer's iterations, if they are to be the same."""
-    pair = PAIRS[name]
-    rule = {"max_iter": n_iter, "tol": 0.0} if pair.same_iterations and n_iter else {}
-    method = methods.resolve(name, {**pair.options, **rule}, labels_only=True).source
+    """Return a function that fits our method; `n_iter` is the number of iterations of crowd-kit, if known."""
+    peer = PEERS[name]
+    rule = {"max_iter": n_iter, "tol": 0.0} if peer.same_iterations and n_iter else {}
+    method = methods.resolve(name, {**peer.options, **rule}, labels_only=True).source
 
     def call() -> Answer:
         result = method.fit(crowd)
@@ -67,11 +67,11 @@ def run_ours(name: str, crowd: CrowdLabels, n_iter: int | None) -> Callable[[], 
 
 
 def run_peer(name: str, crowd: CrowdLabels) -> Callable[[], Answer]:
-    """A call that fits crowd-kit's method; the frame is made before."""
+    """Return a function that fits crowd-kit's method; the frame is prepared in advance."""
     import crowdkit.aggregation  # pyright: ignore[reportMissingImports]
 
     frame = pd.DataFrame({"task": crowd.item, "worker": crowd.worker, "label": crowd.label})
-    method = getattr(crowdkit.aggregation, PAIRS[name].peer)()
+    method = getattr(crowdkit.aggregation, PEERS[name].class_name)()
 
     def call() -> Answer:
         labels = method.fit_predict(frame)

@@ -1,11 +1,11 @@
-"""Accuracy of every aggregator on every real crowd at hand, beside published figures and crowd-kit 1.4.2.
+"""Measure the accuracy of aggregators on real crowds, and compare it with published figures and crowd-kit 1.4.2.
 
     CROWDML_DATA_ROOT=... python benchmarks/real_crowds.py            # a few minutes on 2 cores
     python benchmarks/real_crowds.py --crowds bluebird web --methods em ibcc --seeds 1
 
-Ties count fractionally (the right class in a tie of k earns 1/k), so that no tie rule is favoured.  Methods that draw
-at random are averaged over seeds.  Below the table: every gap of more than half a point under a published or peer
-figure, and which method is best on average, with the certainty that resampling crowds and items leaves.
+A tie of k classes with the right class counts 1/k, so that no rule for ties has an advantage.  Methods with random
+draws are averaged over seeds.  The output is a table; then every gap of more than half a percentage point below a
+published figure or crowd-kit; then the best methods on average, with a bootstrap over crowds and items.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.peers import PAIRS, run_peer
+from benchmarks.peers import PEERS, run_peer
 from crowdml import methods
 from crowdml.aggregation.aggregator import TIED
 from crowdml.datasets.crowds import crowd_names, load_crowd
@@ -32,7 +32,7 @@ GAP = 0.005
 
 
 def main() -> None:
-    """Run, write the table, print it."""
+    """Run the methods, write the table and print it."""
     arguments = _arguments()
     console = Console(stderr=True)
     credits: dict[tuple[str, str], np.ndarray] = {}
@@ -49,12 +49,12 @@ def main() -> None:
             credits[name, method] = credit
             seconds = (time.perf_counter() - start) / (arguments.seeds if method in RANDOM else 1)
             rows.append(_row(name, method, "ours", credit, seconds))
-            if method in PAIRS and not arguments.no_peer:
+            if method in PEERS and not arguments.no_peer:
                 rows.append(_peer(name, method, crowd, truth))
     table = pd.DataFrame(rows)
     OUT.parent.mkdir(exist_ok=True)
     table.to_csv(OUT, index=False, float_format="%.6g")
-    console.print(f"written to {OUT}")
+    console.print(f"wrote {OUT}")
     reference = pd.read_csv(PUBLISHED)
     print(as_text(table, reference))
     print(gaps(table, reference))
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def as_text(table: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """Accuracy in percent, methods x crowds, as Markdown; published figures in brackets, crowd-kit's after a slash."""
+    """Return a Markdown table of accuracy in percent, methods x crowds: "ours / crowd-kit (published)"."""
     ours, theirs = (_wide(table[table.side == side]) for side in ("ours", "crowd-kit"))
     published = reference.groupby(["method", "crowd"]).accuracy.max()
     complete = ours.mean(axis=1, skipna=False).sort_values(ascending=False)
@@ -83,10 +83,10 @@ def as_text(table: pd.DataFrame, reference: pd.DataFrame) -> str:
 
 
 def gaps(table: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """Where ours is more than half a point under a published figure or the peer's."""
+    """List the methods and crowds where ours is more than half a percentage point below a published or peer figure."""
     ours = table[table.side == "ours"].set_index(["method", "crowd"]).accuracy
     peer = table[table.side == "crowd-kit"].assign(source="crowd-kit 1.4.2")
-    lines = ["", "More than 0.5 points under a figure of the same method:"]
+    lines = ["", "More than 0.5 percentage points below a figure of the same method:"]
     for row in pd.concat([reference, peer]).itertuples():
         mine = ours.get((row.method, row.crowd), np.nan)
         if mine < row.accuracy - GAP:
@@ -95,15 +95,16 @@ def gaps(table: pd.DataFrame, reference: pd.DataFrame) -> str:
 
 
 def best_on_average(credits: dict[tuple[str, str], np.ndarray], names: list[str], draws: int = 2000) -> str:
-    """The mean accuracy of each method that ran on all crowds, and how often it is the best in resampled data.
+    """Return a table of the mean accuracy of each method, and of the share of resamples in which it is the best.
 
-    Crowds are drawn with replacement, and items within each crowd, the same for all methods (a paired bootstrap).
+    Only methods that ran on all crowds count.  Crowds, and items within each crowd, are drawn with replacement; all
+    methods get the same draws (paired bootstrap).
     """
     crowds = list(dict.fromkeys(crowd for crowd, _ in credits))
     complete = [name for name in names if all((crowd, name) in credits for crowd in crowds)]
     stacked = [np.stack([credits[crowd, name] for name in complete]) for crowd in crowds]
     rng = np.random.default_rng(0)
-    # A mean over resampled items is a product with multinomial weights.
+    # The mean over resampled items is a product with multinomial weights.
     resampled = np.stack([credit @ _weights(rng, credit.shape[1], draws) for credit in stacked])
     chosen = rng.integers(0, len(crowds), (len(crowds), draws))
     means = np.take_along_axis(resampled, chosen[:, None, :], axis=0).mean(axis=0)
@@ -112,7 +113,7 @@ def best_on_average(credits: dict[tuple[str, str], np.ndarray], names: list[str]
     low, high = np.quantile(means - means[mean.argmax()], [0.025, 0.975], axis=1)
     lines = [
         "",
-        f"Mean over {len(crowds)} crowds; difference to the best (95 % interval); best in share of resamples:",
+        f"Mean over {len(crowds)} crowds; difference to the best (95 % interval); share of resamples where best:",
         "",
     ]
     lines += ["| method | mean % | difference to the best | best in |", "|---|---|---|---|"]
@@ -123,7 +124,7 @@ def best_on_average(credits: dict[tuple[str, str], np.ndarray], names: list[str]
 
 
 def _weights(rng: np.random.Generator, n_items: int, draws: int) -> np.ndarray:
-    """(n_items, draws) how often each item is drawn, divided by their number."""
+    """Return (n_items, draws) how often each item is drawn, divided by the number of items."""
     return (
         rng.poisson(1.0, (n_items, draws)).astype(np.float32) / n_items
         if n_items > 5000
@@ -132,7 +133,7 @@ def _weights(rng: np.random.Generator, n_items: int, draws: int) -> np.ndarray:
 
 
 def _ours(name: str, crowd: CrowdLabels, truth: np.ndarray, seeds: int) -> np.ndarray:
-    """(n_known,) credit of each item with a known class, averaged over seeds for a random method."""
+    """Return (n_known,) the credit per item with a known class, averaged over seeds for a random method."""
     runs = range(seeds if name in RANDOM else 1)
     made = [methods.resolve(name, {"seed": seed}, labels_only=True).source.fit(crowd).posterior for seed in runs]
     return np.mean([_credit(posterior, truth) for posterior in made], axis=0)
@@ -142,7 +143,7 @@ def _peer(name: str, method: str, crowd: CrowdLabels, truth: np.ndarray) -> dict
     try:
         start = time.perf_counter()
         answer = run_peer(method, crowd)()
-    except Exception as error:  # whatever the peer raises is its result
+    except Exception as error:  # the peer may raise any error; the error is its result
         return {"crowd": name, "method": method, "side": "crowd-kit", "failure": f"{type(error).__name__}: {error}"}
     right = (answer.labels == truth)[truth >= 0]
     return _row(name, method, "crowd-kit", right.astype(float), time.perf_counter() - start)
@@ -170,15 +171,14 @@ def _load(name: str) -> tuple[CrowdLabels, np.ndarray]:
 
 
 def _aggregators() -> list[str]:
-    # CROWDLAB needs a classifier besides the labels.
-    return [name for name, entry in methods.REGISTRY.items() if entry.kind == "aggregator" and name != "crowdlab"]
+    return [name for name, entry in methods.REGISTRY.items() if entry.kind == "aggregator"]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crowds", nargs="+", choices=crowd_names(), default=SMALL, help="which crowds")
     parser.add_argument("--methods", nargs="+", choices=_aggregators(), default=_aggregators(), help="which methods")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of a method that draws at random (5)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of a method with random draws (default: 5)")
     parser.add_argument("--no-peer", action="store_true", help="leave crowd-kit out")
     return parser.parse_args()
 

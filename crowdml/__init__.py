@@ -17,7 +17,9 @@ _PUBLIC = {
     "crowdml.methods.from_frames": ("fit_predict", "fit_predict_proba"),
     "crowdml.noise": ("simulate_crowd",),
     "crowdml.training.classifier": ("CrowdClassifier",),
-    "crowdml.experiment.cell": ("Cell",),
+    "crowdml.experiment.cell": ("Cell", "Training"),
+    "crowdml.experiment.crowd_types": ("MachineAnnotators", "Real", "Simulated"),
+    "crowdml.learning.recipe": ("Recipe",),
     "crowdml.experiment.run_cell": ("run_cell",),
 }  # fmt: skip
 """Module -> the public names that it defines."""

@@ -25,8 +25,13 @@ from crowdml.aggregation import ZeroBasedSkill as ZeroBasedSkill
 from crowdml.aggregation.bila import Bila as Bila
 from crowdml.aggregation.laa import Laa as Laa
 from crowdml.experiment.cell import Cell as Cell
+from crowdml.experiment.cell import Training as Training
+from crowdml.experiment.crowd_types import MachineAnnotators as MachineAnnotators
+from crowdml.experiment.crowd_types import Real as Real
+from crowdml.experiment.crowd_types import Simulated as Simulated
 from crowdml.experiment.run_cell import run_cell as run_cell
 from crowdml.labels import CrowdLabels as CrowdLabels
+from crowdml.learning.recipe import Recipe as Recipe
 from crowdml.methods.from_frames import fit_predict as fit_predict
 from crowdml.methods.from_frames import fit_predict_proba as fit_predict_proba
 from crowdml.noise import simulate_crowd as simulate_crowd

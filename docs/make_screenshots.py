@@ -1,10 +1,10 @@
-"""Make the pictures of a running sweep in docs/figures, from a real one.
+"""Make the pictures of a running sweep in docs/figures.
 
     pip install tensorboard
     python docs/make_screenshots.py
 
-Starts a sweep of label-only cells on a Ray of its own and, while it runs, takes the live screen as `crowdml
-watch` shows it (SVG and PNG), Ray's dashboard and TensorBoard in headless Chromium.
+Starts a sweep of label-only cells on its own Ray.  While the sweep runs, it takes pictures of the live screen of
+`crowdml watch` (SVG and PNG), and of Ray's dashboard and TensorBoard in headless Chromium.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SWEEP = [
     "--preset", "labels", "--datasets", "digits", "--methods", "mv", "em", "wawa", "glad", "ibcc",
     "--seeds", "0", "1", "2", "3", "4", "5", "--address", "local",
 ]  # fmt: skip
-TAKEN_AT = 0.3  # share of the cells that are done when the pictures are taken
+TAKEN_AT = 0.3  # take the pictures when this share of the cells is done
 _PATIENCE_SECONDS, _LOADING_SECONDS = 300.0, 12.0
 
 
@@ -65,7 +65,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _sweep(results: Path, output: Path) -> Iterator[str]:
-    """A sweep in a process of its own; gives the address of its dashboard."""
+    """Run a sweep in its own process; yield the address of its dashboard."""
     command = ["python", "sweeps/full_grid.py", *SWEEP, "--results", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -85,7 +85,7 @@ def _tensorboard(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """The process for as long as the block lasts."""
+    """Terminate the process when the block ends."""
     try:
         yield
     finally:
@@ -115,7 +115,7 @@ def _live_view(run: RunState, chromium: str) -> None:
 
 
 def _picture(chromium: str, address: str, target: Path, *, size: tuple[int, int] = (1400, 900)) -> None:
-    """The page as a browser shows it once its scripts have run."""
+    """Write a picture of a page after its scripts have run in a browser."""
     if address.startswith("http"):
         _wait(lambda: _answers(address))
     with tempfile.TemporaryDirectory(prefix="crowdml-browser-", ignore_cleanup_errors=True) as profile:
@@ -158,11 +158,11 @@ def _answers(address: str) -> bool:
 
 
 def _wait(look: Callable[[], Found | None]) -> Found:
-    """What `look` finds, once it finds something."""
+    """Call `look` until it returns something true, and return this."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not (found := look()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing came within {_PATIENCE_SECONDS:.0f} s")
+            raise TimeoutError(f"no result within {_PATIENCE_SECONDS:.0f} s")
         time.sleep(0.5)
     return found
 

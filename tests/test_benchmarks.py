@@ -1,4 +1,4 @@
-"""The benchmarks' own code, on tiny crowds and without the peer."""
+"""The code of the benchmarks, on tiny crowds and without crowd-kit."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import pandas as pd
 import pytest
 
 from benchmarks import aggregation, real_crowds
-from benchmarks.peers import PAIRS, run_ours
+from benchmarks.peers import PEERS, run_ours
 from crowdml import methods
 from crowdml.aggregation import MajorityVote
 from tests.crowds import simulated
 
 
-@pytest.mark.parametrize("name", PAIRS)
-def test_our_side_of_every_pair_runs(name: str) -> None:
+@pytest.mark.parametrize("name", PEERS)
+def test_our_version_of_every_method_runs(name: str) -> None:
     crowd, truth = simulated(n_items=40, n_classes=2)
     answer = run_ours(name, crowd, n_iter=3)()
     assert answer.labels.shape == truth.shape
-    if PAIRS[name].same_iterations:
+    if PEERS[name].same_iterations:
         assert answer.n_iter == 3
 
 
-def test_a_fit_is_measured_and_compared_with_the_peers_labels(tmp_path: Path) -> None:
+def test_a_fit_is_measured_and_compared_with_the_labels_of_the_peer(tmp_path: Path) -> None:
     crowd, truth = simulated(n_items=200, n_classes=2)
     aggregation._save(tmp_path / "crowd.npz", crowd, truth)
     np.save(tmp_path / "theirs.npy", np.where(np.arange(200) < 20, 1 - truth, truth))
@@ -49,7 +49,7 @@ def test_a_fit_is_measured_and_compared_with_the_peers_labels(tmp_path: Path) ->
     assert "times the floor" in text
 
 
-def test_the_best_method_is_the_one_that_is_right_most_often() -> None:
+def test_the_best_method_has_the_highest_mean_accuracy() -> None:
     rng = np.random.default_rng(0)
     credits = {}
     for crowd in ("one", "two"):
@@ -61,7 +61,7 @@ def test_the_best_method_is_the_one_that_is_right_most_often() -> None:
     assert "100 %" in text
 
 
-def test_gaps_are_named_with_their_source() -> None:
+def test_gaps_are_listed_with_their_source() -> None:
     rows = [("web", "em", "ours", 0.80), ("web", "em", "crowd-kit", 0.81), ("rte", "em", "ours", 0.9)]
     table = pd.DataFrame(rows, columns=["crowd", "method", "side", "accuracy"])
     published = pd.DataFrame([("rte", "em", 0.902, "a paper")], columns=["crowd", "method", "accuracy", "source"])
@@ -70,7 +70,7 @@ def test_gaps_are_named_with_their_source() -> None:
     assert "rte" not in text
 
 
-def test_published_figures_name_methods_that_there_are() -> None:
+def test_published_figures_are_of_existing_methods() -> None:
     published = pd.read_csv(real_crowds.PUBLISHED)
     assert set(published.method) <= set(methods.REGISTRY)
     assert published.accuracy.between(0, 1).all()

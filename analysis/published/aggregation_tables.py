@@ -1,9 +1,9 @@
-"""Our numbers beside the papers'."""
+"""Compare our aggregation errors and test accuracies with Tables 1 and 2 of LABNET."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,17 +12,18 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from analysis.load import ROW_AXES, method_order, panels, row_axes, row_order, summarise
-from analysis.tables import ACCURACY, ERROR, Row, html_table, markdown_table, row_texts, terminal_table
+from analysis.published.sheets import OursAndPaper, Sheet, sheets_to_html, sheets_to_markdown
+from analysis.tables import ACCURACY, ERROR, ROW_HEAD, RowName, row_texts, terminal_table
 
 FOLDER = Path(__file__).parent
 LABNET_TABLES = ("labnet_table1", "labnet_table2")
-# The paper has one EM and one LABNET; each variant of ours is held against it.
+# The paper has one EM and one LABNET.  Each of our variants is compared with it.
 PUBLISHED_METHOD = {"em_hard": "em", "labnet_instance": "labnet"}
 CLOSE, NEAR = 0.6, 2.0
-"""Differences in points up to which an entry is green, and yellow."""
+"""The largest differences in percentage points of a green and a yellow entry."""
 
 _MEASURES = {"aggregation_error": ERROR, "accuracy": ACCURACY}
-_DIFFERENCE = "ours and its difference from the paper's"
+_DIFFERENCE = "ours and the difference from the paper"
 _COLUMNS = [
     "panel", "dataset", "noise_rate", *ROW_AXES, "method", "measure", "ours", "ours_std", "n_seeds", "published",
     "published_std", "difference",
@@ -31,38 +32,39 @@ _COLUMNS = [
 
 @cache
 def published(name: str) -> pd.DataFrame:
-    """A published table as data: labnet_table1, labnet_table2, nnaqc_table1, nnaqc_table2 or nnaqc_table5.
+    """Return a published table: labnet_table1, labnet_table2, nnaqc_table1, nnaqc_table2 or nnaqc_table5.
 
     Raises:
-        FileNotFoundError: there is no such table.
+        FileNotFoundError: no table has this name.
     """
     return pd.read_csv(FOLDER / f"{name}.csv")
 
 
 def compare(cells: pd.DataFrame) -> pd.DataFrame:
-    """Our means beside LABNET's Tables 1 and 2, one row a published cell, measure and method of ours.
+    """Compare our means with LABNET's Tables 1 and 2: one row per published cell, measure and method of ours.
 
-    Only cells in the paper's setting count: the whole training set, workers who are all alike and label everything, a
-    missing rate rounded down to whole labels.  Label-only data sets (`cifar10_labels`) stand for their data set in the
-    aggregation error.  Ours are over the classes that the pattern can change, as the paper's are.  Nothing but seeds is
-    averaged: several networks, recipes or options of a method give several rows.
+    Only cells in the setting of the paper count: the whole training set, homogeneous workers who label every item, and
+    a missing rate rounded down to whole labels.  A data set of labels only (`cifar10_labels`) counts as its data set.
+    Our numbers are over the classes that the pattern can change, as in the paper.  Means are over seeds only: several
+    networks, recipes or options of a method give several rows.
 
     Args:
-        cells: of `analysis.load.load`.
+        cells: the result of `analysis.load.load`.
 
     Returns:
-        Columns panel (its title), dataset, noise_rate, pattern, n_workers, missing_rate, method, measure, ours,
-        ours_std, n_seeds, published, published_std, difference (ours minus published); in percent and points.
+        A frame with the columns panel (its title), dataset, noise_rate, pattern, n_workers, missing_rate, method,
+        measure, ours, ours_std, n_seeds, published, published_std and difference (ours minus published).  Numbers are
+        in percent and percentage points.
     """
     paper = pd.concat([published(name) for name in LABNET_TABLES])
-    alike = (
+    in_setting = (
         cells["n_train"].isna()
         & (cells["worker_model"] == "homogeneous")
         & (cells["assignment"] == "every_item")
         & (cells["missing"] == "floor")
     )
-    made = []
-    for title, panel in panels(cells[alike]):
+    parts = []
+    for title, panel in panels(cells[in_setting]):
         if row_axes(panel) != ROW_AXES:
             continue
         setting = {
@@ -76,78 +78,57 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
             ours.columns = ["ours", "ours_std", "n_seeds"]
             columns = {f"{measure}_mean": "published", f"{measure}_std": "published_std"}
             wanted = theirs.rename(columns=columns)[[*ROW_AXES, "method", *columns.values()]]
-            made.append(_join(ours.reset_index(), names, wanted).assign(panel=title, measure=measure, **setting))
-    frame = pd.concat(made, ignore_index=True) if made else pd.DataFrame(columns=_COLUMNS)
+            parts.append(_join(ours.reset_index(), names, wanted).assign(panel=title, measure=measure, **setting))
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
     return frame.assign(difference=frame["ours"] - frame["published"])[_COLUMNS]
 
 
 def grade(difference: float) -> str:
-    """green within CLOSE points, yellow within NEAR, else red; of the difference as it is printed."""
+    """Return "green" up to CLOSE points, "yellow" up to NEAR, else "red", for the difference as printed."""
     printed = abs(round(difference, 2))
     return "green" if printed <= CLOSE else "yellow" if printed <= NEAR else "red"
 
 
 def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
-    """For the terminal: ours and, coloured, its difference from the published number."""
+    """Return tables for the terminal: our number and, coloured, the difference from the published number."""
     parts: list[RenderableType] = []
     for sheet in _sheets(comparison, measure):
-        drawn = terminal_table(sheet.methods)
+        rich_table = terminal_table(sheet.head, sheet.methods)
         for row, pairs in sheet.rows:
-            drawn.add_row(*row_texts(row), *map(_terminal_entry, pairs))
-        parts += [Text(f"{sheet.caption}: {_DIFFERENCE}", style="bold"), "", drawn, ""]
+            rich_table.add_row(*row_texts(row), *map(_terminal_entry, pairs))
+        parts += [Text(f"{sheet.caption}: {_DIFFERENCE}", style="bold"), "", rich_table, ""]
     return Group(*parts)
 
 
 def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
-    """GitHub tables of ours, the paper's and the difference, which is bold where it is more than CLOSE points."""
-    return "\n".join(
-        markdown_table(
-            f"{sheet.caption}: ours / paper (difference)",
-            sheet.methods,
-            [[*row_texts(row), *map(_markdown_entry, pairs)] for row, pairs in sheet.rows],
-        )
-        for sheet in _sheets(comparison, measure)
-    )
+    """Return GitHub tables of our number, the paper's number and the difference; above CLOSE points it is bold."""
+    return sheets_to_markdown(_sheets(comparison, measure), _markdown_entry)
 
 
 def to_html(comparison: pd.DataFrame, measure: str) -> str:
-    """HTML tables of ours and its difference, of class green, yellow or red; the paper's number is the tooltip."""
-    made = []
-    for sheet in _sheets(comparison, measure):
-        rows = [(row, [_html_entry(pair) for pair in pairs]) for row, pairs in sheet.rows]
-        made.append(html_table(f"{sheet.caption}: {_DIFFERENCE}", sheet.methods, rows))
-    return "\n".join(made)
+    """Return HTML tables of our number and the difference (class green, yellow or red); the tooltip is the paper's."""
+    sheets = (replace(sheet, caption=f"{sheet.caption}: {_DIFFERENCE}") for sheet in _sheets(comparison, measure))
+    return sheets_to_html(sheets, _html_entry)
 
 
-Pair = tuple[float, float] | None
-"""Ours and the paper's, in percent; None where we have no cell."""
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """The comparison of one panel, a row of pairs a row of the paper's table."""
-
-    caption: str
-    methods: list[str]
-    rows: list[tuple[Row, list[Pair]]]
-
-
-def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[_Sheet]:
-    mine = comparison[comparison["measure"] == measure]
-    for title, panel in mine.groupby("panel", sort=False):
+def _sheets(comparison: pd.DataFrame, measure: str) -> Iterator[Sheet]:
+    """Yield one table per panel, with the rows of the paper's table."""
+    chosen = comparison[comparison["measure"] == measure]
+    for title, panel in chosen.groupby("panel", sort=False):
         methods = method_order(list(panel["method"].unique()))
         keys = zip(panel["pattern"], panel["n_workers"], panel["missing_rate"], panel["method"], strict=True)
         pairs = dict(zip(keys, zip(panel["ours"], panel["published"], strict=True), strict=True))
-        rows: list[Row] = sorted({(str(row[0]), int(row[1]), float(row[2])) for row in pairs}, key=row_order)
-        yield _Sheet(
+        rows: list[RowName] = sorted({(str(row[0]), int(row[1]), float(row[2])) for row in pairs}, key=row_order)
+        yield Sheet(
             f"{title}: {_MEASURES[measure].title} (%)",
+            ROW_HEAD,
             methods,
             [(row, [pairs.get((*row, method)) for method in methods]) for row in rows],
         )
 
 
 def _join(ours: pd.DataFrame, names: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of ours with the published number of their pattern and method, whatever the options of either."""
+    """Add to each of our rows the published number of its pattern and method; options of both are ignored."""
     plain = names.assign(method=names["method"].replace(PUBLISHED_METHOD))
     named = ours.rename(columns={"pattern": "pattern_name"}).merge(plain, on=["method_name", "pattern_name"])
     joined = named.merge(theirs, on=[*ROW_AXES, "method"])
@@ -156,14 +137,14 @@ def _join(ours: pd.DataFrame, names: pd.DataFrame, theirs: pd.DataFrame) -> pd.D
     )
 
 
-def _terminal_entry(pair: Pair) -> Text:
+def _terminal_entry(pair: OursAndPaper) -> Text:
     if pair is None:
         return Text("-")
     difference = pair[0] - pair[1]
     return Text.assemble(f"{pair[0]:.2f} ", (f"{difference:+.2f}", grade(difference)))
 
 
-def _markdown_entry(pair: Pair) -> str:
+def _markdown_entry(pair: OursAndPaper) -> str:
     if pair is None:
         return "-"
     difference = pair[0] - pair[1]
@@ -171,7 +152,7 @@ def _markdown_entry(pair: Pair) -> str:
     return f"{pair[0]:.2f} / {pair[1]:.2f} ({mark}{difference:+.2f}{mark})"
 
 
-def _html_entry(pair: Pair) -> str:
+def _html_entry(pair: OursAndPaper) -> str:
     if pair is None:
         return "<td>-</td>"
     difference = pair[0] - pair[1]

@@ -1,59 +1,50 @@
-"""Our networks' test accuracies beside the papers': NNAQC, JoCoR, the noise adaptation layer, learning from crowds."""
+"""Compare the test accuracy of our networks with papers: NNAQC, JoCoR, noise adaptation layer, learning from crowds."""
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.load import REAL, method_order
-from analysis.tables import markdown_table
+from analysis.published.sheets import OursAndPaper, Sheet, sheets_to_html, sheets_to_markdown
 
 FILE = Path(__file__).parent / "networks.csv"
 SETTING = ["dataset", "n_train", "network", "recipe", "pattern", "pattern_options", "noise_rate"]
 KEYS = ["dataset", "n_train", "network", "pattern", "noise_rate", "method"]
 COLUMNS = [
-    "source",
-    "table",
-    *KEYS,
-    "their_network",
-    "epochs",
-    "ours",
-    "ours_std",
-    "n_seeds",
-    "published",
-    "difference",
-]
+    "source", "table", *KEYS, "their_network", "epochs", "ours", "ours_std", "n_seeds", "published", "difference",
+]  # fmt: skip
 PLAIN_NETWORK = {"base": "mv"}
-"""Plain cross-entropy on the labels as they are: with one label an item that is the majority vote's."""
+"""Our name of plain cross-entropy on the given labels: with one label per item, the majority vote is this label."""
 
 
 @cache
 def published_networks() -> pd.DataFrame:
-    """One row a published test accuracy (percent); `n_train` empty is the whole set, `network` empty any network.
+    """Return one row per published test accuracy in percent.
 
-    Two methods' numbers on crowds of real workers come from features or networks unlike ours: `table` says of which.
+    An empty `n_train` means the whole training set; an empty `network` means any network.  Some numbers on crowds of
+    real workers come from other features or networks than ours; `table` says which.
     """
     table = pd.read_csv(FILE)
     return table.assign(method=table["method"].replace(PLAIN_NETWORK))
 
 
 def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Our mean test accuracies beside every published one of the same data, noise and method.
+    """Compare our mean test accuracies with the published ones of the same data, noise and method.
 
-    Only cells in the papers' setting count: one label an item on images, or all labels of a real crowd.  A cell whose
-    network or length of training differs from the paper's is shown too, with both named; nothing but seeds is averaged.
+    Only cells in the setting of the papers count: images with one label per item, or all labels of a real crowd.  Cells
+    with another network or another number of epochs than the paper count too; the table then names both networks.
+    Means are over seeds only.
 
     Args:
-        cells: of `analysis.load.load`.
+        cells: the result of `analysis.load.load`.
 
     Returns:
-        COLUMNS, in percent and points; `difference` is ours minus published.
+        A frame with the columns COLUMNS, in percent and percentage points; `difference` is ours minus published.
     """
     trained = cells[(cells["status"] == "ok") & cells["test_accuracy"].notna()]
     single = (trained["n_workers"] == 1) & (trained["missing_rate"] == 0) & (trained["pattern"] != REAL)
@@ -61,20 +52,7 @@ def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
     wanted = trained[single | whole]
     if wanted.empty:
         return pd.DataFrame(columns=COLUMNS)
-    groups = wanted.groupby(
-        [
-            "dataset",
-            "n_train",
-            "network",
-            "recipe",
-            "pattern",
-            "pattern_options",
-            "noise_rate",
-            "method_name",
-            "method",
-        ],
-        dropna=False,
-    )["test_accuracy"]
+    groups = wanted.groupby([*SETTING, "method_name", "method"], dropna=False)["test_accuracy"]
     ours = pd.DataFrame({"ours": 100 * groups.mean(), "ours_std": 100 * groups.std(), "n_seeds": groups.count()})
     ours = ours.reset_index()
     ours["epochs"] = [json.loads(recipe)["epochs"] for recipe in ours["recipe"]]
@@ -87,29 +65,22 @@ def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
     return joined[COLUMNS].reset_index(drop=True)
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """One source's numbers on one data set.
-
-    Args:
-        caption: what is compared.
-        head: titles of the columns with the rows' names.
-        methods: the columns.
-        rows: the names of a row and, for each method, ours and the paper's; None where one is not there.
-    """
-
-    caption: str
-    head: tuple[str, ...]
-    methods: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, ...], tuple[tuple[float, float] | None, ...]], ...]
+def to_markdown(comparison: pd.DataFrame) -> str:
+    """Return GitHub tables with entries "ours / paper (difference)"."""
+    return sheets_to_markdown(_sheets(comparison), _entry)
 
 
-def sheets(comparison: pd.DataFrame) -> Iterator[Sheet]:
-    """The comparison as one sheet a source, table, data set, network and length of training."""
+def to_html(comparison: pd.DataFrame) -> str:
+    """Return HTML tables with entries "ours / paper (difference)"."""
+    return sheets_to_html(_sheets(comparison), lambda pair: f"<td>{_entry(pair)}</td>")
+
+
+def _sheets(comparison: pd.DataFrame) -> Iterator[Sheet]:
+    """Yield one table per source, table of the source, data set, network and number of epochs."""
     axes = ["source", "table", "dataset", "network", "their_network", "epochs"]
     for (source, table, dataset, network, theirs, epochs), part in comparison.groupby(axes, dropna=False, sort=False):
         other = f" (theirs {theirs})" if isinstance(theirs, str) and theirs != network else ""
-        methods = tuple(method_order(list(part["method"].unique())))
+        methods = method_order(list(part["method"].unique()))
         named = part.fillna({"n_train": 0, "noise_rate": -1})
         places = zip(named["n_train"].astype(float), named["pattern"], named["noise_rate"].astype(float), strict=True)
         keys: list[tuple[float, str, float]] = list(places)
@@ -119,36 +90,8 @@ def sheets(comparison: pd.DataFrame) -> Iterator[Sheet]:
             caption=f"{source}, {table}: {dataset}, {network}{other}, {epochs} epochs: test accuracy (%)",
             head=("items", "pattern", "noise"),
             methods=methods,
-            rows=tuple(
-                (_row_name(key), tuple(pairs.get((key, method)) for method in methods)) for key in sorted(set(keys))
-            ),
+            rows=[(_row_name(key), [pairs.get((key, method)) for method in methods]) for key in sorted(set(keys))],
         )
-
-
-def to_markdown(comparison: pd.DataFrame) -> str:
-    """GitHub tables: ours / the paper's (difference)."""
-    return "\n".join(
-        markdown_table(
-            f"{sheet.caption}: ours / paper (difference)",
-            sheet.methods,
-            [(*names, *map(_entry, pairs)) for names, pairs in sheet.rows],
-            sheet.head,
-        )
-        for sheet in sheets(comparison)
-    )
-
-
-def to_html(comparison: pd.DataFrame) -> str:
-    """HTML tables of the same."""
-    made = []
-    for sheet in sheets(comparison):
-        titles = "".join(f"<th>{html.escape(name)}</th>" for name in (*sheet.head, *sheet.methods))
-        lines = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in (*names, *map(_entry, pairs)))}</tr>"
-            for names, pairs in sheet.rows
-        )
-        made.append(f"<h3>{html.escape(sheet.caption)}</h3><table><tr>{titles}</tr>{lines}</table>")
-    return "\n".join(made)
 
 
 def _row_name(key: tuple[float, str, float]) -> tuple[str, ...]:
@@ -156,5 +99,5 @@ def _row_name(key: tuple[float, str, float]) -> tuple[str, ...]:
     return (f"{n_train:.0f}" if n_train else "all", pattern, "-" if noise_rate < 0 else f"{noise_rate:g}")
 
 
-def _entry(pair: tuple[float, float] | None) -> str:
+def _entry(pair: OursAndPaper) -> str:
     return "-" if pair is None else f"{pair[0]:.2f} / {pair[1]:.2f} ({pair[0] - pair[1]:+.2f})"

@@ -1,4 +1,4 @@
-"""Data sets by name: images with their true classes, and crowds of real workers."""
+"""Data sets by name: images with true classes, and crowds of real workers."""
 
 from crowdml.datasets.catalogue import Description, describe, load
 from crowdml.datasets.crowd_inputs import crowd_names_with_inputs

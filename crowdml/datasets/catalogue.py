@@ -1,4 +1,4 @@
-"""All data sets, images and crowds of real workers, under one set of names."""
+"""All data sets by name: images, and crowds of real workers."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from crowdml.datasets.crowds import CrowdData
 from crowdml.datasets.data import ImageData
 from crowdml.support.names import check_name
 
-Kind = Literal["images", "labels", "crowd"]
+DatasetKind = Literal["images", "labels", "crowd"]
 
 
 @dataclass(frozen=True)
 class Description:
-    """One data set, for a list of all.
+    """The description of one data set.
 
     Args:
-        name: in a grid.
-        kind: "images" with a true class, true classes ("labels") only, or a real "crowd".
-        n_items: training items, or items of the crowd.
+        name: the name in a grid.
+        kind: "images" (images with true classes), "labels" (true classes only), or "crowd" (a real crowd).
+        n_items: number of training items, or of items of the crowd.
         n_classes: number of classes.
-        n_workers, n_annotations: of a crowd.
-        n_known: items of a crowd whose true class is known.
-        summary, origin, licence, citation: of a crowd; None where the data set's own documentation says it.
+        n_workers, n_annotations: sizes of a crowd; None for other data sets.
+        n_known: number of items of a crowd with a known true class; None for other data sets.
+        summary, origin, licence, citation: of a crowd, see CrowdSource; None for other data sets.
     """
 
     name: str
-    kind: Kind
+    kind: DatasetKind
     n_items: int
     n_classes: int
     n_workers: int | None = None
@@ -42,18 +42,19 @@ class Description:
 
 
 def describe() -> list[Description]:
-    """Every data set, images first; reads no file."""
+    """Return the descriptions of all data sets, images first, without reading a file."""
     return [*map(_of_images, images.names()), *map(_of_crowd, crowds.crowd_names())]
 
 
 def load(
     name: str, root: str | Path | None = None, *, download: bool = True, for_networks: bool = False
 ) -> ImageData | CrowdData:
-    """`load_images` or `load_crowd`, whichever has the name; of a crowd the items too if they are for networks.
+    """Load images with `load_images`, or a crowd with `load_crowd`, depending on the name.
 
     Raises:
-        UnknownNameError: neither has (a ValueError).
-        DatasetMissingError: its files are neither there nor to be had, or damaged.
+        UnknownNameError: no data set has this name (a ValueError).
+        DatasetMissingError: files are missing and cannot be downloaded, or are damaged.
+        ValueError: `for_networks` is set and the items of this crowd are not available.
     """
     check_name("data set", name, [*images.names(), *crowds.crowd_names()])
     if name in crowds.crowd_names():
@@ -62,7 +63,7 @@ def load(
 
 
 def _of_images(name: str) -> Description:
-    kind: Kind = "images" if images.has_images(name) else "labels"
+    kind: DatasetKind = "images" if images.has_images(name) else "labels"
     return Description(name, kind, images.n_train_items(name), images.n_classes(name))
 
 

@@ -1,4 +1,4 @@
-"""The classes of CIFAR-100 and their super-classes (Krizhevsky, 2009), in the order of the published files."""
+"""The classes and super-classes of CIFAR-100 (Krizhevsky, 2009), in the order of the published files."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ COARSE_OF_FINE: tuple[int, ...] = (
     2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2,
     15, 6, 0, 17, 8, 14, 13,
 )
-"""The super-class of each class."""
+"""The index of the super-class of each class."""
 # fmt: on

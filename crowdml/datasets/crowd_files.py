@@ -1,4 +1,4 @@
-"""The files of the crowds of real workers: one reader a layout, and the published form that is downloaded."""
+"""Read the files of crowds of real workers (one reader per layout), and convert downloaded files."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from crowdml.datasets.images import class_names
 from crowdml.labels import CrowdLabels
 
 Truth = NDArray[np.int64]
-"""(n_items,) true classes, -1 where not known."""
+"""(n_items,) true classes; -1 if not known."""
 
 Reader = Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]
 
 
 def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
-    """The annotations and the truth of a crowd whose files are there.
+    """Read the annotations and the true classes of a crowd.
 
     Args:
         source: the crowd.
-        base: root of the data sets.
+        base: the root folder of the data sets.
 
     Raises:
-        ValueError: the files hold another number of items, workers, annotations, classes or true classes.
+        OSError: a file is missing or cannot be read.
+        ValueError: the numbers of items, workers, annotations, classes or true classes differ from `source`.
     """
     crowd, truth = READERS[source.layout](source, base / source.folder)
     found = (crowd.n_items, crowd.n_workers, crowd.n_annotations, crowd.n_classes, int((truth >= 0).sum()))
     wanted = (source.n_items, source.n_workers, source.n_annotations, source.n_classes, source.n_known)
     if found != wanted:
-        raise ValueError(f"items, workers, annotations, classes and true classes are {found}, not {wanted}")
+        raise ValueError(f"numbers of items, workers, annotations, classes and true classes: {found}, not {wanted}")
     return crowd, truth
 
 
-def as_kept(name: str, content: bytes) -> bytes:
-    """A published table of Li's collection as it is kept: our column names, workers numbered as they come.
+def convert_published(name: str, content: bytes) -> bytes:
+    """Convert a published table of Li's collection to the local form.
 
     Args:
-        name: of the file as it is kept; `..._truth.csv` has the true classes.
-        content: columns item, worker, label, or item, truth.
+    The local form has this project's column names, and numbers the workers in the order of their first answers.
+
+        name: name of the local file; a name with the ending `_truth.csv` means a table of true classes.
+        content: a CSV table with the columns item, worker, label, or the columns item, truth.
 
     Raises:
-        ValueError: not such a table.
+        ValueError: the columns are different.
     """
     frame = pd.read_csv(io.BytesIO(content), dtype=str)
     columns = ["item", "truth"] if name.endswith("_truth.csv") else ["item", "worker", "label"]
@@ -117,13 +120,13 @@ READERS: dict[str, Reader] = {
     "cifar100n": _read_cifar100n,
     "cifar10h": _read_cifar10h,
 }
-"""Layout -> reader."""
+"""Maps the layout of a crowd's files to their reader."""
 
 
 def _join(source: CrowdSource, answers: pd.DataFrame, truth: pd.DataFrame) -> tuple[CrowdLabels, Truth]:
-    """The crowd of a table of answers, and the truth of its items from a table with columns task and label."""
+    """Return the crowd of a table of answers, and its true classes from a table with the columns task and label."""
     crowd = CrowdLabels.from_frame(answers, repeats="keep")
     true_label = truth.set_index("task")["label"].reindex(crowd.item_ids)
-    # A label that nobody gave, and an item without one, are not found: -1.
+    # get_indexer gives -1 for a true label that nobody gave, and for an item without a true label.
     known = pd.Index(np.asarray(crowd.class_names)).get_indexer(pd.Index(true_label)).astype(np.int64)
     return crowd if source.class_names is None else replace(crowd, class_names=np.array(source.class_names)), known

@@ -1,4 +1,4 @@
-"""What networks are trained and tested on for a crowd of real workers: its items as images or features."""
+"""The items of crowds of real workers as images or features, on which networks train and are tested."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ FILES = {
     "sentiment": ("sentiment_train.csv.gz", "sentiment_test.csv.gz"),
     "cifar10n": (),
 }
-"""Crowd -> files in its folder that hold its items."""
+"""Maps a crowd to the files in its folder that hold its items."""
 
 
 def crowd_names_with_inputs() -> tuple[str, ...]:
-    """The crowds on which a network can be trained."""
+    """Return the crowds on which networks can be trained."""
     return tuple(FILES)
 
 
 def read_inputs(name: str, crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """The items of a crowd, in the crowd's order, and its test items.
+    """Read the items of a crowd, in the order of the crowd, and its test items.
 
     Args:
-        name: of the crowd, one that `crowd_names_with_inputs` gives.
-        crowd: as read, with item ids where its files have them.
-        base: root of the data sets.
-        folder: the crowd's own.
+        name: the crowd, one of `crowd_names_with_inputs()`.
+        crowd: the annotations, with item ids if the files have item ids.
+        base: the root folder of the data sets.
+        folder: the folder of the crowd.
 
     Raises:
-        DatasetMissingError: a file is not there; says which.
+        DatasetMissingError: a file is missing; the message says which.
     """
     absent = [file for file in FILES[name] if not (folder / file).is_file()]
     if absent:
@@ -50,7 +50,7 @@ def read_inputs(name: str, crowd: CrowdLabels, base: Path, folder: Path) -> Trai
 
 
 def _labelme(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """VGG16 features, averaged over the image: 512 an item."""
+    """Read 512 VGG16 features per item, averaged over the image."""
     with np.load(folder / FILES["labelme"][0]) as arrays:
         train, test = arrays["train"], arrays["test"]
     labels = pd.read_csv(folder / FILES["labelme"][1])["label"].to_numpy(np.int64)
@@ -58,7 +58,7 @@ def _labelme(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _music(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """The 124 Marsyas features of a clip."""
+    """Read the 124 Marsyas features per clip."""
     train, test = (pd.read_csv(folder / file) for file in FILES["music"])
     features = [column for column in train.columns if column not in ("id", "class")]
     labels = pd.Index(np.asarray(crowd.class_names)).get_indexer(pd.Index(test["class"])).astype(np.int64)
@@ -67,7 +67,7 @@ def _music(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _sentiment(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """Words and pairs of words, hashed to N_WORD_FEATURES and scaled to length one."""
+    """Hash words and pairs of words to N_WORD_FEATURES features, scaled to length one."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     train, test = (pd.read_csv(folder / file) for file in FILES["sentiment"])
@@ -81,7 +81,7 @@ def _sentiment(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _cifar10n(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """The images of CIFAR-10."""
+    """Read the images of CIFAR-10."""
     images = load_images("cifar10", base)
     assert images.train_images is not None
     assert images.test_images is not None
@@ -97,7 +97,7 @@ _READERS: dict[str, Callable[[CrowdLabels, Path, Path], TrainTest]] = {
 
 
 def _places(crowd: CrowdLabels, ids: np.ndarray) -> np.ndarray:
-    """(n_items,) where each item of the crowd stands among the ids."""
+    """Return (n_items,) the position of each item of the crowd in `ids`."""
     if crowd.item_ids is None:
         return np.arange(crowd.n_items)
     return pd.Index(ids).get_indexer(pd.Index(crowd.item_ids))

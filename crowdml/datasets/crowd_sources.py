@@ -1,4 +1,4 @@
-"""What is known of each crowd of real workers before it is loaded: sizes, origin, licence, citation, files."""
+"""Facts about each crowd of real workers: sizes, origin, licence, citation, files.  Reads no file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class CrowdSource:
-    """A crowd of real workers.
+    """Facts about a crowd of real workers.
 
     Args:
-        summary: what was asked, in a few words.
-        n_items, n_workers, n_annotations, n_classes: its sizes.
-        n_known: items whose true class is known.
-        origin: where it was taken from.
-        licence: as its origin states it.
+        summary: the question to the workers, in a few words.
+        n_items, n_workers, n_annotations, n_classes: sizes.
+        n_known: number of items with a known true class.
+        origin: the source of the files.
+        licence: the licence that the source states.
         citation: the paper to cite.
-        folder: where its files lie, relative to the root of the data sets.
-        files: all that are read, relative to `folder`.
-        layout: how they are read, a name in `crowd_files.READERS`.
-        class_names: where the files have only numbers.
-        published: file -> (URL, SHA-256 of the file as it is kept), where it can be downloaded.
+        folder: the folder of the files, relative to the root of the data sets.
+        files: all files that are read, relative to `folder`.
+        layout: the layout of the files, a key of `crowd_files.READERS`.
+        class_names: the names of the classes, if the files have only numbers.
+        published: maps a file to (URL, SHA-256 of the converted file); empty if there is no download.
     """
 
     summary: str
@@ -53,7 +53,7 @@ def _collected(
     sizes: tuple[int, int, int, int, int],
     citation: str,
 ) -> CrowdSource:
-    """A crowd of the collection of Li, Rubinstein and Cohn, which can be downloaded."""
+    """Return a crowd from the collection of Li, Rubinstein and Cohn, which can be downloaded."""
     n_items, n_workers, n_annotations, n_classes, n_known = sizes
     files = (f"{name}.csv", f"{name}_truth.csv")
     urls = (f"{_LI}/{place}/label.csv", f"{_LI}/{place}/truth.csv")

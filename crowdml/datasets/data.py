@@ -1,4 +1,4 @@
-"""ImageData: a labelled image data set in memory, and what is computed from data sets.  Imports no torch."""
+"""Data sets in memory: ImageData, TrainTest, subsets, fingerprints and channel statistics.  Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class TrainTest:
-    """What a network is trained and tested on.
+    """Training items and test items of a network.
 
     Args:
         train: (n_items, channels, height, width) uint8 images, or (n_items, n_features) float features.
-        test: the same of the test items, or None.
-        test_labels: (n_test,) int64 their true classes, or None.
+        test: the test items in the same form, or None.
+        test_labels: (n_test,) int64 true classes of the test items, or None.
 
     Raises:
-        ValueError: another type or shape, or not as many test labels as test items.
+        ValueError: a type or shape is wrong, or the numbers of test items and test labels differ.
     """
 
     train: NDArray[np.uint8] | NDArray[np.floating]
@@ -40,38 +40,38 @@ class TrainTest:
                 )
             if values.shape[1:] != self.train.shape[1:]:
                 raise ValueError(
-                    f"a training item has the shape {self.train.shape[1:]}, a test item {values.shape[1:]}"
+                    f"training items have the shape {self.train.shape[1:]}, but test items {values.shape[1:]}"
                 )
         if (self.test is None) != (self.test_labels is None):
-            raise ValueError("test items and test labels go together")
+            raise ValueError("give test items and test labels together, or neither")
         if self.test is not None and self.test_labels is not None and len(self.test) != len(self.test_labels):
             raise ValueError(f"there are {len(self.test)} test items and {len(self.test_labels)} test labels")
 
     @property
     def in_shape(self) -> tuple[int, ...]:
-        """Of one item: (channels, height, width) or (n_features,)."""
+        """The shape of one item: (channels, height, width) or (n_features,)."""
         return self.train.shape[1:]
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
-        """What the data consist of."""
+        """All arrays of the data."""
         return (self.train, self.test, self.test_labels)
 
 
 @dataclass(frozen=True, eq=False)
 class ImageData:
-    """Images as uint8 and their true classes; `train_images` and `test_images` are None for label-only data.
+    """Images and their true classes; `train_images` and `test_images` are None for data sets of labels only.
 
     Args:
-        name: the data set's name in a grid.
+        name: the name of the data set in a grid.
         train_images: (n_items, channels, height, width) uint8.
         train_labels: (n_items,) int64 true classes.
         test_images: (n_test, channels, height, width) uint8.
         test_labels: (n_test,) int64.
-        class_names: one a class, in index order.
+        class_names: one name per class, in index order.
 
     Raises:
-        ValueError: images of another type or shape, not as many labels as images, or a label out of range.
+        ValueError: a type or shape is wrong, the numbers of images and labels differ, or a label is out of range.
     """
 
     name: str
@@ -92,28 +92,28 @@ class ImageData:
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
-        """What the data consist of, for `fingerprint`."""
+        """All arrays of the data, for `fingerprint`."""
         return (self.train_images, self.train_labels, self.test_images, self.test_labels)
 
     @property
     def for_networks(self) -> TrainTest | None:
-        """The images, or None where there are labels only."""
+        """The images, or None if the data set has labels only."""
         if self.train_images is None or self.test_images is None:
             return None
         return TrainTest(self.train_images, self.test_images, self.test_labels)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Size of all arrays in bytes."""
         return sum(array.nbytes for array in self.arrays if array is not None)
 
     def take_train(self, n_train: int | None, seed: int) -> ImageData:
-        """The first `n_train` items of a seeded, class-stratified order of the training items; None takes all.
+        """Return the first `n_train` training items of a random, class-stratified order; None returns all items.
 
-        Subsets nest: the items of a smaller one are among those of a larger one.
+        With the same seed, a larger subset contains every smaller subset.
 
         Raises:
-            ValueError: fewer than one or more than there are.
+            ValueError: `n_train` is less than 1 or more than the number of training items.
         """
         n_items = len(self.train_labels)
         if n_train is None or n_train == n_items:
@@ -126,7 +126,7 @@ class ImageData:
 
 
 def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """(n_items,) a random order whose every beginning holds the classes in nearly their overall shares."""
+    """Return (n_items,) a random order in which every prefix has nearly the class shares of all labels."""
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     counts = np.bincount(labels)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
@@ -136,7 +136,7 @@ def stratified_order(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 class Fingerprinted(Protocol):
-    """Data of images or of a real crowd."""
+    """Data that `fingerprint` accepts: ImageData or CrowdData."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -145,12 +145,12 @@ class Fingerprinted(Protocol):
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
-        """What the data consist of."""
+        """All arrays of the data."""
         ...
 
 
 def fingerprint(data: Fingerprinted) -> str:
-    """16 hexadecimal digits: a hash of the arrays and the class names, not of the data set's name."""
+    """Return a hash of the arrays and the class names (not the name), as 16 hexadecimal digits."""
     digest = hashlib.sha256("\n".join(data.class_names).encode())
     for array in data.arrays:
         digest.update(b"none" if array is None else f"{array.dtype} {array.shape}".encode())
@@ -160,23 +160,23 @@ def fingerprint(data: Fingerprinted) -> str:
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel over all items and pixels.
+    """Return mean and standard deviation of each channel over all items and pixels.
 
     Args:
         images: (n_items, channels, height, width) uint8.
 
     Returns:
-        (channels,) mean and (channels,) standard deviation, of pixels scaled to [0, 1].  The standard deviation of a
-        channel that never varies is 0.
+        (channels,) mean and (channels,) standard deviation of pixels scaled to [0, 1].  The standard deviation of a
+        constant channel is 0.
 
     Raises:
-        ValueError: images of another type or shape, or none.
+        ValueError: the images have another type or shape, or there are none.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
         raise ValueError(
             f"images must be uint8 (n_items, channels, height, width), not empty; got {images.dtype} {images.shape}"
         )
-    # Sums of integers are exact, and neither reduction makes a wider copy of the images.
+    # Sums of integers are exact, and neither sum copies the images to a wider type.
     n_pixels = images.size // images.shape[1]
     total = images.sum(axis=(0, 2, 3), dtype=np.uint64).astype(np.float64)
     total_square = np.einsum("nchw,nchw->c", images, images, dtype=np.uint64).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Where data sets lie, how absent files are fetched, and what to say when they cannot be."""
+"""The folder of the data sets, the download of missing files, and torchvision's files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.datasets.crowd_sources import CrowdSource
 from crowdml.support.torchvision_import import import_torchvision
+from crowdml.support.whole_file import whole_file
 
 Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (n_items, channels, height, width) and their classes (n_items,)."""
@@ -30,17 +32,17 @@ logger = logging.getLogger(__name__)
 
 
 class DatasetMissingError(FileNotFoundError):
-    """The files of a data set are neither there nor to be had, or damaged."""
+    """Files of a data set are missing and cannot be downloaded, or are damaged."""
 
 
 @dataclass(frozen=True)
 class TorchvisionFiles:
-    """Where a data set of torchvision lies.
+    """The files of a data set of torchvision.
 
     Args:
-        class_name: of the data set in `torchvision.datasets`.
-        folder: relative to the root.
-        files: all that are read, relative to `folder`.
+        class_name: the class in `torchvision.datasets`.
+        folder: the folder of the files, relative to the root of the data sets.
+        files: all files that are read, relative to `folder`.
     """
 
     class_name: str
@@ -49,74 +51,75 @@ class TorchvisionFiles:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of the data sets: `root`, else the environment variable CROWDML_DATA_ROOT, else ~/.cache/crowdml."""
+    """Return the folder of the data sets: `root`, the environment variable CROWDML_DATA_ROOT or ~/.cache/crowdml."""
     chosen = root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "crowdml"
     return Path(chosen).expanduser()
 
 
 def fetch(url: str, path: Path, sha256: str, convert: Callable[[bytes], bytes]) -> None:
-    """Download a file beside its place and move it there, so that no other process ever sees half of it.
+    """Download a file and convert it.  Other processes see the whole file or no file.
 
     Args:
-        url: http or https.
-        path: where it goes; folders are made.
-        sha256: of the file as it is kept, in hexadecimal digits.
-        convert: from what is published to what is kept.
+        url: an http or https address.
+        path: the file to write; missing folders are created.
+        sha256: checksum of the converted file, in hexadecimal digits.
+        convert: maps the published content to the local content.
 
     Raises:
-        OSError: it cannot be fetched or written.
-        ValueError: what came is not what is expected.
+        OSError: the file cannot be downloaded or written.
+        ValueError: the checksum is wrong, or `convert` refuses the content.
     """
     logger.warning("downloading %s to %s", url, path)
     with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
         content = convert(answer.read())
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise ValueError(f"{url} gives a file with SHA-256 {found[:16]}..., not {sha256[:16]}...")
+        raise ValueError(f"the file from {url} has SHA-256 {found[:16]}..., not {sha256[:16]}...")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as scratch:
-        partial = Path(scratch) / path.name
-        partial.write_bytes(content)
-        partial.rename(path)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_torchvision(
     source: TorchvisionFiles, root: str | Path | None = None, *, download: bool = True
 ) -> tuple[Part, Part]:
-    """The training and the test part.
+    """Read the training and the test part of a data set of torchvision.
 
     Raises:
-        DatasetMissingError: a file is absent and `download` is off or fails, or a file is damaged.
+        DatasetMissingError: a file is missing and `download` is False or fails, or a file is damaged.
     """
     base = data_root(root)
-    if _absent(source, base):
+    if absent_files(source, base):
         if not download:
-            raise _missing(source, base, "download is off")
+            raise missing_error(source.class_name, source, base, "download is off")
         _fetch(source, base)
     try:
         return _read(source, base, train=True), _read(source, base, train=False)
     except (RuntimeError, ValueError, AssertionError, EOFError, OSError) as error:
         folder = base / source.folder
         raise DatasetMissingError(
-            f"the files of {source.class_name} in {folder} are damaged ({error}); delete {folder} and load it again"
+            f"the files of {source.class_name} in {folder} are damaged ({error}); delete {folder} and load again"
         ) from error
 
 
-def _absent(source: TorchvisionFiles, base: Path) -> list[str]:
+def absent_files(source: TorchvisionFiles | CrowdSource, base: Path) -> list[str]:
+    """Return the files of a data set that are missing in the root folder `base`."""
     return [name for name in source.files if not (base / source.folder / name).is_file()]
 
 
-def _missing(source: TorchvisionFiles, base: Path, reason: str) -> DatasetMissingError:
-    absent = ", ".join(_absent(source, base))
+def missing_error(name: str, source: TorchvisionFiles | CrowdSource, base: Path, reason: str) -> DatasetMissingError:
+    """Return the error for missing files; the message says which files belong in which folder."""
+    absent = ", ".join(absent_files(source, base))
+    folder = "them" if source.folder == "." else source.folder
     return DatasetMissingError(
-        f"{source.class_name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set "
-        f"{ROOT_VARIABLE} to the folder that holds {source.folder}"
+        f"{name} is not in {base / source.folder} and {reason}. Put {absent} into that folder, or set {ROOT_VARIABLE} "
+        f"to the folder that holds {folder}"
     )
 
 
 def _fetch(source: TorchvisionFiles, base: Path) -> None:
-    """Download beside the final place and move there, so that no other process ever sees half a data set."""
-    # A warning, for a download takes minutes and a program that set up no logging would seem to hang.
+    """Download a data set, then move it into place, so that other processes see all of it or nothing."""
+    # A warning is visible without logging settings.  A download takes minutes, and the program would seem to hang.
     logger.warning("downloading %s into %s", source.class_name, base)
     top = source.folder.partition("/")[0]
     try:
@@ -124,11 +127,11 @@ def _fetch(source: TorchvisionFiles, base: Path) -> None:
         with tempfile.TemporaryDirectory(dir=base, prefix=".download-") as scratch:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 _dataset_class(source)(scratch, train=True, download=True)
-            # Another process may have been faster; its files are as good.
-            if _absent(source, base):
+            # Another process may have been faster; its files are the same.
+            if absent_files(source, base):
                 (Path(scratch) / top).rename(base / top)
     except (OSError, RuntimeError) as error:
-        raise _missing(source, base, f"could not be downloaded ({error})") from error
+        raise missing_error(source.class_name, source, base, f"could not be downloaded ({error})") from error
 
 
 def _read(source: TorchvisionFiles, base: Path, *, train: bool) -> Part:
@@ -136,7 +139,7 @@ def _read(source: TorchvisionFiles, base: Path, *, train: bool) -> Part:
     images, labels = np.asarray(part.data), np.asarray(part.targets, dtype=np.int64)
     if len(images) != len(labels):
         raise ValueError(f"{len(images)} images but {len(labels)} labels")
-    # MNIST has no channel axis, CIFAR has it last.
+    # MNIST has no channel axis; CIFAR has the channel axis last.
     channels_first = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(channels_first), labels
 

@@ -1,7 +1,7 @@
-"""The image data sets by name: embedded digits, torchvision's, and label-only twins of CIFAR for aggregation.
+"""Image data sets by name: scikit-learn's digits, data sets of torchvision, and the labels of CIFAR without images.
 
-Everything but `load_images` is answered without reading a file, so that a grid can be planned anywhere.  Importing
-this module imports neither torch nor torchvision nor scikit-learn.
+Only `load_images` reads files, so that a grid can be planned on any machine.  Importing this module does not import
+torch, torchvision or scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from crowdml.datasets.download import Part, TorchvisionFiles, read_torchvision
 from crowdml.support.names import check_name
 
 _SPLIT_SEED = 0
-"""Of the digits: fixed, for another split would be another data set."""
+"""The seed of the split of the digits.  It is fixed, because another split would be another data set."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What is known of a data set before it is loaded; `shape` is None for labels only."""
+    """Facts about a data set before it is loaded; `shape` is None for labels only."""
 
     class_names: tuple[str, ...]
     n_train: int
@@ -49,7 +49,7 @@ _MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for ki
 _CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 _SOURCES: dict[str, _Source] = {
-    # E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), as scikit-learn holds it.
+    # E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998), the part in scikit-learn.
     "digits": _Source(_TEN_DIGITS, 1_297, 500, (1, 8, 8)),
     # Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Proceedings of the IEEE 86 (1998).
     "mnist": _Source(_TEN_DIGITS, 60_000, 10_000, (1, 28, 28), TorchvisionFiles("MNIST", "MNIST/raw", _MNIST_FILES)),
@@ -74,40 +74,40 @@ _SOURCES: dict[str, _Source] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that `load_images` takes."""
+    """Return the names that `load_images` accepts."""
     return tuple(_SOURCES)
 
 
 def class_names(name: str) -> tuple[str, ...]:
-    """The classes in index order."""
+    """Return the names of the classes in index order."""
     return _source(name).class_names
 
 
 def n_classes(name: str) -> int:
-    """Number of classes."""
+    """Return the number of classes."""
     return len(_source(name).class_names)
 
 
 def n_train_items(name: str) -> int:
-    """Number of training items."""
+    """Return the number of training items."""
     return _source(name).n_train
 
 
 def files(name: str) -> TorchvisionFiles | None:
-    """Where a data set's files lie; None where it needs none."""
+    """Return the files of a data set; None if it needs no files."""
     return _source(name).files
 
 
 def has_images(name: str) -> bool:
-    """Whether the data set has images, so that a network can be trained on it."""
+    """Return whether the data set has images, so that a network can be trained on it."""
     return _source(name).shape is not None
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
-    """(channels, height, width) of an image.
+    """Return (channels, height, width) of an image.
 
     Raises:
-        ValueError: an unknown name, or a data set of labels only.
+        ValueError: the name is unknown, or the data set has labels only.
     """
     shape = _source(name).shape
     if shape is None:
@@ -119,16 +119,16 @@ def load_images(name: str, root: str | Path | None = None, *, download: bool = T
     """Load a data set into memory.
 
     Args:
-        name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" hold as many
-            labels of each class as the training set has, class after class in turn (0, 1, 2, ...), and no images: all
-            that aggregation of simulated annotations needs.  The others are read with torchvision.
-        root: folder of torchvision's files; by default the environment variable CROWDML_DATA_ROOT, else
+        name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" have the
+            number of labels per class of the CIFAR training sets, in the order 0, 1, 2, ..., and no images; this
+            suffices to aggregate simulated annotations.  torchvision reads the other data sets.
+        root: the root folder of the data sets; the default is the environment variable CROWDML_DATA_ROOT, or
             ~/.cache/crowdml.
-        download: fetch files that are not there.
+        download: download missing files.
 
     Raises:
-        UnknownNameError: no such data set (a ValueError).
-        DatasetMissingError: its files are neither there nor to be had, or damaged; says which belong where.
+        UnknownNameError: no data set has this name (a ValueError).
+        DatasetMissingError: files are missing and cannot be downloaded, or are damaged; the message says what to do.
     """
     source = _source(name)
     if source.files is not None:
@@ -155,7 +155,7 @@ def _source(name: str) -> _Source:
 
 
 def _read_digits(n_test: int) -> tuple[Part, Part]:
-    """scikit-learn's digits, grey levels 0..16 spread over 0..255; the test items are a stratified draw."""
+    """Read scikit-learn's digits, with grey levels scaled from 0..16 to 0..255.  The test items are stratified."""
     from sklearn.datasets import load_digits
 
     grey, labels = load_digits(return_X_y=True)

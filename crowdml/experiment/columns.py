@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from crowdml.experiment.axes import Axis, CellError, Kind
@@ -68,7 +68,7 @@ class Column:
         """Return a value as a row stores it."""
         if value is None or not self.axis.kind.is_json:
             return value
-        return json.dumps(value.to_dict() if isinstance(value, Recipe) else dict(value), sort_keys=True)
+        return _recipe_text(value) if isinstance(value, Recipe) else json.dumps(dict(value), sort_keys=True)
 
     def load(self, stored: Any) -> Any:
         """Return the value that a row stores; a missing number of a frame (NaN) is None.
@@ -156,9 +156,7 @@ def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
     for name, column in columns(cell_type).items():
         value = row[name]
         if value is not None and column.axis.kind.is_json:
-            value = json.loads(value)
-            if column.axis.kind is Kind.RECIPE:
-                value = {key: each for key, each in value.items() if _RECIPE_DEFAULTS.get(key, MISSING) != each}
+            value = _recipe_changes(value) if column.axis.kind is Kind.RECIPE else json.loads(value)
         if not column.is_default(value):
             content[name] = value
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -166,6 +164,17 @@ def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
 
 
 _RECIPE_DEFAULTS = json.loads(json.dumps(asdict(Recipe())))
+
+
+@lru_cache(maxsize=1024)  # the cells of a grid share few recipes
+def _recipe_text(recipe: Recipe) -> str:
+    return json.dumps(recipe.to_dict(), sort_keys=True)
+
+
+@lru_cache(maxsize=1024)
+def _recipe_changes(text: str) -> dict[str, Any]:
+    """Return the fields of a stored recipe that are not at their default."""
+    return {name: value for name, value in json.loads(text).items() if _RECIPE_DEFAULTS.get(name, MISSING) != value}
 
 
 def _take(item: Any, values: Mapping[str, Any], arguments: dict[str, Any], have: str) -> None:

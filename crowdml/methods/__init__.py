@@ -1,4 +1,4 @@
-"""Methods by name: a label source and a learner, found in the registry and configured."""
+"""Methods by name: a method consists of a label source and a learner."""
 
 from crowdml.methods.configure import Method, canonical, needs_network, parts, resolve, version
 from crowdml.methods.registry import ALIASES, REGISTRY, Entry

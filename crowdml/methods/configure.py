@@ -1,10 +1,13 @@
-"""Methods by name: a label source and a learner, found in the registry and configured.
+"""Turn the name of a method in a grid into configured objects.
 
-A method is a label source and a learner, `em+nnaqc`: any aggregator goes with any learner of single labels.  `em` is
-Dawid-Skene followed by plain cross-entropy, `nnaqc` learns from the majority vote.  `labnet` alternates between network
-and aggregator, with any learner inside (`labnet+nnaqc`).  A crowd method (`ccem`) learns from all annotations end to
-end and stands alone.  A class outside this package is named
-`package.module:Class`.
+A name has the form `source+learner`, such as `em+nnaqc`.  The registry has an entry for each part.  `resolve` imports
+the class of each entry and creates it with the options of the entry and of the user.  The result is a `Method`.
+
+- An aggregator works with every learner.  `em` alone means `em+base` (Dawid-Skene, then plain cross-entropy); `nnaqc`
+  alone means `mv+nnaqc` (NNAQC on the majority vote).
+- A joint source (`labnet`) alternates between aggregator and network, with any learner inside: `labnet+nnaqc`.
+- A crowd method (`ccem`) learns from all annotations and has no second part.
+- `package.module:Class` names a class outside the registry, as a source.
 """
 
 from __future__ import annotations
@@ -15,15 +18,15 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
-from crowdml.methods.registry import ALIASES, REGISTRY, Entry, Kind
+from crowdml.methods.registry import ALIASES, REGISTRY, Entry, MethodKind
 from crowdml.support.names import UnknownNameError, check_name
 
 
 @dataclass(frozen=True)
 class Method:
-    """A resolved method: `source` gives the labels, `learner` learns from them.
+    """A configured method: `source` finds the labels, `learner` learns from these labels.
 
-    `source_is_joint` says that the source trains networks itself, as LABNET does.
+    `source_is_joint` says whether the source trains networks itself, like LABNET.
     """
 
     source: Any
@@ -35,12 +38,12 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
     """Import and configure a method.
 
     Args:
-        name: `source+learner`, or one of the two; the other is then `mv` or `base`.
-        options: fields of the source or of the learner; one that both have is named `source.field` or `learner.field`.
-        labels_only: leave the learner out (None), which spares the import of torch.
+        name: `source+learner`, or one part; the default source is `mv`, the default learner `base`.
+        options: fields of the source or the learner.  If both have a field, write `source.field` or `learner.field`.
+        labels_only: leave out the learner (None), so that torch is not imported.
 
     Raises:
-        UnknownNameError: a name or an option that there is not.
+        UnknownNameError: a name or an option is unknown.
     """
     source_entry, learner_entry = _entries(name)
     classes = {"source": _load(source_entry.target)}
@@ -51,23 +54,23 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
         suggested = {option: value for option, value in source_entry.learner_options.items() if option in known}
         chosen["learner"] = {**suggested, **learner_entry.options}
     for option, value in (options or {}).items():
-        part, field_name = _owner(name, option, classes)
+        part, field_name = _part_with_option(name, option, classes)
         chosen[part][field_name] = value
-    made = {part: made_class(**chosen[part]) for part, made_class in classes.items()}
+    objects = {part: part_class(**chosen[part]) for part, part_class in classes.items()}
     if source_entry.kind == "crowd":
         from crowdml.joint.end_to_end import EndToEnd
 
-        return Method(EndToEnd(learner=made["source"]), None, True)
-    return Method(made["source"], made.get("learner"), source_entry.kind == "joint")
+        return Method(EndToEnd(learner=objects["source"]), None, True)
+    return Method(objects["source"], objects.get("learner"), source_entry.kind == "joint")
 
 
 def canonical(name: str) -> str:
-    """The method's shortest name, from that, a longer one or an alias: `mv+nnaqc` is `nnaqc`, `em+base` is `em`.
+    """Return the shortest name of a method: `nnaqc` for `mv+nnaqc`, `em` for `em+base` or the alias `dawid_skene`.
 
-    Imports nothing of the method.
+    Does not import the method.
 
     Raises:
-        UnknownNameError: an unknown part, or parts that do not go together.
+        UnknownNameError: a part is unknown, or the parts cannot be combined.
     """
     _entries(name)
     source, learner = parts(name)
@@ -77,7 +80,7 @@ def canonical(name: str) -> str:
 
 
 def parts(name: str) -> tuple[str, str]:
-    """The names of a method's source and learner, neither checked; the learner of a crowd method is empty."""
+    """Return the names of source and learner, without a check.  The learner of a crowd method is an empty text."""
     first, plus, second = name.partition("+")
     first = ALIASES.get(first, first)
     if plus:
@@ -87,17 +90,17 @@ def parts(name: str) -> tuple[str, str]:
 
 
 def needs_network(name: str) -> bool:
-    """Whether the method says nothing without a network: it is more than an aggregator and plain cross-entropy."""
+    """Return whether the method has no result without a network: all but an aggregator with plain cross-entropy."""
     source, learner = _entries(name)
     return source.kind != "aggregator" or learner is not REGISTRY["base"]
 
 
 def version(name: str, *, labels_only: bool = False) -> str:
-    """The version of a method's parts, as it enters a cell's id; a cell without a network does not depend on a learner.
+    """Return the versions of a method's parts, as in the id of a cell.
 
     Args:
-        name: of the method.
-        labels_only: leave the learner's version out; a 1 stands in its place, as in every id so far.
+        name: the method.
+        labels_only: write 1 instead of the learner's version, because no learner takes part.
     """
     source, learner = _entries(name)
     if learner is None:
@@ -106,13 +109,13 @@ def version(name: str, *, labels_only: bool = False) -> str:
 
 
 def _entries(name: str) -> tuple[Entry, Entry | None]:
-    """The entries of the source and of the learner, which a crowd method has not."""
+    """Return the entries of the source and the learner; the learner of a crowd method is None."""
     source_name, learner_name = parts(name)
     if ":" in source_name:
-        source = _foreign(source_name)
+        source = _entry_outside_registry(source_name)
     elif "+" in name:
         if source_name in REGISTRY and REGISTRY[source_name].kind == "crowd":
-            raise UnknownNameError(f"{source_name} learns from all annotations end to end; name it alone, not {name!r}")
+            raise UnknownNameError(f"{source_name} learns from all annotations; write {source_name!r}, not {name!r}")
         source = _entry("label source", source_name, ("aggregator", "joint"))
     else:
         check_name("method", source_name, [*REGISTRY, *ALIASES])
@@ -122,8 +125,8 @@ def _entries(name: str) -> tuple[Entry, Entry | None]:
     return source, _entry("learner", learner_name, ("learner",))
 
 
-def _entry(what: str, name: str, kinds: Sequence[Kind]) -> Entry:
-    """The entry of that name, which must be of one of the kinds."""
+def _entry(what: str, name: str, kinds: Sequence[MethodKind]) -> Entry:
+    """Return the entry of a name, which must have one of the kinds."""
     entry = REGISTRY.get(name)
     if entry is not None and entry.kind in kinds:
         return entry
@@ -133,28 +136,28 @@ def _entry(what: str, name: str, kinds: Sequence[Kind]) -> Entry:
     return REGISTRY[check_name(what, name, known)]
 
 
-def _owner(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:
-    """The part of a method that has an option, and the option's name there."""
+def _part_with_option(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:
+    """Return the part of a method that has an option, and the name of the option in this part."""
     part, dot, field_name = option.partition(".")
     if dot and part in classes:
         check_name(f"option of the {part} of method {name}", field_name, _option_names(classes[part]))
         return part, field_name
-    owners = [part for part, made_class in classes.items() if option in _option_names(made_class)]
+    owners = [part for part, part_class in classes.items() if option in _option_names(part_class)]
     if not owners:
-        known = [known for made_class in classes.values() for known in _option_names(made_class)]
+        known = [known for part_class in classes.values() for known in _option_names(part_class)]
         check_name(f"option of method {name}", option, known)
     if len(owners) > 1:
         both = " or ".join(f"{part}.{option}" for part in owners)
-        raise UnknownNameError(f"option {option!r} of method {name} belongs to both its parts; say {both}")
+        raise UnknownNameError(f"both parts of method {name} have the option {option!r}; write {both}")
     return owners[0], option
 
 
-def _foreign(target: str) -> Entry:
-    """The entry of a class that is not in the registry."""
+def _entry_outside_registry(target: str) -> Entry:
+    """Return an entry for a class that is not in the registry."""
     fit = getattr(_load(target), "fit", None)
     if fit is None:
-        raise UnknownNameError(f"method class {target!r} has no fit(crowd, prior=None)")
-    kind: Kind = "joint" if "task" in inspect.signature(fit).parameters else "aggregator"
+        raise UnknownNameError(f"method class {target!r} has no method fit(crowd, prior=None)")
+    kind: MethodKind = "joint" if "task" in inspect.signature(fit).parameters else "aggregator"
     return Entry(kind, target, "your own", "your own")
 
 

@@ -1,8 +1,4 @@
-"""Aggregate a pandas frame in one call.
-
-`fit_predict` has the shape that users of crowd-kit know: a frame with the columns task, worker and label goes in, a
-Series of labels by task comes out.
-"""
+"""Aggregate a pandas frame in one call, as in crowd-kit: a frame of labels in, a Series of labels per task out."""
 
 from __future__ import annotations
 
@@ -26,21 +22,21 @@ def fit_predict(
     repeats: Repeats = "keep",
     **options: Any,
 ) -> pd.Series:
-    """One label a task.
+    """Return one label per task.
 
     Args:
-        frame: columns task, worker, label; one row an annotation.
-        method: name of an aggregator in the registry, see `crowdml methods`.
-        gold: known labels, the tasks as index.
-        history: earlier answers of the workers: columns worker, truth, label, count (see `confusion_frame`).
-        repeats: what to do where a worker labelled a task more than once, see CrowdLabels.
-        options: the method's own, such as max_iter.
+        frame: one row per annotation, with the columns task, worker, label.
+        method: name of an aggregator; `crowdml methods` lists the names.
+        gold: known labels, with the tasks as index.
+        history: earlier answers of the workers, with the columns worker, truth, label, count (see `confusion_frame`).
+        repeats: what to do if a worker labelled a task more than once, see CrowdLabels.
+        options: options of the method, such as max_iter.
 
     Returns:
-        The labels as `agg_label`, the tasks in sorted order as index `task`.
+        The labels as `agg_label`, with the sorted tasks as index `task`.
 
     Raises:
-        ValueError: a name that there is not, a column that is missing, or a crowd that the method cannot take.
+        ValueError: a name is unknown, a column is missing, or the method cannot handle the crowd.
     """
     crowd, result = _fit(frame, method, gold, history, repeats, options)
     return pd.Series(class_names(crowd)[result.labels], index=_tasks(crowd), name="agg_label")
@@ -55,19 +51,19 @@ def fit_predict_proba(
     repeats: Repeats = "keep",
     **options: Any,
 ) -> pd.DataFrame:
-    """The probability of each label (columns) for each task (index `task`); otherwise as `fit_predict`."""
+    """Return the probability of each label (columns) for each task (index `task`).  See `fit_predict`."""
     crowd, result = _fit(frame, method, gold, history, repeats, options)
     return pd.DataFrame(result.posterior, index=_tasks(crowd), columns=pd.Index(class_names(crowd), name="label"))
 
 
 def aggregator(method: str, **options: Any) -> Aggregator:
-    """The aggregator of that name with those options.
+    """Return the aggregator with this name and these options.
 
     Raises:
-        UnknownNameError: no such method or option, or one that trains networks.
+        UnknownNameError: the method or an option is unknown, or the method trains networks.
     """
     if needs_network(method):
-        raise UnknownNameError(f"method {method!r} trains networks on images; here only aggregators of labels work")
+        raise UnknownNameError(f"method {method!r} trains networks on items; choose a method that needs only labels")
     return resolve(method, options, labels_only=True).source
 
 

@@ -1,6 +1,7 @@
-"""The registry of methods: a name in a grid -> what aggregates the labels, or what learns from them.
+"""The registry of methods: it maps a name to a class that aggregates labels, or that learns from labels.
 
-To add a method: write its file and add its line here.  `crowdml.methods.configure` puts the parts together.
+To add a method, write a class in its own file (an aggregator in `crowdml/aggregation`, a learner in
+`crowdml/learning/learners`).  Then add an entry with the name of the class to REGISTRY.
 """
 
 from __future__ import annotations
@@ -9,26 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["aggregator", "learner", "joint", "crowd"]
+MethodKind = Literal["aggregator", "learner", "joint", "crowd"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the registry.
+    """An entry of the registry.
 
     Args:
-        kind: "aggregator" (fit(crowd) -> Aggregation), "learner" (a loss on single labels), "joint" (fit(crowd, task,
-            learner)) or "crowd" (a loss on all annotations).
-        target: "module:Class", imported when first used so that listing methods needs no torch.
-        summary: one line for the user.
-        paper: its source.
-        options: values that differ from the class's own defaults.
-        learner_options: the same for the learner of a source, where the learner has such an option.
-        two_classes_only: the method refuses crowds of more classes.
-        version: raised when results change, so that exactly this method's cells are computed anew.
+        kind: "aggregator" (has fit(crowd) -> Aggregation), "learner" (has a loss on one label per item), "joint" (has
+            fit(crowd, task, learner)) or "crowd" (has a loss on all annotations).
+        target: the class as "module:Class", imported on first use, so that a list of the methods needs no torch.
+        summary: one line that describes the method.
+        paper: the source of the method.
+        options: values that differ from the defaults of the class.
+        learner_options: defaults for the learner that is combined with this source, if the learner has these options.
+        two_classes_only: whether the method refuses crowds with more than two classes.
+        version: increase it when its results change, so that only the cells of this method are computed again.
     """
 
-    kind: Kind
+    kind: MethodKind
     target: str
     summary: str
     paper: str
@@ -58,17 +59,17 @@ REGISTRY: dict[str, Entry] = {
     ),
     "em_map": Entry(
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
-        "Dawid-Skene EM under a Dirichlet prior that expects right answers", _DAWID_SKENE,
+        "Dawid-Skene EM with a Dirichlet prior that expects right answers", _DAWID_SKENE,
         {"smoothing": 0.1, "diagonal": 1.0},
     ),
     "class_one_coin": Entry(
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
-        "Dawid-Skene EM, one accuracy a worker and class", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
+        "Dawid-Skene EM, one accuracy per worker and class", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
         {"worker_model": "class_one_coin"},
     ),
     "one_coin": Entry(
         "aggregator", "crowdml.aggregation.dawid_skene:DawidSkene",
-        "ZenCrowd: EM with one accuracy a worker", "Demartini, Difallah, Cudre-Mauroux, WWW 2012",
+        "ZenCrowd: EM with one accuracy per worker", "Demartini, Difallah, Cudre-Mauroux, WWW 2012",
         {"worker_model": "one_coin"},
     ),
     "homogeneous": Entry(
@@ -81,7 +82,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "zero_based_skill": Entry(
         "aggregator", "crowdml.aggregation.zero_based_skill:ZeroBasedSkill",
-        "weighted vote and weights in turns, with a falling learning rate", "crowd-kit",
+        "alternates between weighted vote and weights, with a decreasing learning rate", "crowd-kit",
     ),
     "glad": Entry(
         "aggregator", "crowdml.aggregation.glad:Glad",
@@ -89,7 +90,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "mace": Entry(
         "aggregator", "crowdml.aggregation.mace:Mace",
-        "workers know or spam, variational Bayes", "Hovy, Berg-Kirkpatrick, Vaswani, Hovy, NAACL 2013",
+        "workers know the answer or spam, variational Bayes", "Hovy, Berg-Kirkpatrick, Vaswani, Hovy, NAACL 2013",
     ),
     "kos": Entry(
         "aggregator", "crowdml.aggregation.kos:Kos",
@@ -102,7 +103,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "spectral_em": Entry(
         "aggregator", "crowdml.aggregation.spectral_em:SpectralEm",
-        "Dawid-Skene EM from a spectral start", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
+        "Dawid-Skene EM, started from a spectral estimate", "Zhang, Chen, Zhou, Jordan, JMLR 2016",
     ),
     "minimax_entropy": Entry(
         "aggregator", "crowdml.aggregation.minimax.minimax_entropy:MinimaxEntropy",
@@ -110,7 +111,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "minimax_conditional": Entry(
         "aggregator", "crowdml.aggregation.minimax.minimax_conditional:MinimaxConditional",
-        "minimax conditional entropy, a matrix an item", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240",
+        "minimax conditional entropy, one matrix per item", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240",
     ),
     "minimax_ordinal": Entry(
         "aggregator", "crowdml.aggregation.minimax.minimax_ordinal:MinimaxOrdinal",
@@ -122,7 +123,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "minimax_ordinal_cv": Entry(
         "aggregator", "crowdml.aggregation.minimax.minimax_cv:MinimaxCv",
-        "the same for ordered classes", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240", {"form": "ordinal"},
+        "minimax_cv for ordered classes", "Zhou, Liu, Platt, Meek, Shah, arXiv 1503.07240", {"form": "ordinal"},
     ),
     "ibcc": Entry(
         "aggregator", "crowdml.aggregation.ibcc:Ibcc",
@@ -134,7 +135,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "ebcc": Entry(
         "aggregator", "crowdml.aggregation.ebcc:Ebcc",
-        "Bayesian, classes with subtypes so that workers may err together", "Li, Rubinstein, Cohn, ICML 2019",
+        "Bayesian, with subtypes of classes, so that workers make errors together", "Li, Rubinstein, Cohn, ICML 2019",
     ),
     "bwa": Entry(
         "aggregator", "crowdml.aggregation.bwa:Bwa",
@@ -142,7 +143,7 @@ REGISTRY: dict[str, Entry] = {
     ),
     "label_model": Entry(
         "aggregator", "crowdml.aggregation.label_model:LabelModel",
-        "Snorkel's label model, workers known by agreement in pairs",
+        "Snorkel's label model, estimates workers from their agreement in pairs",
         "Ratner, Hancock, Dunnmon, Sala, Pandey, Re, AAAI 2019",
     ),
     "laa": Entry(
@@ -156,11 +157,11 @@ REGISTRY: dict[str, Entry] = {
     ),
     "base": Entry(
         "learner", "crowdml.learning.learners.cross_entropy:CrossEntropy",
-        "plain cross-entropy on the labels it is given", "folklore", version=2,
+        "plain cross-entropy on the labels", "folklore", version=2,
     ),
     "nnaqc": Entry(
         "learner", "crowdml.learning.learners.nnaqc:Nnaqc",
-        "nonlinear noise model on the prediction, and quasi-clustering", _NNAQC,
+        "nonlinear noise model on the prediction, with quasi-clustering", _NNAQC,
     ),
     "nnaqc_dropout": Entry(
         "learner", "crowdml.learning.learners.nnaqc:Nnaqc",
@@ -168,11 +169,11 @@ REGISTRY: dict[str, Entry] = {
     ),
     "nna": Entry(
         "learner", "crowdml.learning.learners.nnaqc:Nnaqc",
-        "NNAQC's noise model alone", _NNAQC, {"alpha": 1.0},
+        "only the noise model of NNAQC", _NNAQC, {"alpha": 1.0},
     ),
     "qc": Entry(
         "learner", "crowdml.learning.learners.nnaqc:Nnaqc",
-        "NNAQC's quasi-clustering alone, its target held fixed", _NNAQC, {"alpha": 0.0, "detach": True},
+        "only the quasi-clustering of NNAQC, with a constant target", _NNAQC, {"alpha": 0.0, "detach": True},
     ),
     "dropout": Entry(
         "learner", "crowdml.learning.learners.nnaqc:Nnaqc",
@@ -180,15 +181,15 @@ REGISTRY: dict[str, Entry] = {
     ),
     "genie": Entry(
         "learner", "crowdml.learning.learners.genie:Genie",
-        "is told the true transition matrix; a bound, no method", _NNAQC,
+        "uses the true transition matrix; an upper bound, not a real method", _NNAQC,
     ),
     "genie_qc": Entry(
         "learner", "crowdml.learning.learners.genie:Genie",
-        "the genie with NNAQC's quasi-clustering", _NNAQC, {"alpha": 0.9},
+        "genie with the quasi-clustering of NNAQC", _NNAQC, {"alpha": 0.9},
     ),
     "trace": Entry(
         "learner", "crowdml.learning.learners.trace:TraceRegularised",
-        "linear noise layer, learned with a penalty on its trace",
+        "linear noise layer with a penalty on its trace",
         "Sukhbaatar, Bruna, Paluri, Bourdev, Fergus, ICLR workshop 2015",
     ),
     "bootstrapping": Entry(
@@ -201,46 +202,47 @@ REGISTRY: dict[str, Entry] = {
     ),
     "forward": Entry(
         "learner", "crowdml.learning.learners.correction:ForwardCorrection",
-        "loss after a transition matrix read off a first network", _PATRINI,
+        "loss corrected forward by a transition matrix that a first network estimates", _PATRINI,
     ),
     "backward": Entry(
         "learner", "crowdml.learning.learners.correction:BackwardCorrection",
-        "losses mixed by the inverse of a transition matrix read off a first network", _PATRINI,
+        "losses corrected by the inverse of a transition matrix that a first network estimates", _PATRINI,
     ),
     "s_model": Entry(
         "learner", "crowdml.learning.learners.noise_adaptation:SModel",
-        "a learned transition matrix after the softmax, started from a baseline's confusion",
+        "learned transition matrix after the softmax, started from the confusion of a baseline",
         "Goldberger, Ben-Reuven, ICLR 2017",
     ),
     "c_model": Entry(
         "learner", "crowdml.learning.learners.noise_adaptation:CModel",
-        "a transition matrix that depends on the hidden features, trained after the s-model",
+        "transition matrix that depends on the hidden features, trained after s_model",
         "Goldberger, Ben-Reuven, ICLR 2017",
     ),
     "s_model_em": Entry(
         "learner", "crowdml.learning.learners.noise_adaptation_em:SModelEm",
-        "the s-model by EM: infers the true classes, counts the matrix, trains the network, in turns",
+        "s_model by EM: alternates between true classes, transition matrix and network",
         "Bekker, Goldberger, ICASSP 2016",
     ),
     "gce": Entry(
         "learner", "crowdml.learning.learners.gce:GeneralisedCrossEntropy",
-        "a loss between cross-entropy and the mean absolute error", "Zhang, Sabuncu, NeurIPS 2018",
+        "loss between cross-entropy and mean absolute error", "Zhang, Sabuncu, NeurIPS 2018",
     ),
     "sce": Entry(
         "learner", "crowdml.learning.learners.sce:SymmetricCrossEntropy",
-        "cross-entropy and its reverse", "Wang, Ma, Chen, Luo, Yi, Bailey, ICCV 2019",
+        "cross-entropy plus reverse cross-entropy", "Wang, Ma, Chen, Luo, Yi, Bailey, ICCV 2019",
     ),
     "elr": Entry(
         "learner", "crowdml.learning.learners.elr:EarlyLearningRegularisation",
-        "holds on to what the network predicted early", "Liu, Niles-Weed, Razavian, Fernandez-Granda, NeurIPS 2020",
+        "keeps the predictions of early training", "Liu, Niles-Weed, Razavian, Fernandez-Granda, NeurIPS 2020",
     ),
     "jocor": Entry(
         "learner", "crowdml.learning.learners.several_networks:JoCoR",
-        "two networks that must agree, on the items of small joint loss", "Wei, Feng, Chen, An, CVPR 2020",
+        "two networks that must agree, trained on items with a small joint loss", "Wei, Feng, Chen, An, CVPR 2020",
     ),
     "jocor3": Entry(
         "learner", "crowdml.learning.learners.several_networks:JoCoR",
-        "JoCoR with three networks, each pair compared both ways", "Fazekas, Forian, Barta", {"n_networks": 3},
+        "JoCoR with three networks, each pair compared in both directions", "Fazekas, Forian, Barta",
+        {"n_networks": 3},
     ),
     "jocor3_circular": Entry(
         "learner", "crowdml.learning.learners.several_networks:JoCoR",
@@ -254,49 +256,50 @@ REGISTRY: dict[str, Entry] = {
     ),
     "co_teaching": Entry(
         "learner", "crowdml.learning.learners.co_teaching:CoTeaching",
-        "two networks, each trained on the other's items of small loss",
+        "two networks, each trained on the items for which the other has a small loss",
         "Han, Yao, Yu, Niu, Xu, Hu, Tsang, Sugiyama, NeurIPS 2018",
     ),
     "co_teaching_plus": Entry(
         "learner", "crowdml.learning.learners.co_teaching:CoTeachingPlus",
-        "Co-teaching on the items on which the networks disagree", "Yu, Han, Yao, Niu, Tsang, Sugiyama, ICML 2019",
+        "co_teaching on items where the networks disagree", "Yu, Han, Yao, Niu, Tsang, Sugiyama, ICML 2019",
     ),
     "decoupling": Entry(
         "learner", "crowdml.learning.learners.co_teaching:Decoupling",
-        "two networks, trained where they disagree", "Malach, Shalev-Shwartz, NIPS 2017",
+        "two networks, trained on items where they disagree", "Malach, Shalev-Shwartz, NIPS 2017",
     ),
     "divide_mix": Entry(
         "learner", "crowdml.learning.learners.divide_mix:DivideMix",
-        "two networks part the items by loss; semi-supervised learning on the rest", "Li, Socher, Hoi, ICLR 2020",
+        "two networks separate clean and noisy items by loss; semi-supervised learning", "Li, Socher, Hoi, ICLR 2020",
     ),
     "labnet": Entry(
         "joint", "crowdml.joint.labnet:Labnet",
-        "alternates network and Dawid-Skene, class prior from the network", "Ghiassi, Birke, Chen, VISAPP 2022",
+        "alternates network and Dawid-Skene, with the network's class prior", "Ghiassi, Birke, Chen, VISAPP 2022",
     ),
     "labnet_instance": Entry(
         "joint", "crowdml.joint.labnet:Labnet",
-        "LABNET with the network's out-of-fold prediction as each item's prior",
+        "LABNET with the network's out-of-fold predictions as the priors of items",
         "this project, after Khetan, Lipton, Anandkumar, ICLR 2018",
         {"prior": "instance", "init": "em", "hard": False, "final_training": True},
         learner_options={"target": "posterior"},
     ),
     "crowdlab": Entry(
         "joint", "crowdml.joint.crowdlab:CrowdlabTraining",
-        "weighs the workers against a network's out-of-fold predictions", "Goh, Tkachenko, Mueller, arXiv 2210.06812",
+        "weights workers by comparison with a network's out-of-fold predictions",
+        "Goh, Tkachenko, Mueller, arXiv 2210.06812",
         learner_options={"target": "posterior"},
     ),
     "crowdlayer": Entry(
         "crowd", "crowdml.learning.crowd.crowdlayer:CrowdLayer",
-        "a free layer for each worker on top of the softmax", "Rodrigues, Pereira, AAAI 2018",
+        "one free linear layer per worker after the softmax", "Rodrigues, Pereira, AAAI 2018",
     ),
     "ccem": Entry(
         "crowd", "crowdml.learning.crowd.ccem:Ccem",
-        "network and workers' matrices fit every annotation: coupled cross-entropy",
+        "coupled cross-entropy: network and workers' matrices fit every annotation",
         "Ibrahim, Nguyen, Fu, ICLR 2023",
     ),
     "geocrowdnet_f": Entry(
         "crowd", "crowdml.learning.crowd.geocrowdnet:GeoCrowdNet",
-        "coupled cross-entropy that spreads the predictions over the simplex", "Ibrahim, Nguyen, Fu, ICLR 2023",
+        "coupled cross-entropy that spreads predictions over the simplex", "Ibrahim, Nguyen, Fu, ICLR 2023",
         {"volume": "F"},
     ),
     "geocrowdnet_w": Entry(
@@ -311,31 +314,32 @@ REGISTRY: dict[str, Entry] = {
     ),
     "mbem": Entry(
         "crowd", "crowdml.learning.crowd.mbem:Mbem",
-        "trains on posteriors under matrices that its own predictions give", "Khetan, Lipton, Anandkumar, ICLR 2018",
+        "alternates: estimates workers' matrices from predictions, trains on posteriors",
+        "Khetan, Lipton, Anandkumar, ICLR 2018",
     ),
     "max_mig": Entry(
         "crowd", "crowdml.learning.crowd.max_mig:MaxMig",
-        "network and aggregator of the annotations share as much information as they can",
+        "maximises the mutual information of a network and an aggregator",
         "Cao, Xu, Kong, Wang, ICLR 2019",
     ),
     "conal": Entry(
         "crowd", "crowdml.learning.crowd.conal:Conal",
-        "confusion that the workers share beside each one's own", "Chu, Ma, Wang, AAAI 2021",
+        "separates shared confusion from the confusion of each worker", "Chu, Ma, Wang, AAAI 2021",
     ),
     "union_net": Entry(
         "crowd", "crowdml.learning.crowd.union_net:UnionNet",
-        "one distribution over the labels of all workers together", "Wei, Xie, Feng, Han, An, IEEE TNNLS 2022",
+        "one joint distribution over the labels of all workers", "Wei, Xie, Feng, Han, An, IEEE TNNLS 2022",
     ),
     "doctor_net": Entry(
         "crowd", "crowdml.learning.crowd.doctor_net:DoctorNet",
-        "a classifier for each worker, then weights to average them", "Guan, Gulshan, Dai, Hinton, AAAI 2018",
+        "one classifier per worker, then learned weights to average them", "Guan, Gulshan, Dai, Hinton, AAAI 2018",
     ),
     "agg_net": Entry(
         "crowd", "crowdml.learning.crowd.agg_net:AggNet",
-        "EM with a network, the posterior inferred anew before each epoch",
+        "EM with a network; infers the posterior again before each epoch",
         "Albarqouni, Baur, Achilles, Belagiannis, Demirci, Navab, IEEE TMI 2016",
     ),
 }  # fmt: skip
 
 ALIASES = {"dawid_skene": "em", "majority_vote": "mv", "zencrowd": "one_coin"}
-"""Other names that users know a method by."""
+"""Other names of methods."""

@@ -1,4 +1,4 @@
-"""The search space of a method by name: what its parts declare, less what the name itself fixes."""
+"""The search space of a method: all options that its parts declare, except options that the registry fixes."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from crowdml.support.search_space import Space, Value
 
 
 def method_space(name: str, *, labels_only: bool = False) -> Space:
-    """The options of a method that can be searched, as `methods.resolve` takes them.
+    """Return the searchable options of a method, with the names that `methods.resolve` accepts.
 
-    What a name of the registry fixes is not searched: `nna` is NNAQC with alpha 1, whatever the others.
+    Options that the entry in the registry sets are left out.  For example `nna` always has alpha 1.
 
     Args:
-        name: of the method.
-        labels_only: leave the learner out, as `methods.resolve` does.
+        name: the method.
+        labels_only: leave out the learner, like `methods.resolve`.
 
     Raises:
-        UnknownNameError: an unknown method.
+        UnknownNameError: the method is unknown.
     """
     return {
-        option: made.SPACE[field_name]
-        for option, (made, field_name) in _searched(name, labels_only=labels_only).items()
+        option: part.SPACE[field_name]
+        for option, (part, field_name) in _searchable(name, labels_only=labels_only).items()
     }
 
 
 def method_defaults(name: str, *, labels_only: bool = False) -> dict[str, Value]:
-    """The values that the options of `method_space` have where nobody sets them."""
+    """Return the default values of the options of `method_space`."""
     return {
-        option: getattr(made, field_name)
-        for option, (made, field_name) in _searched(name, labels_only=labels_only).items()
+        option: getattr(part, field_name)
+        for option, (part, field_name) in _searchable(name, labels_only=labels_only).items()
     }
 
 
-def _searched(name: str, *, labels_only: bool) -> dict[str, tuple[Any, str]]:
-    """Option as the user writes it -> the part that has it, and its name there."""
+def _searchable(name: str, *, labels_only: bool) -> dict[str, tuple[Any, str]]:
+    """Map each option, as the user writes it, to its part and its name in this part."""
     method = methods.resolve(name, labels_only=labels_only)
     source_name, learner_name = methods.parts(name)
     is_crowd = source_name in REGISTRY and REGISTRY[source_name].kind == "crowd"
-    made = {"source": method.source.learner if is_crowd else method.source}
+    objects = {"source": method.source.learner if is_crowd else method.source}
     if method.learner is not None:
-        made["learner"] = method.learner
+        objects["learner"] = method.learner
     fixed = {"source": _fixed(source_name), "learner": _fixed(learner_name)}
-    names = {part: {item.name for item in fields(value)} for part, value in made.items()}
+    names = {part: {item.name for item in fields(value)} for part, value in objects.items()}
     found: dict[str, tuple[Any, str]] = {}
-    for part, value in made.items():
-        others = set().union(*(names[other] for other in made if other != part))
+    for part, value in objects.items():
+        others = set().union(*(names[other] for other in objects if other != part))
         for option in getattr(value, "SPACE", {}):
             if option not in fixed[part]:
                 found[f"{part}.{option}" if option in others else option] = (value, option)

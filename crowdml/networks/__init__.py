@@ -1,4 +1,4 @@
-"""Networks by name: images or features (n, ...) in, logits (n, n_classes) out.  Imports torch when used."""
+"""Networks by name: they map images or features (n, ...) to logits (n, n_classes).  Torch is imported on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crowdml.support.names import check_name
 if TYPE_CHECKING:
     from torch import nn
 
-# Name -> what builds it, as "module:function", and its options.
+# Name -> (the function that builds the network as "module:function", the options of the function).
 _BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "cnn_digits": ("crowdml.networks.small:cnn_digits", {}),
     "lenet": ("crowdml.networks.small:lenet", {}),
@@ -29,7 +29,7 @@ _BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet34": ("crowdml.networks.torchvision_nets:torchvision_net", {"name": "resnet34"}),
     "resnet50": ("crowdml.networks.torchvision_nets:torchvision_net", {"name": "resnet50"}),
     "cnn6_dropout": ("crowdml.networks.cifar100_small:cnn6_dropout", {}),
-    # Of JoCoR on MNIST, of the noise adaptation layer, and of LabelMe and Music in the crowd papers.
+    # Used by JoCoR on MNIST, by the noise adaptation layer, and by the crowd papers on LabelMe and Music.
     "mlp256": ("crowdml.networks.mlp:mlp", {"hidden": (256,)}),
     "mlp500_300": ("crowdml.networks.mlp:mlp", {"hidden": (500, 300), "dropout": 0.5}),
     "mlp128": ("crowdml.networks.mlp:mlp", {"hidden": (128,), "dropout": 0.5}),
@@ -38,21 +38,21 @@ _BUILDERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The names that `build_network` takes."""
+    """Return the names that `build_network` accepts."""
     return tuple(_BUILDERS)
 
 
 def build_network(name: str, in_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """A freshly initialised network; its random draws come from torch's global generator (`torch.manual_seed`).
+    """Build a freshly initialised network.  The weights come from torch's global generator (`torch.manual_seed`).
 
     Args:
         name: one of `names()`.
-        in_shape: (channels, height, width) of the images or (n_features,), which are expected normalised.
+        in_shape: (channels, height, width) of the images, or (n_features,).  Inputs should be normalised.
         n_classes: number of logits.
 
     Raises:
-        UnknownNameError: no such network (a ValueError).
-        ValueError: images too small for the network, or fewer than two classes.
+        UnknownNameError: no network has this name (a ValueError).
+        ValueError: the images are too small for the network, or there are fewer than two classes.
     """
     target, options = _BUILDERS[check_name("network", name, _BUILDERS)]
     if len(in_shape) not in (1, 3) or min(in_shape) < 1:
@@ -61,7 +61,7 @@ def build_network(name: str, in_shape: tuple[int, ...], n_classes: int) -> nn.Mo
         )
     if len(in_shape) == 1 and not name.startswith("mlp"):
         mlps = ", ".join(known for known in _BUILDERS if known.startswith("mlp"))
-        raise ValueError(f"network {name} takes images; for features take one of {mlps}")
+        raise ValueError(f"network {name} needs images; for features use one of {mlps}")
     if n_classes < 2:
         raise ValueError(f"n_classes must be at least 2, got {n_classes}")
     module, _, function = target.partition(":")

@@ -1,4 +1,4 @@
-"""The small CNN of the noise adaptation layer's CIFAR-100 experiments."""
+"""The small CNN that the noise adaptation layer was tested with on CIFAR-100."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from crowdml.networks.layers import check_size, initialise
 
 
 def cnn6_dropout(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Two blocks of two 3x3 convolutions (32, 64 channels), 2x2 max pooling and dropout 0.25, then 512 hidden units.
+    """Build two blocks of two 3x3 convolutions (32, 64 channels), then 512 hidden units.
 
-    Goldberger and Ben-Reuven (ICLR 2017), as in their code: only the third convolution pads, dropout of the hidden
-    units is 0.5, and there is no batch normalisation.  Theirs draws weights as Glorot and Bengio; here they are drawn
-    as He et al., as everywhere.
+    Each block ends with 2x2 max pooling and dropout 0.25.  The network follows the code of Goldberger and Ben-Reuven
+    (ICLR 2017): only the third convolution pads, the hidden units have dropout 0.5, and there is no batch
+    normalisation.  Their code initialises weights like Glorot and Bengio; this project always like He et al.
 
     Raises:
-        ValueError: images smaller than 12x12, of which the convolutions would leave nothing.
+        ValueError: the images are smaller than 12x12, so that the convolutions would leave no pixel.
     """
     check_size("cnn6_dropout", in_shape, 12)
     channels, height, width = in_shape

@@ -1,4 +1,4 @@
-"""JoCoR's 7-layer CNN: six convolutions and one linear layer."""
+"""The 7-layer CNN of JoCoR: six convolutions and one linear layer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ _WIDTHS = ((64, 64), (128, 128), (196, 16))
 
 
 def cnn7(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """3x3 convolutions of 64, 64, 128, 128, 196 and 16 channels, 2x2 max pooling after every second; one linear layer.
+    """Build six 3x3 convolutions (64, 64, 128, 128, 196, 16 channels) and one linear layer.
 
-    Batch normalisation and ReLU follow every convolution.  JoCoR (Wei, Feng, Chen, An, CVPR 2020) uses it for CIFAR;
-    their convolutions also have a bias, which the normalisation takes away again.
+    Batch normalisation and ReLU follow every convolution; 2x2 max pooling follows every second one.  JoCoR (Wei, Feng,
+    Chen, An, CVPR 2020) uses this network for CIFAR.  Their convolutions also have a bias, which the normalisation
+    cancels.
 
     Raises:
-        ValueError: images smaller than 8x8.
+        ValueError: the images are smaller than 8x8.
     """
     check_size("cnn7", in_shape, 8)
-    before, height, width = in_shape
+    channels, height, width = in_shape
     layers: list[nn.Module] = []
     for first, second in _WIDTHS:
-        layers += [*conv_bn_relu(before, first), *conv_bn_relu(first, second), nn.MaxPool2d(2)]
-        before = second
-    return initialise(nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * (height // 8) * (width // 8), n_classes)))
+        layers += [*conv_bn_relu(channels, first), *conv_bn_relu(first, second), nn.MaxPool2d(2)]
+        channels = second
+    return initialise(
+        nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * (height // 8) * (width // 8), n_classes))
+    )

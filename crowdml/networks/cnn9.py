@@ -1,4 +1,4 @@
-"""Co-teaching's 9-layer CNN: nine convolutions, and one linear layer on their means."""
+"""The CNN of Co-teaching: nine convolutions, and one linear layer on the mean of each channel."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ _DROPOUT = 0.25
 
 
 def cnn9(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Three 3x3 convolutions of 128 channels and three of 256, 2x2 max pooling after each three; then 512, 256, 128.
+    """Build nine 3x3 convolutions (three of 128 channels, three of 256, then 512, 256, 128) and one linear layer.
 
-    Batch normalisation and leaky ReLU follow every convolution, dropout of whole channels the pooling.  The last three
-    have no padding, and the mean of what they leave goes into the linear layer.  Co-teaching (Han et al., NeurIPS 2018)
-    uses it for all its data sets.  Their program drops channels when it tests as well; this network does not.
+    Batch normalisation and leaky ReLU follow every convolution.  2x2 max pooling and dropout of whole channels follow
+    the third and the sixth convolution.  The last three convolutions have no padding; the linear layer gets the mean of
+    each of their channels.  Co-teaching (Han et al., NeurIPS 2018) uses this network for all its data sets.  Their
+    program also drops channels in tests; this network does not.
 
     Raises:
-        ValueError: images smaller than 28x28, of which the last convolutions would leave nothing.
+        ValueError: the images are smaller than 28x28, so that the last convolutions would leave no pixel.
     """
     check_size("cnn9", in_shape, 28)
     channels = in_shape[0]
@@ -38,13 +39,13 @@ def cnn9(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
     )
 
 
-def _block(before: int, widths: tuple[int, ...], *, padding: int = 1) -> list[nn.Module]:
+def _block(in_channels: int, widths: tuple[int, ...], *, padding: int = 1) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in widths:
         layers += [
-            nn.Conv2d(before, width, 3, padding=padding, bias=False),
+            nn.Conv2d(in_channels, width, 3, padding=padding, bias=False),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(_SLOPE, inplace=True),
         ]
-        before = width
+        in_channels = width
     return layers

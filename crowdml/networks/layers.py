@@ -1,4 +1,4 @@
-"""What the networks share: convolution with batch normalisation, initialisation, the check of the image size."""
+"""Parts that the networks share: convolution with batch normalisation, initialisation, check of the image size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, *, stride: int = 1) -> list[nn.Module]:
-    """3x3 convolution, batch normalisation, ReLU; no bias, for the normalisation would take it away again."""
+    """Return 3x3 convolution, batch normalisation and ReLU.  There is no bias, because the normalisation cancels it."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
@@ -15,9 +15,10 @@ def conv_bn_relu(in_channels: int, out_channels: int, *, stride: int = 1) -> lis
 
 
 def initialise(network: nn.Module) -> nn.Module:
-    """Draw the weights of all convolutions and linear layers as He et al. (ICCV 2015, equation 10); biases are zero.
+    """Initialise a network in place and return it.
 
-    Normal with variance 2 / fan_in; changed in place and returned.
+    The weights of convolutions and linear layers come from a normal distribution with variance 2 / fan_in (He et al.,
+    ICCV 2015, equation 10).  Their biases are zero.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):

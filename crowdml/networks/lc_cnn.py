@@ -1,4 +1,4 @@
-"""LC-CNN, the small network that NNAQC was tried with on CIFAR-100."""
+"""LC-CNN, the small network that NNAQC was tested with on CIFAR-100."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _HIDDEN = 512
 
 
 def lc_cnn(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Two 5x5 convolutions (64, 128 channels) with ReLU and 2x2 max pooling, 512 hidden units, and one linear layer.
+    """Build two 5x5 convolutions (64, 128 channels) with ReLU and 2x2 max pooling, then 512 hidden units.
 
-    NNAQC (Jindal et al.) tells of two convolutions with ReLU and max pooling and of two fully connected layers, and
-    gives no sizes: the kernels, the channels, the hidden units and the ReLU after them are our reading.
+    NNAQC (Jindal et al.) describes two convolutions with ReLU and max pooling, and two fully connected layers, without
+    sizes.  The sizes of kernels, channels and hidden units and the ReLU after the hidden units are our choice.
 
     Raises:
-        ValueError: images smaller than 4x4.
+        ValueError: the images are smaller than 4x4.
     """
     check_size("lc_cnn", in_shape, 4)
     channels, height, width = in_shape

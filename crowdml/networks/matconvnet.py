@@ -1,4 +1,4 @@
-"""The CIFAR-10 network of MatConvNet's examples, after Caffe's "CIFAR10 quick"."""
+"""The CIFAR-10 network of the MatConvNet examples, based on Caffe's "CIFAR10 quick"."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from crowdml.networks.layers import check_size, initialise
 
 
 def cifar_quick(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Three 5x5 convolutions (32, 32, 64 channels) with pooling, one over the whole map (64 units), and one linear.
+    """Build three 5x5 convolutions (32, 32, 64 channels) with pooling, then 64 hidden units and one linear layer.
 
-    Pooling is 3x3 with stride 2, the maximum before the first ReLU and the average after the other two; its windows
-    reach one pixel over the lower and the right edge, so that sizes are halved and rounded down.  NNAQC (Jindal et
-    al.) uses it for CIFAR-10.
+    Pooling is 3x3 with stride 2: maximum before the first ReLU, average after the other two.  The windows extend one
+    pixel beyond the lower and the right edge, so each pooling halves the sizes, rounded down.  NNAQC (Jindal et al.)
+    uses this network for CIFAR-10.
 
-    The example draws weights from normals of deviations chosen by hand; here they are drawn as He et al., as
-    everywhere.  Its learning rate of 0.05 counts a tenth for weights and double for biases, and in the last layer a
-    tenth of that; a recipe has one rate for all.
+    The example draws weights from normal distributions with deviations chosen by hand; this project initialises like
+    He et al.  The example multiplies its learning rate of 0.05 by 0.1 for weights and by 2 for biases, and in the last
+    layer again by 0.1; a recipe here has one rate for all.
 
     Raises:
-        ValueError: images smaller than 8x8.
+        ValueError: the images are smaller than 8x8.
     """
     check_size("cifar_quick", in_shape, 8)
     channels, height, width = in_shape

@@ -14,21 +14,21 @@ from crowdml.networks.layers import initialise
 def mlp(
     in_shape: tuple[int, ...], n_classes: int, *, hidden: Sequence[int], dropout: float = 0.0, normalise: bool = False
 ) -> nn.Module:
-    """Hidden layers with ReLU, and one linear layer.
+    """Build hidden layers with ReLU, and one linear layer.
 
     Args:
-        in_shape: of one item; images are flattened.
+        in_shape: the shape of one item; images are flattened.
         n_classes: number of logits.
-        hidden: units of each hidden layer.
-        dropout: share of the units of each hidden layer that is left out in training.
-        normalise: batch normalisation of the inputs and of what goes into the last layer.
+        hidden: number of units of each hidden layer.
+        dropout: share of the units of each hidden layer that training leaves out.
+        normalise: apply batch normalisation to the inputs of the network and of the last layer.
     """
     n_inputs = math.prod(in_shape)
     layers: list[nn.Module] = [nn.Flatten()]
     if normalise:
         layers.append(nn.BatchNorm1d(n_inputs))
-    for before, after in pairwise((n_inputs, *hidden)):
-        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    for n_in, n_out in pairwise((n_inputs, *hidden)):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
     if normalise:

@@ -1,4 +1,4 @@
-"""A network that starts from weights of another training, with a last layer of its own."""
+"""Load pretrained weights into a network with a new last layer."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from torch import Tensor, nn
 
 from crowdml.networks import build_network
 
-_NAMED = 3  # keys that a complaint lists
+_NAMED = 3  # keys that an error message lists
 
 
 def load_backbone(name: str, in_shape: tuple[int, ...], n_classes: int, weights: Path) -> nn.Module:
-    """The network of that name with the weights of a file, except for its last layer, which is freshly drawn.
+    """Build a network with the weights of a file, but with a freshly initialised last layer.
 
     Args:
-        name: of the network, see `build_network`.
-        in_shape: of the inputs.
-        n_classes: number of logits, however many the file's network has.
-        weights: a state_dict saved by torch, as torchvision publishes them (.pth).  Only tensors are read of it: a file
-            from elsewhere cannot run code.
+        name: name of the network, see `build_network`.
+        in_shape: shape of one input.
+        n_classes: number of logits; the network in the file may have another number.
+        weights: a state_dict saved by torch, such as the .pth files of torchvision.  Only tensors are read, so the file
+            cannot run code.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no state_dict, or not of this network; says which weights are missing, left over or of
-            another shape.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file holds no state_dict, or weights of another network.  The message says which weights are
+            missing, left over or have another shape.
     """
     network = build_network(name, in_shape, n_classes)
     given = _read(weights)
     last = _last_linear(network, name)
     own = network.state_dict()
     of_last = {f"{last}.{part}" for part, _ in network.get_submodule(last).named_parameters()}
-    # Files older than torch 0.4.1 do not have the counters of batch normalisation; torch fills them in.
+    # Files from before torch 0.4.1 lack the counters of batch normalisation; torch fills them in.
     counters = {key for key in own if key.endswith(".num_batches_tracked")}
     faults = [
         *_fault("missing", own.keys() - given.keys() - of_last - counters),
@@ -51,10 +51,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"there are no weights at {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its readers meet
+    except Exception as error:  # the readers of torch raise errors of many types
         raise ValueError(f"{path} cannot be read as weights ({type(error).__name__})") from error
     if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
-        raise ValueError(f"{path} holds no state_dict, a dictionary of tensors by name")
+        raise ValueError(f"{path} holds no state_dict (a dictionary from names to tensors)")
     return state
 
 

@@ -1,4 +1,4 @@
-"""ResNet-9: the short and wide residual network of GeoCrowdNet's CIFAR-10 runs."""
+"""ResNet-9: the short and wide residual network that GeoCrowdNet uses on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from crowdml.networks.layers import check_size, conv_bn_relu, initialise
 
 
 def resnet9(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Eight 3x3 convolutions of 64 to 512 channels, two pairs of which are bridged, and one linear layer.
+    """Build eight 3x3 convolutions with 64 to 512 channels, including two residual pairs, and one linear layer.
 
-    conv 64 - conv 128, pool - residual pair 128 - conv 256, pool - conv 512, pool - residual pair 512 - global max -
-    linear, with batch normalisation and ReLU after every convolution, and 2x2 max pooling.  A residual pair adds its
-    input to what comes out of it, after the ReLU.  As in the code of Ibrahim, Nguyen, Fu (ICLR 2023), but without its
-    biases before a normalisation, which have no effect; its 4x4 pooling at the end is the global maximum of 32x32
-    images.
+    The order is: conv 64 - conv 128, pool - residual pair 128 - conv 256, pool - conv 512, pool - residual pair 512 -
+    global max - linear.  Batch normalisation and ReLU follow every convolution; pooling is 2x2 max.  A residual pair
+    adds its input to its output, after the ReLU.  The network follows the code of Ibrahim, Nguyen, Fu (ICLR 2023),
+    without the biases before a normalisation, because they have no effect.  For 32x32 images the 4x4 pooling at the end
+    of their code is the global maximum.
 
     Raises:
-        ValueError: images smaller than 8x8.
+        ValueError: the images are smaller than 8x8.
     """
     check_size("resnet9", in_shape, 8)
     return initialise(
@@ -39,7 +39,7 @@ def resnet9(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
 
 
 class _ResidualPair(nn.Module):
-    """x + f(x), f two convolutions, each with normalisation and ReLU."""
+    """x + f(x), where f is two convolutions, each with normalisation and ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

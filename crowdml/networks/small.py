@@ -1,4 +1,4 @@
-"""Small CNNs for digits: one of ours for 8x8 images, and LeNet."""
+"""Small CNNs for digits: `cnn_digits` for 8x8 images, and LeNet."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from crowdml.networks.layers import check_size, conv_bn_relu, initialise
 
 
 def cnn_digits(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """Two convolutions of 16 and 32 channels, each with batch normalisation, ReLU and 2x2 max pooling, then one linear.
+    """Build two convolutions (16, 32 channels) with batch normalisation, ReLU and 2x2 max pooling, and a linear layer.
 
-    Ours, as small as 8x8 digits allow: 20 epochs of 1,297 images take about a second on one core.
+    This project's own network for 8x8 digits: 20 epochs of 1,297 images take about a second on one core.
 
     Raises:
-        ValueError: images smaller than 4x4.
+        ValueError: the images are smaller than 4x4.
     """
     check_size("cnn_digits", in_shape, 4)
     channels, height, width = in_shape
@@ -30,14 +30,14 @@ def cnn_digits(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
 
 
 def lenet(in_shape: tuple[int, int, int], n_classes: int) -> nn.Module:
-    """LeNet in the 20-50-500 form of the Caffe and MatConvNet examples, after LeCun et al., Proc. IEEE 86 (1998).
+    """Build LeNet (LeCun et al., Proc. IEEE 86, 1998) with the sizes 20-50-500 of the Caffe and MatConvNet examples.
 
-    5x5 convolutions of 20 and 50 channels without padding, each followed by 2x2 max pooling and by no other
-    nonlinearity; 500 hidden units with ReLU.  NNAQC (Jindal et al.) uses it for MNIST.  Their examples draw weights
-    from N(0, 0.01^2); here they are drawn as He et al., as everywhere.
+    Two 5x5 convolutions have 20 and 50 channels and no padding.  2x2 max pooling follows each convolution, without an
+    activation function.  500 hidden units have ReLU.  NNAQC (Jindal et al.) uses this network for MNIST.  The examples
+    draw weights from N(0, 0.01^2); this project initialises like He et al.
 
     Raises:
-        ValueError: images smaller than 16x16, of which the convolutions would leave nothing.
+        ValueError: the images are smaller than 16x16, so that the convolutions would leave no pixel.
     """
     check_size("lenet", in_shape, 16)
     channels, height, width = in_shape

@@ -1,4 +1,4 @@
-"""A network taken apart: what finds the features, and the linear layer that classifies them."""
+"""Split a network into a feature extractor and the last linear layer."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from torch import nn
 
 
 def split_last_linear(network: nn.Module) -> tuple[nn.Module, nn.Linear]:
-    """The network without its last linear layer, and that layer.
+    """Return the network without its last linear layer, and this layer.
 
-    The network is taken apart in place: the layer is replaced by the identity, so that `linear(features(x))` is what
-    `network(x)` was, with the same parameters.  The last layer is the one that was registered last, as it is in every
-    network here and in torchvision's.
+    The network changes in place: the identity replaces the layer, so that `linear(features(x))` equals the earlier
+    `network(x)` with the same parameters.  The last layer is the layer that was registered last; this is right for all
+    networks of this package and of torchvision.
 
     Args:
         network: maps inputs (n, ...) to logits (n, n_classes).
 
     Returns:
-        The network that maps inputs (n, ...) to features (n, linear.in_features), and the linear layer.
+        A network that maps inputs (n, ...) to features (n, linear.in_features), and the linear layer.
 
     Raises:
         ValueError: the network does not end in a linear layer.

@@ -1,4 +1,4 @@
-"""Networks of torchvision for photographs, freshly initialised as torchvision does it."""
+"""Networks of torchvision for photographs, with the random initialisation of torchvision."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from torch import nn
 from crowdml.networks.layers import check_size
 from crowdml.support.torchvision_import import import_torchvision
 
-# The least height and width that every layer can work on; torchvision's AlexNet fails below it, its residual networks
-# would go on with convolutions that see nothing but padding.
+# The smallest height and width that suit every layer.  Below them AlexNet fails, and convolutions of the residual
+# networks would see nothing but padding.
 _SMALLEST = {"alexnet": 63, "resnet18": 32, "resnet34": 32, "resnet50": 32}
 
 
 def torchvision_net(in_shape: tuple[int, int, int], n_classes: int, *, name: str) -> nn.Module:
-    """AlexNet (Krizhevsky, arXiv 1404.5997) or a residual network for ImageNet (He et al., CVPR 2016, table 1).
+    """Build AlexNet (Krizhevsky, arXiv 1404.5997) or a residual network for ImageNet (He et al., CVPR 2016, table 1).
 
     Args:
-        in_shape: (channels, height, width); the first convolution is made anew for other than 3 channels.
+        in_shape: (channels, height, width); unless there are 3 channels, the first convolution is replaced.
         n_classes: number of logits.
         name: "alexnet", "resnet18", "resnet34" or "resnet50".
 
     Raises:
-        ValueError: images smaller than 63x63 for AlexNet, 32x32 for the others.
+        ValueError: the images are smaller than 63x63 for AlexNet, or 32x32 for the other networks.
         ImportError: torchvision is not installed.
     """
     check_size(name, in_shape, _SMALLEST[name])
@@ -32,7 +32,7 @@ def torchvision_net(in_shape: tuple[int, int, int], n_classes: int, *, name: str
 
 
 def _take_channels(network: nn.Module, channels: int) -> None:
-    """Replace the first convolution by one for so many channels, drawn as the residual networks draw theirs."""
+    """Replace the first convolution to accept `channels`; its weights are initialised as in the residual networks."""
     path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     fresh = nn.Conv2d(
         channels,

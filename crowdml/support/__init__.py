@@ -1,1 +1,1 @@
-"""Small tools that every room uses: names, ranges of options, devices."""
+"""Small tools for the whole project: names, search spaces, whole files, heartbeats, progress, devices."""

@@ -1,4 +1,4 @@
-"""What this process runs on and how much memory it used.  Imports torch only where it is loaded already."""
+"""The device of this process and its peak memory.  Uses torch only if the process has imported it already."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def describe_device(device: str) -> str:
-    """The GPU's name for a torch device such as "cuda:0", else the processor's."""
+    """Return the name of the GPU for a torch device such as "cuda:0", else the name of the processor."""
     if device.startswith("cuda"):
         import torch
 
@@ -29,7 +29,7 @@ def _processor() -> str:
 
 
 def reset_peak_memory() -> None:
-    """Start a new peak, where the system can (Linux, and any GPU in use)."""
+    """Reset the peak memory of the process (on Linux) and of the GPU, if one is in use."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     torch = sys.modules.get("torch")
@@ -38,7 +38,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory in MB since the reset: of the GPU if one is in use, else of this process."""
+    """Return the peak memory in MB since the reset: of the GPU if one is in use, else of this process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e6

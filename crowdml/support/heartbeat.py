@@ -1,4 +1,4 @@
-"""Heartbeat: call a function every few seconds while a block runs."""
+"""Call a function every few seconds while a block runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def heartbeat(beat: Callable[[], None], *, seconds: float, name: str) -> Iterator[None]:
-    """Call `beat` from a thread of its own, every `seconds`, until the block ends.
+    """Call `beat` in a separate thread every `seconds`, until the block ends.
 
     Args:
-        beat: must not raise; an exception ends the heartbeat.
-        seconds: between two calls; the first call comes after one interval.
-        name: of the thread, for debuggers.
+        beat: the function; it must not raise, because an exception ends the heartbeat.
+        seconds: time between two calls; the first call comes after one interval.
+        name: name of the thread, for debuggers.
     """
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""LiveText: the one way in which progress is shown."""
+"""LiveText: the progress display of all commands."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PLAIN_LINE_SECONDS = 15.0
 
 
 class LiveText:
-    """Show a text that changes: redrawn in place on a terminal, printed as a plain line now and then elsewhere.
+    """Show a text that changes.  A terminal redraws it in place; other outputs get a plain line from time to time.
 
     Use as a context manager.  Call `update` whenever something may have changed.
 
     Args:
         console: where to show it.
-        line: returns the state in one line.
-        screen: returns what a terminal shows; by default the line.
+        line: returns the state as one line.
+        screen: returns the content for a terminal; the default is the line.
         plain_seconds: seconds between two plain lines.
-        last_line: print the line once more when the block ends.
-        clock: returns seconds that never go back.
+        last_line: print the line again when the block ends.
+        clock: returns seconds that never decrease.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One way to look a name up: an unknown one is answered with the nearest valid names."""
+"""Check a name; the error for an unknown name suggests similar valid names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 class UnknownNameError(ValueError):
-    """A name that is in no registry."""
+    """A name that is not among the valid names."""
 
 
 def check_name(what: str, name: str, valid: Iterable[str]) -> str:
-    """The name itself, if valid.
+    """Return the name if it is valid.
 
     Raises:
-        UnknownNameError: says what was asked for, the nearest valid names, and all of them.
+        UnknownNameError: the name is unknown; the message lists similar names and all valid names.
     """
     names = list(valid)
     if name in names:

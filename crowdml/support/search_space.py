@@ -1,7 +1,8 @@
-"""What values an option may be searched in: Real, Whole, Choice and Either, declared beside each method's options.
+"""The values that a search may try for an option: Real, Whole, Choice and Either.
 
-A class of options names its space in the class variable SPACE: option -> range.  A range is plain data and is drawn
-from by anything with Optuna's `suggest_float`, `suggest_int` and `suggest_categorical`; Optuna itself is not needed.
+A class with options declares its search space in the class variable SPACE: option -> range.  A range is plain data.
+Any object with Optuna's methods `suggest_float`, `suggest_int` and `suggest_categorical` can draw from a range, so
+that this module does not need Optuna.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ Value = bool | int | float | str | None
 
 
 class Suggests(Protocol):
-    """What draws values: an Optuna trial."""
+    """An object that draws values, such as an Optuna trial."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number in [low, high]."""
+        """Return a number in [low, high]."""
         ...
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A whole number from low to high, both included."""
+        """Return a whole number from low to high, both included."""
         ...
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        """One of the choices."""
+        """Return one of the choices."""
         ...
 
 
@@ -35,11 +36,11 @@ class Real:
     """A real number in [low, high].
 
     Args:
-        low, high: both included.
-        log: drawn evenly by its logarithm; low must be above 0.
+        low, high: the ends, both included.
+        log: draw uniformly in the logarithm; low must be above 0.
 
     Raises:
-        ValueError: the ends are not finite, in the wrong order, or not fit for a logarithm.
+        ValueError: the ends are not finite, are in the wrong order, or do not suit a logarithm.
     """
 
     low: float
@@ -50,11 +51,11 @@ class Real:
         _check_ends(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Suggests, name: str) -> float:
-        """A value drawn by a trial."""
+        """Let a trial draw a value."""
         return float(trial.suggest_float(name, self.low, self.high, log=self.log))
 
     def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """What `suggest` would have been given to return the value."""
+        """Return the trial's parameters for which `suggest` returns the value."""
         return {name: value}
 
     def __contains__(self, value: object) -> bool:
@@ -69,11 +70,11 @@ class Whole:
     """A whole number from low to high.
 
     Args:
-        low, high: both included.
-        log: drawn evenly by its logarithm; low must be at least 1.
+        low, high: the ends, both included.
+        log: draw uniformly in the logarithm; low must be at least 1.
 
     Raises:
-        ValueError: the ends are in the wrong order, or not fit for a logarithm.
+        ValueError: the ends are in the wrong order, or do not suit a logarithm.
     """
 
     low: int
@@ -84,11 +85,11 @@ class Whole:
         _check_ends(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Suggests, name: str) -> int:
-        """A value drawn by a trial."""
+        """Let a trial draw a value."""
         return int(trial.suggest_int(name, self.low, self.high, log=self.log))
 
     def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """What `suggest` would have been given to return the value."""
+        """Return the trial's parameters for which `suggest` returns the value."""
         return {name: value}
 
     def __contains__(self, value: object) -> bool:
@@ -100,10 +101,10 @@ class Whole:
 
 @dataclass(frozen=True, init=False)
 class Choice:
-    """One of some values: texts, numbers, True and False.
+    """One of several values: texts, numbers, True and False.
 
     Raises:
-        ValueError: fewer than two, or two that are equal.
+        ValueError: there are fewer than two values, or two are equal.
     """
 
     values: tuple[Value, ...]
@@ -111,14 +112,14 @@ class Choice:
     def __init__(self, *values: Value) -> None:
         object.__setattr__(self, "values", values)
         if len(values) < 2 or len(set(values)) < len(values):
-            raise ValueError(f"a choice needs two different values or more, got {values}")
+            raise ValueError(f"a choice needs at least two values, all different, got {values}")
 
     def suggest(self, trial: Suggests, name: str) -> Value:
-        """A value drawn by a trial."""
+        """Let a trial draw a value."""
         return trial.suggest_categorical(name, self.values)
 
     def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """What `suggest` would have been given to return the value."""
+        """Return the trial's parameters for which `suggest` returns the value."""
         return {name: value}
 
     def __contains__(self, value: object) -> bool:
@@ -130,14 +131,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Either:
-    """One value of its own, or a number of a range: no weight decay, or some; None, or a threshold.
+    """One special value or a number in a range, such as no weight decay or some, None or a threshold.
 
     Args:
-        value: the value beside the range, outside it.
+        value: the special value, outside the range.
         other: the range.
 
     Raises:
-        ValueError: the range holds the value.
+        ValueError: the range contains the value.
     """
 
     value: Value
@@ -145,15 +146,15 @@ class Either:
 
     def __post_init__(self) -> None:
         if self.value in self.other:
-            raise ValueError(f"the range {self.other} holds {self.value} already")
+            raise ValueError(f"the range {self.other} already contains {self.value}")
 
     def suggest(self, trial: Suggests, name: str) -> Value:
-        """A value drawn by a trial: first whether it is of the range, then which."""
+        """Let a trial draw first whether the value is in the range, then which value."""
         in_range = trial.suggest_categorical(self._switch(name), (False, True))
         return self.other.suggest(trial, name) if in_range else self.value
 
     def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """What `suggest` would have been given to return the value."""
+        """Return the trial's parameters for which `suggest` returns the value."""
         if value == self.value:
             return {self._switch(name): False}
         return {self._switch(name): True, **self.other.parameters(name, value)}
@@ -170,22 +171,22 @@ class Either:
 
 Range = Real | Whole | Choice | Either
 Space = Mapping[str, Range]
-"""Option -> range."""
+"""Maps each option to its range."""
 
 
 def check_in(space: Space, name: str, value: object) -> None:
-    """Raise ValueError unless the space has the option and its range holds the value."""
+    """Raise ValueError unless the space has the option `name` and its range contains the value."""
     if name not in space:
-        raise ValueError(f"option {name!r} has no range to search in (there are: {', '.join(space) or 'none'})")
+        raise ValueError(f"option {name!r} cannot be searched (options with a range: {', '.join(space) or 'none'})")
     if value not in space[name]:
-        raise ValueError(f"{name} must be in the range searched, {space[name]}, got {value!r}")
+        raise ValueError(f"{name} must be in the range that is searched, {space[name]}, got {value!r}")
 
 
 def _check_ends(low: float, high: float, *, log: bool) -> None:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"a range needs two finite ends, low < high, got {low} and {high}")
+        raise ValueError(f"a range needs two finite ends with low < high, got {low} and {high}")
     if log and low <= 0:
-        raise ValueError(f"a range drawn by its logarithm must begin above 0, got {low}")
+        raise ValueError(f"the low end of a logarithmic range must be above 0, got {low}")
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The torch device that this process should use.  Imports torch."""
+"""Choose the torch device of this process.  Imports torch."""
 
 from __future__ import annotations
 
@@ -12,3 +12,18 @@ def default_device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the torch device with this name; "auto" is the GPU of this process, if there is one.
+
+    Raises:
+        ValueError: torch cannot use the device.
+    """
+    chosen = default_device() if name == "auto" else name
+    try:
+        device = torch.device(chosen)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {chosen!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return device

@@ -1,8 +1,8 @@
-"""The one way torchvision is imported here: lazily, and also where its compiled operators do not load.
+"""Import torchvision, also if its compiled operators do not load.
 
-A torchvision wheel built for another torch (a CUDA build beside a CPU torch, as pip may pair them) leaves its
-operators out, and then fails in the middle of its own import for want of `torchvision::nms`.  The data sets need no
-operator, so the missing ones are declared, without an implementation, and the import is tried again.
+pip may install a torchvision that was built for another torch, such as a CUDA build with a CPU torch.  Its operators
+then do not load, and `import torchvision` fails because `torchvision::nms` is missing.  The data sets need no operator.
+So this module declares the missing operators without an implementation, and imports torchvision again.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _DECLARED = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_libraries: list[object] = []  # a Library withdraws its operators when it is collected
+_libraries: list[object] = []  # keep each Library alive, because its operators vanish with the object
 
 
 def import_torchvision() -> ModuleType:
-    """The module torchvision, with `torchvision.datasets` ready for use.
+    """Return the module torchvision, with `torchvision.datasets` ready for use.
 
     Raises:
         ImportError: torchvision is not installed.
-        RuntimeError: its import fails for another reason than the missing operators.
+        RuntimeError: the import fails for a reason other than the missing operators.
     """
     try:
         return import_module("torchvision")
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-    # The failed import leaves submodules behind that belong to a package which is gone.
+    # Remove the submodules that the failed import left behind.
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
     _declare_operators()

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write a file atomically: a reader never sees a part of it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 def whole_file(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move it to `path` when the block ends without an error.
 
-    A reader of `path` sees the old file or the new one, never a part.  An error or an interruption leaves the old file
-    and no temporary one.  To write several files together, enter one block per file through an `ExitStack`.
+    A reader of `path` sees the old file or the new file, never a part.  After an error or an interruption the old file
+    is still there, and the temporary file is gone.  To write several files together, enter one block per file through
+    an `ExitStack`.
 
     Args:
         path: the file to write; its folder must exist.
-        durable: also wait until the disk holds the file and its name, so that a power failure cannot lose it.
+        durable: wait until the disk holds the file and its name, so that a power failure cannot lose the file.
 
     Raises:
         OSError: the file cannot be moved into place.

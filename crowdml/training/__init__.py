@@ -1,1 +1,1 @@
-"""Training on a user's own items: features or images and labels in, a network, its predictions and a report out."""
+"""Train on a user's own items: features or images and labels go in; a network, predictions and a report come out."""

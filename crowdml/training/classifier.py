@@ -1,10 +1,10 @@
-"""CrowdClassifier: a network that learns from a crowd's labels, in scikit-learn's shape."""
+"""CrowdClassifier: a network that learns from a crowd's labels, with the interface of scikit-learn."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,9 +29,12 @@ from crowdml.learning.recipe import (
     Schedule,
     TrainingSettings,
 )
+from crowdml.learning.task import make_task
+from crowdml.methods.carry_out import carry_out
+from crowdml.support.torch_device import usable_device
 from crowdml.training.defaults import METHOD, NETWORK
-from crowdml.training.fitting import configured_method, fit_method, usable_device
 from crowdml.training.items import Items
+from crowdml.training.job import configured_method
 from crowdml.training.matching import match_crowd
 from crowdml.training.preparation import prepare
 from crowdml.training.results import curves_frame
@@ -41,28 +44,8 @@ from crowdml.training.user_data import one_label_each
 _RECIPE_FIELDS = tuple(item.name for item in fields(Recipe))
 
 
-class CrowdClassifier(ClassifierMixin, BaseEstimator):
-    """Find the labels of a crowd and train a network on them, by any method of the registry.
-
-    Args:
-        method: its name, see `crowdml methods`.
-        network: its name, see `crowdml.networks.names()`; features need one of the mlp.
-        method_options: options of the method.
-        epochs, batch_size, lr, momentum, weight_decay, milestones, lr_decay, augment, precision, optimizer, schedule,
-            decay_from, late_momentum, inputs, validation, patience, keep: see Recipe.
-        seed: of all draws; the same seed gives the same network on the same device.
-        device: "auto" (a GPU if there is one) or a torch device's name.
-
-    Attributes:
-        classes_: (n_classes,) the classes' names, in the order of the columns of `predict_proba`.
-        n_features_in_: of one item; channels * height * width for images.
-        crowd_: the annotations as they were learned from; its items are the rows in `rows_`.
-        rows_: (n_labelled,) int64 the rows of X that have labels; the others are not trained on.
-        aggregation_: what the method concludes from the annotations, see Aggregation.
-        workers_, confusion_: the report on the workers as frames, see `workers_frame` and `confusion_frame`.
-        curves_: the learning curves, a frame with the columns step, metric, value.
-        network_: the trained network, see TrainedNetwork.
-    """
+class _Fitted:
+    """The attributes that `fit` sets; they stand here, because annotations of the class itself are its parameters."""
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -74,67 +57,67 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
     curves_: pd.DataFrame
     network_: TrainedNetwork
 
-    def __init__(
-        self,
-        method: str = METHOD,
-        network: str = NETWORK,
-        *,
-        method_options: Mapping[str, Any] | None = None,
-        epochs: int = 50,
-        batch_size: int = 64,
-        lr: float = 1e-3,
-        momentum: float = 0.9,
-        weight_decay: float = 1e-4,
-        milestones: tuple[int, ...] = (),
-        lr_decay: float = 0.1,
-        augment: Augment = "none",
-        precision: Precision = "auto",
-        optimizer: Optimizer = "adam",
-        schedule: Schedule = "step",
-        decay_from: int = 0,
-        late_momentum: float | None = None,
-        inputs: InputForm = "standard",
-        validation: float = 0.0,
-        patience: int | None = None,
-        keep: Keep = "last",
-        seed: int = 0,
-        device: str = "auto",
-    ) -> None:
-        self.method = method
-        self.network = network
-        self.method_options = method_options
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.milestones = milestones
-        self.lr_decay = lr_decay
-        self.augment = augment
-        self.precision = precision
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.decay_from = decay_from
-        self.late_momentum = late_momentum
-        self.inputs = inputs
-        self.validation = validation
-        self.patience = patience
-        self.keep = keep
-        self.seed = seed
-        self.device = device
+
+@dataclass(eq=False, repr=False)
+class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
+    """Find the labels of items that a crowd has labelled, and train a network on them, by any method of the registry.
+
+    Args:
+        method: name of the method; `crowdml methods` lists them.
+        network: name of the network, see `crowdml.networks.names()`; features need an mlp.
+        method_options: options of the method.
+        epochs, batch_size, lr, momentum, weight_decay, milestones, lr_decay, augment, precision, optimizer, schedule,
+            decay_from, late_momentum, inputs, validation, patience, keep: see Recipe.
+        seed: seed of all random draws; the same seed gives the same network on the same device.
+        device: "auto" (a GPU if there is one) or the name of a torch device.
+
+    Attributes:
+        classes_: (n_classes,) the names of the classes, in the order of the columns of `predict_proba`.
+        n_features_in_: number of values of one item; channels * height * width for images.
+        crowd_: the annotations that the network learned from; its items are the rows in `rows_`.
+        rows_: (n_labelled,) int64 the rows of X that have labels; other rows are not trained on.
+        aggregation_: what the method concludes from the annotations, see Aggregation.
+        workers_, confusion_: frames on the workers, see `workers_frame` and `confusion_frame`.
+        curves_: the learning curves, a frame with the columns step, metric, value.
+        network_: the trained network, see TrainedNetwork.
+    """
+
+    method: str = METHOD
+    network: str = NETWORK
+    _: KW_ONLY
+    method_options: Mapping[str, Any] | None = None
+    epochs: int = 50
+    batch_size: int = 64
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = ()
+    lr_decay: float = 0.1
+    augment: Augment = "none"
+    precision: Precision = "auto"
+    optimizer: Optimizer = "adam"
+    schedule: Schedule = "step"
+    decay_from: int = 0
+    late_momentum: float | None = None
+    inputs: InputForm = "standard"
+    validation: float = 0.0
+    patience: int | None = None
+    keep: Keep = "last"
+    seed: int = 0
+    device: str = "auto"
 
     def fit(self, X: ArrayLike, y: CrowdLabels | pd.DataFrame | ArrayLike, *, checkpoints: Path | None = None) -> Self:
-        """Learn.
+        """Find the labels and train the network.
 
         Args:
             X: (n_items, n_features) features or (n_items, channels, height, width) uint8 images.
-            y: the crowd: CrowdLabels whose items are the rows of X; a frame with the columns task (the row's number,
-                from 0), worker and label; (n_items, n_workers) whole numbers, -1 where a worker gave no label; or
-                (n_items,) one label each.
-            checkpoints: a folder in which the training keeps its state, to go on after an interruption.
+            y: the labels: CrowdLabels whose items are the rows of X; a frame with the columns task (row number, from
+                0), worker and label; (n_items, n_workers) whole numbers, -1 where a worker gave no label; or (n_items,)
+                one label per item.
+            checkpoints: folder in which the training keeps its state, so that an interrupted `fit` can go on.
 
         Raises:
-            ValueError: values, labels or options that cannot be learned from.
+            ValueError: values, labels or options cannot be used; the message says which.
             TrainingDivergedError: the loss is not finite.
         """
         items = _items(X)
@@ -144,13 +127,15 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
         preparation = prepare(labelled, recipe.inputs, None)
         device = usable_device(self.device)
         points: list[tuple[int, str, float]] = []
-        result = fit_method(
-            configured_method(self.method, self.method_options or {}),
-            matched.crowd,
+        method = configured_method(self.method, self.method_options or {})
+        task = make_task(
             preparation.inputs(labelled, device),
+            matched.crowd.n_classes,
             TrainingSettings(self.network, recipe, self.seed),
             observers=Observers(report=lambda *point: points.append(point), checkpoints=checkpoints),
         )
+        task.build_network()  # so that a mistake is found before a long aggregation
+        result = carry_out(method, matched.crowd, task)
         self.classes_ = class_names(matched.crowd)
         self.n_features_in_ = int(np.prod(preparation.in_shape))
         self.crowd_, self.rows_, self.aggregation_ = matched.crowd, matched.places, result.aggregation
@@ -161,21 +146,21 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """(n_items, n_classes) the network's probabilities; rows sum to one."""
+        """Return (n_items, n_classes) probabilities of the classes; rows sum to one."""
         check_is_fitted(self, "network_")
         return self.network_.predict_proba(_items(X))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """(n_items,) the most probable class of each item."""
-        # First, for the sake of the message, whether there are classes at all.
+        """Return (n_items,) the most probable class of each item."""
+        # Before `classes_` is read, so that an unfitted classifier gets scikit-learn's message.
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
     def save(self, folder: str | Path) -> None:
-        """Write the network and the settings into a folder, from which `load` and `crowdml predict` read them.
+        """Write the network and the settings into a folder, for `load` and `crowdml predict`.
 
         Raises:
-            SavedModelError: there is no form for this network, or it was loaded from files.
+            SavedModelError: torch.export cannot express this network, or it was loaded from files.
         """
         check_is_fitted(self, "network_")
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -183,12 +168,12 @@ class CrowdClassifier(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> CrowdClassifier:
-        """A classifier that predicts, from what `save` or `crowdml train` wrote; take only folders that you trust.
+        """Return a classifier that predicts, from a folder that `save` or `crowdml train` wrote.
 
-        What was learned of the workers stays where it was written.
+        Load only folders from people whom you trust.  The classifier has no attributes on the workers.
 
         Raises:
-            SavedModelError: the folder holds no trained network; says what is missing.
+            SavedModelError: the folder holds no trained network; the message says what is missing.
         """
         network = load_network(folder, usable_device(device))
         settings = network.settings
@@ -219,7 +204,7 @@ def _items(X: ArrayLike) -> Items:
 
 
 def _crowd(y: CrowdLabels | pd.DataFrame | ArrayLike, n_items: int) -> CrowdLabels:
-    """The annotations, their item ids being the rows of X."""
+    """Return the annotations, with the rows of X as item ids."""
     if isinstance(y, CrowdLabels):
         if y.n_items != n_items:
             raise ValueError(f"the crowd has {y.n_items} items and X {n_items} rows")

@@ -1,4 +1,4 @@
-"""Features out of a table: a column of tasks, and numbers in every other column."""
+"""Read features from a table: one column of tasks, and numbers in all other columns."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from crowdml.training.items import Items
 
 
 def read_table(path: Path, task_column: str) -> Items:
-    """The items of a .csv, .csv.gz or .parquet file.
+    """Return the items of a .csv, .csv.gz or .parquet file.
 
     Raises:
-        FileError: another ending, no column of tasks, no feature, or a feature that is no number; says where.
+        FileError: the file has another suffix, no column of tasks or no feature, or a feature is not a number; the
+            message says where.
     """
     name = path.name.lower()
     if not name.endswith((".csv", ".csv.gz", ".parquet")):
-        raise FileError(f"{path}: the ending must be .npy, .csv, .csv.gz or .parquet, or it must be a folder of images")
+        raise FileError(f"{path}: items come as .npy, .csv, .csv.gz or .parquet, or as a folder of images")
     ids = read_columns(path, (task_column,))[task_column].to_numpy()
     try:
         table = _parquet(path, task_column) if name.endswith(".parquet") else _csv(path, task_column)
     except (pa.ArrowException, OSError, EOFError) as error:
         raise FileError(f"{path}: features must be numbers: {' '.join(str(error).split())}") from error
     if not table.num_columns:
-        raise FileError(f"{path}: there is no column of features beside {task_column!r}")
+        raise FileError(f"{path}: there is no column besides {task_column!r}; give each feature a column")
     values = np.empty((len(ids), table.num_columns), np.float32)
     for place, feature in enumerate(table.column_names):
         values[:, place] = _numbers(path, feature, table.column(feature))

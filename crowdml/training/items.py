@@ -1,9 +1,9 @@
-"""The items that a user has: feature vectors in a file, or images in a folder, each with an id."""
+"""Items: a user's feature vectors or images, each with an id."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,17 @@ class Items:
     """Features or images in memory, or images that are read from their files while the network trains.
 
     Args:
-        source: where they come from, for messages.
-        ids: (n_items,) the task that each is in a file of labels.
-        values: (n_items, channels, height, width) uint8 images or (n_items, n_features) features; None where the
-            images stay in their files.
-        paths: (n_items,) the files of the images of a folder.
-        columns: the names of the features where they have some.
-        skipped: the files that could not be read, and why.
+        source: where the items come from, for messages.
+        ids: (n_items,) the id of each item; a file of labels calls it the task.
+        values: (n_items, channels, height, width) uint8 images or (n_items, n_features) features; None if the images
+            stay in their files.
+        paths: (n_items,) the files of a folder's images; empty for other items.
+        columns: the names of the features; empty if they have none.
+        skipped: the files that cannot be read, with the reasons.
+        checked: what `skipped` depends on, see `crowdml.training.user_data.read_data`; empty if nothing was checked.
 
     Raises:
-        ValueError: no items, values of another type or shape, or an id that is there twice.
+        ValueError: there are no items, the values have another type or shape, or an id is there twice.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Items:
     paths: tuple[Path, ...] = ()
     columns: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    checked: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.ids):
@@ -53,23 +55,40 @@ class Items:
 
     @property
     def in_shape(self) -> tuple[int, ...] | None:
-        """Of one item in memory."""
+        """The shape of one item; None if the images stay in their files."""
         return None if self.values is None else self.values.shape[1:]
 
     def take(self, places: NDArray[np.int64]) -> Items:
-        """Some of the items, in the order of their (n,) places; nothing is counted as skipped."""
+        """Return the items at (n,) places, in that order."""
         if np.array_equal(places, np.arange(len(self))):
-            return replace(self, skipped=())
+            return self
         return replace(
             self,
             ids=self.ids[places],
             values=None if self.values is None else self.values[places],
             paths=tuple(self.paths[place] for place in places) if self.paths else (),
-            skipped=(),
         )
 
+    def without(self, faults: Mapping[Path, str]) -> Items:
+        """Return the items without the files that cannot be read, and keep those as `skipped`.
+
+        Args:
+            faults: file -> reason.
+
+        Raises:
+            ValueError: no item is left.
+        """
+        if not faults:
+            return self
+        readable = np.array([path not in faults for path in self.paths])
+        skipped = tuple((str(path), reason) for path, reason in faults.items())
+        if not readable.any():
+            file, reason = skipped[0]
+            raise ValueError(f"{self.source}: none of the {len(self)} images can be read; {file}: {reason}")
+        return replace(self.take(np.flatnonzero(readable)), skipped=skipped)
+
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when the items do; of files that are not read, by size and time."""
+        """Return 16 hexadecimal digits that change when the items change; images in files count by size and time."""
         named = (*map(str, self.ids), *self.columns)
         if self.values is not None:
             return digest(*named, self.values)
@@ -77,13 +96,17 @@ class Items:
 
 
 def file_state(path: str | Path) -> str:
-    """What changes when a file does: its path, size and time."""
+    """Return a text that changes when a file changes: its path, size and time.
+
+    Raises:
+        OSError: there is no such file.
+    """
     stat = Path(path).stat()
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def digest(*parts: str | NDArray[Any] | None) -> str:
-    """16 hexadecimal digits: a hash of texts and arrays, of their order, and of the arrays' types and shapes."""
+    """Return 16 hexadecimal digits, a hash of texts and arrays, their order, and the arrays' types and shapes."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -95,10 +118,10 @@ def digest(*parts: str | NDArray[Any] | None) -> str:
 
 
 def checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Images as they are, features as float32.
+    """Return images unchanged, and features as float32.
 
     Raises:
-        ValueError: another type or shape, or a value that is not finite; says where.
+        ValueError: the values have another type or shape, or one is not finite; the message says which.
     """
     if values.dtype == np.uint8 and values.ndim == 4:
         return values
@@ -108,7 +131,7 @@ def checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
             f"(n_items, channels, height, width), got {values.dtype} {values.shape}"
         )
     if np.iscomplexobj(values) or values.shape[1] == 0:
-        raise ValueError(f"{source}: features must be real numbers, at least one an item; got {values.dtype}")
+        raise ValueError(f"{source}: features must be real numbers, at least one per item; got {values.dtype}")
     features = values.astype(np.float32, copy=False)
     if not np.isfinite(features).all():
         row, column = np.argwhere(~np.isfinite(features))[0]
@@ -117,6 +140,6 @@ def checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def some(names: Sequence[object] | NDArray[Any], n_shown: int = 3) -> str:
-    """How many names there are, and the first of them."""
+    """Return the number of names and the first of them, as text."""
     shown = ", ".join(str(name) for name in names[:n_shown])
     return f"{len(names):,} ({shown}{', ...' if len(names) > n_shown else ''})"

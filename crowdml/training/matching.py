@@ -1,4 +1,4 @@
-"""Labels and items brought together by the tasks' ids; what is on one side only is counted, not lost."""
+"""Match labels with items by the items' ids.  What stands on one side only is counted and reported."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from crowdml.training.items import Items, digest, some
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The labels of the items that have some.
+    """The annotations of the items, and what does not match.
 
     Attributes:
-        crowd: their annotations; its items are those at `places`, in that order.
-        places: (n_labelled,) int64 where they are among the items, increasing.
-        without_item: the tasks of the labels that are no items.
+        crowd: the annotations; its items are the items at `places`, in that order.
+        places: (n_labelled,) int64 the places of the labelled items among all items, increasing.
+        without_item: the tasks that have labels but are not among the items.
         without_label: the ids of the items that nobody labelled.
-        unused_classes: classes of the crowd that nobody gave to an item.
+        unused_classes: the classes that no label names.
     """
 
     crowd: CrowdLabels
@@ -35,7 +35,7 @@ class Matched:
     unused_classes: NDArray[Any]
 
     def notes(self) -> list[str]:
-        """What a person should know before the training, a line each."""
+        """Return what a person should know before the training, one line per fact."""
         lines = []
         if len(self.without_item):
             lines.append(f"tasks with labels but no item, left out: {some(self.without_item)}")
@@ -47,10 +47,10 @@ class Matched:
 
 
 def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
-    """The annotations of the items, and what does not match.
+    """Return the annotations of the items, and what does not match.
 
     Raises:
-        ValueError: no task of the labels is an item, or all labels of the items are of one class.
+        ValueError: no task of the labels is among the items, or all labels of the items name one class.
     """
     known = crowd.labels_per_item > 0
     if crowd.gold is not None:
@@ -90,14 +90,14 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
 
 
 def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """True classes of test items by labels with the tasks as index.
+    """Return the true classes of test items, from labels whose index is the tasks.
 
     Returns:
-        (n_items,) int64: -1 for an item without a label, n_classes for a class that is not among the classes; and what
-        a person should know, a line each.
+        (n_items,) int64 classes: -1 for an item without a label, n_classes for a label that is not among the classes;
+        and what a person should know, one line per fact.
 
     Raises:
-        ValueError: no item has a label of one of the classes.
+        ValueError: no item has a label that is among the classes.
     """
     at = find_items(items, labels.index.to_numpy())
     found = lookup(classes, labels.to_numpy())
@@ -123,14 +123,14 @@ def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tupl
 
 
 def fingerprint(crowd: CrowdLabels) -> str:
-    """16 hexadecimal digits that change when the annotations do, or what is known beside them."""
+    """Return 16 hexadecimal digits that change when the annotations, the gold labels or the histories change."""
     names = [item_names(crowd), worker_names(crowd), class_names(crowd)]
     texts = (str(name) for part in names for name in part)
     return digest(*texts, crowd.item, crowd.worker, crowd.label, crowd.gold, crowd.history)
 
 
 def find_items(items: Items, tasks: NDArray[Any]) -> NDArray[np.int64]:
-    """(n_tasks,) the place of each task among the items, -1 where there is none; a file's ending may stand or lack."""
+    """Return (n_tasks,) the place of each task among the items, or -1.  The suffix of an image file may be left out."""
     at = lookup(items.ids, tasks)
     if items.paths and (at < 0).any():
         at[at < 0] = lookup(_stems(items.ids), _stems(tasks[at < 0]))

@@ -1,4 +1,4 @@
-"""What a trained network expects of its inputs, and how items become them: kept with the network."""
+"""Preparation: how items become inputs of a network.  It is kept with the trained network."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import torch
 
 from crowdml.learning.inputs import InMemory, Inputs, scaling
 from crowdml.learning.recipe import InputForm
+from crowdml.training.folders.decoding import TrainCrop
 from crowdml.training.folders.streaming import Streamed
 from crowdml.training.items import Items
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and deviation of ImageNet's red, green and blue pixels in [0, 1]; torchvision's weights expect them."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,16 @@ class Preparation:
     """How items become inputs.
 
     Args:
-        in_shape: of one input: (channels, height, width) or (n_features,).
-        scale, shift: (channels,) or (n_features,); an input is `values * scale - shift`.  Empty for images that are
-            streamed from their files, which are normalised as ImageNet is.
-        columns: the names of the features where they have some.
-        side: to which images are resized; None takes them as they are.
+        in_shape: shape of one input: (channels, height, width) or (n_features,).
+        scale, shift: (channels,) or (n_features,); an input is `values * scale - shift`.
+        columns: the names of the features; empty if they have none.
+        side: images are resized to this side; None keeps them as they are.
         streamed: images are read from their files as they are needed.
     """
 
     in_shape: tuple[int, ...]
-    scale: tuple[float, ...] = ()
-    shift: tuple[float, ...] = ()
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
     columns: tuple[str, ...] = ()
     side: int | None = None
     streamed: bool = False
@@ -38,27 +41,42 @@ class Preparation:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
-    def is_images(self) -> bool:
-        """Whether the items are images."""
-        return len(self.in_shape) == 3
+    def channels(self) -> int | None:
+        """The number of channels of an image; None if the items are features."""
+        return self.in_shape[0] if len(self.in_shape) == 3 else None
 
-    def inputs(self, items: Items, device: torch.device) -> Inputs:
-        """The items as inputs of the network.
+    def inputs(
+        self, items: Items, device: torch.device, *, threads: int = 2, train_crop: TrainCrop = "shift"
+    ) -> Inputs:
+        """Return the items as inputs of the network.
+
+        Args:
+            items: the items.
+            device: where batches are put.
+            threads, train_crop: for streamed images, see Streamed.
 
         Raises:
-            ValueError: they are not such as the network was trained on.
+            ValueError: the items are not of the kind that the network was trained on.
         """
         if self.streamed:
             if not items.paths:
-                raise ValueError(f"{items.source}: the network was trained on image files, and these are none")
-            return Streamed(items.paths, self.in_shape[1], device=device)
+                raise ValueError(f"{items.source}: the network was trained on image files; give a folder of images")
+            return Streamed(
+                items.paths,
+                self.in_shape[1],
+                scale=self.scale,
+                shift=self.shift,
+                device=device,
+                threads=threads,
+                train_crop=train_crop,
+            )
         if items.values is None or items.in_shape != self.in_shape:
             raise ValueError(f"{items.source}: an item has the shape {items.in_shape}, in training {self.in_shape}")
         if self.columns and items.columns and items.columns != self.columns:
             differ = [pair for pair in zip(items.columns, self.columns, strict=True) if pair[0] != pair[1]]
             here, before = differ[0]
-            raise ValueError(f"{items.source}: feature {here!r} stands where {before!r} did in training")
-        if self.is_images != (items.values.dtype == np.uint8):
+            raise ValueError(f"{items.source}: feature {here!r} stands where {before!r} stood in training")
+        if (self.channels is not None) != (items.values.dtype == np.uint8):
             raise ValueError(f"{items.source}: images must be uint8, as in training; got {items.values.dtype}")
         values = torch.from_numpy(np.ascontiguousarray(items.values)).to(device)
         scale, shift = (torch.tensor(part, dtype=torch.float32, device=device) for part in (self.scale, self.shift))
@@ -66,23 +84,26 @@ class Preparation:
 
 
 def prepare(items: Items, form: InputForm, side: int | None) -> Preparation:
-    """What the training items say of the inputs.
+    """Return how items become inputs, from the training items.
+
+    Streamed images are normalised by ImageNet's statistics, because a pass over all images would take as long as an
+    epoch.
 
     Args:
         items: the training items.
         form: see Recipe.
-        side: to which their images were resized, if they were.
+        side: the side to which images are resized; streamed images need it.
 
     Raises:
-        ValueError: a form that new items cannot be brought into.
+        ValueError: new items cannot be brought into this form.
     """
     if form == "whitened":
         raise ValueError('inputs "whitened" is for experiments on data sets; take "standard" or "unit"')
-    if items.values is None:
-        if side is None:
-            raise ValueError(f"{items.source}: images that are streamed need --side PIXELS")
-        if form != "standard":
-            raise ValueError(f'images that are streamed are normalised as ImageNet is: inputs "standard", got "{form}"')
-        return Preparation((3, side, side), side=side, streamed=True)
-    scale, shift = scaling(items.values, form)
-    return Preparation(items.values.shape[1:], tuple(scale.tolist()), tuple(shift.tolist()), items.columns, side)
+    if items.values is not None:
+        scale, shift = scaling(items.values, form)
+        return Preparation(items.values.shape[1:], tuple(scale.tolist()), tuple(shift.tolist()), items.columns, side)
+    assert side is not None
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if form == "standard" else ((0.0,) * 3, (1.0,) * 3)
+    deviation = np.array(std, np.float32)
+    scale, shift = 1 / (255 * deviation), np.array(mean, np.float32) / deviation
+    return Preparation((3, side, side), tuple(scale.tolist()), tuple(shift.tolist()), side=side, streamed=True)

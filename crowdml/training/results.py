@@ -1,10 +1,8 @@
-"""What a training leaves behind, as tables."""
+"""Tables and figures that a training leaves behind."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,39 +14,56 @@ from crowdml.files.frames import confusion_frame, consensus_frame, workers_frame
 from crowdml.labels import CrowdLabels
 
 MOST_CONFUSION_ROWS = 5_000_000
-"""Confusion matrices of more entries are not written as a table."""
+"""Confusion matrices with more entries are not written as a table."""
+MOST_PROBABILITIES = 50_000_000
+"""Tables of items leave out the columns p_<class> if together they would hold more numbers."""
 
 
 def predictions_frame(
-    ids: NDArray[Any], probabilities: NDArray[np.float64], classes: NDArray[Any], task_column: str = "task"
+    ids: NDArray[Any],
+    probabilities: NDArray[np.float64],
+    classes: NDArray[Any],
+    task_column: str = "task",
+    truth: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
-    """One row an item: task, label (the most probable class), p_<class> for each class."""
+    """Return one row per item: task, label (the most probable class), and p_<class> for each class.
+
+    Args:
+        ids: (n_items,) the items' ids.
+        probabilities: (n_items, n_classes).  More than MOST_PROBABILITIES numbers are shortened to one column,
+            `probability`, of the label.
+        classes: (n_classes,) the names of the classes.
+        task_column: the name of the column of ids.
+        truth: (n_items,) true classes, added as a column; n_classes stands for a class that nobody gave in training.
+    """
     columns = {task_column: ids, "label": classes[probabilities.argmax(axis=1)]}
+    if truth is not None:
+        columns["truth"] = np.array([*classes, None], dtype=object)[truth]
+    if probabilities.size > MOST_PROBABILITIES:
+        return pd.DataFrame(columns | {"probability": probabilities.max(axis=1)})
     return pd.DataFrame(columns | {f"p_{name}": probabilities[:, place] for place, name in enumerate(classes)})
 
 
 def curves_frame(points: Sequence[tuple[int, str, float]]) -> pd.DataFrame:
-    """One row a point of the learning curves: step (epochs over all trainings), metric, value."""
+    """Return one row per point of the learning curves: step (epochs over all trainings), metric, value."""
     return pd.DataFrame(points, columns=pd.Index(["step", "metric", "value"])).astype({"step": int, "value": float})
 
 
 def crowd_tables(crowd: CrowdLabels, aggregation: Aggregation) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """The tables consensus, workers and confusion, and what was left out, a line each."""
-    tables = {"consensus": consensus_frame(crowd, aggregation), "workers": workers_frame(crowd, aggregation)}
+    """Return the tables consensus, workers and confusion, and what is left out, one line per fact."""
+    consensus, left_out = consensus_frame(crowd, aggregation), []
+    if crowd.n_items * crowd.n_classes > MOST_PROBABILITIES:
+        consensus = consensus.loc[:, ~consensus.columns.str.startswith("p_")]
+        left_out.append(f"probabilities of {crowd.n_classes:,} classes not written for {crowd.n_items:,} items")
+    tables = {"consensus": consensus, "workers": workers_frame(crowd, aggregation)}
     n_rows = crowd.n_workers * crowd.n_classes**2
     if n_rows > MOST_CONFUSION_ROWS:
-        return tables, [f"confusion matrices not written: they would be {n_rows:,} rows"]
-    return tables | {"confusion": confusion_frame(crowd, aggregation)}, []
+        return tables, [*left_out, f"confusion matrices not written, because they have {n_rows:,} entries"]
+    return tables | {"confusion": confusion_frame(crowd, aggregation)}, left_out
 
 
 def accuracy_report(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> Mapping[str, float]:
-    """Accuracy on the items whose truth is known (not -1), its standard error and their number."""
-    known = truth >= 0
-    share = float((probabilities.argmax(axis=1)[known] == truth[known]).mean())
-    n_items = int(known.sum())
+    """Return the accuracy, its standard error and the number of items; `truth` is (n_items,) true classes."""
+    share = float((probabilities.argmax(axis=1) == truth).mean())
+    n_items = len(truth)
     return {"accuracy": share, "standard_error": float(np.sqrt(share * (1 - share) / n_items)), "n_items": n_items}
-
-
-def versions() -> dict[str, str]:
-    """What this runs on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "numpy")}

@@ -1,24 +1,37 @@
-"""The folder of one training: what was asked for, checkpoints while it runs, and the report that says it is done."""
+"""RunFolder: the folder of one training.
+
+settings.json           what is trained, on which data; a run with other settings is refused
+skipped.json            images that cannot be read, with the reasons
+checkpoints/            learning curves, and the state that an interrupted run goes on from; gone when the run is done
+consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
+weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
+failure.txt             why a worker process failed, if one did
+report.json             accuracy, costs, notes; written last, so that its presence says that the run is done
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from crowdml.learning.curves import KeptCurves, Point
+from crowdml.support.whole_file import whole_file
+from crowdml.training.items import Items
 
-SETTINGS, REPORT, CHECKPOINTS = "settings.json", "report.json", "checkpoints"
-_CURVES = "curves.jsonl"
+SETTINGS, SKIPPED, REPORT, CHECKPOINTS = "settings.json", "skipped.json", "report.json", "checkpoints"
+_CURVES, _SHARE = "curves.jsonl", "share.json"
+_SECONDS_BETWEEN_SHARES = 1.0
 
 
 class State(Enum):
-    """What a folder holds of the training that is asked for."""
+    """How much of the wanted training a folder holds."""
 
     FRESH = "nothing"
     STARTED = "a part"
@@ -26,46 +39,54 @@ class State(Enum):
 
 
 class OtherRunError(ValueError):
-    """The folder holds a training with other settings."""
+    """The folder holds another training, or something else."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunFolder:
-    """The folder at `path`."""
+    """The folder of one training; the only code that claims it, takes it up again or refuses it.
+
+    Args:
+        path: the folder.
+    """
 
     path: Path
+    _share_due: float = field(default=0.0, init=False, repr=False)
 
     @property
     def checkpoints(self) -> Path:
-        """Where the trainings keep their state until the run is done."""
+        """The folder in which trainings keep their state until the run is done."""
         return self.path / CHECKPOINTS
 
     def begin(self, settings: Mapping[str, Any], *, overwrite: bool) -> State:
-        """Make the folder, or take it up again.
+        """Make the folder, or take up the run that it holds.
+
+        A run that has left no state, because it was refused or stopped early, may be replaced by another one.
 
         Args:
             settings: everything that the result depends on, as JSON-able values.
             overwrite: forget what an earlier run left here.
 
         Raises:
-            OtherRunError: it holds a run with other settings; says which differ.
+            OtherRunError: the folder holds a run with other settings, and the message says which differ; or it holds
+                files that are not of a training.
             OSError: the folder cannot be made.
         """
         wanted = json.loads(json.dumps(settings))
         there = self.path / SETTINGS
         if overwrite:
-            # The settings go last: whatever is left if this is cut short still says whose it is.
+            # The settings go last: if this is cut short, they still say whose files are left.
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            for name in (REPORT, SETTINGS):
+            for name in (*self._written(), REPORT, SKIPPED, SETTINGS):
                 (self.path / name).unlink(missing_ok=True)
-        if not there.is_file():
+        elif not there.is_file() and self._holds_other_files():
+            raise OtherRunError(
+                f"{self.path} is not an empty folder, and not of a training; choose another --out, or --overwrite"
+            )
+        before = _read(there) if there.is_file() else None
+        if before is None or (before != wanted and not self._holds_work()):
             self.path.mkdir(parents=True, exist_ok=True)
-            write_json(there, wanted)
-            return State.FRESH
-        before = _read(there)
-        if before != wanted and not self._holds_work():
-            # That run was refused, or stopped before it came to anything.
-            write_json(there, wanted)
+            _write(there, wanted)
             return State.FRESH
         if before != wanted:
             raise OtherRunError(
@@ -74,32 +95,82 @@ class RunFolder:
             )
         return State.DONE if (self.path / REPORT).is_file() else State.STARTED
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that `begin` wrote."""
+        return _read(self.path / SETTINGS)
+
+    def keep_skipped(self, items: Sequence[Items]) -> None:
+        """Write the list of images that cannot be read, if images were checked or skipped."""
+        checks = [
+            {"source": part.source, "checked": part.checked, "skipped": dict(part.skipped)}
+            for part in items
+            if part.checked or part.skipped
+        ]
+        if checks:
+            _write(self.path / SKIPPED, {"images": checks})
+
+    def checked(self) -> dict[str, dict[Path, str]]:
+        """Return the checks of images that `keep_skipped` wrote, see `read_data`."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            checks = json.loads((self.path / SKIPPED).read_text())["images"]
+            return {
+                check["checked"]: {Path(file): reason for file, reason in check["skipped"].items()}
+                for check in checks
+                if check["checked"]
+            }
+        return {}
+
     def keep_point(self, step: int, metric: str, value: float) -> None:
-        """Add a point to the learning curves, which outlive an interruption."""
+        """Add a point to the learning curves.  Points survive an interruption."""
         self._kept_curves.keep(step, metric, value)
 
     def curves(self) -> list[Point]:
-        """The points kept, in order; of those that were computed again after an interruption the last."""
+        """Return the points in order; of a point that was computed again after an interruption, the last value."""
         return self._kept_curves.points()
 
+    def keep_share(self, training: int, share: float) -> None:
+        """Write the share of the running training that is done, at most once per second."""
+        now = time.monotonic()
+        if now >= self._share_due:
+            self._share_due = now + _SECONDS_BETWEEN_SHARES
+            with suppress(OSError):
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                _write(self.checkpoints / _SHARE, {"training": training, "share": share})
+
+    def share(self) -> tuple[int, float] | None:
+        """Return the number of the running training, from 0, and its finished share; None before it begins."""
+        with suppress(OSError, ValueError, KeyError):
+            kept = json.loads((self.checkpoints / _SHARE).read_text())
+            return kept["training"], kept["share"]
+        return None
+
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write the report, which makes the run one that is done, and drop the checkpoints."""
-        write_json(self.path / REPORT, report)
+        """Write the report, which marks the run as done, and delete the checkpoints."""
+        _write(self.path / REPORT, report)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     @property
     def _kept_curves(self) -> KeptCurves:
         return KeptCurves(self.checkpoints / _CURVES)
 
+    def _written(self) -> list[str]:
+        """Return the names of the tables and network files of a run that is done."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return [Path(name).name for name in json.loads((self.path / REPORT).read_text())["files"]]
+        return []
+
     def _holds_work(self) -> bool:
         return (self.path / REPORT).is_file() or any(self.checkpoints.glob("*.pt"))
 
+    def _holds_other_files(self) -> bool:
+        return self.path.exists() and (
+            not self.path.is_dir() or any(not place.name.startswith(".") for place in self.path.iterdir())
+        )
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    partial.replace(path)
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -110,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> str:
-    """The settings that differ, in a few words."""
+    """Return the settings that differ, with both values."""
     found = []
     for name in {**before, **wanted}:
         old, new = before.get(name), wanted.get(name)

@@ -1,8 +1,8 @@
-"""A trained network with all that predicting takes: kept in a folder, and used without the code of its method.
+"""A trained network in a folder, with all that predicting needs except the code of its method.
 
-Three files: `weights.pt`, the state_dict of the whole model, what the method learned of noise and workers included;
-`network.pt2`, the same model as a program of torch.export, from normalised inputs to logits of the true class; and
-`model.json`, which says what the items and the classes are.
+weights.pt    the state_dict of the whole model, including what the method learned about noise and workers
+network.pt2   the model as a program of torch.export, from normalised inputs to logits of the true class
+model.json    the form of the items, and the names of the classes
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
+from crowdml.learning import parallel
+from crowdml.support.whole_file import whole_file
 from crowdml.training.items import Items
 from crowdml.training.preparation import Preparation
 
 WEIGHTS, PROGRAM, DESCRIPTION = "weights.pt", "network.pt2", "model.json"
 _FORMAT = 1
-# Numbers in a batch of inputs: 2048 small images, or a hundred of 224 x 224 pixels.
+# Numbers in a batch of inputs: 2048 small images, or a hundred images of 224 x 224 pixels.
 _BATCH_VALUES, _MOST_ITEMS = 1 << 24, 2048
+# Several processes exchange the predictions of this many items at a time, so that a device never holds all of them.
+_EXCHANGED_ITEMS = 32_768
 
 
 class SavedModelError(ValueError):
-    """A folder that holds no trained network, or one that cannot be saved or read."""
+    """A network cannot be saved, or a folder holds no trained network that can be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +44,11 @@ class TrainedNetwork:
     """A network that predicts classes of items.
 
     Args:
-        logits: inputs (n, ...) to logits (n, n_classes), on the device.
+        logits: maps inputs (n, ...) to logits (n, n_classes), on the device.
         preparation: how items become inputs.
-        classes: (n_classes,) their names.
-        device: where it predicts.
-        settings: how it came about: JSON-able values, kept for the record.
+        classes: (n_classes,) the names of the classes.
+        device: where the network predicts.
+        settings: the settings of the training, as JSON-able values.
     """
 
     logits: Callable[[Tensor], Tensor]
@@ -53,36 +57,50 @@ class TrainedNetwork:
     device: torch.device
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def predict_proba(self, items: Items) -> NDArray[np.float64]:
-        """(n_items, n_classes) probabilities of the classes; rows sum to one.
+    def predict_proba(self, items: Items, *, threads: int = 2) -> NDArray[np.float64]:
+        """Return (n_items, n_classes) probabilities of the classes; rows sum to one.
+
+        Under data parallelism every process must call this.  Each predicts its share, and all return the whole.
+
+        Args:
+            items: the items.
+            threads: number of threads that decode streamed images.
 
         Raises:
-            ValueError: the items are not such as it was trained on.
+            ValueError: the items are not of the kind that the network was trained on.
         """
-        inputs = self.preparation.inputs(items, self.device)
+        inputs = self.preparation.inputs(items, self.device, threads=threads)
         n_together = max(1, min(_MOST_ITEMS, _BATCH_VALUES // math.prod(self.preparation.in_shape)))
-        places = torch.arange(len(items), device=self.device).split(n_together)
         if isinstance(self.logits, nn.Module) and self.logits.training:
             self.logits.eval()
-        with torch.inference_mode():
-            parts = [self.logits(batch).double().softmax(dim=1).cpu() for (batch,) in inputs.batches(places)]
+        parts = []
+        for places in torch.arange(len(items), device=self.device).split(_EXCHANGED_ITEMS):
+            found = torch.zeros((len(places), len(self.classes)), dtype=torch.float64, device=self.device)
+            mine = places.split(n_together)[parallel.rank() :: parallel.world_size()]
+            with torch.inference_mode():
+                for batch, (values,) in zip(mine, inputs.batches(mine), strict=True):
+                    found[batch - places[0]] = self.logits(values).double().softmax(dim=1)
+            parts.append(parallel.sum_over_processes(found).cpu())
         return torch.cat(parts).numpy()
 
     def save(self, folder: Path) -> None:
-        """Write the three files into a folder that is there.
+        """Write the three files into an existing folder.
 
         Raises:
-            SavedModelError: it was loaded from files, or torch.export has no form for it; the weights are written even
-                then.
+            SavedModelError: the network was loaded from files, or torch.export cannot express it; in the second case
+                the weights are written.
         """
         if not isinstance(self.logits, nn.Module):
-            raise SavedModelError("this network was loaded from files; copy those")
+            raise SavedModelError("this network was loaded from files; copy these files")
         model = copy.deepcopy(self.logits).cpu().eval()
-        # A tensor that is a view of a larger one would be saved with all of it.
+        # Clone, because a tensor that is a view of a larger one would be saved with all of it.
         own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
         model.load_state_dict(own, assign=True)
-        torch.save(model.state_dict(), folder / WEIGHTS)
-        torch.export.save(_exported(model, self.preparation.in_shape), folder / PROGRAM)
+        with whole_file(folder / WEIGHTS) as temporary:
+            torch.save(model.state_dict(), temporary)
+        program = _exported(model, self.preparation.in_shape)
+        with whole_file(folder / PROGRAM) as temporary, temporary.open("wb") as file:
+            torch.export.save(program, file)
         description = {
             "format": _FORMAT,
             "classes": self.classes.tolist(),
@@ -90,14 +108,15 @@ class TrainedNetwork:
             "torch": torch.__version__,
             "settings": dict(self.settings),
         }
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        with whole_file(folder / DESCRIPTION) as temporary:
+            temporary.write_text(json.dumps(description, indent=1) + "\n")
 
 
 def load_network(folder: str | Path, device: torch.device | str = "cpu") -> TrainedNetwork:
-    """The network that `save` put into a folder.  Take only files from those whom you trust.
+    """Return the network that `save` wrote into a folder.  Load only files from people whom you trust.
 
     Raises:
-        SavedModelError: files are missing or cannot be read; says which.
+        SavedModelError: files are missing or cannot be read; the message says which.
     """
     place, device = Path(folder), torch.device(device)
     for name in (DESCRIPTION, PROGRAM):
@@ -106,7 +125,9 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Trai
     try:
         description = json.loads((place / DESCRIPTION).read_text())
         if description["format"] != _FORMAT:
-            raise SavedModelError(f"{place / DESCRIPTION} has the format {description['format']}, here {_FORMAT}")
+            raise SavedModelError(
+                f"{place / DESCRIPTION} has the format {description['format']}; this version reads {_FORMAT}"
+            )
         preparation = Preparation(**description["inputs"])
         classes, settings, made_by = np.asarray(description["classes"]), description["settings"], description["torch"]
     except (ValueError, KeyError, TypeError) as error:
@@ -124,14 +145,14 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Trai
 
 
 def _exported(model: nn.Module, in_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    # Of two items, for a size of one would be taken for a constant.
+    # Two items, because the tracer would take a size of one for a constant.
     example = torch.zeros((2, *in_shape))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim("n_items")},))
-    except Exception as error:  # whatever the model's code made the tracer stumble over
+    except Exception as error:  # the tracer raises whatever the model's code makes it raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SavedModelError(
-            f"torch.export has no form for this network ({reason}); its weights are in {WEIGHTS}"
+            f"torch.export cannot express this network ({reason}); only its weights are written, as {WEIGHTS}"
         ) from error

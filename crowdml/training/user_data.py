@@ -1,9 +1,10 @@
-"""A user's data by path: a file of features, a folder of images, or a folder that holds labels and test items too."""
+"""Read a user's data: a file of features, a folder of images, or a folder that also holds labels and test items."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ from numpy.typing import NDArray
 from crowdml.files import FileError
 from crowdml.labels import CrowdLabels
 from crowdml.training.feature_tables import read_table
-from crowdml.training.folders import Layout, read_layout, unreadable_images
-from crowdml.training.image_loading import read_images
-from crowdml.training.items import Items
+from crowdml.training.folders.decoding import TrainCrop
+from crowdml.training.folders.in_memory import read_images
+from crowdml.training.folders.layouts import Layout, read_layout
+from crowdml.training.folders.unreadable import Check, unreadable_images
+from crowdml.training.items import Items, digest, file_state
+
+STREAMED_SIDE = 224
+"""The side of streamed images by default, as networks for ImageNet take them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +30,11 @@ class Data:
     """What a path holds.
 
     Args:
-        items: to train on or to predict for.
-        crowd: the one label an item that a folder's layout gives, its item_ids the items' ids; else None.
-        test: the test items of a folder's layout, else None.
-        test_labels: their true classes by id, else None.
+        items: the items to train on or to predict for.
+        crowd: the labels that a folder's layout gives, one per item, as a crowd of one worker whose item_ids are the
+            items' ids; else None.
+        test: the test items that a folder's layout gives, else None.
+        test_labels: the true classes of the test items, by id, else None.
     """
 
     items: Items
@@ -41,39 +48,58 @@ class ImageOptions:
     """How images are read.
 
     Args:
-        side: resize them; see `read_images`.
-        channels: 1 or 3; see `read_images`.
-        stream: leave them in their files until they are needed; needs `side`.
-        layout: of a folder, see `read_layout`.
+        side: resize images, see `read_images`; by default STREAMED_SIDE if they are streamed.
+        channels: 1 or 3, see `read_images`.
+        stream: leave images in their files until they are needed.
+        layout: the layout of a folder, see `read_layout`.
+        train_crop: what the augmentation of streamed images cuts out.
+        check: how streamed images are checked before the training.
+        threads: number of threads that check and decode streamed images.
+
+    Raises:
+        ValueError: a value is out of range, or an option is for streamed images only.
     """
 
     side: int | None = None
     channels: int | None = None
     stream: bool = False
     layout: Layout = "auto"
+    train_crop: TrainCrop = "shift"
+    check: Check = "decode"
+    threads: int = os.cpu_count() or 1
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
             raise ValueError(f"side must be at least 1, got {self.side}")
         if self.stream and self.side is None:
-            raise ValueError("images that are streamed need --side PIXELS")
+            object.__setattr__(self, "side", STREAMED_SIDE)
+        if self.train_crop != "shift" and not self.stream:
+            raise ValueError(f'train_crop "{self.train_crop}" is for streamed images; add --stream')
 
 
-def read_data(path: str | Path, *, task_column: str = "task", images: ImageOptions | None = None) -> Data:
-    """Everything at a path.
+def read_data(
+    path: str | Path,
+    *,
+    task_column: str = "task",
+    images: ImageOptions | None = None,
+    checked: Mapping[str, Mapping[Path, str]] | None = None,
+) -> Data:
+    """Read the data at a path.
 
     Args:
         path: .npy (rows are the tasks 0, 1, 2, ...), .csv, .csv.gz or .parquet of features, or a folder of images.
         task_column: the column of a table that holds the tasks.
-        images: how those of a folder are read.
+        images: how the images of a folder are read.
+        checked: results of earlier checks of streamed images, which are not checked again: `Items.checked` -> the
+            files that cannot be read, with the reasons.
 
     Raises:
-        ValueError: there is nothing, or nothing of use; says what and where (FileError for a file).
-        NotADirectoryError: no such folder.
+        FileError: a file is missing or holds no items; the message says what is wrong and where.
+        ValueError: a folder holds no images that can be used.
     """
     place = Path(path)
     if place.is_dir():
-        return _read_folder(place, images or ImageOptions())
+        return _read_folder(place, images or ImageOptions(), checked or {})
     if not place.is_file():
         raise FileError(f"{place}: no such file or folder")
     if place.suffix.lower() == ".npy":
@@ -82,7 +108,7 @@ def read_data(path: str | Path, *, task_column: str = "task", images: ImageOptio
 
 
 def one_label_each(labels: NDArray[np.integer], ids: NDArray[Any], class_names: NDArray[Any]) -> CrowdLabels:
-    """Labels (n_items,) of one source as the crowd of one worker."""
+    """Return (n_items,) labels of one source as a crowd of one worker."""
     n_items = len(labels)
     return CrowdLabels(
         item=np.arange(n_items),
@@ -104,39 +130,46 @@ def _read_array(path: Path) -> Items:
     except (ValueError, EOFError, OSError) as error:
         raise FileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     if not values.ndim:
-        raise FileError(f"{path}: holds one number, not items")
+        raise FileError(f"{path}: holds a single number; items need one row each")
     return Items(str(path), np.arange(len(values)), values)
 
 
-def _read_folder(folder: Path, images: ImageOptions) -> Data:
+def _read_folder(folder: Path, images: ImageOptions, checked: Mapping[str, Mapping[Path, str]]) -> Data:
     found = read_layout(folder, images.layout)
-    items = _read_images(str(folder), found.train_paths, found.train_ids, images)
+    items = _read_images(str(folder), found.train_paths, found.train_ids, images, checked)
     if found.train_labels is None or found.class_names is None:
         return Data(items)
     names = np.asarray(found.class_names)
-    # Unreadable images were left out, and their labels go with them.
+    # Images that cannot be read are left out, and their labels with them.
     label_of = pd.Series(found.train_labels, index=pd.Index(found.train_ids))
     crowd = one_label_each(label_of[items.ids].to_numpy(), items.ids, names)
     if found.test_labels is None:
         return Data(items, crowd)
     test_ids = [path.relative_to(folder).as_posix() for path in found.test_paths]
     channels = None if items.values is None else items.values.shape[1]
-    like = ImageOptions(images.side, channels, images.stream)
-    test = _read_images(f"{folder} (test)", found.test_paths, test_ids, like)
+    like = replace(images, channels=channels)
+    test = _read_images(f"{folder} (test)", found.test_paths, test_ids, like, checked)
     return Data(items, crowd, test, pd.Series(names[found.test_labels], index=pd.Index(test_ids)))
 
 
-def _read_images(source: str, paths: Sequence[Path], ids: Sequence[str], images: ImageOptions) -> Items:
+def _read_images(
+    source: str,
+    paths: Sequence[Path],
+    ids: Sequence[str],
+    images: ImageOptions,
+    checked: Mapping[str, Mapping[Path, str]],
+) -> Items:
     if not images.stream:
         return read_images(source, paths, ids, side=images.side, channels=images.channels)
-    faults = dict(unreadable_images(paths))
-    readable = [path not in faults for path in paths]
-    if not any(readable):
-        path, fault = next(iter(faults.items()))
-        raise ValueError(f"{source}: none of the {len(paths)} images can be read; {path}: {fault}")
-    return Items(
-        source,
-        np.asarray(ids)[readable],
-        paths=tuple(path for path in paths if path not in faults),
-        skipped=tuple((str(path), fault) for path, fault in faults.items()),
-    )
+    key = digest(images.check, *map(_state, paths))
+    faults = checked.get(key)
+    if faults is None:
+        faults = unreadable_images(paths, images.threads, check=images.check)
+    return Items(source, np.asarray(ids), paths=tuple(paths), checked=key).without(faults)
+
+
+def _state(path: Path) -> str:
+    try:
+        return file_state(path)
+    except OSError:
+        return f"{path} missing"

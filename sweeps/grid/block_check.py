@@ -1,4 +1,4 @@
-"""Find the field of a block that is to blame if its cells cannot be made."""
+"""Find the axis or the option of a block that is to blame when its cells cannot be made."""
 
 from __future__ import annotations
 
@@ -6,56 +6,63 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from crowdml.experiment.axes import CellError, OptionError
-from crowdml.experiment.cell import check_options
-from sweeps.grid.grids import AXES, Block
-from sweeps.grid.toml_values import Place, TomlError
+from crowdml.experiment.axes import CellError
+from crowdml.experiment.cell import Cell, check_options
+from crowdml.experiment.crowd_types import Simulated
+from sweeps.grid.grids import AXES, OPTIONS, Block
+from sweeps.grid.toml_file import Place, Problem, error_text
 
-AXES_OF_BLOCKS = (
-    "datasets", "patterns", "noise_rates", "workers", "missing_rates", "worker_models", "assignments", "methods",
-    "seeds",
-)  # fmt: skip
-OPTIONS = {
-    "method_options": "methods", "pattern_options": "patterns", "worker_options": "worker_models",
-    "assignment_options": "assignments",
-}  # fmt: skip
-"""Field of options by name -> the axis that holds the names."""
-
-_AXIS_OF = {name: axis for axis, name in AXES.items()}
+_AXIS_OF = {field: axis for axis, field in AXES.items()}
+OPTION_AXES = {field: _AXIS_OF[named] for field, named in OPTIONS.items()}
+"""Field of a block with options by name -> the axis that holds the names."""
 
 
-def check_block(block: Block, given: Mapping[str, Any], place: Place) -> None:
-    """Raise TomlError at the field to blame if a cell of the block cannot be made or refuses its options.
+def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem | None:
+    """Return what is wrong with the first cell of the block that cannot be made, or None.
 
     Args:
         block: the block to check.
-        given: the fields of the block that the file names.
+        given: the fields of the block that the file names, with their values.
         place: the place of the block in the file.
+
+    Returns:
+        The place of the value, the option or the field to blame, and the reason.
     """
     error = _error_of(block)
     if error is None:
-        return
+        return None
     field, _, option = error.field.partition(".")
-    axis = OPTIONS.get(field) or _AXIS_OF.get(field)
-    reason = error.reason if isinstance(error, OptionError) else f"{error.reason}, got {error.value!r}"
+    axis = OPTION_AXES.get(field) or _AXIS_OF.get(field)
     if axis is None:
-        raise TomlError((*place, field) if field in given else place, reason)
+        inner = ("other_axes", field) if field in given.get("other_axes", {}) else (field,)
+        return ((*place, *inner), error_text(error)) if inner[0] in given else (place, str(error))
+    index, value, error = _narrowed(block, axis, error)
+    if value in given.get(field, {}):
+        return (*place, field, value, *([option] if option else [])), error_text(error)
+    # The file has no index of an axis that it leaves out.
+    return (*place, axis, *([index] if len(given.get(axis, ())) > 1 else [])), error_text(error)
+
+
+def _narrowed(block: Block, axis: str, error: CellError) -> tuple[int, Any, CellError]:
+    """Return the first value of an axis that alone gives an error of the same field, its index and its error."""
     for index, value in enumerate(getattr(block, axis)):
         found = _error_of(replace(block, **{axis: (value,)}))
         if found is not None and found.field == error.field:
-            if option and option in given.get(field, {}).get(value, {}):
-                raise TomlError((*place, field, value, option), reason)
-            raise TomlError((*place, axis, index) if axis in given else place, reason)
-    raise TomlError(place, str(error))
+            return index, value, found
+    raise AssertionError(f"no value of {axis} fails alone")
 
 
 def _error_of(block: Block) -> CellError | None:
-    """Return the error of the first cell that cannot be made or refuses its options."""
+    """Return the error of the first cell that cannot be made or does not take its options."""
     try:
-        for cell in {
-            (cell.dataset, cell.crowd, cell.method, cell.method_options): cell for cell in block.cells()
-        }.values():
+        # In one block, these names decide the options.
+        cells = {(cell.dataset, cell.method, *_pattern_of(cell)): cell for cell in block.cells()}
+        for cell in cells.values():
             check_options(cell)
     except CellError as error:
         return error
     return None
+
+
+def _pattern_of(cell: Cell) -> tuple[str, float | None]:
+    return cell.crowd.pattern, cell.crowd.noise_rate if isinstance(cell.crowd, Simulated) else None

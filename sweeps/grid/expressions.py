@@ -3,9 +3,9 @@
     method == "labnet" and n_workers > 3
     dataset in ["mnist", "cifar10"] and not 0.3 <= noise_rate < 0.6
 
-An axis is a column of the results table that describes the cell.  It is compared with a number, a text, None or a list
-of these.  Comparisons are joined with `and`, `or` and `not`.  If a cell has no value on an axis (a label-only cell has
-no network), only `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python.
+An axis is a column of the results table that describes the cell.  A comparison takes an axis and a number, a text, None
+or a list of these.  The words `and`, `or` and `not` join comparisons.  A cell may have no value on an axis: a
+label-only cell has no network.  Then only `axis == None`, `axis != value` and `axis not in [value]` hold, as in Python.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from contextlib import suppress
-from functools import reduce
-from typing import Any, NoReturn
+from functools import cache, reduce
+from typing import Any, NamedTuple, NoReturn
 
 import pandas as pd
 
 from crowdml.experiment.axes import Kind
-from crowdml.experiment.cell import COLUMNS as AXES
+from crowdml.experiment.cell import COLUMNS
 from crowdml.support.names import UnknownNameError, check_name
 
 MAX_DEPTH = 50
@@ -34,11 +33,15 @@ _NUMBERS, _TEXTS = "numbers", "texts"
 
 
 class SelectionError(ValueError):
-    """An expression or a priority cannot be used; the message says where and what to do."""
+    """An expression or a priority that cannot be used.  The text says where, and what to write instead."""
 
 
-def parse(expression: str) -> ast.expr:
-    """Parse an expression into a tree that holds only what the language allows.
+def holds(expression: str, column: Callable[[str], pd.Series]) -> pd.Series:
+    """Return (n_rows,) bool: the rows for which an expression holds.
+
+    Args:
+        expression: the expression.
+        column: axis -> (n_rows,) its values as text (str) or as numbers (float); a missing value is NaN.
 
     Raises:
         SelectionError: the text is not an expression of the language.
@@ -50,144 +53,121 @@ def parse(expression: str) -> ast.expr:
         raise SelectionError(f"cannot read {text!r} at column {error.offset or 1}: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise SelectionError(f"cannot read the expression: {error or 'it is nested too deeply'}") from None
-    _Check(text).condition(tree, depth=0)
-    return tree
+    return _Evaluation(text, column).condition(tree, depth=0)
 
 
-def axes_of(tree: ast.expr) -> set[str]:
-    """Return the axes that a parsed expression names."""
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+def check_expression(expression: str) -> str:
+    """Return the text unchanged.
 
-
-def holds(tree: ast.expr, table: pd.DataFrame) -> pd.Series:
-    """Evaluate a parsed expression; return a (n_rows,) bool series.
-
-    Args:
-        tree: the result of `parse`.
-        table: for each axis of the expression a column of text (str) or numbers (float); a missing value is NaN.
+    Raises:
+        SelectionError: the text is not an expression of the language.
     """
-    match tree:
-        case ast.BoolOp(op=op, values=parts):
-            return reduce(_join(op), (holds(part, table) for part in parts))
-        case ast.BinOp(left=left, op=op, right=right):
-            return _join(op)(holds(left, table), holds(right, table))
-        case ast.UnaryOp(operand=operand):
-            return ~holds(operand, table)
-        case ast.Compare(left=left, ops=ops, comparators=comparators):
-            sides = [_side(side, table) for side in (left, *comparators)]
-            each = (_compare(*triple) for triple in zip(sides, ops, sides[1:], strict=False))
-            return reduce(operator.and_, each)
-    raise AssertionError(f"unchecked expression: {ast.dump(tree)}")
+    holds(expression, lambda axis: pd.Series([], dtype="float64" if is_number(axis) else "str"))
+    return expression
 
 
-class _Check:
-    """Walks through a tree and refuses everything that the language does not allow."""
+def is_number(axis: str) -> bool:
+    """Return whether the values of an axis are numbers."""
+    return COLUMNS[axis].axis.kind in (Kind.WHOLE, Kind.NUMBER)
 
-    def __init__(self, text: str) -> None:
-        self._text = text
 
-    def condition(self, node: ast.expr, *, depth: int) -> None:
+class _Side(NamedTuple):
+    """One side of a comparison: a column, a list or a single value; and whether it holds numbers or texts."""
+
+    value: Any
+    kinds: set[str]
+
+    @property
+    def is_axis(self) -> bool:
+        return isinstance(self.value, pd.Series)
+
+    @property
+    def is_list(self) -> bool:
+        return isinstance(self.value, list)
+
+
+class _Evaluation:
+    """Evaluates a tree; refuses everything that is not part of the language."""
+
+    def __init__(self, text: str, column: Callable[[str], pd.Series]) -> None:
+        self._text, self._column = text, cache(column)
+
+    def condition(self, node: ast.expr, *, depth: int) -> pd.Series:
         if depth > MAX_DEPTH:
             raise SelectionError(f"the expression is nested more than {MAX_DEPTH} deep; take a list: axis in [...]")
         match node:
-            case ast.BoolOp(values=parts):
-                for part in parts:
-                    self.condition(part, depth=depth + 1)
-            case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr(), right=right):
-                self.condition(left, depth=depth + 1)
-                self.condition(right, depth=depth + 1)
+            case ast.BoolOp(op=op, values=parts):
+                join = operator.and_ if isinstance(op, ast.And) else operator.or_
+                return reduce(join, [self.condition(part, depth=depth + 1) for part in parts])
+            case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() as op, right=right):
+                join = operator.and_ if isinstance(op, ast.BitAnd) else operator.or_
+                return join(self.condition(left, depth=depth + 1), self.condition(right, depth=depth + 1))
             case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
-                self.condition(operand, depth=depth + 1)
-            case ast.Compare():
-                self._comparison(node)
+                return ~self.condition(operand, depth=depth + 1)
+            case ast.Compare(left=left, ops=signs, comparators=others):
+                sides = [self._side(side) for side in (left, *others)]
+                triples = zip(sides, signs, sides[1:], strict=False)
+                return reduce(operator.and_, [self._compared(node, *triple) for triple in triples])
             case ast.Name() | ast.Constant():
                 self._refuse(node, "is not a comparison; write axis == value")
-            case _:
-                self._refuse(node, "is not allowed; compare axes with values, and join comparisons with and, or, not")
+        self._refuse(node, "is not allowed; compare axes with values, and join comparisons with and, or, not")
 
-    def _comparison(self, node: ast.Compare) -> None:
-        sides = [node.left, *node.comparators]
-        for left, sign, right in zip(sides, node.ops, sides[1:], strict=False):
-            kinds = [self._kinds(side) for side in (left, right)]
-            lists = [isinstance(side, (ast.List, ast.Tuple)) for side in (left, right)]
-            if isinstance(sign, (ast.Is, ast.IsNot)):
-                self._refuse(node, "is not allowed; write == None or != None")
-            if not any(isinstance(side, ast.Name) for side in (left, right)):
-                self._refuse(node, "compares no axis; write axis == value")
-            if lists[0] or (isinstance(sign, _MEMBERSHIP) and not lists[1]):
-                self._refuse(node, "needs a list on its right; write axis in [value, ...]")
-            if lists[1] and not isinstance(sign, (*_MEMBERSHIP, *_EQUALITY)):
-                self._refuse(node, "compares with a list; write axis in [value, ...]")
-            if kinds[0] and kinds[1] and kinds[0] != kinds[1]:
-                self._refuse(node, f"compares {' with '.join(sorted(kinds[0] | kinds[1]))}")
-            if type(sign) in _ORDER and not (kinds[0] and kinds[1]):
+    def _side(self, node: ast.expr) -> _Side:
+        if isinstance(node, ast.Name):
+            try:
+                check_name("axis", node.id, COLUMNS)
+            except UnknownNameError as error:
+                raise SelectionError(f"{self._place(node)}: {error}") from None
+            return _Side(self._column(node.id), {_NUMBERS if is_number(node.id) else _TEXTS})
+        is_list = isinstance(node, (ast.List, ast.Tuple))
+        try:
+            literal = ast.literal_eval(node)
+            values = [_number_or_text(value) for value in (literal if is_list else [literal])]
+        except (ValueError, TypeError, OverflowError):
+            if is_list:
+                self._refuse(node, "may hold only numbers, texts and None")
+            self._refuse(node, "is not allowed; compare with numbers, texts, None or a list of them")
+        kinds = {_TEXTS if isinstance(value, str) else _NUMBERS for value in values if value is not None}
+        return _Side(values if is_list else values[0], kinds)
+
+    def _compared(self, node: ast.Compare, left: _Side, sign: ast.cmpop, right: _Side) -> pd.Series:
+        if isinstance(sign, (ast.Is, ast.IsNot)):
+            self._refuse(node, "is not allowed; write == None or != None")
+        if not (left.is_axis or right.is_axis):
+            self._refuse(node, "compares no axis; write axis == value")
+        if left.is_list or (isinstance(sign, _MEMBERSHIP) and not right.is_list):
+            self._refuse(node, "needs a list on its right; write axis in [value, ...]")
+        if right.is_list and not isinstance(sign, (*_MEMBERSHIP, *_EQUALITY)):
+            self._refuse(node, "compares with a list; write axis in [value, ...]")
+        if len(left.kinds | right.kinds) > 1:
+            self._refuse(node, f"compares {' with '.join(sorted(left.kinds | right.kinds))}")
+        if type(sign) in _ORDER:
+            if not (left.kinds and right.kinds):
                 self._refuse(node, "puts None in an order; write == None or != None")
-
-    def _kinds(self, side: ast.expr) -> set[str]:
-        """Return the kinds (numbers, texts) of an axis, a value or the values of a list; None has no kind."""
-        match side:
-            case ast.Name(id=name) if name in AXES:
-                return {_NUMBERS if AXES[name].axis.kind in (Kind.WHOLE, Kind.NUMBER) else _TEXTS}
-            case ast.Name(id=name):
-                try:
-                    check_name("axis", name, AXES)
-                except UnknownNameError as error:
-                    raise SelectionError(f"{self._place(side)}: {error}") from None
-            case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                if not all(isinstance(_literal(element), (float, str, type(None))) for element in elements):
-                    self._refuse(side, "may hold only numbers, texts and None")
-                return set().union(*(self._kinds(element) for element in elements))
-        value = _literal(side)
-        if isinstance(value, str):
-            return {_TEXTS}
-        if isinstance(value, float):
-            return {_NUMBERS}
-        if value is not None:
-            self._refuse(side, "is not allowed; compare with numbers, texts, None or a list of them")
-        return set()
+            return _ORDER[type(sign)](left.value, right.value)
+        same = _same(left.value, right.value) if left.is_axis else _same(right.value, left.value)
+        return same if isinstance(sign, (ast.Eq, ast.In)) else ~same
 
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
-        raise SelectionError(f"{self._place(node)} {reason}; the axes are {', '.join(AXES)}")
+        raise SelectionError(f"{self._place(node)} {reason}; the axes are {', '.join(COLUMNS)}")
 
     def _place(self, node: ast.expr) -> str:
         source = ast.get_source_segment(self._text, node) or self._text
         return f"{source!r} at column {node.col_offset + 1}"
 
 
-def _literal(node: ast.expr) -> Any:
-    """Return the number (as a float), text or None that a node stands for; the ellipsis for anything else."""
-    match node:
-        case ast.Constant(value=str() | None as value):
-            return value
-        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
-            with suppress(OverflowError):
-                return float(value)
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float()) as operand):
-            value = _literal(operand)
-            return value if value is ... else -value
-    return ...
+def _number_or_text(value: Any) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError
+    return float(value)
 
 
-def _join(op: ast.AST) -> Callable[[pd.Series, pd.Series], pd.Series]:
-    return operator.and_ if isinstance(op, (ast.And, ast.BitAnd)) else operator.or_
-
-
-def _side(node: ast.expr, table: pd.DataFrame) -> Any:
-    if isinstance(node, ast.Name):
-        return table[node.id]
-    return [_literal(part) for part in node.elts] if isinstance(node, (ast.List, ast.Tuple)) else _literal(node)
-
-
-def _compare(left: Any, sign: ast.cmpop, right: Any) -> pd.Series:
-    if type(sign) in _ORDER:
-        return _ORDER[type(sign)](left, right)
-    if not isinstance(left, pd.Series):
-        left, right = right, left
-    if isinstance(right, pd.Series):
-        same = (left == right) | (left.isna() & right.isna())
-    else:
-        values = right if isinstance(right, list) else [right]
-        same = left.isin([value for value in values if value is not None])
-        if None in values:
-            same |= left.isna()
-    return same if isinstance(sign, (ast.Eq, ast.In)) else ~same
+def _same(column: pd.Series, other: Any) -> pd.Series:
+    """Return (n_rows,) bool: where a column equals another column, a value or one of a list of values."""
+    if isinstance(other, pd.Series):
+        return (column == other) | (column.isna() & other.isna())
+    values = other if isinstance(other, list) else [other]
+    same = column.isin([value for value in values if value is not None])
+    return same | column.isna() if None in values else same

@@ -1,57 +1,81 @@
-"""A grid as a TOML file: blocks of axes as `sweeps.grid.grids.Block` has them, a filter and a priority.
+"""Read a grid from a TOML file: blocks of axes (`sweeps.grid.grids.Block`), a filter and a priority.
 
     description = "EM against the majority vote"
     only = 'not (pattern == "flip" and n_workers > 9)'
     priority = ["seed"]
 
     [[block]]
-    extends = "labels"              # the blocks of a preset; what follows replaces their fields
+    extends = "labels"              # the blocks of a preset; the keys below replace their fields
     methods = ["mv", "em"]
     workers = [3, 9, 15]
 
     [block.method_options.em]
     max_iter = 50
 
-None is written "none".  A file cannot execute code: its filter is no Python (`sweeps.grid.expressions`), and a method
-that is a class to import is refused unless the caller allows it.
+The text "none" stands for None.  A grid file cannot run code: the filter is not Python (`sweeps.grid.expressions`), and
+a method that is a class to import is refused unless the caller allows it.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from crowdml import methods
+from pydantic import AfterValidator, BeforeValidator, Field
+
 from crowdml.experiment.cell import Cell
 from crowdml.experiment.crowd_types import MACHINES, REAL
+from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
-from sweeps.grid.block_check import AXES_OF_BLOCKS, OPTIONS, check_block
-from sweeps.grid.expressions import SelectionError, parse
-from sweeps.grid.grids import Block, Preset
+from sweeps.grid.block_check import OPTION_AXES, check_block
+from sweeps.grid.expressions import check_expression
+from sweeps.grid.grids import AXES, Block, Preset
+from sweeps.grid.options_file import MethodName, MethodTables, recipe_problem
 from sweeps.grid.presets import PRESETS
 from sweeps.grid.selection import check_priority, select
-from sweeps.grid.toml_lines import line_of
-from sweeps.grid.toml_values import Place, TomlError, convert, fields_of, required_of
+from sweeps.grid.toml_file import (
+    Place,
+    Problem,
+    TomlFileError,
+    TomlTable,
+    check_content,
+    given_fields,
+    read_toml,
+    table_model,
+)
 
-_KEYS = ("description", "only", "priority", "block")
+
+def _check_tables(value: Any) -> Any:
+    if not isinstance(value, tuple) or not value:
+        raise ValueError("must be one or more tables, each below a line [[block]] with two brackets")
+    return value
 
 
-class GridFileError(ValueError):
-    """A grid file that cannot be used: `my_grid.toml:12: noise_rates: must be in [0, 1), got 1.2`."""
+_BLOCK = table_model(
+    Block,
+    methods=tuple[MethodName, ...],
+    method_options=MethodTables,
+    extends=Annotated[str, AfterValidator(lambda name: check_name("preset", name, PRESETS))],
+)
+
+
+class _Grid(TomlTable):
+    description: str | None = None
+    only: Annotated[str, AfterValidator(check_expression)] | None = None
+    priority: tuple[Annotated[str, AfterValidator(lambda text: check_priority([text]) or text)], ...] = ()
+    block: Annotated[tuple[_BLOCK, ...], BeforeValidator(_check_tables)] = Field((), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
 
 
 @dataclass(frozen=True)
 class GridFile:
-    """What a grid file says.
+    """The content of a grid file.
 
     Args:
-        preset: its description and blocks.
-        only: the filter of its cells, or None; see `sweeps.grid.selection.select`.
-        priority: what is computed first; see `sweeps.grid.selection.order`.
+        preset: the description and the blocks.
+        only: the filter of the cells, or None; see `sweeps.grid.selection.select`.
+        priority: the order of the cells; see `sweeps.grid.selection.order`.
     """
 
     preset: Preset
@@ -59,10 +83,10 @@ class GridFile:
     priority: tuple[str, ...] = ()
 
     def cells(self, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
-        """Its cells, each once, those of the filter only.
+        """Return the cells that the filter chooses, each once.
 
         Args:
-            overrides: Block field -> value that replaces it in all blocks.
+            overrides: field of Block -> the value that replaces it in all blocks.
         """
         blocks = tuple(replace(block, **(overrides or {})) for block in self.preset.blocks)
         cells = replace(self.preset, blocks=blocks).cells()
@@ -70,95 +94,50 @@ class GridFile:
 
 
 def read_grid(path: str | Path, *, allow_imports: bool = False) -> GridFile:
-    """Read and check a grid file; its cells can be made, and their methods and patterns take their options.
+    """Read a grid file, and check that its cells can be made and that methods and patterns take their options.
 
     Args:
-        path: of the file.
-        allow_imports: whether methods may be classes to import (`package.module:Class`), which runs their code.
+        path: the file.
+        allow_imports: whether a method may be a class to import (`package.module:Class`), which runs its code.
 
     Raises:
-        GridFileError: one line that names the file, the line, the key and what is wrong.
+        TomlFileError: the file cannot be read or is not TOML, or holds an unknown name or a value out of range.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise GridFileError(f"cannot read grid file {path}: {error}") from error
-    try:
-        return _grid(tomllib.loads(text), Path(path).stem, allow_imports=allow_imports)
-    except tomllib.TOMLDecodeError as error:
-        raise GridFileError(_of_syntax(str(path), text, str(error))) from None
-    except TomlError as error:
-        key = ".".join(str(part) for part in error.place if isinstance(part, str) and part != "block")
-        label = f"{key}: " if key else ""
-        raise GridFileError(f"{path}:{_line(text, error.place)}: {label}{error.reason}") from None
+    table = check_content(path, read_toml(path), _Grid, {"allow_imports": allow_imports})
+    found = [_blocks(given_fields(block), ("block", index)) for index, block in enumerate(table.block)]
+    if problems := [problem for problem in found if isinstance(problem, tuple)]:
+        raise TomlFileError(path, problems)
+    blocks = tuple(block for blocks in found for block in blocks if isinstance(block, Block))
+    description = Path(path).stem if table.description is None else table.description
+    return GridFile(Preset(description, blocks), table.only, table.priority)
 
 
-def _line(text: str, place: Place) -> int:
-    """The line of a place, or of the nearest table around it."""
-    return next((line for end in range(len(place), 0, -1) if (line := line_of(text, place[:end])) is not None), 1)
-
-
-def _of_syntax(path: str, text: str, message: str) -> str:
-    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", message)
-    if found is None:
-        return f"{path}:1: {message}"
-    reason, line, column = found.groups()
-    return f"{path}:{line or text.count(chr(10)) + 1}: {reason}{f' at column {column}' if column else ''}"
-
-
-def _grid(content: dict[str, Any], name: str, *, allow_imports: bool) -> GridFile:
-    for key in content:
-        _named("key", key, _KEYS, (key,))
-    tables = content.get("block", [])
-    if isinstance(tables, dict):
-        raise TomlError(("block",), "write [[block]], in two brackets, for there may be several")
-    if not isinstance(tables, list) or not tables:
-        raise TomlError(("block",), "a grid has at least one table [[block]]")
-    description = convert(content.get("description", name), str, ("description",))
-    only = convert(content.get("only", "none"), str | None, ("only",))
-    priority = convert(content.get("priority", []), tuple[str, ...], ("priority",))
-    blocks = tuple(
-        block
-        for index, table in enumerate(tables)
-        for block in _blocks(table, ("block", index), allow_imports=allow_imports)
-    )
-    try:
-        if only is not None:
-            parse(only)
-    except SelectionError as error:
-        raise TomlError(("only",), str(error)) from None
-    for index, criterion in enumerate(priority):
-        try:
-            check_priority([criterion])
-        except SelectionError as error:
-            raise TomlError(("priority", index), str(error)) from None
-    return GridFile(Preset(description, blocks), only, priority)
-
-
-def _blocks(table: Any, place: Place, *, allow_imports: bool) -> list[Block]:
-    """The blocks of a table: one, or those of the preset that it extends."""
-    given = fields_of(Block, table, place, also=["extends"])
-    for axis in AXES_OF_BLOCKS:
-        if given.get(axis) == ():
-            raise TomlError((*place, axis), "must not be empty")
-    _check_methods(given, place, allow_imports=allow_imports)
-    if "extends" in table:
-        where = (*place, "extends")
-        name = _named("preset", convert(table["extends"], str, where), PRESETS, where)
-        blocks = [replace(block, **_merged(block, given)) for block in PRESETS[name].blocks]
+def _blocks(given: dict[str, Any], place: Place) -> list[Block] | Problem:
+    """Return the blocks of a table: one block, or the blocks of the preset that the table extends; or what is wrong."""
+    preset = given.pop("extends", None)
+    for key, value in given.items():
+        if key in AXES and not value:
+            return (*place, key), "must not be empty"
+    if given.get("recipe") is not None:
+        changes = given_fields(given["recipe"])
+        if problem := recipe_problem(Recipe(), changes):
+            return (*place, "recipe", *problem[0]), problem[1]
+        given["recipe"] = Recipe(**changes)
+    if preset is not None:
+        blocks = [replace(block, **_merged(block, given)) for block in PRESETS[preset].blocks]
+    elif missing := [key for key in _REQUIRED if key not in given]:
+        return place, f"{' and '.join(missing)} must be given, or extends with the name of a preset"
     else:
-        for key in required_of(Block):
-            if key not in given:
-                raise TomlError(place, f"{key} is missing, or extends with the name of a preset")
         blocks = [Block(**{**_defaults(given.get("patterns", ())), **given})]
-    _check_options_are_used(blocks, given, place)
-    for block in blocks:
-        check_block(block, given, place)
-    return blocks
+    problems = (*_unused_options(blocks, given, place), *(check_block(block, given, place) for block in blocks))
+    return next((problem for problem in problems if problem), blocks)
+
+
+_REQUIRED = [item.name for item in fields(Block) if item.default is MISSING and item.default_factory is MISSING]
 
 
 def _defaults(patterns: tuple[str, ...]) -> dict[str, Any]:
-    """What real workers and machine annotators leave open: both have no noise rate, and real ones come all."""
+    """Return the values of real workers and machine annotators: no noise rate, and all real workers."""
     defaults: dict[str, Any] = {}
     if patterns and set(patterns) <= {REAL, MACHINES}:
         defaults["noise_rates"] = (None,)
@@ -168,46 +147,14 @@ def _defaults(patterns: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _merged(block: Block, given: dict[str, Any]) -> dict[str, Any]:
-    """The fields given; the options of names that are not given stay those of the block."""
-    return {
-        key: {**getattr(block, key), **value} if key.endswith("_options") else value for key, value in given.items()
-    }
+    """Return the given fields; options of names that the file leaves out stay as in the block."""
+    return {key: {**getattr(block, key), **value} if key in OPTION_AXES else value for key, value in given.items()}
 
 
-def _check_methods(given: dict[str, Any], place: Place, *, allow_imports: bool) -> None:
-    """Give methods their shortest names, in the axis and in the options, so that they are found there."""
-    named = [(name, (*place, "methods", index)) for index, name in enumerate(given.get("methods", ()))]
-    named += [(name, (*place, "method_options", name)) for name in given.get("method_options", {})]
-    canonical: dict[str, str] = {}
-    for name, where in named:
-        if ":" in name and not allow_imports:
-            raise TomlError(
-                where,
-                f'"{name}" is a class to import, and a grid file may run no code; name a method of `crowdml '
-                "methods`, or give --allow-imports if you trust the file",
-            )
-        try:
-            canonical[name] = methods.canonical(name)
-        except ValueError as error:
-            raise TomlError(where, str(error)) from None
-    if "methods" in given:
-        given["methods"] = tuple(canonical[name] for name in given["methods"])
-    if "method_options" in given:
-        given["method_options"] = {canonical[name]: options for name, options in given["method_options"].items()}
-
-
-def _check_options_are_used(blocks: list[Block], given: dict[str, Any], place: Place) -> None:
-    """Options of a name that no cell has are a slip of the pen."""
-    for field, axis in OPTIONS.items():
+def _unused_options(blocks: list[Block], given: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    """Yield the options of names that no cell has, because they are likely mistakes."""
+    for field, axis in OPTION_AXES.items():
         names = dict.fromkeys(name for block in blocks for name in getattr(block, axis))
         for name in given.get(field, {}):
             if name not in names:
-                where = (*place, field, name)
-                raise TomlError(where, f"the block has no {name} among its {axis} ({', '.join(names)})")
-
-
-def _named(what: str, name: str, valid: Any, place: Place) -> str:
-    try:
-        return check_name(what, name, valid)
-    except ValueError as error:
-        raise TomlError(place, str(error)) from None
+                yield (*place, field, name), f"the block has no {name} among its {axis} ({', '.join(names)})"

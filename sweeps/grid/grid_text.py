@@ -1,89 +1,69 @@
-"""A preset as the text of a grid file, for a user to start from."""
+"""Write a preset as the text of a grid file, which a user can change."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from crowdml.learning.recipe import Recipe
-from sweeps.grid.block_check import AXES_OF_BLOCKS, OPTIONS
-from sweeps.grid.grids import Block, Preset
-from sweeps.grid.toml_values import NONE
+from sweeps.grid.block_check import OPTION_AXES
+from sweeps.grid.grids import AXES, Block, Preset
+from sweeps.grid.toml_file import toml_key, toml_value
 
 _WIDTH = 120
 
 
 def preset_to_toml(preset: Preset, *, only: str | None = None, priority: Sequence[str] = ()) -> str:
-    """The text of a grid file with the preset's cells: all axes, and the other fields that are not at their default.
+    """Return the text of a grid file with the cells of a preset: all axes, and the other fields that are not default.
 
     Args:
         preset: the grid.
-        only: a filter for the file; see `sweeps.grid.selection.select`.
-        priority: see `sweeps.grid.selection.order`.
+        only: the filter of the file; see `sweeps.grid.selection.select`.
+        priority: the order of the cells; see `sweeps.grid.selection.order`.
 
     Raises:
-        ValueError: an option is None, which TOML has no word for.
+        ValueError: an option is None, which a grid file cannot hold.
     """
-    lines = [f"description = {_value(preset.description)}"]
+    lines = [f"description = {toml_value(preset.description)}"]
     if only is not None:
-        lines.append(f"only = {_value(only)}")
+        lines.append(f"only = {toml_value(only)}")
     if priority:
-        lines.append(f"priority = {_value(tuple(priority))}")
+        lines.append(f"priority = {toml_value(tuple(priority))}")
     for block in preset.blocks:
         lines += ["", "[[block]]", *_block(block)]
     return "\n".join(lines) + "\n"
 
 
 def _block(block: Block) -> Iterator[str]:
-    for axis in AXES_OF_BLOCKS:
-        yield _assignment(axis, getattr(block, axis))
-    for item in fields(Block):
-        value = getattr(block, item.name)
-        if item.name not in (*AXES_OF_BLOCKS, *OPTIONS, "recipe") and value != item.default:
-            yield _assignment(item.name, value)
-    if block.recipe is not None:
-        yield "\n[block.recipe]"
-        yield from _recipe(block.recipe)
-    for field, axis in OPTIONS.items():
-        # Presets share tables of options; a file says only what its block uses.
+    tables: dict[str, Mapping[str, Any]] = {
+        "recipe": _changed(block.recipe or Recipe()),
+        "other_axes": block.other_axes,
+    }
+    for field, axis in OPTION_AXES.items():
+        # Presets share tables of options; the file keeps only the options that the block uses.
         used = {name: options for name, options in getattr(block, field).items() if name in getattr(block, axis)}
-        yield from _tables(field, used)
-
-
-def _recipe(recipe: Recipe) -> Iterator[str]:
-    for item in fields(Recipe):
-        value = getattr(recipe, item.name)
-        if item.default is MISSING or value != item.default:
-            yield _assignment(item.name, value)
-
-
-def _tables(field: str, options: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for name, table in options.items():
-        if not table:
-            continue
-        yield f"\n[block.{field}.{_key(name)}]"
-        for option, value in table.items():
+        tables |= {f"{field}.{toml_key(name)}": options for name, options in used.items()}
+    changed = _changed(block)
+    for name in (item.name for item in fields(Block)):
+        if name in AXES or (name in changed and name not in (*OPTION_AXES, "recipe", "other_axes")):
+            yield _assignment(name, getattr(block, name))
+    for header, table in tables.items():
+        if table or (header == "recipe" and block.recipe is not None):
+            yield f"\n[block.{header}]"
+        for key, value in table.items():
             if value is None:
-                raise ValueError(f"{field}.{name}.{option} is None, which a grid file cannot say")
-            yield f"{_key(option)} = {_value(value)}"
+                raise ValueError(f"{header}.{key} is None, which a grid file cannot hold; leave it out")
+            yield _assignment(toml_key(key), value)
 
 
-def _assignment(name: str, value: Any) -> str:
-    line = f"{name} = {_value(value)}"
+def _changed(owner: Block | Recipe) -> dict[str, Any]:
+    """Return the fields that are not at their default."""
+    return {item.name: getattr(owner, item.name) for item in fields(owner) if getattr(owner, item.name) != item.default}
+
+
+def _assignment(key: str, value: Any) -> str:
+    line = f"{key} = {toml_value(value)}"
     if len(line) <= _WIDTH or not isinstance(value, tuple):
         return line
-    return "\n".join([f"{name} = [", *(f"  {_value(part)}," for part in value), "]"])
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_value, value))}]"
-    # JSON writes texts, numbers and truth values as TOML does.
-    return json.dumps(NONE if value is None else value, ensure_ascii=False)
+    return "\n".join([f"{key} = [", *(f"  {toml_value(part)}," for part in value), "]"])

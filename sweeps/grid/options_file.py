@@ -1,4 +1,4 @@
-"""Options of methods and recipes in a TOML file: what a search found, or what a user writes.
+"""Read and write the options of methods and the recipes of data sets in a TOML file.
 
 [nnaqc]
 alpha = 0.3
@@ -12,33 +12,75 @@ lr = 0.02
 
 from __future__ import annotations
 
-import json
-import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
 from crowdml import methods
+from crowdml.experiment.axes import OptionError, check_made
 from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
+from crowdml.support.whole_file import whole_file
 from sweeps.grid.grids import TRAINING, with_changes
-from sweeps.grid.toml_lines import line_of
+from sweeps.grid.toml_file import (
+    Options,
+    Problem,
+    TomlFileError,
+    TomlTable,
+    check_content,
+    error_text,
+    given_fields,
+    read_toml,
+    table_model,
+    toml_key,
+    toml_value,
+)
 
 RECIPE = "recipe"
 
 
-class OptionsFileError(ValueError):
-    """A file of options that cannot be used; names the file and the line."""
+def _method_name(name: str, info: ValidationInfo) -> str:
+    if ":" in name and not (info.context or {})["allow_imports"]:
+        raise ValueError(
+            f'"{name}" is a class to import, and a grid file must not run code; name a method of `python -m crowdml '
+            "methods`, or give --allow-imports if you trust the file"
+        )
+    return methods.canonical(name)
+
+
+def _one_table_each(tables: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    checked = validate(tables)
+    if len(checked) < len(tables):
+        raise ValueError(f"{', '.join(tables)} name one method more than once; keep one table per method")
+    return checked
+
+
+MethodName = Annotated[str, AfterValidator(_method_name)]
+"""The name of a method in a model of a file; the model makes it the shortest name.
+
+The model needs the context {"allow_imports": bool}, because the import of a class runs code.
+"""
+MethodTables = Annotated[dict[MethodName, Options], WrapValidator(_one_table_each)]
+"""Method -> option -> value, in a model of a file."""
+_Dataset = Annotated[str, AfterValidator(lambda name: check_name("data set with a recipe", name, TRAINING))]
+_RECIPE = table_model(Recipe)
+
+
+class _OptionsFile(TomlTable):
+    methods: MethodTables
+    recipe: dict[_Dataset, _RECIPE]  # pyright: ignore[reportInvalidTypeForm]
 
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What a file of options holds.
+    """The content of a file of options.
 
     Args:
-        methods: method's shortest name -> option -> value, as `Block.method_options` takes them.
+        methods: shortest name of a method -> option -> value, as `Block.method_options` takes them.
         recipes: data set -> field of Recipe -> value.
     """
 
@@ -46,130 +88,66 @@ class MethodOptions:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def recipe(self, dataset: str, base: Recipe) -> Recipe:
-        """The recipe of a data set with what the file says of it; another number of epochs moves its schedule too."""
+        """Return the recipe with the changes for a data set; a new number of epochs also moves the schedule."""
         return with_changes(base, self.recipes.get(dataset, {}))
 
 
 def read_options(path: str | Path) -> MethodOptions:
-    """Read a file of options and check every one of them.
+    """Read a file of options and check each option.
 
     Raises:
-        OptionsFileError: it cannot be read, is no TOML, or names a method, an option, a data set or a value that there
-            is not.
+        TomlFileError: the file cannot be read or is not TOML, or holds an unknown name or a value out of range.
     """
+    content = read_toml(path)
+    recipe = content.pop(RECIPE, {})
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionsFileError(f"cannot read the options in {path}: {error}") from error
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise OptionsFileError(f"{path} is no TOML: {error}") from error
-    reader = _Reader(str(path), text)
-    recipes = reader.recipes(content.pop(RECIPE, {}))
-    return MethodOptions(reader.methods(content), recipes)
+        table = check_content(path, {"methods": content, RECIPE: recipe}, _OptionsFile, {"allow_imports": True})
+    except TomlFileError as error:
+        # The tables of methods stand at the top of the file.
+        raise TomlFileError(path, [(at[at[:1] == ("methods",) :], reason) for at, reason in error.problems]) from None
+    recipes = {dataset: given_fields(fields) for dataset, fields in table.recipe.items()}
+    found = {
+        (name,): _refusal(name, options, partial(methods.resolve, name)) for name, options in table.methods.items()
+    }
+    found |= {(RECIPE, name): recipe_problem(TRAINING[name][1], changes) for name, changes in recipes.items()}
+    if problems := [((*place, *problem[0]), problem[1]) for place, problem in found.items() if problem]:
+        raise TomlFileError(path, problems)
+    return MethodOptions(table.methods, recipes)
 
 
 def write_options(path: str | Path, options: MethodOptions, *, comments: Sequence[str] = ()) -> None:
     """Write a file that `read_options` reads, whole or not at all.
 
     Args:
-        path: of the file; one that is there is replaced, and its folder is made.
-        options: what to write.  An option that is None is left out, for TOML has no such value and every method takes
-            it by default where it takes it at all.
-        comments: lines above.
+        path: the file.  An existing file is replaced.  A missing folder is made.
+        options: the content.  An option that is None is left out: TOML has no None, and None is the default of every
+            option that can be None.
+        comments: the lines at the top of the file.
+
+    Raises:
+        ValueError: an option is a number that is not finite.
     """
-    tables = [(f"[{_key(name)}]", table) for name, table in options.methods.items()]
-    tables += [(f"[{RECIPE}.{_key(name)}]", table) for name, table in options.recipes.items()]
-    blocks = ["\n".join(f"# {line}".rstrip() for line in comments)] if comments else []
-    for header, table in tables:
-        lines = [f"{_key(name)} = {_value(value)}" for name, value in table.items() if value is not None]
-        blocks.append("\n".join([header, *lines]))
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    partial.replace(target)
+    tables = [(toml_key(name), table) for name, table in options.methods.items()]
+    tables += [(f"{RECIPE}.{toml_key(name)}", table) for name, table in options.recipes.items()]
+    parts = ["\n".join(f"# {line}".rstrip() for line in comments)] if comments else []
+    for name, table in tables:
+        lines = [f"{toml_key(option)} = {toml_value(value)}" for option, value in table.items() if value is not None]
+        parts.append("\n".join([f"[{name}]", *lines]))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-class _Reader:
-    """Checks what TOML has told, and finds the line of what is wrong."""
-
-    def __init__(self, path: str, text: str) -> None:
-        self._path, self._text = path, text
-
-    def methods(self, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        for name, table in content.items():
-            self._check_table(name, table, (name,))
-            try:
-                canonical = methods.canonical(name)
-            except ValueError as error:
-                raise self._error((name,), error) from error
-            if canonical in found:
-                raise self._error((name,), f"method {canonical} has a table already, under another of its names")
-            options = dict(_flat(table))
-            self._check_method(name, options)
-            found[canonical] = options
-        return found
-
-    def recipes(self, content: Any) -> dict[str, dict[str, Any]]:
-        self._check_table(RECIPE, content, (RECIPE,))
-        for dataset, table in content.items():
-            self._check_table(f"{RECIPE}.{dataset}", table, (RECIPE, dataset))
-            try:
-                check_name("data set with a recipe", dataset, TRAINING)
-            except ValueError as error:
-                raise self._error((RECIPE, dataset), error) from error
-            self._check_recipe(dataset, table)
-        return {dataset: dict(table) for dataset, table in content.items()}
-
-    def _check_table(self, name: str, table: Any, path: Sequence[str]) -> None:
-        if not isinstance(table, dict):
-            raise self._error(path, f"{name} must be a table [{_key(name)}] of options, got {table!r}")
-
-    def _check_method(self, name: str, options: Mapping[str, Any]) -> None:
-        # One by one first: the error of an option has the option's line, that of some together the table's.
-        for part in (*({option: value} for option, value in options.items()), options):
-            try:
-                methods.resolve(name, part)
-            except (ValueError, TypeError) as error:
-                path = (name, *next(iter(part)).split(".")) if len(part) == 1 else (name,)
-                raise self._error(path, f"method {name}: {error}") from error
-
-    def _check_recipe(self, dataset: str, table: Mapping[str, Any]) -> None:
-        base = TRAINING[dataset][1]
-        for part in (*({option: value} for option, value in table.items()), table):
-            path = (RECIPE, dataset, *(part if len(part) == 1 else ()))
-            try:
-                for option in part:
-                    check_name("field of a recipe", option, [item.name for item in fields(Recipe)])
-                replace(base, **part)
-            except (ValueError, TypeError) as error:
-                raise self._error(path, error) from error
-
-    def _error(self, path: Sequence[str], error: object) -> OptionsFileError:
-        # An option written "source.hard" is one key of TOML, source.hard two.
-        line = line_of(self._text, path) or line_of(self._text, (path[0], ".".join(path[1:])))
-        return OptionsFileError(f"{self._path}, line {line}: {error}")
+def recipe_problem(base: Recipe, changes: Mapping[str, Any]) -> Problem | None:
+    """Return the field to blame and the reason when a recipe refuses changes, or None."""
+    return _refusal(RECIPE, changes, partial(with_changes, base))
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Options by name, those of a part (`source.hard = true`, which TOML takes for a table) with their dot."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _key(name: str) -> str:
-    bare = name.replace("_", "").replace("-", "")
-    return name if bare.isascii() and bare.isalnum() else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    # JSON writes texts, true, false and finite numbers as TOML does; other numbers are no option's value.
-    return json.dumps(value, allow_nan=False)
+def _refusal(name: str, options: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]) -> Problem | None:
+    """Return the option to blame and the reason when options are refused, or None."""
+    try:
+        check_made(name, tuple(options.items()), make)
+    except OptionError as error:
+        option = error.field.removeprefix(name).removeprefix(".")
+        return (option,) if option else (), error_text(error)
+    return None

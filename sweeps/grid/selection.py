@@ -10,7 +10,7 @@ import pandas as pd
 from crowdml.experiment.axes import Kind
 from crowdml.experiment.cell import COLUMNS, Cell
 from crowdml.support.names import UnknownNameError, check_name
-from sweeps.grid.expressions import SelectionError, axes_of, holds, parse
+from sweeps.grid.expressions import SelectionError, holds, is_number
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
@@ -23,9 +23,8 @@ def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
     Raises:
         SelectionError: the text is not such an expression.
     """
-    tree = parse(expression)
-    table = pd.DataFrame({axis: _column(cells, axis) for axis in sorted(axes_of(tree))})
-    return [cell for cell, chosen in zip(cells, holds(tree, table), strict=True) if chosen]
+    chosen = holds(expression, lambda axis: _column(cells, axis))
+    return [cell for cell, is_chosen in zip(cells, chosen, strict=True) if is_chosen]
 
 
 def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
@@ -52,7 +51,7 @@ def check_priority(priority: Sequence[str]) -> None:
 
 def _column(cells: Sequence[Cell], axis: str) -> pd.Series:
     values = _values(cells, axis)
-    return pd.Series(values, dtype="float64" if COLUMNS[axis].axis.kind in (Kind.WHOLE, Kind.NUMBER) else "str")
+    return pd.Series(values, dtype="float64" if is_number(axis) else "str")
 
 
 def _values(cells: Sequence[Cell], axis: str) -> list[Any]:

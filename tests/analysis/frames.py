@@ -1,4 +1,4 @@
-"""Results folders made by hand."""
+"""Results folders with cells made by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.cells import PROVENANCE, cell
 
 
 def ok(error: float, accuracy: float | None = None, **changes: Any) -> CellResult:
-    """A result with these shares, over all and over the affected classes."""
+    """Return a result with these shares, both over all classes and over the affected classes."""
     return CellResult(
         cell=cell(**changes), status="ok", seconds=1.0, device="test",
         aggregation_error=error, aggregation_error_affected=error,
@@ -22,12 +22,12 @@ def ok(error: float, accuracy: float | None = None, **changes: Any) -> CellResul
 
 
 def broken(**changes: Any) -> CellResult:
-    """A failed result whose traceback could break a page."""
+    """Return a failed result with a traceback that could break an HTML page."""
     return failed(cell(**changes), "Traceback: <script>alert(1)</script>", kind="RuntimeError", seconds=0.5)
 
 
 def folder(path: Path, results: Sequence[CellResult]) -> Path:
-    """A results folder that holds them."""
+    """Write the results into a results folder and return the folder."""
     store = ResultStore(path)
     store.create()
     store.write(results, PROVENANCE)
@@ -35,7 +35,7 @@ def folder(path: Path, results: Sequence[CellResult]) -> Path:
 
 
 def two_methods(path: Path) -> Path:
-    """mv and em, three seeds, two worker counts; em is better with 9 workers, mv with 3."""
+    """Write mv and em for three seeds and two numbers of workers; em is better with 9 workers, mv with 3."""
     made = []
     for seed, shift in enumerate((-0.01, 0.0, 0.01)):
         for n_workers, mv, em in ((3, 0.5, 0.55), (9, 0.2, 0.15)):

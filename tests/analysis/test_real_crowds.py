@@ -39,7 +39,7 @@ def test_methods_by_crowds_by_hand(tmp_path: Path) -> None:
     assert whole.columns == ("bluebird", "rte", "web", "mean")
     expected = np.array([[80, 60, 90, 230 / 3], [70, np.nan, 95, np.nan]])
     assert whole.mean == pytest.approx(expected, nan_ok=True)
-    # The winner of a crowd is the best of its column; em has no result on rte.
+    # The best method of a crowd is the best of a column; em has no result on rte.
     assert whole.best.tolist() == [[True, True, False, True], [False, False, True, False]]
     assert whole.caption == "real crowds: accuracy (%), 1 seed"
     assert few.caption == "real crowds, 9 of their workers: accuracy (%), 1 seed"
@@ -57,7 +57,7 @@ def test_a_table_of_crowds_in_every_form(tmp_path: Path) -> None:
     assert to_csv(table).startswith("method,bluebird mean,bluebird std,rte mean")
 
 
-def test_a_wide_table_goes_on_below(tmp_path: Path) -> None:
+def test_a_wide_table_is_split_into_parts(tmp_path: Path) -> None:
     made = [real(0.1, name, method) for name in crowd_names() for method in ("mv", "minimax_entropy")]
     (table,) = crowd_tables(load(folder(tmp_path / "r", made)))
     console = Console(width=80, record=True, file=(tmp_path / "out").open("w"))
@@ -68,7 +68,7 @@ def test_a_wide_table_goes_on_below(tmp_path: Path) -> None:
     assert sum(line.count("90.00") for line in lines) == 2 * (len(crowd_names()) + 1)
 
 
-def test_real_and_simulated_cells_stand_apart(tmp_path: Path) -> None:
+def test_real_and_simulated_cells_are_in_different_tables(tmp_path: Path) -> None:
     simulated = [ok(0.5, method=method, n_workers=3) for method in ("mv", "em")]
     cells = load(folder(tmp_path / "r", [*results(), *simulated]))
     (table,) = tables(cells)
@@ -84,7 +84,7 @@ def test_real_and_simulated_cells_stand_apart(tmp_path: Path) -> None:
     assert {path.name for path in report.files} >= {"table-01-error.csv", "table-02-accuracy.csv"}
 
 
-def test_no_real_crowd_no_table(tmp_path: Path) -> None:
+def test_without_real_crowds_there_is_no_table(tmp_path: Path) -> None:
     assert crowd_tables(load(folder(tmp_path / "r", [ok(0.5)]))) == []
 
 

@@ -22,7 +22,7 @@ def test_a_report_holds_tables_figures_comparison_and_failures(tmp_path: Path) -
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<span class=green>-0.51</span>" in page
-    assert "2, of them 1 failed" in page
+    assert "2, 1 of them failed" in page
     assert "data:image/png;base64," in page
     assert "abc" in page
 
@@ -33,7 +33,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "aggregation error (%)" in printed
     assert (location / "report" / "report.html").exists()
-    # The report lies in the results folder, which stays one.
+    # The report is in the results folder; the folder is still valid.
     assert main(["analyze", str(location), "--out", str(tmp_path / "elsewhere")]) == 0
 
 

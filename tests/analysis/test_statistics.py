@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis.load import load
-from analysis.statistics import average_ranks, compare_all, compare_pair
+from analysis.statistics import compare_all, compare_pair
 from analysis.tables import ACCURACY, ERROR
 from tests.analysis.frames import folder, ok, two_methods
 
@@ -44,9 +44,3 @@ def test_equal_methods_have_no_p_value(tmp_path: Path) -> None:
     assert found is not None
     assert np.isnan(found.p_value)
     assert found.ties == 1
-
-
-def test_average_ranks(tmp_path: Path) -> None:
-    ranks = average_ranks(load(two_methods(tmp_path / "r")), ERROR)
-    assert ranks.to_dict() == {"mv": 1.5, "em": 1.5}
-    assert average_ranks(load(two_methods(tmp_path / "r")), ACCURACY).to_dict() == {"em": 1.0, "mv": 2.0}

@@ -61,7 +61,7 @@ def test_only_seeds_are_averaged(tmp_path: Path) -> None:
     ]
 
 
-def test_options_of_a_method_and_a_pattern_are_told_apart(tmp_path: Path) -> None:
+def test_names_show_options_of_a_method_and_a_pattern_that_differ(tmp_path: Path) -> None:
     results = [
         ok(0.1), ok(0.2, method_options=(("ties", "random"),)), ok(0.3, pattern="bimodal"),
         ok(0.4, pattern="bimodal", pattern_options=(("discretise", "round"),)),
@@ -79,13 +79,13 @@ def test_failed_cells_are_loaded_and_never_averaged(tmp_path: Path) -> None:
     assert summarise(panel, "aggregation_error")["n_seeds"].tolist() == [1]
 
 
-def test_one_seed_has_no_deviation_and_one_method_no_winner(tmp_path: Path) -> None:
+def test_one_seed_has_no_deviation_and_one_method_is_not_marked(tmp_path: Path) -> None:
     (table,) = tables(load(folder(tmp_path / "r", [ok(0.5, pattern="flip")])))
     assert table.cell(0, 0) == "50.00"
     assert not table.best.any()
     assert table.caption.endswith("aggregation error (%), 1 seed; flip: affected classes")
 
 
-def test_ties_at_the_printed_precision_all_win(tmp_path: Path) -> None:
+def test_all_methods_of_a_tie_at_the_printed_precision_are_marked(tmp_path: Path) -> None:
     (table,) = tables(load(folder(tmp_path / "r", [ok(0.50001), ok(0.5, method="em"), ok(0.6, method="em_hard")])))
     assert table.best.tolist() == [[True, True, False]]

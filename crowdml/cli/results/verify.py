@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from crowdml.cli.display import speak, step
-from crowdml.cli.sweeping.grid_options import GRID_OPTIONS, add_grid_options
+from crowdml.cli.sweeping.grid_options import OTHER_OPTIONS, add_grid_options
+from sweeps.grid.grids import axis_options
 
 if TYPE_CHECKING:
     from crowdml.experiment.cell import Cell
@@ -69,7 +70,7 @@ def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
     from crowdml.cli.sweeping.grid_choice import choose_cells
 
     if options.preset is None and options.grid is None:
-        given = [f"--{name.replace('_', '-')}" for name in GRID_OPTIONS if getattr(options, name)]
+        given = [f"--{name.replace('_', '-')}" for name in (*axis_options(), *OTHER_OPTIONS) if getattr(options, name)]
         if given:
             raise ValueError(f"{', '.join(given)} alone names no grid; give --preset or --grid too")
         return None

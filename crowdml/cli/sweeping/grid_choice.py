@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from crowdml.cli.display import speak
-from crowdml.cli.sweeping.grid_options import AXES
 from crowdml.experiment.cell import Cell
 from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name
 from crowdml.support.whole_file import whole_file
 from sweeps.grid.grid_file import GridFile, read_grid
 from sweeps.grid.grid_text import preset_to_toml
+from sweeps.grid.grids import AXES, axis_options
 from sweeps.grid.options_file import MethodOptions, read_options
 from sweeps.grid.presets import PRESETS
 from sweeps.grid.selection import select
@@ -75,9 +75,13 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:
     """Return the axes that the options replace: Block field -> value."""
-    names = (*AXES, "network", "epochs", "n_train")
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    chosen: dict[str, Any] = {name: tuple(value) if name in AXES else value for name, value in given.items()}
+    chosen: dict[str, Any] = {
+        name: value for name in ("network", "epochs", "n_train") if (value := getattr(options, name)) is not None
+    }
+    axes = {name: tuple(value) for name in axis_options() if (value := getattr(options, name)) is not None}
+    chosen |= {name: values for name, values in axes.items() if name in AXES}
+    if others := {name: values for name, values in axes.items() if name not in AXES}:
+        chosen["other_axes"] = others
     if options.labels_per_item is not None:
         sparse = [name for name, kind in ASSIGNMENTS.items() if "labels_per_item" in kind.__dataclass_fields__]
         chosen["assignment_options"] = {name: {"labels_per_item": options.labels_per_item} for name in sparse}

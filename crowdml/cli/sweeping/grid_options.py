@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 
 from crowdml.cli.parser import positive
+from crowdml.experiment.axes import Axis, Kind
+from sweeps.grid.grids import axis_options
 
-AXES = (
-    "datasets", "patterns", "noise_rates", "workers", "missing_rates", "worker_models", "assignments", "methods",
-    "seeds",
-)  # fmt: skip
-"""Options that replace an axis of the grid."""
-GRID_OPTIONS = ("only", "method_options", *AXES, "labels_per_item", "network", "epochs", "n_train")
-"""Options that change a grid."""
+OTHER_OPTIONS = ("only", "method_options", "labels_per_item", "network", "epochs", "n_train")
+"""Options that change a grid, besides the axes."""
 
 
 def add_grid_options(command: argparse.ArgumentParser) -> None:
@@ -42,31 +39,30 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
         help="which cells run first: seed (the lowest), n_workers- (the highest), method=labnet,em (these, in order)",
     )
     axes = command.add_argument_group("axes (each replaces an axis of the grid)")
-    axes.add_argument("--datasets", nargs="+", metavar="NAME", help="data sets, and crowds of real workers")
-    axes.add_argument(
-        "--patterns",
-        nargs="+",
-        metavar="NAME",
-        help="noise patterns; real for real workers; machine_annotators for trained classifiers",
-    )
-    axes.add_argument("--noise-rates", nargs="+", type=float, metavar="RATE", help="in [0, 1)")
-    axes.add_argument("--workers", nargs="+", type=int, metavar="N", help="number of workers, at least 1")
-    axes.add_argument(
-        "--missing-rates", nargs="+", type=float, metavar="RATE", help="share of labels missing, in [0, 1)"
-    )
-    axes.add_argument("--worker-models", nargs="+", metavar="NAME", help="how workers differ, such as homogeneous")
-    axes.add_argument("--assignments", nargs="+", metavar="NAME", help="who labels what, such as every_item")
+    for name, column in axis_options().items():
+        kind = {Kind.WHOLE: int, Kind.NUMBER: float}.get(column.axis.kind, str)
+        axes.add_argument(
+            f"--{name.replace('_', '-')}", nargs="+", type=kind, metavar="X", help=_described(column.axis)
+        )
     axes.add_argument(
         "--labels-per-item", type=positive, metavar="N", help="for assignments in which not every worker is asked"
     )
-    axes.add_argument("--methods", nargs="+", metavar="NAME", help="mv, em, labnet, em+base, your.module:Class, ...")
-    axes.add_argument("--seeds", nargs="+", type=int, metavar="N")
     training = command.add_argument_group("training (each replaces the setting of the data set)")
     training.add_argument("--network", metavar="NAME", help="network for all data sets")
     training.add_argument(
         "--epochs", type=positive, metavar="N", help="epochs per training; the schedule shrinks in proportion"
     )
     training.add_argument("--n-train", type=positive, metavar="N", help="training items to use")
+
+
+def _described(axis: Axis) -> str:
+    """Describe an axis and its values."""
+    if axis.names:
+        return f"{axis.help}: {', '.join(axis.names)}"
+    if axis.at_least is None:
+        return axis.help
+    low, high = f"{axis.at_least:g}", axis.below
+    return f"{axis.help}, at least {low}" if high is None else f"{axis.help}, in [{low}, {high:g})"
 
 
 def _criterion(text: str) -> str:

@@ -15,8 +15,7 @@ EXAMPLES = """examples:
   crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
   crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
 
-crowdml presets, crowdml methods and crowdml datasets list the names; crowdml simulate --help lists noise patterns,
-worker models and assignments.  An unknown name is answered with the nearest names.
+crowdml presets, crowdml methods and crowdml datasets list the names.
 
 exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated"""
 

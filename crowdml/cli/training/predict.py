@@ -1,4 +1,4 @@
-"""`crowdml predict`: the classes of new items by a network that `crowdml train` made."""
+"""`crowdml predict`: predict the classes of new items with a network that `crowdml train` made."""
 
 from __future__ import annotations
 
@@ -20,21 +20,23 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "predict",
-        description="Predict the class of every item by the network in a folder that crowdml train has filled.\n"
-        "Take only folders from those whom you trust.",
+        description="Predict the class of every item with the network in a folder that crowdml train has filled.\n"
+        "Use only folders from people whom you trust.",
         epilog=EXAMPLES,
     )
-    command.add_argument("model", metavar="FOLDER", help="the --out of crowdml train")
-    command.add_argument("data", metavar="DATA", help="items of the form that the network was trained on")
-    command.add_argument("--out", metavar="FILE", required=True, help="task, label, p_<class>; - for standard output")
-    command.add_argument("--task-column", default="task", metavar="NAME", help="default task")
+    command.add_argument("model", metavar="FOLDER", help="the --out folder of crowdml train")
+    command.add_argument("data", metavar="DATA", help="items in the form that the network was trained on")
+    command.add_argument(
+        "--out", metavar="FILE", required=True, help="file for task, label, p_<class>; - for standard output"
+    )
+    command.add_argument("--task-column", default="task", metavar="NAME", help="column of the tasks (default task)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, predict, write."""
-    # Imported here: the other commands need no torch.
-    from crowdml.training.fitting import usable_device
+    """Read the items, predict, and write the predictions."""
+    # Imported here, because the other commands need no torch.
+    from crowdml.support.torch_device import usable_device
     from crowdml.training.items import some
     from crowdml.training.results import predictions_frame
     from crowdml.training.trained_network import load_network
@@ -43,12 +45,13 @@ def run(options: argparse.Namespace) -> None:
     check_outputs([options.out])
     network = load_network(options.model, usable_device(options.device))
     preparation = network.preparation
-    channels = preparation.in_shape[0] if preparation.is_images else None
-    images = ImageOptions(preparation.side, channels, preparation.streamed, "flat")
+    images = ImageOptions(
+        side=preparation.side, channels=preparation.channels, stream=preparation.streamed, layout="flat"
+    )
     with step(f"reading {options.data}"):
         items = read_data(options.data, task_column=options.task_column, images=images).items
     with step("predicting"):
-        probabilities = network.predict_proba(items)
+        probabilities = network.predict_proba(items, threads=images.threads)
     write_tables({options.out: predictions_frame(items.ids, probabilities, network.classes, options.task_column)})
     console = Console(stderr=options.out == STDOUT)
     if items.skipped:

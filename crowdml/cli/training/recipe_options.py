@@ -1,4 +1,4 @@
-"""The fields of a Recipe as options of a command."""
+"""Options of a command for the fields of a Recipe."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from crowdml.training.defaults import RECIPE
 
 HELP = {
     "epochs": "passes over the items",
-    "batch_size": "items a step",
-    "lr": "learning rate, the highest of the schedule",
-    "momentum": "of sgd; the first beta of the others",
-    "weight_decay": "L2 penalty; decoupled with adamw",
+    "batch_size": "items per step, over all processes",
+    "lr": "highest learning rate of the schedule",
+    "momentum": "momentum of sgd; first beta of the other optimisers",
+    "weight_decay": "weight of the L2 penalty; decoupled with adamw",
     "milestones": "schedule step: epochs after which the learning rate falls",
-    "lr_decay": "schedule step: the factor by which it falls",
+    "lr_decay": "schedule step: the factor by which the learning rate falls",
     "augment": "random crops and flips of images",
-    "precision": "auto: bfloat16 where a GPU has it",
-    "optimizer": "",
-    "schedule": "of the learning rate",
-    "decay_from": "schedule linear: the epoch from which it falls",
-    "late_momentum": "schedule linear: the momentum from then on",
+    "precision": "auto: bfloat16 on a GPU that has it, else float32",
+    "optimizer": "optimiser",
+    "schedule": "how the learning rate changes",
+    "decay_from": "schedule linear: the epoch from which the learning rate falls",
+    "late_momentum": "schedule linear: the momentum from that epoch on",
     "inputs": "standard: mean 0 and deviation 1; unit: pixels scaled to [0, 1]",
-    "validation": "share of the items held out to judge the network by",
-    "patience": "stop after so many epochs without a better validation loss",
-    "keep": "the network of the last epoch, or the best by validation loss",
+    "validation": "share of the items that are held out to judge the network",
+    "patience": "stop after this many epochs without a better validation loss",
+    "keep": "keep the network of the last epoch, or of the best validation loss",
 }
 
 
 def add_recipe(command: argparse.ArgumentParser) -> None:
-    """An option for each field."""
+    """Add one option per field."""
     group = command.add_argument_group("training")
     hints = get_type_hints(Recipe)
     for name, hint in ((item.name, hints[item.name]) for item in fields(Recipe)):
         default = getattr(RECIPE, name)
         shown = "none" if default in (None, ()) else default
-        says = f"{HELP[name]} (default {shown})".strip()
+        says = f"{HELP[name]} (default {shown})"
         group.add_argument(f"--{name.replace('_', '-')}", dest=_destination(name), help=says, **_kind(hint))
 
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
-    """The default recipe with what was given.
+    """Return the default recipe with the given values.
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
     given = {item.name: getattr(options, _destination(item.name)) for item in fields(Recipe)}
     return replace(RECIPE, **{name: value for name, value in given.items() if value is not None})
@@ -57,7 +57,7 @@ def _destination(name: str) -> str:
 
 
 def _kind(hint: Any) -> dict[str, Any]:
-    """How argparse reads a field of that type."""
+    """Return how argparse reads a field of this type."""
     if get_origin(hint) is Literal:
         return {"choices": get_args(hint)}
     if get_origin(hint) is tuple:

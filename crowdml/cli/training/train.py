@@ -1,10 +1,12 @@
-"""`crowdml train`: a network for the user's own items, from the labels of a crowd."""
+"""`crowdml train`: train a network on the user's own items, from the labels of a crowd."""
 
 from __future__ import annotations
 
 import argparse
+import os
 
 from crowdml.cli.options import add_reading
+from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
 from crowdml.training.defaults import METHOD, NETWORK
 
@@ -12,19 +14,21 @@ EXAMPLES = """examples:
   crowdml train features.npy answers.csv --method em+nnaqc --out model/
   crowdml train photos/ answers.csv --side 32 --network resnet20 --method geocrowdnet_w --epochs 80 --out model/
   crowdml train train.parquet answers.parquet --test test.parquet --test-labels truth.csv --out model/
-  crowdml train clothing1m/ --network resnet50 --weights resnet50.pth --side 224 --stream --method nnaqc --out model/
+  crowdml train clothing1m/ --stream --method nnaqc --network resnet50 --weights resnet50.pth --workers 8 \\
+    --optimizer sgd --lr 0.002 --weight-decay 0.001 --epochs 10 --milestones 5 --augment crop_flip --out model/
   crowdml predict model/ more_photos/ --out predictions.csv
 
-Stopped in the middle, the same command goes on where it was.  In FOLDER: predictions, consensus, workers, confusion
-and curves as tables, report.json, and the network (weights.pt, network.pt2, model.json)."""
+If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
+workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
+skipped.json (images that cannot be read) and report.json."""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add the parser of this command."""
     command = commands.add_parser(
         "train",
-        description="Find the labels of your items and train a network on them, by any method that crowdml methods\n"
-        "lists, and predict the class of every item, also of those that nobody labelled.",
+        description="Find the labels of your items, train a network on them by any method that crowdml methods lists,\n"
+        "and predict the class of every item, including items that nobody labelled.",
         epilog=EXAMPLES,
     )
     command.set_defaults(history=None)
@@ -37,10 +41,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "input",
         metavar="LABELS",
         nargs="?",
-        help="a row a label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; an image's task is its path in "
-        "the folder.  Not needed where the folder's layout says the labels",
+        help="one row per label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; the task of an image is its "
+        "path in the folder; not needed if the folder's layout gives the labels",
     )
-    command.add_argument("--out", metavar="FOLDER", required=True, help="for everything that is written")
+    command.add_argument("--out", metavar="FOLDER", required=True, help="folder for everything that is written")
     command.add_argument("--method", default=METHOD, metavar="NAME", help=f"see crowdml methods (default {METHOD})")
     command.add_argument(
         "--method-options",
@@ -48,26 +52,31 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         action="extend",
         default=[],
         metavar="NAME=VALUE",
-        help="options of the method; an unknown name lists them",
+        help="options of the method; an unknown name lists the known ones",
     )
-    command.add_argument("--network", default=NETWORK, metavar="NAME", help=f"default {NETWORK}; an unknown name lists")
     command.add_argument(
-        "--weights", metavar="FILE", help="a state_dict that the network starts from, but for its last layer"
+        "--network", default=NETWORK, metavar="NAME", help=f"default {NETWORK}; an unknown name lists the known ones"
     )
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default 0)")
+    command.add_argument(
+        "--weights", metavar="FILE", help="state_dict (.pth) that the network starts from, except for its last layer"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
     command.add_argument("--overwrite", action="store_true", help="forget what an earlier run left in --out")
-    command.add_argument("--format", choices=("csv", "parquet"), default="csv", help="of the tables (default csv)")
-    command.add_argument("--test", metavar="DATA", help="test items, of the same form")
-    command.add_argument("--test-labels", metavar="FILE", help="their true labels: columns task, label")
-    add_images(command)
+    command.add_argument(
+        "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
+    )
+    command.add_argument("--test", metavar="DATA", help="test items, in the form of DATA")
+    command.add_argument("--test-labels", metavar="FILE", help="true labels of the test items: columns task, label")
+    _add_images(command)
+    _add_processes(command)
     add_reading(command)
     add_recipe(command)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, or go on with a training that was stopped, or say that it is done."""
-    # Imported here: the other commands need no torch.
+    """Train, or go on with a stopped training, or say that the training is done."""
+    # Imported here, because the other commands need no torch.
     from crowdml.cli.training.train_run import train
     from crowdml.learning.loop import TrainingDivergedError
 
@@ -75,25 +84,66 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--test and --test-labels go together")
     if options.seed < 0:
         raise ValueError(f"--seed must not be negative, got {options.seed}")
+    if options.cpus is None:
+        options.cpus = max(1, (os.cpu_count() or 1) // options.workers)
+    if options.workers > 1 and options.device not in ("auto", "cpu"):
+        raise ValueError(f"--device {options.device} names one device for {options.workers} processes; leave it out")
     try:
         train(options)
     except TrainingDivergedError as error:
         raise ValueError(str(error)) from error
     except KeyboardInterrupt:
-        # Checkpoints are a minute apart.
+        # Checkpoints are written once per minute.
         raise KeyboardInterrupt(
-            f"stopped; the same command goes on from what {options.out} holds, at most a minute behind"
+            f"stopped; the same command goes on from the last checkpoint in {options.out}, at most a minute old"
         ) from None
 
 
-def add_images(command: argparse.ArgumentParser) -> None:
-    """The options that say how a folder of images is read."""
+def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
-    images.add_argument("--side", type=int, metavar="PIXELS", help="resize images to a square (default: as they are)")
-    images.add_argument("--stream", action="store_true", help="read images as they are needed, not into memory")
+    images.add_argument(
+        "--side", type=int, metavar="PIXELS", help="resize images to a square (default: as they are; streamed: 224)"
+    )
+    images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(
         "--layout",
         choices=("auto", "flat", "imagenet", "clothing1m"),
         default="auto",
-        help="of the folder: any images, train/CLASS/ and val/CLASS/, or Clothing1M's (default: as it looks)",
+        help="layout of the folder: any images; train/CLASS/ and val/CLASS/; Clothing1M's (default: recognise it)",
+    )
+    images.add_argument(
+        "--train-crop",
+        choices=("shift", "area"),
+        default="shift",
+        help="random crops with --stream: move a square (default), or also vary its size and shape",
+    )
+    images.add_argument(
+        "--check",
+        choices=("decode", "header"),
+        default="decode",
+        help="check of images with --stream before the training: decode each (default), or read its header only",
+    )
+
+
+def _add_processes(command: argparse.ArgumentParser) -> None:
+    processes = command.add_argument_group("processes")
+    processes.add_argument(
+        "--workers",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that train together on Ray, one GPU each if any (default 1)",
+    )
+    processes.add_argument(
+        "--cpus",
+        type=positive,
+        metavar="N",
+        help="CPUs of each process, which decode streamed images (default: an even share of this machine's)",
+    )
+    processes.add_argument(
+        "--address",
+        help='Ray cluster for --workers: host:port, "auto" or "local" (default: RAY_ADDRESS, else this machine)',
+    )
+    processes.add_argument(
+        "--max-failures", type=int, default=0, metavar="N", help="restarts after a worker is lost (default 0)"
     )

@@ -1,87 +1,70 @@
-"""How far a training is: a bar with the time left where somebody looks, a line now and then elsewhere."""
+"""Show how far a training is, from what its run folder says, in this process or in others."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from crowdml.cli.display import speak
+from crowdml.support.heartbeat import heartbeat
+from crowdml.support.live_text import LiveText, clock_time
+from crowdml.training.run_folder import RunFolder
 
-SHOWN = ("train_loss", "validation_loss", "test_accuracy")
-"""The metrics that are shown."""
+SHOWN = {"train_loss": "loss", "validation_loss": "validation loss", "test_accuracy": "test accuracy"}
+"""The metrics that are shown, and their names on the screen."""
 
-_SECONDS_BETWEEN_LINES = 10.0
-_SECONDS_BETWEEN_UPDATES = 0.1
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class TrainingProgress:
-    """Takes `Task.tick` and `Task.report`, keeps the points of the curves, and shows the rest.
+    """The state of a training as one line of text.
 
     Args:
-        console: where.
-        bars: the bars on it, or None to write lines.
+        folder: the folder of the run.
+        clock: returns seconds that never go back.
     """
 
-    def __init__(self, console: Console, bars: Progress | None) -> None:
-        self._console, self._bars = console, bars
-        self._latest: dict[str, float] = {}
-        self._stage = -1
-        self._began = self._spoke = self._updated = 0.0
-        self._began_at = 0.0
-        self._bar = bars.add_task("training", total=1.0, visible=False) if bars else None
+    def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.monotonic) -> None:
+        self._folder, self._clock = folder, clock
+        self._training = -1
+        self._began = self._began_at = 0.0
+        self._line = "starting"
 
-    def report(self, step: int, metric: str, value: float) -> None:
-        """A point of a curve."""
-        if metric in SHOWN:
-            self._latest[metric] = value
+    def line(self) -> str:
+        """Return the state at the last look."""
+        return self._line
 
-    def tick(self, stage: int, done: float) -> None:
-        """The share of a training that is done; called at every step, so it looks at the clock and mostly returns."""
-        now = time.monotonic()
-        if stage != self._stage:
-            self._begin(stage, now, done)
-        if self._bars is not None:
-            if now - self._updated >= _SECONDS_BETWEEN_UPDATES or done >= 1:
-                self._updated = now
-                assert self._bar is not None
-                self._bars.update(self._bar, completed=done, description=self._says())
-        elif now - self._spoke >= _SECONDS_BETWEEN_LINES or done >= 1:
-            self._spoke = now
-            # What an earlier sitting did took no time here.
-            here = done - self._began_at
-            left = (now - self._began) * (1 - done) / here if here > 0 else 0.0
-            speak(self._console, f"{self._says()}: {100 * done:.0f} %, {_duration(left)} left")
-
-    def _begin(self, stage: int, now: float, done: float) -> None:
-        self._stage, self._began, self._began_at = stage, now, done
-        self._spoke = now
-        if self._bars is not None:
-            assert self._bar is not None
-            self._bars.reset(self._bar, visible=True)
-
-    def _says(self) -> str:
-        metrics = "".join(f", {name} {value:.4g}" for name, value in self._latest.items())
-        return f"training {self._stage + 1}{metrics}"
+    def look(self) -> bool:
+        """Read the state from the folder; return whether a training has begun."""
+        found = self._folder.share()
+        if found is None:
+            return False
+        training, share = found
+        now = self._clock()
+        if training != self._training:
+            self._training, self._began, self._began_at = training, now, share
+        # What was done before the first look took none of the time since.
+        done = share - self._began_at
+        left = clock_time((now - self._began) * (1 - share) / done) if done > 0 else "unknown"
+        points = self._folder.curves()
+        latest = {metric: value for _, metric, value in points if metric in SHOWN}
+        parts = [f"training {training + 1}", *([f"epoch {points[-1][0]} done"] if points else [])]
+        parts += [f"{SHOWN[metric]} {value:.4g}" for metric, value in latest.items()]
+        self._line = f"{', '.join(parts)}: {100 * share:.0f} %, time left {left}"
+        return True
 
 
 @contextmanager
-def watch_training(console: Console | None = None) -> Iterator[TrainingProgress]:
-    """The progress of the trainings in the block, on standard error."""
-    place = console or Console(stderr=True)
-    if not place.is_terminal:
-        yield TrainingProgress(place, None)
-        return
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), *times)
-    with Progress(*columns, console=place, transient=True) as bars:
-        yield TrainingProgress(place, bars)
+def watch_training(folder: RunFolder, console: Console | None = None) -> Iterator[None]:
+    """Show the progress of the run in a folder while the block runs, on standard error."""
+    progress = TrainingProgress(folder)
+    with LiveText(console or Console(stderr=True), progress.line, last_line=False) as shown:
 
+        def look() -> None:
+            if progress.look():
+                shown.update()
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+        with heartbeat(look, seconds=_SECONDS_BETWEEN_LOOKS, name="progress"):
+            yield

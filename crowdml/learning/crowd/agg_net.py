@@ -17,6 +17,7 @@ from crowdml.learning.evaluate import predict_proba
 from crowdml.learning.learner import LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Real, Space
 
 CountedBy = Literal["posterior", "network"]
@@ -94,7 +95,7 @@ def infer(predicted: Tensor, confusion: Tensor, part: BatchAnnotations) -> Tenso
     return add_evidence(log_class, confusion.log(), part).exp()
 
 
-class _Inferring(nn.Module):
+class _Inferring(WrappedNetwork):
     """A network with the posterior and the matrices that EM has inferred.
 
     Args:
@@ -107,10 +108,6 @@ class _Inferring(nn.Module):
     confusion: Tensor
 
     def __init__(self, network: nn.Module, posterior: Tensor, confusion: Tensor) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.register_buffer("posterior", posterior)
         self.register_buffer("confusion", confusion)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(inputs)

@@ -17,6 +17,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
 from crowdml.learning.trainer import StagedLearner, TrainingRun
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Real, Space, Whole
 
 _HIDDEN = 128
@@ -104,7 +105,7 @@ def mix(classes: Tensor, omega: Tensor, common: Tensor, own: Tensor) -> Tensor:
     return (classes[:, :, None] * (weight * common + (1 - weight) * own)).sum(dim=1)
 
 
-class _CommonNoise(nn.Module):
+class _CommonNoise(WrappedNetwork):
     """A network with the matrices of CoNAL.
 
     Args:
@@ -117,16 +118,12 @@ class _CommonNoise(nn.Module):
     mean_omega: Tensor
 
     def __init__(self, network: nn.Module, n_inputs: int, n_workers: int, n_classes: int, embedding: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.common = nn.Parameter(2 * torch.eye(n_classes))
         self.own = nn.Parameter(2 * torch.eye(n_classes).repeat(n_workers, 1, 1))
         self.of_item = nn.Sequential(nn.Flatten(), nn.Linear(n_inputs, _HIDDEN), nn.Linear(_HIDDEN, embedding))
         self.of_worker = nn.Linear(n_workers, embedding)
         self.register_buffer("mean_omega", torch.full((n_workers,), 0.5))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(inputs)
 
     def omega(self, inputs: Tensor) -> Tensor:
         """Return the share of the common noise, (n, n_workers)."""

@@ -16,6 +16,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Space
 
 LayerForm = Literal["MW", "VW", "VW+B"]
@@ -66,7 +67,7 @@ class CrowdLayer(CrowdLearner):
         return model.label_logits(certain, worker).softmax(dim=1).reshape(n_workers, n_classes, n_classes)
 
 
-class NetworkWithCrowdLayer(nn.Module):
+class NetworkWithCrowdLayer(WrappedNetwork):
     """A network of the true class, and one layer per worker on its probabilities.
 
     Args:
@@ -78,15 +79,10 @@ class NetworkWithCrowdLayer(nn.Module):
     bias: nn.Parameter | None
 
     def __init__(self, network: nn.Module, n_workers: int, n_classes: int, form: LayerForm) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         of_matrix = form == "MW"
         self.weight = nn.Parameter(diagonal(n_workers, n_classes) if of_matrix else torch.ones(n_workers, n_classes))
         self.register_parameter("bias", nn.Parameter(torch.zeros(n_workers, n_classes)) if form == "VW+B" else None)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the true class, (n, n_classes)."""
-        return self.network(inputs)
 
     def label_logits(self, f: Tensor, worker: Tensor) -> Tensor:
         """Return the logits of the label that a worker gives, (n, n_classes).

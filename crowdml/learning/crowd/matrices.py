@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crowdml.learning.wrapped_network import WrappedNetwork
+
 RowFunction = Literal["softmax", "softplus"]
 """How free numbers become rows of a confusion matrix: by exp or softplus, divided by the sum of the row."""
 
@@ -15,7 +17,7 @@ RowFunction = Literal["softmax", "softplus"]
 _LEAST = -80.0
 
 
-class WorkerMatrices(nn.Module):
+class WorkerMatrices(WrappedNetwork):
     """A network of the true class, and a learned confusion matrix for each worker.
 
     Args:
@@ -25,14 +27,9 @@ class WorkerMatrices(nn.Module):
     """
 
     def __init__(self, network: nn.Module, free: Tensor, rows: RowFunction = "softmax") -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.free = nn.Parameter(free.clone())
         self._rows = rows
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the true class, (n, n_classes)."""
-        return self.network(inputs)
 
     def log_confusion(self) -> Tensor:
         """Return the logarithm of P(label | true class) per worker, (n_workers, n_classes, n_classes)."""

@@ -15,6 +15,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Space
 
 ClassPrior = Literal["majority", "uniform", "learned"]
@@ -91,7 +92,7 @@ def gain(log_f: Tensor, log_aggregated: Tensor, log_prior: Tensor) -> tuple[Tens
     return 1 + log_same.mean(), (total - log_same.exp().sum()) / max(n_items * (n_items - 1), 1)
 
 
-class _CoTraining(nn.Module):
+class _CoTraining(WrappedNetwork):
     """A network and an aggregator that are trained together.
 
     Args:
@@ -102,10 +103,6 @@ class _CoTraining(nn.Module):
     """
 
     def __init__(self, network: nn.Module, weights: Tensor, log_prior: Tensor, learn_prior: bool) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.weights = nn.Parameter(weights)
         self.log_prior = nn.Parameter(log_prior, requires_grad=learn_prior)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(inputs)

@@ -16,6 +16,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.trainer import StagedLearner, TrainingRun
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Real, Space, Whole
 
 
@@ -100,7 +101,7 @@ def posterior_of(given: Supervision, items: Tensor, confusion: Tensor, prior: Te
     return add_evidence(log_prior, confusion.log(), given.crowd.of(items)).exp()
 
 
-class NetworkWithMatrices(nn.Module):
+class NetworkWithMatrices(WrappedNetwork):
     """A trained network with the workers' matrices that were counted by its predictions.
 
     Args:
@@ -111,10 +112,5 @@ class NetworkWithMatrices(nn.Module):
     confusion: Tensor
 
     def __init__(self, network: nn.Module, confusion: Tensor) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.register_buffer("confusion", confusion)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the true class, (n, n_classes)."""
-        return self.network(inputs)

@@ -16,6 +16,7 @@ from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Real, Space
 
 Variant = Literal["a", "b"]
@@ -114,7 +115,7 @@ def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
     return -log_union[part.row, part.worker, part.label].sum() / max(len(part), 1)
 
 
-class _Union(nn.Module):
+class _Union(WrappedNetwork):
     """A network with the transition to the union of all labels.
 
     Args:
@@ -124,9 +125,5 @@ class _Union(nn.Module):
     """
 
     def __init__(self, network: nn.Module, theta: Tensor, *, learned: bool) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.theta = nn.Parameter(theta, requires_grad=learned)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.network(inputs)

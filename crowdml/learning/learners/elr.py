@@ -13,6 +13,7 @@ from crowdml.learning.batch import Batch
 from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Real, Space
 
 # Distance of probabilities from 0 and 1, as in the authors' code, so that the logarithm stays finite.
@@ -64,7 +65,7 @@ class EarlyLearningRegularisation(LabelLearner):
         }
 
 
-class Remembering(nn.Module):
+class Remembering(WrappedNetwork):
     """A network and the moving average of its predictions for each item.
 
     Args:
@@ -76,13 +77,8 @@ class Remembering(nn.Module):
     average: Tensor
 
     def __init__(self, network: nn.Module, n_items: int, n_classes: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.register_buffer("average", torch.zeros(n_items, n_classes))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the true class, (n, n_classes)."""
-        return self.network(inputs)
 
     def remember(self, items: Tensor, predicted: Tensor, beta: float) -> None:
         """Move the averages of (n,) items towards their predictions (n, n_classes), scaled to sum to one."""

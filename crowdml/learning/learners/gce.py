@@ -14,6 +14,7 @@ from crowdml.learning.learner import LabelLearner, LossTerms
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.targets import expected
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Either, Real, Space, Whole
 
 
@@ -84,7 +85,7 @@ class GeneralisedCrossEntropy(LabelLearner):
         return (1 - self.truncation**self.q) / self.q
 
 
-class Pruned(nn.Module):
+class Pruned(WrappedNetwork):
     """A network, and the items that it learns from.
 
     Args:
@@ -98,13 +99,8 @@ class Pruned(nn.Module):
     kept: Tensor
 
     def __init__(self, network: nn.Module, n_items: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.register_buffer("kept", torch.ones(n_items, dtype=torch.bool))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the true class, (n, n_classes)."""
-        return self.network(inputs)
 
 
 def generalised_cross_entropy(log_class: Tensor, target: Tensor, q: float) -> Tensor:

@@ -19,6 +19,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Choice, Real, Space
 
 
@@ -98,7 +99,7 @@ class Nnaqc(LabelLearner):
         return terms
 
 
-class WithNoiseModel(nn.Module):
+class WithNoiseModel(WrappedNetwork):
     """A network and the nonlinear noise model of its labels.
 
     Args:
@@ -112,14 +113,9 @@ class WithNoiseModel(nn.Module):
     """
 
     def __init__(self, network: nn.Module, n_classes: int, kappa: float, dropout: float) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.weight = nn.Parameter(kappa * torch.eye(n_classes))
         self._dropout = dropout
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the network, (n, n_classes)."""
-        return self.network(inputs)
 
     def label_logits(self, probabilities: Tensor) -> Tensor:
         """Return the logits W f of the label (n, n_classes) from probabilities f of the true class (n, n_classes)."""

@@ -7,12 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from crowdml.learning.likelihood import label_nll
+from crowdml.learning.wrapped_network import WrappedNetwork
 
 # Smallest probability of a label, so that its logarithm and gradient are finite.
 _FLOOR = 1e-12
 
 
-class WithTransition(nn.Module):
+class WithTransition(WrappedNetwork):
     """A network and a transition matrix that is not learned.
 
     Args:
@@ -23,13 +24,8 @@ class WithTransition(nn.Module):
     transition: Tensor
 
     def __init__(self, network: nn.Module, transition: Tensor) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.register_buffer("transition", transition.clone())
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the network, (n, n_classes)."""
-        return self.network(inputs)
 
 
 def cross_entropy(log_prob: Tensor, target: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.recipe import Recipe
 from crowdml.learning.supervision import Supervision
 from crowdml.learning.task import Task
+from crowdml.learning.wrapped_network import WrappedNetwork
 from crowdml.support.search_space import Real, Space
 
 # Initial diagonal of the matrix; near one, the gradient of the softmax would vanish.
@@ -84,7 +85,7 @@ class TraceRegularised(LabelLearner):
         return {"noise_layer": noisy_cross_entropy(log_class, transition, target), "trace": self.penalty * trace}
 
 
-class WithLearnedTransition(nn.Module):
+class WithLearnedTransition(WrappedNetwork):
     """A network and a transition matrix whose rows are softmaxes.
 
     Args:
@@ -93,13 +94,8 @@ class WithLearnedTransition(nn.Module):
     """
 
     def __init__(self, network: nn.Module, n_classes: int) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network)
         self.row_logits = nn.Parameter(math.log(_START * (n_classes - 1) / (1 - _START)) * torch.eye(n_classes))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the logits of the network, (n, n_classes)."""
-        return self.network(inputs)
 
     def transition(self) -> Tensor:
         """Return P(label | true class), (n_classes, n_classes)."""

@@ -1,6 +1,7 @@
-"""An image file to pixels of the size a network takes: decoded once, cut and resized in one step.
+"""Decode an image file into pixels of the size that a network takes.
 
-Pillow decodes: it comes with every torchvision, reads every common format, and works while other threads do.
+An image is decoded once; cutting and resizing are one step.  Pillow decodes, because every torchvision installation has
+it, it reads all common formats, and other threads run while it works.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 TrainCrop = Literal["shift", "area"]
-"""What a random crop is: "shift" moves a square of the centre's size; "area" also varies its size and shape."""
+"""How a random crop is drawn.  "shift" moves a square of the centre's size; "area" also varies its size and shape."""
 
 Crop = Literal["centre"] | TrainCrop
 """Which part of an image a view is."""
 
 N_DRAWS = 5
-"""How many numbers in [0, 1) one augmented view takes: flip, two of the place, area, aspect ratio."""
+"""How many numbers in [0, 1) one augmented view takes: flip, two for the place, area, aspect ratio."""
 
-# The usual protocol on ImageNet and Clothing1M: the short side becomes 256 pixels, of which 224 are taken.
+# The usual protocol on ImageNet and Clothing1M: resize the short side to 256 pixels, then take 224 of them.
 _CENTRE_SHARE = 224 / 256
 # Szegedy et al., CVPR 2015, section 6: 8 to 100 % of the area, the aspect ratio between 3/4 and 4/3.
 _LEAST_AREA, _MOST_ASPECT = 0.08, 4 / 3
-# JPEG is decoded at a half, a quarter or an eighth of its size where that leaves twice the pixels needed each way:
-# much faster for large images, and the resizing that follows still averages enough of them to show no difference.
+# A JPEG is decoded at a half, a quarter or an eighth of its size if that leaves twice the pixels needed each way.  This
+# is much faster for large images, and the resizing that follows still averages enough pixels to show no difference.
 _DECODE_GAP = 2.0
 
 
@@ -41,40 +42,40 @@ class UnreadableImageError(ValueError):
 
 
 def read_centre(path: Path, side: int) -> NDArray[np.uint8]:
-    """(side, side, 3) RGB pixels of the centre of an image.
+    """Return (side, side, 3) RGB pixels of the centre of an image.
 
-    The short side is resized to 8/7 of `side` and a square of that cut from the middle.
+    Resizes the short side to 8/7 of `side` and cuts a square of `side` from the middle.
 
     Raises:
-        UnreadableImageError: the file is no image, or is damaged.
+        UnreadableImageError: the file is not an image, or it is damaged.
     """
     return _read(path, side, lambda width, height: [centre_box(width, height)])[0]
 
 
 def read_views(path: Path, side: int, draws: NDArray[np.float32], crop: Crop, *, flip: bool) -> list[NDArray[np.uint8]]:
-    """Augmented versions of an image, (side, side, 3) RGB pixels each.
+    """Return augmented versions of an image, each (side, side, 3) RGB pixels.
 
     Args:
-        path: of the image.
-        side: of the square that is returned.
-        draws: (n_views, N_DRAWS) numbers in [0, 1); they alone decide what each view is.
+        path: the image file.
+        side: side of the returned squares.
+        draws: (n_views, N_DRAWS) numbers in [0, 1).  They alone decide what each view shows.
         crop: how a part of the image is chosen.
         flip: mirror half of the views.
 
     Raises:
-        UnreadableImageError: the file is no image, or is damaged.
+        UnreadableImageError: the file is not an image, or it is damaged.
     """
     views = _read(path, side, lambda width, height: [random_box(width, height, row, crop) for row in draws])
     return [view[:, ::-1] if flip and row[0] < 0.5 else view for view, row in zip(views, draws, strict=True)]
 
 
 def check_header(path: Path) -> None:
-    """Raise UnreadableImageError where a file does not begin as an image does; decodes nothing."""
+    """Raise UnreadableImageError if a file does not begin like an image.  Decodes nothing."""
     try:
         with Image.open(path):
             pass
     except Exception as error:
-        raise UnreadableImageError(path, _reason(error)) from error
+        raise UnreadableImageError(path, fault_of(error)) from error
 
 
 Box = tuple[float, float, float, float]
@@ -82,13 +83,13 @@ Box = tuple[float, float, float, float]
 
 
 def centre_box(width: int, height: int) -> Box:
-    """The part of an image that `read_centre` takes."""
+    """Return the part of an image that `read_centre` takes."""
     edge = min(width, height) * _CENTRE_SHARE
     return _placed(width, height, edge, edge, 0.5, 0.5)
 
 
 def random_box(width: int, height: int, draws: Sequence[float] | NDArray[np.float32], crop: Crop) -> Box:
-    """The part of an image that an augmented view takes, by (N_DRAWS,) numbers in [0, 1)."""
+    """Return the part of an image that an augmented view shows, from (N_DRAWS,) numbers in [0, 1)."""
     if crop == "centre":
         return centre_box(width, height)
     _, across, down, area, aspect = (float(draw) for draw in draws)
@@ -107,7 +108,7 @@ def _placed(width: int, height: int, wide: float, high: float, across: float, do
 
 
 def _read(path: Path, side: int, boxes_of: Callable[[int, int], list[Box]]) -> list[NDArray[np.uint8]]:
-    """(side, side, 3) pixels of each of the parts that are chosen by the width and height of the image."""
+    """Return (side, side, 3) pixels of each part.  `boxes_of` chooses the parts from the image's width and height."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -117,22 +118,28 @@ def _read(path: Path, side: int, boxes_of: Callable[[int, int], list[Box]]) -> l
             lowest = min(bottom - top for _, top, _, bottom in boxes)
             image.draft("RGB", (math.ceil(width * needed / narrowest), math.ceil(height * needed / lowest)))
             across, down = image.size[0] / width, image.size[1] / height
-            pixels = _as_rgb(image)
+            pixels = convert(image, "RGB")
         parts = [(left * across, top * down, right * across, bottom * down) for left, top, right, bottom in boxes]
         return [np.asarray(pixels.resize((side, side), Image.Resampling.BILINEAR, box=part)) for part in parts]
     except Exception as error:  # a damaged file makes decoders raise almost anything
-        raise UnreadableImageError(path, _reason(error)) from error
+        raise UnreadableImageError(path, fault_of(error)) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # Pillow would cut 16 bits off at 255 instead of scaling them
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def convert(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
+    """Return an image in grey ("L") or colour, with 8 bits per channel.
+
+    Raises:
+        ValueError: the range of the pixels is unknown.
+    """
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255 instead of scaling them
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert(mode)
     if image.mode in ("I", "F"):
-        raise ValueError(f"pixels of mode {image.mode} have no fixed range; save it with 8 or 16 bits a channel")
-    return image.convert("RGB")
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range; save the image with 8 or 16 bits a channel")
+    return image.convert(mode)
 
 
-def _reason(error: Exception) -> str:
+def fault_of(error: Exception) -> str:
+    """Say in a few words why an image cannot be read."""
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, UnidentifiedImageError):

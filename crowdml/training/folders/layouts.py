@@ -1,4 +1,4 @@
-"""Which images a folder holds, and what it says of their classes: the layouts of published data sets.  No torch."""
+"""Find the images of a folder and their classes, in the layouts of published data sets.  Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from crowdml.support.names import check_name
 Layout = Literal["auto", "flat", "imagenet", "clothing1m"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What names an image file, in lower case."""
+"""The suffixes of image files, in lower case."""
 
-# The classes of Clothing1M (Xiao, Xia, Yang, Huang, Wang, CVPR 2015), 0 to 13, as its category_names_eng.txt has them.
+# The classes 0 to 13 of Clothing1M (Xiao, Xia, Yang, Huang, Wang, CVPR 2015), as in its category_names_eng.txt.
 CLOTHING1M_CLASSES = (
     "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Down Coat", "Suit",
     "Shawl", "Dress", "Vest", "Underwear",
@@ -33,12 +33,12 @@ class FolderItems:
     """The images of a folder.
 
     Args:
-        train_paths: the training items.
-        train_ids: a name for each: its path from the folder, with "/" and without the suffix.
-        train_labels: (n_items,) int64 one noisy label an item, or None where the layout has none.
-        test_paths: the test items; none where the layout has none.
-        test_labels: (n_test,) int64 true classes of the test items, or None.
-        class_names: of the classes in order, or None.
+        train_paths: the training images.
+        train_ids: the id of each training image: its path from the folder, with "/" and without the suffix.
+        train_labels: (n_items,) int64 one noisy label per image; None if the layout has no labels.
+        test_paths: the test images; empty if the layout has none.
+        test_labels: (n_test,) int64 true classes of the test images, or None.
+        class_names: the names of the classes, in order, or None.
         layout: "flat", "imagenet" or "clothing1m".
     """
 
@@ -52,17 +52,18 @@ class FolderItems:
 
 
 def read_layout(folder: str | Path, layout: Layout = "auto") -> FolderItems:
-    """The images below a folder and their labels; opens no image.
+    """Return the images below a folder and their labels.  Opens no image.
 
     Args:
-        folder: where they are.
-        layout: "flat", any images, without labels; "imagenet", train/CLASS/image and val/CLASS/image; "clothing1m",
-            the release of that data set, its lists beside images/ (or in annotations/, as some copies keep them), noisy
-            training labels and clean test labels; "auto" looks which of them it is.
+        folder: the folder.
+        layout: "flat": any images, without labels.  "imagenet": train/CLASS/image and val/CLASS/image.  "clothing1m":
+            the release of that data set with its lists beside images/ (or in annotations/, as in some copies), with
+            noisy training labels and clean test labels.  "auto" recognises the layout.
 
     Raises:
-        NotADirectoryError: no such folder.
-        ValueError: the folder does not have the layout, or its lists contradict themselves; says what was looked for.
+        NotADirectoryError: there is no such folder.
+        ValueError: the folder does not have the layout, or its lists contradict each other; the message says what was
+            looked for.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -87,12 +88,12 @@ def _read_flat(root: Path) -> FolderItems:
 def _read_imagenet(root: Path) -> FolderItems:
     folders = list(_class_folders(root / "train"))
     if not folders:
-        raise ValueError(f"{root} has not the layout imagenet; looked for train/CLASS/ with images in it")
+        raise ValueError(f"{root} does not have the layout imagenet; looked for train/CLASS/ with images in it")
     names = tuple(folder.name for folder in folders)
     place = {name: number for number, name in enumerate(names)}
     unknown = [folder.name for folder in _class_folders(root / "val") if folder.name not in place]
     if unknown:
-        raise ValueError(f"{root / 'val'} has {len(unknown)} classes that train/ has not, the first is {unknown[0]}")
+        raise ValueError(f"{root / 'val'} has {len(unknown)} classes that train/ lacks, the first is {unknown[0]}")
     train_paths, train_labels = _labelled(root / "train", place)
     test_paths, test_labels = _labelled(root / "val", place)
     return FolderItems(
@@ -110,7 +111,7 @@ def _read_clothing1m(root: Path) -> FolderItems:
     lists = root / "annotations" if (root / "annotations" / _CLOTHING1M_FILES[0]).is_file() else root
     missing = [name for name in _CLOTHING1M_FILES if not (lists / name).is_file()]
     if missing:
-        raise ValueError(f"{root} has not the layout clothing1m; looked for {', '.join(missing)} in {lists}")
+        raise ValueError(f"{root} does not have the layout clothing1m; looked for {', '.join(missing)} in {lists}")
     names = _clothing1m_classes(lists / "category_names_eng.txt")
     train_keys, test_keys = _lines(lists / _CLOTHING1M_FILES[0]), _lines(lists / _CLOTHING1M_FILES[2])
     train_paths = tuple(root / key for key in train_keys)
@@ -133,12 +134,12 @@ def _clothing1m_classes(path: Path) -> tuple[str, ...]:
         return CLOTHING1M_CLASSES
     names = tuple(_lines(path))
     if len(names) != len(CLOTHING1M_CLASSES):
-        raise ValueError(f"{path} must have {len(CLOTHING1M_CLASSES)} lines, one a class, got {len(names)}")
+        raise ValueError(f"{path} must have {len(CLOTHING1M_CLASSES)} lines, one per class, got {len(names)}")
     return names
 
 
 def _labels_of(keys: list[str], path: Path, n_classes: int) -> NDArray[np.int64]:
-    """(n_keys,) the labels that a file of lines "key label" gives the keys."""
+    """Return (n_keys,) labels of the keys, from a file of lines "key label"."""
     label_of: dict[str, int] = {}
     for number, line in enumerate(_lines(path), 1):
         key, _, label = line.rpartition(" ")
@@ -156,7 +157,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _class_folders(parent: Path) -> Iterator[Path]:
-    """The folders in a folder that hold an image, by name; none where there is no such folder."""
+    """Yield the folders in a folder that hold an image, sorted by name; nothing if there is no such folder."""
     if parent.is_dir():
         for folder in sorted(parent.iterdir()):
             if folder.is_dir() and not folder.name.startswith(".") and next(_images_below(folder), None):
@@ -164,7 +165,7 @@ def _class_folders(parent: Path) -> Iterator[Path]:
 
 
 def _labelled(parent: Path, place: Mapping[str, int]) -> tuple[tuple[Path, ...], NDArray[np.int64]]:
-    """The images of every class folder, and the number of its class for each."""
+    """Return the images of all class folders, and (n,) the number of each image's class."""
     by_class = [(place[folder.name], list(_images_below(folder))) for folder in _class_folders(parent)]
     paths = tuple(path for _, images in by_class for path in images)
     counts = [len(images) for _, images in by_class]
@@ -172,7 +173,7 @@ def _labelled(parent: Path, place: Mapping[str, int]) -> tuple[tuple[Path, ...],
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    """Every image in a folder and the folders in it, in an order that does not depend on the file system."""
+    """Yield all images in a folder and its subfolders, in an order that does not depend on the file system."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -181,15 +182,15 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 
 def _ids(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    """The paths from the folder without suffixes.
+    """Return the paths from the folder, without suffixes.
 
     Raises:
-        ValueError: two images that only their suffix tells apart.
+        ValueError: two images differ only in their suffix.
     """
     first: dict[str, Path] = {}
     for path in paths:
         name = path.relative_to(root).with_suffix("").as_posix()
         if name in first:
-            raise ValueError(f"{first[name]} and {path} have the same name {name!r}; an item is known by it")
+            raise ValueError(f"{first[name]} and {path} have the same id {name!r}; rename one of them")
         first[name] = path
     return tuple(first)

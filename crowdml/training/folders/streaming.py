@@ -1,4 +1,4 @@
-"""Inputs that are image files, decoded while the network trains: memory does not grow with their number."""
+"""Stream images: decode them from their files while the network trains, so that memory does not grow with the set."""
 
 from __future__ import annotations
 
@@ -16,32 +16,28 @@ from torch import Tensor
 
 from crowdml.training.folders.decoding import N_DRAWS, Crop, TrainCrop, read_centre, read_views
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the red, green and blue pixels of ImageNet, which torchvision's weights were trained with."""
-
 # Images decoded ahead of the batch in use: enough to keep many threads busy, 77 MB at 224 pixels.
 _AHEAD = 512
-# Images a thread takes at a time; one at a time, handing them out would cost as much as a small image.
+# Images that a thread takes at a time.  Handing out single images would cost as much as decoding a small one.
 _AT_A_TIME = 4
 
 
 class Streamed:
-    """Inputs (see crowdml.learning.inputs.Inputs) that are read from image files batch by batch.
+    """Inputs (see crowdml.learning.inputs.Inputs) that are read from image files, batch by batch.
 
-    Threads decode ahead of the training; Pillow leaves the interpreter to others while it works, so they run side by
-    side, and there are no processes to start, feed or leave behind.  Pixels go to the device as bytes and are
-    normalised there.
+    Threads decode ahead of the training.  Pillow releases the interpreter lock while it decodes, so that threads run in
+    parallel and no further processes are needed.  Pixels travel to the device as bytes and are normalised there.
 
     Args:
-        paths: of the images.
-        side: images are (3, side, side).
+        paths: the image files.
+        side: an input is (3, side, side).
         device: where batches are put.
-        workers: threads that decode.
+        threads: number of threads that decode.
         train_crop: what the augmentations "crop" and "crop_flip" cut out, see TrainCrop.
-        mean, std: of each channel in [0, 1]; a batch is (pixels - mean) / std.
+        scale, shift: (3,) per channel; an input is `pixels * scale - shift` with pixels in [0, 255].
 
     Raises:
-        ValueError: a value out of range.
+        ValueError: a value is out of range.
     """
 
     def __init__(
@@ -49,28 +45,27 @@ class Streamed:
         paths: Sequence[Path],
         side: int,
         *,
+        scale: Sequence[float],
+        shift: Sequence[float],
         device: torch.device | str = "cpu",
-        workers: int = 2,
+        threads: int = 2,
         train_crop: TrainCrop = "shift",
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         if side < 1:
             raise ValueError(f"side must be at least 1, got {side}")
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, got {workers}")
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         if train_crop not in get_args(TrainCrop):
             raise ValueError(f'train_crop must be "shift" or "area", got {train_crop!r}')
-        if min(std) <= 0:
-            raise ValueError(f"std must be above 0 in each channel, got {tuple(std)}")
-        self._paths, self._side, self._workers = paths, side, workers
+        self._paths, self._side, self._threads = paths, side, threads
         self._cut: dict[str, tuple[Crop, bool]] = {
             "flip": ("centre", True), "crop": (train_crop, False), "crop_flip": (train_crop, True),
         }  # fmt: skip
         self._device = torch.device(device)
-        deviation = torch.tensor(tuple(std), device=self._device)
-        self._scale = (1 / (255 * deviation)).reshape(3, 1, 1)
-        self._shift = (torch.tensor(tuple(mean), device=self._device) / deviation).reshape(3, 1, 1)
+        self._scale, self._shift = (
+            torch.tensor(tuple(part), dtype=torch.float32, device=self._device).reshape(3, 1, 1)
+            for part in (scale, shift)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -79,12 +74,12 @@ class Streamed:
 
     @property
     def in_shape(self) -> tuple[int, ...]:
-        """Shape of one item's input: (channels, height, width)."""
+        """Shape of one input: (channels, height, width)."""
         return (3, self._side, self._side)
 
     @property
     def predict_batch(self) -> int:
-        """As many pixels as 2,048 images of 32x32: the activations of large images are large."""
+        """Number of images with the pixels of 2,048 images of 32 x 32, because activations grow with pixels."""
         return max(32, 2048 * 32 * 32 // self._side**2)
 
     def __len__(self) -> int:
@@ -93,18 +88,18 @@ class Streamed:
     def batches(
         self, indices: Iterable[Tensor], *, kind: str = "none", generator: torch.Generator | None = None, views: int = 1
     ) -> Iterator[tuple[Tensor, ...]]:
-        """See Inputs; the threads are gone when the last batch is taken or the iterator is closed.
+        """Yield batches, see Inputs.  The threads end when the last batch is taken or the iterator is closed.
 
         Raises:
-            UnreadableImageError: a file cannot be decoded; names it.
+            UnreadableImageError: a file cannot be decoded; the message names it.
         """
         places = list(indices)
         if not places:
             return
-        # One transfer for all batches: one a batch would make the training wait for the device each time.
+        # One transfer for all batches, because one transfer per batch would make the training wait for the device.
         items = np.split(torch.cat(places).cpu().numpy(), np.cumsum([len(place) for place in places])[:-1])
         draws = None if kind == "none" or generator is None else _numpy_generator(generator)
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         waiting: deque[_Batch] = deque()
         n_waiting = 0
         try:
@@ -127,7 +122,7 @@ class Streamed:
         draws: np.random.Generator | None,
         views: int,
     ) -> _Batch:
-        """Have a batch decoded; what is drawn for it does not depend on when that happens."""
+        """Start to decode a batch.  Its random numbers are drawn here, so that they do not depend on the threads."""
         pinned = self._device.type == "cuda"
         n_views = 1 if draws is None else views
         pixels = torch.empty((n_views, len(items), self._side, self._side, 3), dtype=torch.uint8, pin_memory=pinned)
@@ -158,7 +153,7 @@ class Streamed:
         for future in batch.futures:
             future.result()
         pixels = batch.pixels.to(self._device, non_blocking=True).permute(0, 1, 4, 2, 3)
-        # The bytes lie pixel by pixel, which is the order that convolutions want on a GPU (channels_last).
+        # The bytes lie pixel by pixel (channels_last), which is the order that convolutions prefer on a GPU.
         order = torch.preserve_format if self._device.type == "cuda" else torch.contiguous_format
         floats = (view.to(torch.float32, memory_format=order) for view in pixels)
         normal = tuple(view.mul_(self._scale).sub_(self._shift) for view in floats)
@@ -167,7 +162,7 @@ class Streamed:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """A batch that threads are writing: (n_views, n, side, side, 3) bytes, and what tells that they are there."""
+    """A batch that threads are writing: (n_views, n, side, side, 3) bytes, and the futures of the threads' work."""
 
     pixels: Tensor
     futures: list[Future[None]]
@@ -178,5 +173,5 @@ class _Batch:
 
 
 def _numpy_generator(generator: torch.Generator) -> np.random.Generator:
-    """A generator on the host that follows one on any device, at the cost of one draw."""
+    """Return a generator on the host, seeded by one draw of a generator on any device."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))

@@ -9,7 +9,7 @@ from analysis.published import aggregation_tables as published
 from tests.analysis.frames import broken, folder, ok
 
 
-def test_the_papers_tables_are_there() -> None:
+def test_the_tables_of_the_paper_are_complete() -> None:
     for name in published.LABNET_TABLES:
         table = published.published(name)
         assert len(table) == 72
@@ -20,7 +20,7 @@ def test_the_papers_tables_are_there() -> None:
     assert row[["accuracy_mean", "aggregation_error_mean"]].to_numpy().tolist() == [[87.75, 4.19]]
 
 
-def test_ours_stands_beside_the_papers_number(tmp_path: Path) -> None:
+def test_our_numbers_are_compared_with_the_paper(tmp_path: Path) -> None:
     common = {"dataset": "cifar10_labels", "pattern": "bimodal", "n_workers": 9}
     results = [
         ok(0.08, method="em", seed=0, **common), ok(0.09, method="em", seed=1, **common),
@@ -38,7 +38,7 @@ def test_ours_stands_beside_the_papers_number(tmp_path: Path) -> None:
     assert "| bimodal | 9 | 0 | 8.50 / 8.51 (-0.01) | 9.00 / 8.51 (+0.49) |" in text
 
 
-def test_accuracy_is_compared_where_there_is_one(tmp_path: Path) -> None:
+def test_accuracy_is_compared_for_trained_cells(tmp_path: Path) -> None:
     results = [ok(0.5, 0.7, dataset="cifar10", method="labnet_instance", network="cnn8", recipe=_recipe())]
     frame = published.compare(load(folder(tmp_path / "r", results))).set_index("measure")
     assert frame.loc["accuracy", "published"] == 74.62

@@ -15,17 +15,17 @@ NNAQC = {"dataset": "mnist", "pattern": "random_simplex", "n_workers": 1, "netwo
 RECIPE = Recipe(epochs=20)
 
 
-def test_the_papers_tables_are_there() -> None:
+def test_the_tables_of_the_papers_are_complete() -> None:
     table = published_networks.published_networks()
     assert set(table["source"]) >= {"NNAQC", "JoCoR", "noise adaptation layer"}
     assert not table.duplicated(["source", "table", *published_networks.KEYS]).any()
     assert table["test_accuracy"].between(0, 100).all()
-    # NNAQC Table 1, CIFAR-10 with 50,000 items at half noise: a test error of 39.47 %.
+    # NNAQC Table 1, CIFAR-10 with 50,000 items and noise rate 0.5: a test error of 39.47 %.
     row = table.query("source == 'NNAQC' and table == 'table1' and dataset == 'cifar10' and noise_rate == 0.5")
     assert row[row["n_train"].isna() & (row["method"] == "mv")]["test_accuracy"].tolist() == [60.53]
 
 
-def test_ours_stands_beside_the_papers_number(tmp_path: Path) -> None:
+def test_our_numbers_are_compared_with_the_papers(tmp_path: Path) -> None:
     results = [
         ok(0.5, 0.90, method="nnaqc", noise_rate=0.5, seed=0, recipe=RECIPE, **NNAQC),
         ok(0.5, 0.92, method="nnaqc", noise_rate=0.5, seed=1, recipe=RECIPE, **NNAQC),
@@ -52,7 +52,7 @@ def test_without_networks_there_is_nothing_to_compare(tmp_path: Path) -> None:
     assert published_networks.compare_networks(load(folder(tmp_path / "r", [ok(0.1)]))).empty
 
 
-def test_noise_rates_are_rows_and_the_report_holds_it_all(tmp_path: Path) -> None:
+def test_noise_rates_are_rows_and_the_report_contains_the_comparison(tmp_path: Path) -> None:
     results = [
         ok(rate, 0.9 - rate, method=method, noise_rate=rate, recipe=RECIPE, **NNAQC)
         for rate in (0.0, 0.3, 0.5)

@@ -1,4 +1,4 @@
-"""Crowds of real workers: known figures, what is known without loading, and how absent files are fetched."""
+"""Crowds of real workers: known figures, facts without loading, and the download of missing files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 from crowdml import datasets
 from crowdml.aggregation import MajorityVote
 from crowdml.datasets import CrowdData, DatasetMissingError, fingerprint, load_crowd
-from crowdml.datasets.crowd_files import as_kept
+from crowdml.datasets.crowd_files import convert_published
 from crowdml.datasets.crowd_sources import SOURCES
 
-# Accuracy of the majority vote, ties counted as the share of tied classes that is right; from the data's READMEs.
+# Accuracy of the majority vote, from the READMEs of the data.  A tie of k classes with the right class counts 1/k.
 MAJORITY = {
     "bluebird": 0.7593, "rte": 0.8969, "web": 0.7307, "product": 0.8966, "sp_amt": 0.9430, "ms": 0.7042,
     "temp": 0.9361, "zc_us": 0.8613, "music": 0.7042, "sentiment": 0.886,
@@ -37,7 +37,7 @@ def test_the_majority_vote_is_right_as_often_as_published(data_root: Path, name:
 
 
 @pytest.mark.parametrize("name", datasets.crowd_names())
-def test_every_crowd_has_the_sizes_that_it_is_described_with(data_root: Path, name: str) -> None:
+def test_every_crowd_has_the_sizes_in_its_description(data_root: Path, name: str) -> None:
     data = load_crowd(name, data_root)
     described = next(row for row in datasets.describe() if row.name == name)
     assert (data.crowd.n_items, data.crowd.n_workers, data.n_classes) == (
@@ -50,7 +50,7 @@ def test_every_crowd_has_the_sizes_that_it_is_described_with(data_root: Path, na
     assert data.nbytes > 0
 
 
-def test_known_figures_of_the_larger_ones(data_root: Path) -> None:
+def test_known_figures_of_the_larger_crowds(data_root: Path) -> None:
     labelme = load_crowd("labelme", data_root)
     # Rodrigues and Pereira 2018: majority vote .769.
     assert (MajorityVote().fit(labelme.crowd).labels == labelme.truth).mean() == pytest.approx(0.769)
@@ -67,7 +67,7 @@ def test_known_figures_of_the_larger_ones(data_root: Path) -> None:
     assert (cifar10h.crowd.label == cifar10h.truth[cifar10h.crowd.item]).mean() == pytest.approx(0.949, abs=1e-3)
 
 
-def test_music_and_ms_are_the_same_answers(data_root: Path) -> None:
+def test_music_and_ms_hold_the_same_answers(data_root: Path) -> None:
     ms, music = load_crowd("ms", data_root), load_crowd("music", data_root)
     assert sorted(ms.crowd.labels_per_worker) == sorted(music.crowd.labels_per_worker)
 
@@ -92,7 +92,7 @@ def test_every_data_set_is_described() -> None:
     assert rows["cifar10n"].licence == "CC BY-NC 4.0"
 
 
-def test_names_are_looked_up_among_all(data_root: Path) -> None:
+def test_load_knows_the_names_of_images_and_crowds(data_root: Path) -> None:
     assert isinstance(datasets.load("bluebird", data_root), CrowdData)
     assert datasets.load("digits").name == "digits"
     with pytest.raises(ValueError, match="unknown data set 'bluebrd'; did you mean bluebird"):
@@ -101,7 +101,7 @@ def test_names_are_looked_up_among_all(data_root: Path) -> None:
         load_crowd("digit")
 
 
-# -------------------------------------------------------------------- files that are not there
+# -------------------------------------------------------------------- missing files
 
 
 def write_tiny(folder: Path) -> None:
@@ -112,7 +112,7 @@ def write_tiny(folder: Path) -> None:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registered crowd of three answers."""
+    """Register a crowd of three answers."""
     source = replace(
         SOURCES["temp"], n_items=2, n_workers=2, n_annotations=3, n_classes=2, n_known=1,
         files=("tiny.csv", "tiny_truth.csv"),
@@ -132,21 +132,21 @@ def test_an_item_may_have_no_known_truth(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("content", ["task,worker,label\n0,0,1\n", "task,answer\n0,1\n", ""])
-def test_damaged_files_are_named_as_such(tmp_path: Path, content: str) -> None:
+def test_an_error_names_damaged_files(tmp_path: Path, content: str) -> None:
     write_tiny(tmp_path / "crowds")
     (tmp_path / "crowds" / "tiny.csv").write_text(content)
     with pytest.raises(DatasetMissingError, match=r"the files of tiny in .*crowds are damaged .*; delete tiny.csv, "):
         load_crowd("tiny", tmp_path)
 
 
-def test_missing_files_say_what_belongs_where(tmp_path: Path) -> None:
+def test_an_error_says_which_files_are_missing_in_which_folder(tmp_path: Path) -> None:
     with pytest.raises(DatasetMissingError) as caught:
         load_crowd("bluebird", tmp_path, download=False)
     message = str(caught.value)
     assert f"bluebird is not in {tmp_path / 'crowds'} and download is off" in message
     assert "Put bluebird.csv, bluebird_truth.csv into that folder" in message
     assert "set CROWDML_DATA_ROOT to the folder that holds crowds" in message
-    with pytest.raises(DatasetMissingError, match=r"cannot be downloaded as it is kept \(origin: .*UCSC-REAL"):
+    with pytest.raises(DatasetMissingError, match=r"has no automatic download \(origin: .*UCSC-REAL"):
         load_crowd("cifar10n", tmp_path)
 
 
@@ -155,7 +155,7 @@ def test_missing_files_say_what_belongs_where(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A web server on this machine: its address, and the folder that it shows."""
+    """Yield the address of a local web server and the folder that it serves."""
     folder = tmp_path / "web"
     folder.mkdir()
 
@@ -175,7 +175,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def publish(name: str, data_root: Path, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show a crowd at the server as its origin has it: other column names, workers numbered in another order."""
+    """Publish a crowd in the form of its origin: other column names, and workers numbered in another order."""
     address, folder = server
     published = {}
     for kept, (_, checksum) in SOURCES[name].published.items():
@@ -191,7 +191,7 @@ def publish(name: str, data_root: Path, server: tuple[str, Path], monkeypatch: p
 
 
 @pytest.mark.parametrize("name", [name for name, source in SOURCES.items() if source.published])
-def test_a_downloaded_crowd_is_the_same_to_the_byte(
+def test_a_downloaded_crowd_has_the_same_bytes(
     data_root: Path, tmp_path: Path, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     publish(name, data_root, server, monkeypatch)
@@ -201,16 +201,16 @@ def test_a_downloaded_crowd_is_the_same_to_the_byte(
         assert (root / "crowds" / file).read_bytes() == (data_root / "crowds" / file).read_bytes()
     assert len(list((root / "crowds").iterdir())) == 2
     (server[1] / SOURCES[name].files[0]).unlink()
-    load_crowd(name, root)  # nothing is fetched twice
+    load_crowd(name, root)  # no second download
 
 
-def test_a_download_of_other_content_leaves_nothing(
+def test_a_download_with_wrong_content_leaves_no_file(
     data_root: Path, tmp_path: Path, server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish("bluebird", data_root, server, monkeypatch)
     answers = server[1] / "bluebird.csv"
     answers.write_text(answers.read_text().replace("107,", "106,"))
-    with pytest.raises(DatasetMissingError, match=r"could not be downloaded \(http.* gives a file with SHA-256"):
+    with pytest.raises(DatasetMissingError, match=r"could not be downloaded \(the file from http.* has SHA-256"):
         load_crowd("bluebird", tmp_path)
     answers.write_text("<html>no such page</html>")
     with pytest.raises(DatasetMissingError, match="must have the columns item, worker, label"):
@@ -221,8 +221,8 @@ def test_a_download_of_other_content_leaves_nothing(
     assert not (tmp_path / "crowds").exists()
 
 
-def test_workers_are_numbered_as_they_come() -> None:
-    assert as_kept("x.csv", b"item,worker,label\r\n5,w9,1\r\n5,w2,0\r\n6,w9,1\r\n") == (
+def test_workers_are_numbered_in_the_order_of_their_answers() -> None:
+    assert convert_published("x.csv", b"item,worker,label\r\n5,w9,1\r\n5,w2,0\r\n6,w9,1\r\n") == (
         b"task,worker,label\n5,0,1\n5,1,0\n6,0,1\n"
     )
-    assert as_kept("x_truth.csv", b"item,truth\n5,1\n") == b"task,label\n5,1\n"
+    assert convert_published("x_truth.csv", b"item,truth\n5,1\n") == b"task,label\n5,1\n"

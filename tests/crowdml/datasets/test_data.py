@@ -77,7 +77,7 @@ def test_stratified_order_is_a_permutation_with_fair_beginnings(labels: list[int
     share = np.bincount(array) / len(array)
     seen = np.cumsum(np.eye(len(share))[array[order]], axis=0)
     expected = np.arange(1, len(array) + 1)[:, None] * share
-    # A class is within a half of its share of the quantile reached, and the quantile within half an item a class.
+    # A class is within half an item of its share of the quantile; the quantile is within half an item per class.
     assert (np.abs(seen - expected) <= 1 + 0.5 * len(share) * share + 1e-9).all()
 
 

@@ -1,4 +1,4 @@
-"""Torchvision's files: hand-made ones are read, and what is said and done when they are missing."""
+"""Files of torchvision: reading hand-made files, downloads, and errors for missing files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from crowdml.datasets import download as download_module
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
-    """The format of the MNIST files: magic number 0, 0, 8 (unsigned byte), dimensions; sizes big-endian; data."""
+    """Write a file in MNIST's format: magic number 0, 0, 8 (unsigned byte), dimensions; big-endian sizes; data."""
     header = bytes([0, 0, 8, values.ndim]) + b"".join(size.to_bytes(4, "big") for size in values.shape)
     path.write_bytes(header + values.astype(np.uint8).tobytes())
 
 
 def write_mnist(root: Path, class_name: str = "MNIST") -> np.ndarray:
-    """Three training images and one test image; returns the training images (3, 28, 28)."""
+    """Write three training images and one test image; return the training images (3, 28, 28)."""
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28))
     folder = root / class_name / "raw"
     folder.mkdir(parents=True)
@@ -44,7 +44,7 @@ def test_reads_mnist_files(name: str, class_name: str, tmp_path: Path, monkeypat
     assert data.test_labels.tolist() == [7]
 
 
-def test_root_goes_before_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_argument_root_overrides_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_mnist(tmp_path / "right")
     monkeypatch.setenv("CROWDML_DATA_ROOT", str(tmp_path / "wrong"))
     assert len(datasets.load_images("mnist", tmp_path / "right", download=False).train_labels) == 3
@@ -55,15 +55,15 @@ def test_default_root_is_the_users_cache(monkeypatch: pytest.MonkeyPatch):
     assert download_module.data_root() == Path.home() / ".cache" / "crowdml"
 
 
-def test_damaged_file_is_named_as_such(tmp_path: Path):
+def test_an_error_names_damaged_files(tmp_path: Path):
     write_mnist(tmp_path)
     damaged = tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    with pytest.raises(DatasetMissingError, match=r"MNIST/raw are damaged .*delete .*MNIST/raw and load it again"):
+    with pytest.raises(DatasetMissingError, match=r"MNIST/raw are damaged .*delete .*MNIST/raw and load again"):
         datasets.load_images("mnist", tmp_path, download=False)
 
 
-def test_missing_files_say_what_belongs_where(tmp_path: Path):
+def test_an_error_says_which_files_are_missing_in_which_folder(tmp_path: Path):
     with pytest.raises(DatasetMissingError) as caught:
         datasets.load_images("cifar100", tmp_path, download=False)
     message = str(caught.value)
@@ -73,14 +73,14 @@ def test_missing_files_say_what_belongs_where(tmp_path: Path):
     assert isinstance(caught.value, OSError)
 
 
-def test_only_the_absent_files_are_asked_for(tmp_path: Path):
+def test_an_error_lists_only_the_missing_files(tmp_path: Path):
     write_mnist(tmp_path)
     (tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DatasetMissingError, match="Put t10k-labels-idx1-ubyte into"):
         datasets.load_images("mnist", tmp_path, download=False)
 
 
-def test_failed_download_is_a_missing_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_failed_download_raises_dataset_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def no_network(root: str, **options: object) -> None:
         raise urllib.error.URLError("no route to host")
 
@@ -114,4 +114,4 @@ def test_download_is_silent_whole_and_done_once(
         assert datasets.load_images("mnist", root).train_labels.tolist() == [7, 0, 9]
     assert len(downloads) == 1
     assert "170M" not in "".join(capfd.readouterr())
-    assert [path.name for path in root.iterdir()] == ["MNIST"]  # the folder of the download is gone
+    assert [path.name for path in root.iterdir()] == ["MNIST"]  # the temporary folder is gone

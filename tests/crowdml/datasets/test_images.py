@@ -1,4 +1,4 @@
-"""The data sets by name: known figures, and what is known of them without loading."""
+"""Image data sets by name: known figures, and facts without loading."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_cifar100_classes():
     assert list(CIFAR100_FINE) == sorted(set(CIFAR100_FINE))
     assert list(CIFAR100_COARSE) == sorted(set(CIFAR100_COARSE))
     assert np.bincount(COARSE_OF_FINE).tolist() == [5] * 20
-    # Krizhevsky's table: the super-class "fish", and one pair that is easily mixed up.
+    # Krizhevsky's table: the super-class "fish", and two classes that are easily confused.
     fish = [
         fine for fine, coarse in zip(CIFAR100_FINE, COARSE_OF_FINE, strict=True) if CIFAR100_COARSE[coarse] == "fish"
     ]
@@ -72,7 +72,7 @@ def test_cifar100_classes():
     assert CIFAR100_COARSE[COARSE_OF_FINE[CIFAR100_FINE.index("train")]] == "vehicles_1"
 
 
-# -------------------------------------------------------------------- what is known without loading
+# -------------------------------------------------------------------- facts without loading
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10_labels", "cifar100_labels"])
@@ -123,7 +123,7 @@ def test_cifar10_known_figures(data_root: Path):
     assert np.bincount(data.test_labels).tolist() == [1_000] * 10
     assert data.train_labels[:5].tolist() == [6, 9, 9, 4, 1]
     assert data.test_labels[:5].tolist() == [3, 8, 8, 0, 6]
-    # Red, green, blue of the frog's first pixels: its corner, the one to the right of it, the one below it.
+    # Red, green, blue of three pixels of the frog: the corner, the pixel to its right, the pixel below.
     corner = [data.train_images[0, :, row, column].tolist() for row, column in ((0, 0), (0, 1), (1, 0))]
     assert corner == [[59, 62, 63], [43, 46, 45], [16, 20, 20]]
     mean, std = channel_statistics(data.train_images)

@@ -1,4 +1,4 @@
-"""Every method of the registry that trains networks runs as a cell, and so do sources and learners put together."""
+"""Every method that trains networks runs as a cell, also in combinations of source and learner."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crowdml.methods.registry import REGISTRY
 
 RECIPE = Recipe(epochs=2, batch_size=32, lr=0.01, weight_decay=0.0)
 TRAINING = [name for name, entry in REGISTRY.items() if entry.kind != "aggregator"]
-TOGETHER = ("glad+nnaqc", "em+jocor3", "mv+s_model", "labnet+nnaqc", "labnet_instance+gce", "crowdlab+forward")
+COMBINED = ("glad+nnaqc", "em+jocor3", "mv+s_model", "labnet+nnaqc", "labnet_instance+gce", "crowdlab+forward")
 
 
 def small_cell(method: str, **changes) -> Cell:
@@ -28,8 +28,8 @@ def digits():
     return load_images("digits")
 
 
-@pytest.mark.parametrize("method", [*TRAINING, *TOGETHER])
-def test_it_runs_as_a_cell(method: str, digits) -> None:
+@pytest.mark.parametrize("method", [*TRAINING, *COMBINED])
+def test_a_method_runs_as_a_cell(method: str, digits) -> None:
     result = run_cell(small_cell(method), digits)
     assert result.test_accuracy is not None
     assert 0 <= result.test_accuracy <= 1
@@ -39,7 +39,7 @@ def test_it_runs_as_a_cell(method: str, digits) -> None:
     assert len(result.workers) == 3
 
 
-def test_a_posterior_can_be_the_target(digits) -> None:
+def test_the_target_can_be_the_posterior(digits) -> None:
     hard = run_cell(small_cell("em+nnaqc"), digits)
     soft = run_cell(small_cell("em+nnaqc", method_options={"target": "posterior"}), digits)
     assert hard.curves != soft.curves
@@ -52,7 +52,7 @@ def test_networks_learn_from_crowds_of_real_workers(dataset: str, network: str, 
     data = load_crowd(dataset, data_root, for_networks=True)
     for method in ("em", "ccem"):
         result = run_cell(small_cell(method, dataset=dataset, recipe=recipe, **real), data)
-        # Of 8 and of 10 classes; the published accuracies are near 0.8 and 0.65.
+        # The crowds have 8 and 10 classes; the published accuracies are near 0.8 and 0.65.
         assert result.test_accuracy is not None
         assert result.test_accuracy > 0.6
         assert result.confusion_error is not None

@@ -15,7 +15,7 @@ def test_it_is_the_network_of_jocor() -> None:
     assert [layer.out_channels for layer in convolutions] == [64, 64, 128, 128, 196, 16]
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
     assert [(layer.in_features, layer.out_features) for layer in linear] == [(256, 10)]
-    # 3x3 weights, two for each channel's normalisation, 256 * 10 + 10 of the last layer.
+    # 3x3 weights, two parameters per normalised channel, and 256 * 10 + 10 in the last layer.
     weights = 9 * (3 * 64 + 64**2 + 64 * 128 + 128**2 + 128 * 196 + 196 * 16) + 2 * (2 * 64 + 2 * 128 + 196 + 16) + 2570
     assert sum(parameter.numel() for parameter in network.parameters()) == weights
 

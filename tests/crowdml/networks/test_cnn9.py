@@ -21,7 +21,7 @@ def test_it_is_the_network_of_co_teaching() -> None:
 
 
 def test_side_of_the_feature_maps() -> None:
-    # 32 -> 16 -> 8 by pooling, then 6, 4 and 2 without padding; of 28 pixels one remains.
+    # 32 -> 16 -> 8 by pooling, then 6, 4 and 2 without padding.  28 pixels end as one pixel.
     network = build_network("cnn9", (1, 32, 32), 10)
     sides: list[int] = []
     for layer in network.modules():

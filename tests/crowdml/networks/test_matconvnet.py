@@ -9,7 +9,7 @@ from crowdml.networks.split import split_last_linear
 
 
 def test_the_parameters_are_those_of_the_example() -> None:
-    # 5x5 convolutions 3-32-32-64, one of 4x4 over what is left of 32x32, and 1x1 to 10 classes, all with bias.
+    # 5x5 convolutions 3-32-32-64, a 4x4 convolution over the pooled 32x32 map, and 1x1 to 10 classes, all with bias.
     weights = 75 * 32 + 800 * 32 + 800 * 64 + 16 * 64 * 64 + 64 * 10
     network = build_network("cifar_quick", (3, 32, 32), 10)
     assert sum(parameter.numel() for parameter in network.parameters()) == weights + 32 + 32 + 64 + 64 + 10

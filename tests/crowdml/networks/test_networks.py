@@ -1,4 +1,4 @@
-"""The networks: parameter counts worked out by hand, shapes, gradients, initialisation, and what they can learn."""
+"""The networks: parameter counts calculated by hand, shapes, gradients, initialisation, learning on the digits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def layers(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 
 
 def resnet_parameters(n: int) -> int:
-    """Weights of 3x3 convolutions, two for each channel's normalisation, 64 * 10 + 10 of the last layer."""
+    """Count 3x3 weights, two parameters per normalised channel, and 64 * 10 + 10 in the last layer."""
     first = 9 * 3 * 16 + 2 * 16
     stages = [(16, 16), (16, 32), (32, 64)]
     return first + sum(9 * a * b + (2 * n - 1) * 9 * b * b + 2 * n * 2 * b for a, b in stages) + 650
@@ -49,7 +49,7 @@ def resnet_parameters(n: int) -> int:
     [
         # 3x3 convolutions 1-16-32, normalisations, 32 * 2 * 2 -> 10
         ("cnn_digits", 9 * 16 + 2 * 16 + 9 * 16 * 32 + 2 * 32 + 128 * 10 + 10),
-        # the 431 k of Caffe's example: 5x5 convolutions 1-20-50, 50 * 4 * 4 -> 500 -> 10
+        # 431 k as in Caffe's example: 5x5 convolutions 1-20-50, 50 * 4 * 4 -> 500 -> 10
         ("lenet", 520 + 25_050 + 400_500 + 5_010),
         # 3x3 convolutions 3-64-64-128-128-196-196, normalisations, 196 * 4 * 4 -> 256 -> 10
         ("cnn8", 9 * (192 + 64**2 + 64 * 128 + 128**2 + 128 * 196 + 196**2) + 4 * 388 + 3_136 * 256 + 512 + 2_570),
@@ -172,7 +172,7 @@ def test_weights_are_drawn_as_he_et_al(name: str):
 def test_no_bias_before_a_normalisation(name: str):
     network = build(name)
     assert all(layer.bias is None for layer in layers(network, nn.Conv2d))
-    assert sum(layer.bias is not None for layer in layers(network, nn.Linear)) == 1  # the last
+    assert sum(layer.bias is not None for layer in layers(network, nn.Linear)) == 1  # the last layer
 
 
 def test_shortcut_takes_every_second_pixel_and_adds_empty_channels():

@@ -85,7 +85,7 @@ def test_files_that_hold_no_weights(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.pth cannot be read as weights"):
         load_backbone("lenet", SHAPE, 3, tmp_path / "text.pth")
-    # A pickled object could run code as it is loaded; it is refused unread.
+    # Loading a pickled object could run code; such a file is refused without loading it.
     torch.save(build_network("lenet", SHAPE, 3), tmp_path / "whole.pth")
     with pytest.raises(ValueError, match=r"whole\.pth cannot be read as weights \(UnpicklingError\)"):
         load_backbone("lenet", SHAPE, 3, tmp_path / "whole.pth")

@@ -11,7 +11,7 @@ from crowdml.networks.split import split_last_linear
 
 
 class Nested(nn.Module):
-    """As torchvision's AlexNet: the last layer lies in a container of its own."""
+    """A network like AlexNet of torchvision: the last layer is in a nested container."""
 
     def __init__(self) -> None:
         super().__init__()

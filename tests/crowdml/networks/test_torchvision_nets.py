@@ -38,7 +38,7 @@ def test_any_number_of_channels(channels: int) -> None:
     assert network(images).shape == (2, 5)
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     assert first.weight.shape == (64, channels, 7, 7)
-    # Normal with variance 2 / fan_out, whatever the channels.
+    # The weights are normal with variance 2 / fan_out for any number of channels.
     expected = (2 / (64 * 49)) ** 0.5
     assert first.weight.std().item() == pytest.approx(expected, rel=5 / (2 * first.weight.numel()) ** 0.5)
 

@@ -1,4 +1,4 @@
-"""Ranges, and that what every method declares can be drawn, is taken by its class, and holds its defaults."""
+"""Ranges; and the search space of every method: its values suit the method's class, and it contains the defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sweeps.grid.grids import TRAINING, shorten
 
 NAMES = list(REGISTRY)
 HAVE_NONE = {"mv", "wawa", "glad", "kos", "minimax_cv", "minimax_ordinal_cv"}
-"""Methods that have nothing to search but when to stop, and those that search for themselves."""
+"""Methods that have no option to search, or that search for themselves."""
 
 
 def values_of(kind: Range) -> st.SearchStrategy[Value]:
@@ -126,23 +126,23 @@ def test_optuna_draws_values_of_the_range_and_parameters_give_them_back(name: st
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: Real(1, 1), "a range needs two finite ends, low < high, got 1 and 1"),
+        (lambda: Real(1, 1), "a range needs two finite ends with low < high, got 1 and 1"),
         (lambda: Real(0, float("inf")), "two finite ends"),
-        (lambda: Real(0, 1, log=True), "must begin above 0, got 0"),
+        (lambda: Real(0, 1, log=True), "must be above 0, got 0"),
         (lambda: Whole(3, 2), "low < high, got 3 and 2"),
-        (lambda: Choice("a"), "two different values or more"),
-        (lambda: Choice("a", "a"), "two different values or more"),
-        (lambda: Either(0.5, Real(0, 1)), "holds 0.5 already"),
-        (lambda: check_in({"q": Real(0, 1)}, "q", 1.5), "q must be in the range searched, 0 to 1, got 1.5"),
-        (lambda: check_in({"q": Real(0, 1)}, "p", 1), r"option 'p' has no range to search in \(there are: q\)"),
+        (lambda: Choice("a"), "at least two values, all different"),
+        (lambda: Choice("a", "a"), "at least two values, all different"),
+        (lambda: Either(0.5, Real(0, 1)), "already contains 0.5"),
+        (lambda: check_in({"q": Real(0, 1)}, "q", 1.5), "q must be in the range that is searched, 0 to 1, got 1.5"),
+        (lambda: check_in({"q": Real(0, 1)}, "p", 1), r"option 'p' cannot be searched \(options with a range: q\)"),
     ],
 )
-def test_what_is_no_range_is_refused(made: Any, message: str) -> None:
+def test_invalid_ranges_are_refused(made: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         made()
 
 
-def test_what_a_range_holds() -> None:
+def test_which_values_a_range_contains() -> None:
     assert 0 in Real(0, 1)
     assert True not in Real(0, 1)
     assert True not in Whole(0, 1)

@@ -1,4 +1,4 @@
-"""Importing torchvision where its operators are missing, with a stand-in package that fails as the real one does."""
+"""Importing torchvision without its operators, with a stand-in package that fails like the real package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_python(script: str, path: Path) -> str:
 
 
 def fake_torchvision(folder: Path, meta: str) -> Path:
-    """A package torchvision that imports a first submodule, then one with the given text, as the real one does."""
+    """Write a package torchvision that imports one submodule, then a submodule `meta`, like the real package."""
     package = folder / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text("import torchvision.first\nfrom . import meta, datasets\n")

@@ -17,12 +17,14 @@ def test_a_run_begins_goes_on_and_is_done(tmp_path: Path) -> None:
     (folder.checkpoints / "training-000.pt").touch()
     with pytest.raises(OtherRunError, match=r"\(lr was 0\.2, now 0\.1; recipe\.epochs was 2, now 5\)"):
         folder.begin({**settings, "recipe": {"epochs": 5}}, overwrite=False)
-    folder.finish({"accuracy": 1.0})
+    (folder.path / "test_predictions.csv").touch()
+    folder.finish({"accuracy": 1.0, "files": ["test_predictions.csv"]})
     assert not folder.checkpoints.exists()
     assert folder.begin({**settings, "lr": 0.2}, overwrite=False) is State.DONE
     with pytest.raises(OtherRunError):
         folder.begin(settings, overwrite=False)
     assert folder.begin(settings, overwrite=True) is State.FRESH
+    assert not (folder.path / "test_predictions.csv").exists()
     assert folder.begin(settings, overwrite=False) is State.STARTED
 
 
@@ -38,3 +40,13 @@ def test_curves_outlive_an_interruption(tmp_path: Path) -> None:
     later.keep_point(3, "loss", 1.0)
     points = later.curves()
     assert points == [(1, "loss", 3.0), (1, "accuracy", 0.5), (2, "loss", 1.5), (3, "loss", 1.0)]
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(OtherRunError, match="is not an empty folder, and not of a training"):
+        RunFolder(tmp_path).begin({"lr": 0.1}, overwrite=False)
+    with pytest.raises(OtherRunError, match="is not an empty folder"):
+        RunFolder(tmp_path / "photo.png").begin({"lr": 0.1}, overwrite=False)
+    assert RunFolder(tmp_path).begin({"lr": 0.1}, overwrite=True) is State.FRESH
+    assert (tmp_path / "photo.png").exists()

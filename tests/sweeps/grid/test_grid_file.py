@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.grid.grid_file import GridFileError, read_grid
+from crowdml.experiment.crowd_types import Real
+from sweeps.grid.grid_file import read_grid
 from sweeps.grid.grid_text import preset_to_toml
 from sweeps.grid.grids import Block, Preset
 from sweeps.grid.presets import PRESETS, grid_cells
+from sweeps.grid.toml_file import TomlFileError
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "my_grid.toml"
 
@@ -62,7 +64,7 @@ def test_the_example() -> None:
     assert dict(em.method_options) == {"init": "majority", "max_iter": 10}
     assert em.training is not None
     assert (em.training.recipe.epochs, em.training.recipe.milestones) == (10, (5, 8))
-    assert {cell.crowd.n_workers for cell in cells if cell.crowd.pattern == "real"} == {None, 10}
+    assert {cell.crowd.n_workers for cell in cells if isinstance(cell.crowd, Real)} == {None, 10}
 
 
 def test_a_preset_is_extended(tmp_path: Path) -> None:
@@ -78,6 +80,14 @@ def test_fields_can_be_replaced_from_outside(tmp_path: Path) -> None:
     assert [(cell.seed, cell.crowd.n_workers) for cell in cells] == [(4, 3), (5, 3)]
 
 
+def test_a_field_without_a_list_can_be_an_axis(tmp_path: Path) -> None:
+    text = BLOCK + "[block.other_axes]\nn_train = [10, 20]\n"
+    grid = read_grid(written(text, tmp_path))
+    assert sorted(cell.n_train or 0 for cell in grid.cells()) == [10, 10, 20, 20]
+    again = read_grid(written(preset_to_toml(grid.preset), tmp_path))
+    assert ids(again.cells()) == ids(grid.cells())
+
+
 def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
     text = BLOCK.replace('["mv"]', '["em+base"]') + "[block.method_options.em]\nmax_iter = 3\n"
     assert {cell.method_options for cell in read_grid(written(text, tmp_path)).cells()} == {(("max_iter", 3),)}
@@ -86,103 +96,170 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        # What the file says, and the line that is blamed.
-        (("methods", 'noise_rates = [0.2, 1.2]\nmethods'), "4: noise_rates: must be in [0, 1), got 1.2"),
-        (("methods", "noise_rates = [\n  0.2,\n  # too much\n  1.2,\n]\nmethods"), "7: noise_rates: must be in [0, 1)"),
-        (("methods", "missing_rates = [0.5, nan]\nmethods"), "4: missing_rates: must be a finite number, got nan"),
-        (("methods", "workers = [3, 0]\nmethods"), "4: workers: must be at least 1, got 0"),
-        (("methods", "workers = [3.5]\nmethods"), "4: workers: must be a whole number, got 3.5"),
-        (("methods", "workers = [true]\nmethods"), "4: workers: must be a whole number, got true"),
-        (("methods", "workers = 3\nmethods"), "4: workers: must be a list, got 3; write [3]"),
-        (("seeds = [0]", "seeds = [0, -4]"), "5: seeds: must not be negative, got -4"),
-        (("seeds = [0]", "seeds = []"), "5: seeds: must not be empty"),
-        (("seeds = [0]", "sedes = [0]"), "5: sedes: unknown key 'sedes'; did you mean seeds"),
-        (("train = false", "train = 1"), "6: train: must be true or false, got 1"),
-        (("train = false", "n_train = 9999"), "6: n_train: must be in [1, 1297] for digits, got 9999"),
-        (("train = false", "epochs = 0"), "6: epochs: must be at least 1, got 0"),
-        (("train = false", 'network = "cnn88"'), "6: network: unknown network 'cnn88'; did you mean cnn8"),
-        (("train = false", 'missing = "ceil"'), "6: missing: unknown missing rule 'ceil'"),
-        (("train = false", "[block.recipe]\nlr = -1.0"), "7: recipe.lr: must be above 0, got -1.0"),
-        (("train = false", '[block.recipe]\nlr = "x"'), '7: recipe.lr: must be a number, got "x"'),
-        (("train = false", "[block.recipe]\nlrr = 1"), "7: recipe.lrr: unknown key 'lrr'; did you mean lr"),
-        (("train = false", '[block.recipe]\naugment = "flp"'), "7: recipe.augment: must be one of 'none', 'flip'"),
-        (("train = false", "recipe = {patience = 2}"), '6: recipe.patience: recipe.patience and keep="best" need'),
-        (("train = false", "[block.recipe]\nSPACE = 1"), "7: recipe.SPACE: unknown key 'SPACE'"),
-        (("train = false", "recipe = 3"), "6: recipe: must be a table, got 3"),
-        (('"uniform"', '"uniform", "uniforms"'), "3: patterns: unknown noise pattern 'uniforms'; did you mean uniform"),
-        (('"digits"', '"digits", "digit"'), "2: datasets: unknown data set 'digit'; did you mean digits"),
-        (('"digits"', '"bluebird"'), '3: patterns: bluebird is a crowd of real workers; its pattern is "real"'),
-        (('["mv"]', '[\n"mv",\n"labnett"]'), "6: methods: unknown method 'labnett'; did you mean labnet"),
-        (('["mv"]', '["mv", "labnet"]'), "4: methods: labnet trains a network; give network and recipe"),
-        (('["mv"]', '["em+bass"]'), "4: methods: unknown learner 'bass'; did you mean base"),
-        (("train", 'worker_models = ["homogenous"]\ntrain'), "6: worker_models: unknown worker model 'homogenous'"),
-        (("train", 'assignments = ["balanced"]\ntrain'), "6: assignments: balanced needs the assignment option"),
+        # What the file says, and the place that is blamed.
+        (("methods", 'noise_rates = [0.2, 1.2]\nmethods'), "block 1, noise_rates[1]: must be in [0, 1), got 1.2"),
+        (("methods", 'noise_rates = [1.2]\nmethods'), "block 1, noise_rates: must be in [0, 1), got 1.2"),
+        (("methods", "missing_rates = [0.5, nan]\nmethods"), "missing_rates[1]: must be a finite number, got nan"),
+        (("methods", "workers = [3, 0]\nmethods"), "block 1, workers[1]: must be at least 1, got 0"),
+        (("methods", "workers = [3.5]\nmethods"), "block 1, workers[0]: must be a whole number, got 3.5"),
+        (("methods", "workers = [true]\nmethods"), "block 1, workers[0]: must be a whole number, got true"),
+        (("methods", "workers = 3\nmethods"), "block 1, workers: must be a list, got 3; write [3]"),
+        (("seeds = [0]", "seeds = [0, -4]"), "block 1, seeds[1]: must be at least 0, got -4"),
+        (("seeds = [0]", 'seeds = [0, "x"]'), 'block 1, seeds[1]: must be a whole number, got "x"'),
+        (("seeds = [0]", "seeds = [0, 9223372036854775808]"), "block 1, seeds[1]: must be a whole number of 64 bits"),
+        (("seeds = [0]", "seeds = []"), "block 1, seeds: must not be empty"),
+        (("seeds = [0]", "sedes = [0]"), "block 1: unknown key 'sedes'; did you mean seeds"),
+        (("train = false", "train = 1"), "block 1, train: must be true or false, got 1"),
+        (("train = false", "n_train = 9999"), "block 1, n_train: must be in [1, 1297] for digits, got 9999"),
+        (("train = false", "epochs = 0"), "block 1, epochs: must be at least 1, got 0"),
+        (("train = false", 'network = "cnn88"'), "block 1, network: must be one of cnn_digits"),
+        (("train = false", 'missing = "ceil"'), "block 1, missing: must be one of floor, round, bernoulli"),
+        (("train = false", "[block.recipe]\nlr = -1.0"), "block 1, recipe.lr: recipe.lr must be above 0, got -1.0"),
+        (("train = false", '[block.recipe]\nlr = "x"'), 'block 1, recipe.lr: must be a number, got "x"'),
+        (("train = false", "[block.recipe]\nlrr = 1"), "block 1, recipe: unknown key 'lrr'; did you mean lr"),
+        (("train = false", '[block.recipe]\naugment = "flp"'), "recipe.augment: must be 'none', 'flip', 'crop' or"),
+        (("train = false", "recipe = {patience = 2}"), "block 1, recipe.patience: recipe.patience and keep="),
+        (("train = false", "recipe = {patience = 2, lr = 1}"), "block 1, recipe.patience: recipe.patience and keep="),
+        (("train = false", "[block.recipe]\nSPACE = 1"), "block 1, recipe: unknown key 'SPACE'"),
+        (("train = false", "recipe = 3"), "block 1, recipe: must be a table, got 3"),
+        (('"uniform"', '"uniform", "uniforms"'), "block 1, patterns[1]: must be one of uniform, bimodal, flip"),
+        (('"digits"', '"digits", "digit"'), "block 1, datasets[1]: must be one of"),
+        (('"digits"', '"bluebird"'), 'block 1, patterns: must be "real", because bluebird has real workers'),
+        (('["mv"]', '["mv","labnett"]'), "block 1, methods[1]: unknown method 'labnett'; did you mean labnet"),
+        (('["mv"]', '["mv", "labnet"]'), "block 1, methods[1]: needs a network and a recipe"),
+        (('["mv"]', '["em+bass"]'), "block 1, methods[0]: unknown learner 'bass'; did you mean base"),
+        (("train", 'worker_models = ["homogenous"]\ntrain'), "block 1, worker_models: must be one of homogeneous"),
+        (("train", 'assignments = ["balanced"]\ntrain'), "assignments: assignment balanced needs the assignment"),
         (
             ("train", 'assignments = ["balanced"]\nassignment_options.balanced.labels_per_item = 30\ntrain'),
-            "7: assignment_options.balanced.labels_per_item: must be at most n_workers = 3, got 30",
+            "1, assignment_options.balanced.labels_per_item: labels_per_item must be at most n_workers = 3, got 30",
         ),
         (
             ("train", 'worker_models = ["hammer_spammer"]\nworker_options.hammer_spammer = {hamers = 0.5}\ntrain'),
-            "7: worker_options.hammer_spammer.hamers: unknown option of worker model hammer_spammer 'hamers'; did you",
+            "block 1, worker_options.hammer_spammer.hamers: unknown option of worker model hammer_spammer 'hamers';",
         ),
         (
-            ("train", 'worker_models = ["hammer_spammer"]\nworker_options.hammer_spammer = {hammers = 1.5}\ntrain'),
-            "7: worker_options.hammer_spammer.hammers: must be in [0, 1], got 1.5",
+            ("train", 'worker_models = ["homogeneous", "hammer_spammer"]\n'
+             "worker_options.hammer_spammer = {hammers = 1.5}\ntrain"),
+            "block 1, worker_options.hammer_spammer.hammers: hammers must be in [0, 1], got 1.5",
         ),
         (
             ("train", "method_options.mv.max_iter = 3\ntrain"),
-            "6: method_options.mv.max_iter: unknown option of method mv 'max_iter'",
+            "block 1, method_options.mv.max_iter: unknown option of method mv 'max_iter'",
         ),
         (
             ("train", "pattern_options.uniform.cntre = 3\ntrain"),
-            "6: pattern_options.uniform.cntre: unknown option of pattern uniform 'cntre'",
+            "block 1, pattern_options.uniform.cntre: unknown option of pattern uniform 'cntre'",
         ),
         (
             ("train", "method_options.em.max_iter = 3\ntrain"),
-            "6: method_options.em: the block has no em among its methods (mv)",
+            "block 1, method_options.em: the block has no em among its methods (mv)",
         ),
-        (("train", "method_options.emm.max_iter = 3\ntrain"), "6: method_options.emm: unknown method 'emm'"),
-        (("train", "method_options.mv = 3\ntrain"), "6: method_options.mv: must be a table of options, got 3"),
-        (("train", "method_options.mv.x = {y = 1}\ntrain"), "6: method_options.mv.x: must be a text, a number, true"),
-        (("train", "method_options.mv.x = [1, 1979-05-27]\ntrain"), "6: method_options.mv.x: must be a text, a number"),
-        (("train", "noise_rates = [0.5]\nextends = 'labls'\ntrain"), "7: extends: unknown preset 'labls'; did you"),
-        (('datasets = ["digits"]', ""), "1: datasets is missing, or extends with the name of a preset"),
-        (("[[block]]", "[block]"), "1: write [[block]], in two brackets"),
-        (("[[block]]", "[[blocks]]"), "1: blocks: unknown key 'blocks'; did you mean block"),
-        (("[[block]]", "only = 'metod == 1'\n[[block]]"), "1: only: 'metod' at column 1: unknown axis 'metod'"),
-        (("[[block]]", "\nonly = 'print(1) == 1'\n[[block]]"), "2: only: 'print(1)' at column 1 is not allowed"),
-        (("[[block]]", "priority = ['seed',\n'sede']\n[[block]]"), "2: priority: priority 'sede': unknown axis 'sede'"),
-        (("[[block]]", "description = 3\n[[block]]"), "1: description: must be a text, got 3"),
-        (("seeds = [0]", "seeds = [0"), "6: Unclosed array at column 1"),
-        (("seeds = [0]", "seeds = [0, 1]\nseeds = [2]"), "6: Cannot overwrite a value at column 12"),
-        (("train = false", "train = "), "6: Invalid value at column"),
+        (("train", "method_options.emm.max_iter = 3\ntrain"), "block 1, method_options.emm: unknown method 'emm'"),
+        (("train", "method_options.mv = 3\ntrain"), "block 1, method_options.mv: must be a table, got 3"),
+        (("train", "method_options.mv.x = {y = 1}\ntrain"), "method_options.mv.x.y: unknown option of method mv"),
+        (("train", "method_options.mv.x = {}\ntrain"), "block 1, method_options.mv.x: must be a text, a number, true"),
+        (("train", "method_options.mv.x = [1, 1979-05-27]\ntrain"), "method_options.mv.x: must be a text, a number"),
+        (("train", "method_options.mv.x = inf\ntrain"), "method_options.mv.x: must be a finite number, got inf"),
+        (("train", "other_axes.missing = ['round', 'ceil']\ntrain"), "other_axes.missing: must be one of floor, round"),
+        (("train", "other_axes.missing = 'round'\ntrain"), "other_axes.missing: must be a list, got"),
+        (
+            ("train", "[block.method_options.em]\n[block.method_options.dawid_skene]\n[block.recipe]\n#"),
+            "block 1, method_options: em, dawid_skene name one method more than once",
+        ),
+        (("train", "noise_rates = [0.5]\nextends = 'labls'\ntrain"), "block 1, extends: unknown preset 'labls'; did"),
+        (('datasets = ["digits"]', ""), "block 1: datasets must be given, or extends with the name of a preset"),
+        (("[[block]]", "[block]"), "block: must be one or more tables, each below a line [[block]] with two brackets"),
+        (("[[block]]", "[[blocks]]"), ": unknown key 'blocks'; did you mean block"),
+        (("[[block]]", "only = 'metod == 1'\n[[block]]"), "only: 'metod' at column 1: unknown axis 'metod'"),
+        (("[[block]]", "\nonly = 'print(1) == 1'\n[[block]]"), "only: 'print(1)' at column 1 is not allowed"),
+        (("[[block]]", "priority = ['seed','sede']\n[[block]]"), "priority[1]: priority 'sede': unknown axis 'sede'"),
+        (("[[block]]", "description = 3\n[[block]]"), "description: must be a text, got 3"),
+        (("seeds = [0]", "seeds = [0"), "cannot be read as TOML: Unclosed array (at line 6, column 1)"),
+        (("seeds = [0]", "seeds = [0, 1]\nseeds = [2]"), "Cannot overwrite a value (at line 6, column 12)"),
+        (("train = false", "train = "), "cannot be read as TOML: Invalid value (at line 6, column"),
     ],
 )  # fmt: skip
-def test_an_error_is_one_line_with_file_line_and_key(change: tuple[str, str], message: str, tmp_path: Path) -> None:
+def test_an_error_names_the_file_and_the_place(change: tuple[str, str], message: str, tmp_path: Path) -> None:
     file = written(BLOCK.replace(*change, 1), tmp_path)
-    with pytest.raises(GridFileError) as raised:
+    with pytest.raises(TomlFileError) as raised:
         read_grid(file).cells()
-    text = str(raised.value)
-    assert "\n" not in text
-    assert text.startswith(f"{file}:")
-    assert message in text.removeprefix(str(tmp_path))
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    assert message in str(raised.value)
 
 
 def test_the_block_that_is_wrong_is_named(tmp_path: Path) -> None:
     text = BLOCK + "\n" + BLOCK.replace("seeds = [0]", "seeds = [0, 1, -1]")
-    with pytest.raises(GridFileError, match=r"my_grid.toml:12: seeds: must not be negative, got -1"):
+    with pytest.raises(TomlFileError, match=r"my_grid.toml: block 2, seeds\[2\]: must be at least 0, got -1$"):
         read_grid(written(text, tmp_path))
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(GridFileError, match=r"cannot read grid file .*none.toml"):
+def test_an_error_is_found_in_a_preset_that_is_extended(tmp_path: Path) -> None:
+    text = '[[block]]\nextends = "labels"\nmissing_rates = [0.1, 0.2, 1.0]\n[block.method_options.em]\nmax_iter = 5\n'
+    with pytest.raises(TomlFileError, match=r"block 1, missing_rates\[2\]: must be in \[0, 1\), got 1.0$"):
+        read_grid(written(text, tmp_path))
+
+
+def test_all_problems_of_a_file_are_listed(tmp_path: Path) -> None:
+    text = BLOCK.replace("seeds = [0]", 'seeds = ["x"]\nsedes = 1') + BLOCK.replace("train = false", "train = 0")
+    with pytest.raises(TomlFileError) as raised:
+        read_grid(written(text, tmp_path))
+    assert [place for place, _ in raised.value.problems] == [
+        ("block", 0, "seeds", 0),
+        ("block", 0),
+        ("block", 1, "train"),
+    ]
+    assert len(str(raised.value).splitlines()) == 3
+    two = BLOCK.replace("[0]", "[-1]") + BLOCK.replace('["uniform"]', '["flp"]')
+    with pytest.raises(TomlFileError) as raised:
+        read_grid(written(two, tmp_path))
+    assert [place for place, _ in raised.value.problems] == [("block", 0, "seeds"), ("block", 1, "patterns")]
+
+
+def test_no_more_than_ten_problems_are_listed(tmp_path: Path) -> None:
+    with pytest.raises(TomlFileError) as raised:
+        read_grid(written(BLOCK.replace("[0]", str(["x"] * 25)), tmp_path))
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 11
+    assert lines[-1].endswith("my_grid.toml: 15 more problems")
+
+
+ODD = {
+    "empty": b"",
+    "a binary file": b"\xff\xfe\x00",
+    "arrays in arrays": b"only = " + b"[" * 5000,
+    "tables in tables": BLOCK.encode() + b"method_options.mv" + b".a" * 5000 + b" = 1",
+    "a number of 5000 digits": b"description = " + b"9" * 5000,
+    "a hexadecimal number of 5000 digits": BLOCK.replace("[0]", "[0x" + "f" * 5000 + "]").encode(),
+    "an option of 5000 digits": BLOCK.encode() + b"method_options.mv.x = 0x" + b"f" * 5000,
+    "a noise rate of 400 digits": BLOCK.encode() + b"noise_rates = [1" + b"0" * 400 + b"]",
+    "a list for a number": b"[[block]]\nextends='labels'\n[block.method_options.em]\nmax_iter=[1,[2,[3]]]",
+    "a text for a number": b"[[block]]\nextends='labels'\n[block.method_options.em]\nmax_iter='x'",
+    "a line end in a key": b'"a\\nb" = 1\n' + BLOCK.encode(),
+    "a block that is a number": b"block = [1, 2]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_an_odd_file_ends_in_lines_with_its_name(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "my_grid.toml"
+    file.write_bytes(content)
+    with pytest.raises(TomlFileError) as raised:
+        read_grid(file)
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{file}: ") and len(line) < len(str(file)) + 500 for line in lines)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(TomlFileError, match=r"none.toml: cannot be read: No such file or directory"):
         read_grid(tmp_path / "none.toml")
-    with pytest.raises(GridFileError, match=r"a grid has at least one table \[\[block\]\]"):
-        read_grid(written("", tmp_path))
-    binary = tmp_path / "my_grid.toml"
-    binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(GridFileError, match="cannot read grid file"):
-        read_grid(binary)
+    with pytest.raises(TomlFileError, match="cannot be read: Is a directory"):
+        read_grid(tmp_path)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert len(read_grid(written("\ufeff" + BLOCK, tmp_path)).cells()) == 2
 
 
 @pytest.mark.parametrize("place", ["methods", "options"])
@@ -194,8 +271,7 @@ def test_a_grid_file_imports_nothing(place: str, tmp_path: Path, monkeypatch: py
         "methods": BLOCK.replace('["mv"]', '["mv", "hostile_module:Class"]'),
         "options": BLOCK + '[block.method_options."hostile_module:Class"]\nx = 1\n',
     }[place]
-    line = {"methods": 4, "options": 7}[place]
-    with pytest.raises(GridFileError, match=f"my_grid.toml:{line}: .* is a class to import, .* give --allow-imports"):
+    with pytest.raises(TomlFileError, match=r"block 1, method.* is a class to import, .* give --allow-imports"):
         read_grid(written(text, tmp_path))
     assert "hostile_module" not in sys.modules
     with pytest.raises(SystemExit, match="was run"):
@@ -212,7 +288,7 @@ def test_imports_can_be_allowed(tmp_path: Path) -> None:
 
 def test_an_option_that_is_none_cannot_be_written() -> None:
     block = Block(datasets=("digits",), methods=("em",), train=False, method_options={"em": {"max_iter": None}})
-    with pytest.raises(ValueError, match=r"method_options.em.max_iter is None, which a grid file cannot say"):
+    with pytest.raises(ValueError, match=r"method_options.em.max_iter is None, which a grid file cannot hold"):
         preset_to_toml(Preset("none", (block,)))
 
 

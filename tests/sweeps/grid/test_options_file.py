@@ -1,4 +1,4 @@
-"""Files of options: what is written is read, goes into a grid, and what is wrong has its line."""
+"""Files of options: what is written is read, goes into a grid, and an error names the place."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from crowdml.methods.registry import REGISTRY
 from crowdml.methods.search_spaces import method_space
 from crowdml.support.search_space import Choice
 from sweeps.grid.grids import TRAINING, Block
-from sweeps.grid.options_file import MethodOptions, OptionsFileError, read_options, write_options
+from sweeps.grid.options_file import MethodOptions, read_options, write_options
+from sweeps.grid.toml_file import TomlFileError
 from tests.crowdml.support.test_search_space import values_of
 
 FOUND = MethodOptions(
     {"nnaqc": {"alpha": 0.25, "detach": True, "kappa": 1e-5}, "em+bootstrapping": {"learner.hard": True}},
-    {"digits": {"lr": 0.02, "milestones": [2, 4]}},
+    {"digits": {"lr": 0.02, "milestones": (2, 4)}},
 )
 
 
@@ -33,7 +34,7 @@ def test_a_file_goes_into_a_grid(tmp_path: Path) -> None:
     block = Block(datasets=("digits",), methods=("nnaqc", "em"), seeds=(0,), method_options=read.methods, recipe=recipe)
     cells = block.cells()
     assert {cell.method_options for cell in cells} == {(("alpha", 0.25), ("detach", True), ("kappa", 1e-5)), ()}
-    assert {cell.training.recipe for cell in cells if cell.training is not None} == {recipe}
+    assert {cell.training.recipe for cell in cells if cell.training} == {recipe}
 
 
 @settings(max_examples=60, deadline=None)
@@ -58,40 +59,53 @@ def test_aliases_and_long_names_are_shortened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[nnaqc]\nalpha = = 1\n", "o.toml is no TOML: Invalid value (at line 2, column 9)"),
-        ("\n[nnaqk]\nalpha = 1\n", "line 2: unknown method 'nnaqk'; did you mean nnaqc"),
-        ("[nnaqc]\n\nalhpa = 1\n", "line 3: method nnaqc: unknown option of method nnaqc 'alhpa'; did you mean alpha"),
-        ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "line 3: method nnaqc: alpha must be in [0, 1], got 1.5"),
-        ("[nnaqc]\nalpha = 'x'\n", "line 2: method nnaqc:"),
-        ("['em+bootstrapping']\ntrust = 1.0\nhard = true\n", "line 3: method em+bootstrapping: option 'hard'"),
-        ("['em+bootstrapping']\n'source.hart' = true\n", "line 2: method em+bootstrapping: unknown option"),
-        ("['em+bootstrapping']\nsource.hart = true\n", "line 2: method em+bootstrapping: unknown option"),
-        ("[sce]\nalpha = 0\nbeta = 0\n", "line 1: method sce: alpha and beta must not both be 0"),
-        ("[em]\n[dawid_skene]\n", "line 2: method em has a table already"),
-        ("nnaqc = 3\n", "line 1: nnaqc must be a table [nnaqc] of options, got 3"),
-        ("[recipe.digist]\nlr = 1\n", "line 1: unknown data set with a recipe 'digist'; did you mean digits"),
-        ("[recipe.digits]\nepochs = 3\nlr = -1\n", "line 3: recipe.lr must be above 0, got -1"),
-        ("[recipe.digits]\nlearning_rate = 1\n", "line 2: unknown field of a recipe 'learning_rate'"),
-        ("[recipe.digits]\nlr = 'fast'\n", "line 2:"),
-        ("[recipe.digits]\nkeep = 'last'\npatience = 3\n", "line 3: recipe.patience"),
-        ("[recipe]\ndigits = 3\n", "line 2: recipe.digits must be a table"),
+        ("[nnaqc]\nalpha = = 1\n", "cannot be read as TOML: Invalid value (at line 2, column 9)"),
+        ("\n[nnaqk]\nalpha = 1\n", "nnaqk: unknown method 'nnaqk'; did you mean nnaqc"),
+        ("[nnaqc]\n\nalhpa = 1\n", "nnaqc.alhpa: unknown option of method nnaqc 'alhpa'; did you mean alpha"),
+        ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "nnaqc.alpha: alpha must be in [0, 1], got 1.5"),
+        ("[nnaqc]\nalpha = 'x'\n", "nnaqc.alpha: "),
+        ("[nnaqc]\nalpha = nan\n", "nnaqc.alpha: must be a finite number, got nan"),
+        ("['em+bootstrapping']\ntrust = 1.0\nhard = true\n", "em+bootstrapping.hard: option 'hard'"),
+        ("['em+bootstrapping']\n'source.hart' = true\n", "em+bootstrapping.source.hart: unknown option"),
+        ("['em+bootstrapping']\nsource.hart = true\n", "em+bootstrapping.source.hart: unknown option"),
+        ("[sce]\nalpha = 0\nbeta = 0\n", "alpha and beta must not both be 0"),
+        ("[em]\n[dawid_skene]\n", "em, dawid_skene name one method more than once; keep one table per method"),
+        ("nnaqc = 3\n", "nnaqc: must be a table, got 3"),
+        ("[recipe.digist]\nlr = 1\n", "recipe.digist: unknown data set with a recipe 'digist'; did you mean digits"),
+        ("[recipe.digits]\nepochs = 3\nlr = -1\n", "recipe.digits.lr: recipe.lr must be above 0, got -1"),
+        ("[recipe.digits]\nlearning_rate = 1\n", "recipe.digits: unknown key 'learning_rate'"),
+        ("[recipe.digits]\nlr = 'fast'\n", 'recipe.digits.lr: must be a number, got "fast"'),
+        ("[recipe.digits]\nkeep = 'last'\npatience = 3\n", "recipe.digits.patience: recipe.patience"),
+        ("[recipe]\ndigits = 3\n", "recipe.digits: must be a table, got 3"),
+        ("recipe = 3\n", "recipe: must be a table, got 3"),
     ],
 )
-def test_what_is_wrong_has_its_line(text: str, message: str, tmp_path: Path) -> None:
+def test_an_error_names_the_file_and_the_place(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "o.toml"
     path.write_text(text)
-    with pytest.raises(OptionsFileError) as error:
+    with pytest.raises(TomlFileError) as error:
         read_options(path)
+    assert str(error.value).startswith(f"{path}: ")
     assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_all_problems_of_a_file_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "o.toml"
+    path.write_text("[em]\nmax_iter = 0\n[nnaqc]\nalpha = 2\n[recipe.digits]\nlr = 0\n")
+    with pytest.raises(TomlFileError) as error:
+        read_options(path)
+    places = [place for place, _ in error.value.problems]
+    assert places == [("em", "max_iter"), ("nnaqc", "alpha"), ("recipe", "digits", "lr")]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OptionsFileError, match="cannot read the options in"):
+    with pytest.raises(TomlFileError, match=r"none.toml: cannot be read: No such file or directory"):
         read_options(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_never_written(value: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="JSON compliant"):
         write_options(tmp_path / "o.toml", MethodOptions({"nnaqc": {"alpha": value}}))
     assert not (tmp_path / "o.toml").exists()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 from crowdml.cli.main import main
 from crowdml.cli.training.recipe_options import HELP
-from crowdml.cli.training.training_progress import TrainingProgress, watch_training
+from crowdml.cli.training.training_progress import TrainingProgress
 from crowdml.files import read_crowd
 from crowdml.learning.checkpoint import Checkpoint
 from crowdml.learning.recipe import Recipe
@@ -94,7 +92,7 @@ def test_a_run_that_is_done_is_not_computed_again(folder: Path, capsys) -> None:
     assert run(line) == 0
     before = Path("run/predictions.csv").stat().st_mtime_ns
     assert run(line) == 0
-    assert "run holds this very run, done" in capsys.readouterr().out
+    assert "run holds this run, done" in capsys.readouterr().out
     assert Path("run/predictions.csv").stat().st_mtime_ns == before
     assert run(f"{line} --lr 0.03 --method-options max_iter=7") == 2
     err = capsys.readouterr().err
@@ -131,7 +129,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(folder: Path, monkeypatch, 
 
     monkeypatch.setattr(RunFolder, "keep_point", stop)
     assert run(f"{line} --out run") == 130
-    assert "the same command goes on from what run holds" in capsys.readouterr().err
+    assert "the same command goes on from the last checkpoint in run" in capsys.readouterr().err
     assert not Path("run/report.json").exists()
     assert run(f"{line} --lr 0.5 --out run") == 2
     assert "recipe.lr was 0.02, now 0.5" in capsys.readouterr().err
@@ -170,7 +168,9 @@ def test_a_folder_of_images(folder: Path, capsys) -> None:
     assert len(predictions) == N_ITEMS - 1
     number = predictions["task"].str[-3:].astype(int)
     assert (predictions["label"] == NAMES[number % N_CLASSES]).mean() > 0.8
-    assert json.loads(Path("run/report.json").read_text())["skipped"][0]["file"] == "photos/0/i001.png"
+    assert json.loads(Path("run/report.json").read_text())["n_skipped"] == 1
+    listed = json.loads(Path("run/skipped.json").read_text())["images"]
+    assert listed[0]["skipped"] == {"photos/0/i001.png": "not an image of a known format"}
     assert run("predict run photos --device cpu --out again.csv") == 0
     assert pd.read_csv("again.csv")["label"].tolist() == predictions["label"].tolist()
     Image.new("L", (9, 8)).save("photos/odd.png")
@@ -203,7 +203,7 @@ def test_tables_of_features(folder: Path, capsys, form: str) -> None:
     assert (predictions["label"] == NAMES[predictions["q"] % 3]).mean() > 0.8
     frame[["q", "b", "a", "c", "d"]].to_csv("turned.csv", index=False)
     assert run("predict run turned.csv --task-column q --out p.csv") == 2
-    assert "feature 'b' stands where 'a' did in training" in capsys.readouterr().err
+    assert "feature 'b' stands where 'a' stood in training" in capsys.readouterr().err
 
 
 def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
@@ -233,7 +233,7 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("answers.csv answers.csv", "answers.csv: features must be numbers"),
         ("twice.csv answers.csv", "twice.csv: task 0 is there 2 times"),
         ("words.csv answers.csv", "words.csv: features must be numbers"),
-        ("x.npy", "x.npy says nothing of classes; give a file of LABELS"),
+        ("x.npy", "x.npy does not give the classes of its items; give a file of LABELS"),
         ("x.npy other.csv", "none of the 1 tasks with labels is among the 120 items of x.npy: t1 there, 0 here"),
         ("x.npy one.csv", "every label is cat"),
         ("x.npy answers.csv --method emm", "did you mean em"),
@@ -248,8 +248,13 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("x.npy answers.csv --classes cat dog", "'eel', which is not among the classes cat, dog"),
         ("x.npy answers.csv --lr 1e30 --optimizer sgd", "the training loss is"),
         ("empty answers.csv", "empty holds no images"),
-        ("photos answers.csv --stream", "need --side PIXELS"),
-        ("photos answers.csv --stream --side 8 --inputs unit --network lenet", 'inputs "standard", got "unit"'),
+        ("photos answers.csv --train-crop area", "add --stream"),
+        ("x.npy answers.csv --workers 0", "argument --workers: must be at least 1, got 0"),
+        ("x.npy answers.csv --cpus 0", "argument --cpus: must be at least 1, got 0"),
+        ("x.npy answers.csv --workers 2 --device cuda:1", "--device cuda:1 names one device for 2 processes"),
+        ("x.npy answers.csv --workers 2 --method mv+elr", "keeps something for each item and trains in one process"),
+        ("x.npy answers.csv --workers 2 --method agg_net", "keeps something for each item and trains in one process"),
+        ("absent.npy answers.csv --workers 2 --method divide_mix", "keeps something for each item"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(folder: Path, capsys, line: str, says: str) -> None:
@@ -263,7 +268,7 @@ def test_what_cannot_be_done_is_one_clear_line(folder: Path, capsys, line: str, 
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crowdml train: ")]
     assert len(err) == 1
     assert says in err[0]
-    assert not Path("run/report.json").exists()
+    assert Path("run").exists() == ("1e30" in line)  # only a training that began leaves something
 
 
 def test_every_field_of_a_recipe_has_an_option(capsys) -> None:
@@ -280,31 +285,27 @@ def test_predicting_without_a_network_says_what_is_missing(folder: Path, capsys)
     assert "holds no trained network: model.json is missing" in capsys.readouterr().err
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch) -> None:
-    clock = iter(np.arange(0, 100, 4.0))
-    monkeypatch.setattr("crowdml.cli.training.training_progress.time.monotonic", lambda: float(next(clock)))
-    text = StringIO()
-    progress = TrainingProgress(Console(file=text, width=100), None)
-    for step in range(1, 9):
-        progress.tick(0, step / 8)
+def test_progress_is_one_line_from_the_run_folder(tmp_path: Path) -> None:
+    clock = iter(np.arange(0.0, 100, 4.0))
+    run_folder = RunFolder(tmp_path)
+    progress = TrainingProgress(run_folder, lambda: float(next(clock)))
+    assert not progress.look()
+    lines = []
+    for step in range(1, 5):
+        RunFolder(tmp_path).keep_share(1, step / 4)
         if step == 3:
-            progress.report(1, "train_loss", 0.25)
-            progress.report(1, "train_gap", 0.1)
-    # From the first tick on, an eighth takes four seconds.
-    assert text.getvalue().splitlines() == [
-        "training 1, train_loss 0.25: 50 %, 0:16 left",
-        "training 1, train_loss 0.25: 88 %, 0:04 left",
-        "training 1, train_loss 0.25: 100 %, 0:00 left",
+            run_folder.keep_point(7, "train_loss", 0.25)
+            run_folder.keep_point(7, "train_gap", 0.1)
+            run_folder.keep_point(7, "test_accuracy", 0.875)
+        assert progress.look()
+        lines.append(progress.line())
+    # From the first look on, a quarter takes four seconds.
+    assert lines == [
+        "training 2: 25 %, time left unknown",
+        "training 2: 50 %, time left 00:08",
+        "training 2, epoch 7 done, loss 0.25, test accuracy 0.875: 75 %, time left 00:04",
+        "training 2, epoch 7 done, loss 0.25, test accuracy 0.875: 100 %, time left 00:00",
     ]
-
-
-def test_progress_on_a_terminal_is_a_bar() -> None:
-    text = StringIO()
-    with watch_training(Console(file=text, force_terminal=True, width=100)) as progress:
-        progress.tick(0, 1.0)
-        progress.report(1, "train_loss", 0.5)
-        progress.tick(1, 1.0)
-    assert "training 2, train_loss 0.5" in text.getvalue()
 
 
 def test_a_network_can_start_from_weights(folder: Path, capsys) -> None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from crowdml.support.names import UnknownNameError
-from crowdml.training.folders import read_layout
-from crowdml.training.folders.layouts import CLOTHING1M_CLASSES, Layout
+from crowdml.training.folders.layouts import CLOTHING1M_CLASSES, Layout, read_layout
 from tests.crowdml.training.folders.pictures import clothing1m, imagenet, paint
 
 
@@ -65,14 +64,14 @@ def test_clothing1m_takes_its_own_class_names(tmp_path: Path) -> None:
     (clothing1m(tmp_path) / "category_names_eng.txt").write_text("\n".join(names))
     assert read_layout(tmp_path).class_names == tuple(names)
     (tmp_path / "category_names_eng.txt").write_text("one\n")
-    with pytest.raises(ValueError, match=r"category_names_eng\.txt must have 14 lines, one a class, got 1"):
+    with pytest.raises(ValueError, match=r"category_names_eng\.txt must have 14 lines, one per class, got 1"):
         read_layout(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["noisy_train_key_list", "noisy_label_kv", "clean_test_key_list", "clean_label_kv"])
 def test_a_missing_list_is_named(tmp_path: Path, name: str) -> None:
     (clothing1m(tmp_path) / f"{name}.txt").unlink()
-    with pytest.raises(ValueError, match=rf"{tmp_path} has not the layout clothing1m; looked for {name}\.txt"):
+    with pytest.raises(ValueError, match=rf"{tmp_path} does not have the layout clothing1m; looked for {name}\.txt"):
         read_layout(tmp_path)
 
 
@@ -97,8 +96,8 @@ def test_labels_that_do_not_fit(tmp_path: Path, line: str, message: str) -> None
     [
         ("auto", "holds no images; looked for .bmp"),
         ("flat", "holds no images"),
-        ("imagenet", "has not the layout imagenet; looked for train/CLASS/"),
-        ("clothing1m", "has not the layout clothing1m; looked for noisy_train_key_list.txt"),
+        ("imagenet", "does not have the layout imagenet; looked for train/CLASS/"),
+        ("clothing1m", "does not have the layout clothing1m; looked for noisy_train_key_list.txt"),
     ],
 )
 def test_a_folder_without_the_layout(tmp_path: Path, layout: Layout, message: str) -> None:
@@ -114,12 +113,12 @@ def test_other_mistakes(tmp_path: Path) -> None:
         read_layout(tmp_path, "imagnet")  # pyright: ignore[reportArgumentType]
     imagenet(tmp_path)
     paint(tmp_path / "val" / "n99" / "x.png", 0)
-    with pytest.raises(ValueError, match="has 1 classes that train/ has not, the first is n99"):
+    with pytest.raises(ValueError, match="has 1 classes that train/ lacks, the first is n99"):
         read_layout(tmp_path)
 
 
 def test_images_that_only_their_suffix_tells_apart(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 0)
     paint(tmp_path / "a.jpg", 0)
-    with pytest.raises(ValueError, match="have the same name 'a'"):
+    with pytest.raises(ValueError, match="have the same id 'a'"):
         read_layout(tmp_path)

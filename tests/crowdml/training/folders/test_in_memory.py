@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crowdml.training import image_loading as images
-from crowdml.training.image_loading import read_images
+from crowdml.training.folders import in_memory
+from crowdml.training.folders.in_memory import read_images
 
 
 def write(path: Path, pixels: np.ndarray, **options) -> Path:
@@ -73,6 +73,6 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
 
 def test_more_than_fits_into_memory_is_refused_before_it_is_read(tmp_path: Path, monkeypatch) -> None:
     path = write(tmp_path / "a.png", np.zeros((8, 8), np.uint8))
-    monkeypatch.setattr(images, "MOST_BYTES", 100)
+    monkeypatch.setattr(in_memory, "MOST_BYTES", 100)
     with pytest.raises(ValueError, match=r"2 images of \(1, 8, 8\) would take .*--stream"):
         read_images("here", [path, path], ["a", "b"])

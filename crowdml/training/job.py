@@ -1,0 +1,241 @@
+"""TrainingJob: one training on a user's items, from matched data to files.
+
+The same job runs in one process, or in each of several processes that train by data parallelism.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crowdml import methods
+from crowdml.files import write_tables
+from crowdml.files.gold_and_history import class_names
+from crowdml.joint.result import JointResult
+from crowdml.learning import parallel
+from crowdml.learning.observers import Observers
+from crowdml.learning.recipe import TrainingSettings
+from crowdml.learning.task import Task, make_task
+from crowdml.methods.carry_out import carry_out
+from crowdml.support.device_info import describe_device
+from crowdml.support.torch_device import usable_device
+from crowdml.training.items import Items, digest, file_state
+from crowdml.training.matching import Matched, fingerprint
+from crowdml.training.preparation import Preparation, prepare
+from crowdml.training.results import accuracy_report, crowd_tables, curves_frame, predictions_frame
+from crowdml.training.run_folder import RunFolder
+from crowdml.training.trained_network import DESCRIPTION, PROGRAM, WEIGHTS, SavedModelError, TrainedNetwork
+from crowdml.training.user_data import ImageOptions
+
+TableFormat = Literal["csv", "parquet"]
+
+
+@dataclass(frozen=True, eq=False)
+class TestItems:
+    """The test items whose true class is known.
+
+    Args:
+        items: the test items.
+        truth: (n_test,) their true classes; n_classes stands for a class that nobody gave in training.
+    """
+
+    items: Items
+    truth: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainingJob:
+    """What is trained, on which data, and where the results go.
+
+    Args:
+        items: all items; the network predicts their classes.
+        matched: the annotations, and which items they label; these items are trained on.
+        test: the test items, or None.
+        method: name of the method.
+        method_options: options of the method.
+        settings: network, recipe, seed and pretrained weights.
+        images: how images are read.
+        device: "auto" or the name of a torch device; "auto" is a GPU if there is one.
+        out: the run folder; every process must see it.
+        table_format: file format of the tables.
+        task_column: name of the column of ids in the tables.
+    """
+
+    items: Items
+    matched: Matched
+    test: TestItems | None
+    method: str
+    method_options: Mapping[str, Any]
+    settings: TrainingSettings
+    images: ImageOptions
+    device: str
+    out: Path
+    table_format: TableFormat
+    task_column: str
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """How items become inputs, see `prepare`.
+
+        Raises:
+            ValueError: the recipe's form of inputs does not suit the items.
+        """
+        return prepare(self.items.take(self.matched.places), self.settings.recipe.inputs, self.images.side)
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """(n_classes,) the names of the classes."""
+        return class_names(self.matched.crowd)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything that the results depend on, as JSON-able values."""
+        settings, test = self.settings, self.test
+        return {
+            "method": methods.canonical(self.method),
+            "method_version": methods.version(self.method),
+            "method_options": dict(self.method_options),
+            "network": settings.network,
+            "weights": settings.weights and file_state(settings.weights),
+            "seed": settings.seed,
+            "recipe": asdict(settings.recipe),
+            "images": {
+                "side": self.preparation.side,
+                "stream": self.preparation.streamed,
+                "train_crop": self.images.train_crop,
+            },
+            "data": self.items.fingerprint(),
+            "labels": fingerprint(self.matched.crowd),
+            "test": None if test is None else test.items.fingerprint(),
+            "test_labels": None if test is None else digest(test.truth),
+            "format": self.table_format,
+        }
+
+    def with_absolute_paths(self) -> TrainingJob:
+        """Return the same job for processes that run in another folder."""
+        weights = self.settings.weights
+        return replace(
+            self,
+            items=_absolute(self.items),
+            test=None if self.test is None else replace(self.test, items=_absolute(self.test.items)),
+            settings=replace(self.settings, weights=weights and weights.resolve()),
+            out=self.out.resolve(),
+        )
+
+    def task(self, device: torch.device, observers: Observers | None = None) -> Task:
+        """Return the task of the training in this process."""
+        prepared, images = self.preparation, self.images
+        labelled = self.items.take(self.matched.places)
+        return make_task(
+            prepared.inputs(labelled, device, threads=images.threads, train_crop=images.train_crop),
+            self.matched.crowd.n_classes,
+            self.settings,
+            test_inputs=None if self.test is None else prepared.inputs(self.test.items, device, threads=images.threads),
+            test_labels=None if self.test is None else self.test.truth,
+            observers=observers,
+        )
+
+    def check(self) -> None:
+        """Build the network once, so that a mistake is found before long work.
+
+        Raises:
+            ValueError: the network does not take the items, or the pretrained weights do not fit.
+            FileNotFoundError: there is no file of pretrained weights.
+        """
+        self.task(torch.device("cpu")).build_network()
+
+    def run(self) -> dict[str, Any]:
+        """Train, predict, and write tables and network; return figures and notes for the report.
+
+        The run folder must be claimed, see `RunFolder.begin`.  Of several processes the first one writes.
+
+        Raises:
+            FileNotFoundError: this process does not see the run folder.
+            ValueError: method, network and data do not fit together.
+            TrainingDivergedError: the loss is not finite.
+        """
+        folder = RunFolder(self.out)
+        if not folder.path.is_dir():
+            raise FileNotFoundError(f"{self.out} is not visible on every machine; put --out on shared storage")
+        first = parallel.rank() == 0
+        device = usable_device(self.device)
+        observers = Observers(folder.keep_point, folder.keep_share) if first else Observers()
+        task = self.task(device, replace(observers, checkpoints=folder.checkpoints))
+        result = carry_out(configured_method(self.method, self.method_options), self.matched.crowd, task)
+        network = TrainedNetwork(result.model, self.preparation, self.classes, device, folder.settings())
+        threads = self.images.threads
+        found = network.predict_proba(self.items, threads=threads)
+        of_test = None if self.test is None else network.predict_proba(self.test.items, threads=threads)
+        files, notes = self._write(folder, result, network, found, of_test) if first else ([], [])
+        crowd = self.matched.crowd
+        labelled = found[self.matched.places].argmax(axis=1)
+        return {
+            "device": describe_device(str(device)),
+            "n_processes": parallel.world_size(),
+            "n_items": len(self.items),
+            "n_labelled": task.n_items,
+            "n_skipped": len(self.items.skipped),
+            "n_annotations": crowd.n_annotations,
+            "n_workers": crowd.n_workers,
+            "n_classes": crowd.n_classes,
+            "n_trainings": result.n_trainings,
+            "training_seconds": result.seconds,
+            "items_per_second": result.n_images / result.seconds,
+            "agreement": float((labelled == result.aggregation.labels).mean()),
+            "test": None if self.test is None or of_test is None else accuracy_report(of_test, self.test.truth),
+            "files": files,
+            "notes": notes,
+        }
+
+    def _write(
+        self,
+        folder: RunFolder,
+        result: JointResult,
+        network: TrainedNetwork,
+        found: NDArray[np.float64],
+        of_test: NDArray[np.float64] | None,
+    ) -> tuple[list[str], list[str]]:
+        """Write tables and network; return the names of the files, and notes on what could not be written."""
+        tables, notes = crowd_tables(self.matched.crowd, result.aggregation)
+        tables["predictions"] = predictions_frame(self.items.ids, found, self.classes, self.task_column)
+        if self.test is not None and of_test is not None:
+            ids = self.test.items.ids
+            frame = predictions_frame(ids, of_test, self.classes, self.task_column, self.test.truth)
+            tables["test_predictions"] = frame
+        tables["curves"] = curves_frame(folder.curves())
+        names = {name: f"{name}.{self.table_format}" for name in tables}
+        write_tables({str(folder.path / names[name]): table for name, table in tables.items()})
+        try:
+            network.save(folder.path)
+        except SavedModelError as error:
+            return [*names.values(), WEIGHTS], [*notes, str(error)]
+        return [*names.values(), WEIGHTS, PROGRAM, DESCRIPTION], notes
+
+
+def configured_method(name: str, options: Mapping[str, Any]) -> methods.Method:
+    """Return the method with its options.
+
+    Raises:
+        ValueError: there is no such method or option, or an option does not take the value.
+    """
+    try:
+        return methods.resolve(name, options)
+    except TypeError as error:  # a text where a number is compared
+        raise ValueError(f"options of method {name}: {error}") from error
+
+
+def check_several_processes(method: methods.Method, name: str) -> None:
+    """Raise ValueError if a method cannot train in several processes, because it keeps something for each item."""
+    learners = (method.learner, getattr(method.source, "learner", None))
+    if any(getattr(learner, "one_process", False) for learner in learners):
+        raise ValueError(f"{name} keeps something for each item and trains in one process; leave out --workers")
+
+
+def _absolute(items: Items) -> Items:
+    return replace(items, paths=tuple(path.resolve() for path in items.paths))

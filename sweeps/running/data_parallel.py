@@ -1,0 +1,105 @@
+"""Run one training job in several processes, which train together by DDP through Ray Train."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from typing import Any, cast
+
+from crowdml.learning.loop import TrainingDivergedError
+from crowdml.training.job import TrainingJob
+from sweeps.cluster import connect as ray_cluster
+
+_RAY_STATE = ".train"
+_FAILURE = "failure.txt"
+
+
+class WorkersFailedError(ChildProcessError):
+    """A process of a training failed."""
+
+
+def run_in_processes(
+    job: TrainingJob, *, n_processes: int, cpus: int, address: str | None, max_failures: int
+) -> dict[str, Any]:
+    """Run a job in Ray Train workers, one GPU each if the cluster has GPUs; return what `TrainingJob.run` returns.
+
+    Args:
+        job: the job; its run folder is claimed, and its files are visible on every machine.
+        n_processes: number of workers.
+        cpus: CPUs of each worker.
+        address: Ray cluster, see `sweeps.cluster.connect.join`; if there is none, one is started on this machine.
+        max_failures: how often the workers are started again after one is lost.
+
+    Raises:
+        ValueError: the cluster lacks CPUs or GPUs, or a worker found a fault in the job.
+        WorkersFailedError: a worker failed for another reason; the run folder has the traceback.
+    """
+    job = job.with_absolute_paths()
+    (job.out / _FAILURE).unlink(missing_ok=True)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ray_cluster.join(address))
+        if cluster is None:
+            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=_size(job)))
+        return _fit(cluster, job, n_processes, cpus, max_failures)
+
+
+def _fit(
+    cluster: ray_cluster.Cluster, job: TrainingJob, n_processes: int, cpus: int, max_failures: int
+) -> dict[str, Any]:
+    import ray
+    from ray import train
+    from ray.train.torch import TorchTrainer
+
+    use_gpu = cluster.gpus > 0 and job.device != "cpu"
+    for kind, wanted, there in (("CPUs", cpus * n_processes, cluster.cpus), ("GPUs", n_processes, cluster.gpus)):
+        if wanted > there and (kind == "CPUs" or use_gpu):
+            raise ValueError(
+                f"{n_processes} workers need {wanted:g} {kind} and the cluster has {there:g}; lower --workers or --cpus"
+            )
+    state = job.out / _RAY_STATE
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": [ray.put(job)]},
+        scaling_config=train.ScalingConfig(
+            num_workers=n_processes,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})},
+        ),
+        run_config=train.RunConfig(
+            name="training", storage_path=str(state), failure_config=train.FailureConfig(max_failures=max_failures)
+        ),
+    )
+    try:
+        return cast(dict[str, Any], trainer.fit().return_value)
+    except train.TrainingFailedError as error:
+        raise _reason(error, job) from error
+    finally:
+        # A run goes on from the checkpoints of the training.  Ray's own state would only confuse the next run.
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _work(config: dict[str, Any]) -> dict[str, Any]:
+    """Run the job in a Ray Train worker."""
+    import ray
+
+    return cast(TrainingJob, ray.get(config["job"][0])).run()
+
+
+def _reason(error: Exception, job: TrainingJob) -> Exception:
+    """Return the error to raise: a fault that a worker found in the job, or that a worker failed."""
+    causes = [getattr(failure, "_base_exc", failure) for failure in getattr(error, "worker_failures", {}).values()]
+    for cause in causes:
+        if isinstance(cause, (ValueError, FileNotFoundError, TrainingDivergedError)):
+            return cause
+    (job.out / _FAILURE).write_text(f"{error}\n")
+    last = str(causes[0] if causes else error).strip().splitlines()[-1:]
+    return WorkersFailedError(f"a worker failed: {' '.join(last)}; see {job.out / _FAILURE}; the same command goes on")
+
+
+def _size(job: TrainingJob) -> int:
+    """Return about how many bytes the job takes in the object store."""
+    parts = [job.items, *([job.test.items] if job.test else [])]
+    n_bytes = 24 * job.matched.crowd.n_annotations
+    for part in parts:
+        n_bytes += 2 * part.ids.nbytes + 200 * len(part.paths) + (0 if part.values is None else part.values.nbytes)
+    return n_bytes
