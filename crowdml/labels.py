@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+Array = NDArray[np.float64]
 Repeats = Literal["error", "first", "keep"]
 
 
@@ -34,17 +35,13 @@ class CrowdLabels:
     """The annotations of a crowd, stored sparsely: one entry per label that a worker gave.
 
     Args:
-        item: (n_annotations,) index of the item, in [0, n_items).
-        worker: (n_annotations,) index of the worker, in [0, n_workers).
-        label: (n_annotations,) index of the class that the worker gave, in [0, n_classes).
-        n_items: number of items, including items without labels.
-        n_workers: number of workers, including workers who labelled nothing.
-        n_classes: number of classes.
+        item, worker: (n_annotations,) indices of the item and the worker of each annotation.
+        label: (n_annotations,) index of the class that the worker gave.
+        n_items, n_workers, n_classes: the numbers, including items and workers without labels.  Indices start at 0.
         item_ids, worker_ids, class_names: the caller's names, in index order.  None means 0, 1, 2, ...
         repeats: what to do if a worker labelled an item more than once.  "error" (the default) raises an error, "first"
             keeps the first label, "keep" keeps all labels.
-        gold: (n_items,) the known class of each item, -1 where the class is unknown.  None means that no class is
-            known.
+        gold: (n_items,) the known class of each item, -1 where it is unknown.  None means that no class is known.
         history: (n_workers, n_classes, n_classes) earlier answers of each worker, as counts or pseudo-counts.  Entry
             [w, c, l] says how often worker w gave label l to an item of class c.  None means no earlier answers.
 
@@ -64,7 +61,7 @@ class CrowdLabels:
     class_names: NDArray[Any] | None = None
     repeats: Repeats = field(default="error", repr=False)
     gold: NDArray[np.integer] | None = field(default=None, kw_only=True)
-    history: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    history: Array | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         columns = {name: _index_array(name, getattr(self, name)) for name in ("item", "worker", "label")}
@@ -116,13 +113,11 @@ class CrowdLabels:
             at = int(np.flatnonzero(repeated)[0])
             item, worker = int(columns["item"][at]), int(columns["worker"][at])
             raise ValueError(
-                f"worker {_name(self.worker_ids, worker)} labelled item {_name(self.item_ids, item)} more than once "
+                f"worker {_names(self.worker_ids, worker)} labelled item {_names(self.item_ids, item)} more than once "
                 f'({int(repeated.sum())} repeated annotations in all); pass repeats="first" or repeats="keep"'
             )
         first.sort()
         return {name: values[first] for name, values in columns.items()}
-
-    # ---------------------------------------------------------------- derived quantities
 
     @property
     def n_annotations(self) -> int:
@@ -131,7 +126,7 @@ class CrowdLabels:
 
     @cached_property
     def by_item(self) -> ByItem:
-        """The annotations, sorted by item.  The annotations of one item keep their order."""
+        """The annotations sorted by item, where the annotations of one item keep their order."""
         start = np.zeros(self.n_items + 1, np.int64)
         np.cumsum(self.labels_per_item, out=start[1:])
         if (self.item[1:] >= self.item[:-1]).all():
@@ -165,7 +160,7 @@ class CrowdLabels:
         return sp.csr_array((np.ones(self.n_annotations), self.answers, self.by_item.start), shape=shape)
 
     @cached_property
-    def votes(self) -> NDArray[np.float64]:
+    def votes(self) -> Array:
         """(n_items, n_classes) number of votes per item and class."""
         cell = self.item.astype(np.int64) * self.n_classes + self.label
         counts = np.bincount(cell, minlength=self.n_items * self.n_classes)
@@ -180,8 +175,6 @@ class CrowdLabels:
     def labels_per_worker(self) -> NDArray[np.int64]:
         """(n_workers,) number of annotations per worker."""
         return np.bincount(self.worker, minlength=self.n_workers)
-
-    # ---------------------------------------------------------------- conversions
 
     @classmethod
     def from_frame(
@@ -199,7 +192,7 @@ class CrowdLabels:
         Ids and labels may have any type.  They are numbered in sorted order.
 
         Args:
-            frame: the annotations, with the columns `task`, `worker`, `label`.
+            frame: the annotations.
             task, worker, label: the names of the columns.
             class_names: all classes, in order.  By default the classes that occur, sorted.
             repeats: see the class.
@@ -225,36 +218,20 @@ class CrowdLabels:
             unknown = frame[label][label_index < 0].unique()
             if len(unknown):
                 raise ValueError(f"labels {unknown[:5].tolist()} are not among class_names {names.tolist()}")
-        return cls(
-            item=item_index,
-            worker=worker_index,
-            label=label_index,
-            n_items=len(item_ids),
-            n_workers=len(worker_ids),
-            n_classes=len(names),
-            item_ids=np.asarray(item_ids),
-            worker_ids=np.asarray(worker_ids),
-            class_names=np.asarray(names),
-            repeats=repeats,
-        )
+        sizes = len(item_ids), len(worker_ids), len(names)
+        ids = np.asarray(item_ids), np.asarray(worker_ids), np.asarray(names)
+        return cls(item_index, worker_index, label_index, *sizes, *ids, repeats)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a frame with one row per annotation: `task`, `worker` and `label`, with the caller's names."""
-        return pd.DataFrame(
-            {
-                "task": _names(self.item_ids, self.item),
-                "worker": _names(self.worker_ids, self.worker),
-                "label": _names(self.class_names, self.label),
-            }
-        )
+        columns = {"task": _names(self.item_ids, self.item), "worker": _names(self.worker_ids, self.worker)}
+        return pd.DataFrame(columns | {"label": _names(self.class_names, self.label)})
 
     @classmethod
     def from_dense(cls, labels: ArrayLike, *, n_classes: int | None = None) -> CrowdLabels:
-        """Return the crowd of an (n_items, n_workers) array of labels, where -1 means no label.
+        """Return the crowd of an integer array (n_items, n_workers) of labels, where -1 means no label.
 
-        Args:
-            labels: the array, of an integer type.
-            n_classes: number of classes.  By default the largest label plus one.
+        By default, the number of classes is the largest label plus one.
 
         Raises:
             ValueError: the array has another shape or type, a label below -1, or no label at all.
@@ -268,15 +245,8 @@ class CrowdLabels:
         label = dense[item, worker]
         if n_classes is None:
             n_classes = int(label.max()) + 1 if len(label) else 1
-        return cls(
-            item=item,
-            worker=worker,
-            label=label,
-            n_items=dense.shape[0],
-            n_workers=dense.shape[1],
-            n_classes=n_classes,
-            repeats="keep",  # a dense array cannot hold repeats, so do not spend time on a search for them
-        )
+        # A dense array cannot hold repeats, so do not spend time on a search for them.
+        return cls(item, worker, label, dense.shape[0], dense.shape[1], n_classes, repeats="keep")
 
     def to_dense(self) -> NDArray[np.int32]:
         """Return (n_items, n_workers) labels, -1 where a worker gave none.  Of repeated labels, keep the first."""
@@ -287,10 +257,7 @@ class CrowdLabels:
         return dense
 
     def select(self, mask: NDArray[np.bool_]) -> CrowdLabels:
-        """Return the annotations where mask (n_annotations,) is True.
-
-        Items, workers and classes keep their numbers.
-        """
+        """Return the annotations where mask (n_annotations,) is True.  Items, workers and classes keep their index."""
         return replace(self, item=self.item[mask], worker=self.worker[mask], label=self.label[mask], repeats="keep")
 
 
@@ -314,9 +281,5 @@ def _check_range(name: str, values: NDArray[np.int32], size_name: str, size: int
         )
 
 
-def _name(names: NDArray[Any] | None, index: int) -> Any:
-    return index if names is None else names[index]
-
-
-def _names(names: NDArray[Any] | None, index: NDArray[np.integer]) -> NDArray[Any]:
+def _names(names: NDArray[Any] | None, index: Any) -> Any:
     return index if names is None else names[index]

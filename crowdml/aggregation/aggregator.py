@@ -12,7 +12,7 @@ from scipy import stats
 
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
 from crowdml.aggregation.inference.prior_and_gold import keep_gold
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Space
 
 Ties = Literal["lowest", "first", "random"]
@@ -45,20 +45,20 @@ class Aggregation:
         objective: the value that the method maximises, after each iteration.  Empty if the method has no objective.
     """
 
-    posterior: NDArray[np.float64]
+    posterior: Array
     labels: NDArray[np.int64]
-    class_prior: NDArray[np.float64]
-    confusion: NDArray[np.float64]
-    worker_quality: NDArray[np.float64]
-    worker_quality_se: NDArray[np.float64]
-    worker_quality_interval: NDArray[np.float64] | None = None
+    class_prior: Array
+    confusion: Array
+    worker_quality: Array
+    worker_quality_se: Array
+    worker_quality_interval: Array | None = None
     n_unlabelled: int = 0
     n_iter: int = 0
     converged: bool = True
     objective: tuple[float, ...] = ()
 
     @property
-    def doubt(self) -> NDArray[np.float64]:
+    def doubt(self) -> Array:
         """(n_items,) in [0, 1]: entropy of each posterior, divided by the entropy of the uniform distribution."""
         return doubt_of(self.posterior)
 
@@ -66,7 +66,7 @@ class Aggregation:
         """Return the (n_items,) items, the most doubtful first.  Equally doubtful items keep their order."""
         return np.argsort(-self.doubt, kind="stable")
 
-    def label_doubt(self, crowd: CrowdLabels) -> NDArray[np.float64]:
+    def label_doubt(self, crowd: CrowdLabels) -> Array:
         """Return the (n_annotations,) probability that each label is wrong: 1 - posterior of the class given."""
         return 1 - self.posterior[crowd.item, crowd.label]
 
@@ -112,14 +112,14 @@ class TieRule:
     def conclude(
         self,
         crowd: CrowdLabels,
-        posterior: NDArray[np.float64],
-        class_prior: NDArray[np.float64] | None = None,
+        posterior: Array,
+        class_prior: Array | None = None,
         *,
-        confusion: NDArray[np.float64] | None = None,
-        counts: NDArray[np.float64] | None = None,
-        quality: NDArray[np.float64] | None = None,
-        quality_se: NDArray[np.float64] | None = None,
-        quality_interval: NDArray[np.float64] | None = None,
+        confusion: Array | None = None,
+        counts: Array | None = None,
+        quality: Array | None = None,
+        quality_se: Array | None = None,
+        quality_interval: Array | None = None,
         n_iter: int = 1,
         converged: bool = True,
         objective: Sequence[float] = (),
@@ -165,12 +165,12 @@ class TieRule:
         )
 
 
-def doubt_of(posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+def doubt_of(posterior: Array) -> Array:
     """Return the (n_items,) entropy of each row of (n_items, n_classes), in [0, 1]; 1 is the uniform distribution."""
     return stats.entropy(posterior, axis=1) / np.log(max(posterior.shape[1], 2))
 
 
-def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
+def break_ties(scores: Array, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
     """Return the (n_items,) best class of each row of (n_items, n_classes) scores.  TieRule lists the rules."""
     # A rounding error must not decide between equal classes, so "best" has a tolerance.
     best = scores >= scores.max(axis=1, keepdims=True) - TIED
@@ -183,9 +183,7 @@ def break_ties(scores: NDArray[np.float64], crowd: CrowdLabels, ties: Ties, seed
     return np.where(best, given_at, crowd.n_annotations + 1).argmin(axis=1)
 
 
-def fractional_error(
-    scores: NDArray[np.float64], truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None
-) -> float:
+def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None) -> float:
     """Return the share of wrong answers, independent of the tie rule.
 
     In a tie of k classes, the right class counts 1/k.
@@ -201,7 +199,7 @@ def fractional_error(
     return float(1 - credit.mean())
 
 
-def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def vote_shares(crowd: CrowdLabels, prior: Array | None = None) -> Array:
     """Return the (n_items, n_classes) share of the votes per class.  Gold items are certain.
 
     An item without votes gets the prior, or the uniform distribution.
@@ -215,7 +213,7 @@ def vote_shares(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) ->
     return keep_gold(crowd, shares)
 
 
-def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+def first_posterior(crowd: CrowdLabels, prior: Array | None = None) -> Array:
     """Return the (n_items, n_classes) posterior to start EM from.
 
     It holds the vote shares.  If the crowd has gold labels or histories, they correct the vote shares first.  Without
@@ -231,7 +229,7 @@ def first_posterior(crowd: CrowdLabels, prior: NDArray[np.float64] | None = None
     return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
 
 
-def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+def agreement(crowd: CrowdLabels, posterior: Array) -> Array:
     """Return the (n_workers,) mean posterior probability of the labels of each worker; NaN without annotations."""
     given = posterior[crowd.item, crowd.label]
     total = np.bincount(crowd.worker, weights=given, minlength=crowd.n_workers)
@@ -239,7 +237,7 @@ def agreement(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.
         return total / crowd.labels_per_worker
 
 
-def quality_error(counts: NDArray[np.float64], class_prior: NDArray[np.float64]) -> NDArray[np.float64]:
+def quality_error(counts: Array, class_prior: Array) -> Array:
     """Return the (n_workers,) standard error of sum_c p(c) P(label c | true class c).
 
     Each P(label c | true class c) has the variance of its Beta posterior under a flat prior.  This variance is defined

@@ -20,17 +20,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from crowdml.aggregation.aggregator import TieRule
 from crowdml.aggregation.inference.confusion import FLOOR
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
 from crowdml.support.torch_device import default_device
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,14 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

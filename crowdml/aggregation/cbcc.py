@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import digamma, entr
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
@@ -22,10 +22,8 @@ from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import given_counts, normalise_log
 from crowdml.aggregation.inference.kernels import expectation
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 LEAST = 1e-6
 """Lower limit of the weights and of the baseline's error, as in the authors' code."""

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior, quality_error
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
-from crowdml.aggregation.inference.em_tables import Tables
+from crowdml.aggregation.inference.kernels import Tables
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
-Array = NDArray[np.float64]
 WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior, vote_shares
 from crowdml.aggregation.inference import dirichlet
@@ -19,10 +19,8 @@ from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.ebcc_subtypes import Priors, SubtypeInference
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import n_threads, run_parts
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

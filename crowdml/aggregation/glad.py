@@ -19,9 +19,7 @@ from crowdml.aggregation.inference.confusion import FLOOR, even_errors, given_co
 from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 LONGEST_STEP = 2.0
 """Maximum length of a Newton step: twice the standard deviation of the prior."""

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
-from crowdml.aggregation.inference.em_tables import Tables
-from crowdml.labels import CrowdLabels
+from crowdml.aggregation.inference.kernels import Tables
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

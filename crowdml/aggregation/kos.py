@@ -18,9 +18,7 @@ from scipy.special import expit
 from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import softmax
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
-
-Array = NDArray[np.float64]
 
 START_SMOOTHING = 0.1
 """Added to each count of the start.  The search changes logits, which must be finite."""

@@ -17,10 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space
-
-Array = NDArray[np.float64]
 
 UNKNOWN = 0.5
 """Skill of a worker who shares no item with anyone: half way between guessing and always right."""

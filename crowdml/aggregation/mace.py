@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule
@@ -18,10 +18,8 @@ from crowdml.aggregation.inference.confusion import FLOOR, given_counts, known_o
 from crowdml.aggregation.inference.dirichlet import beta_interval
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
-
-Array = NDArray[np.float64]
 
 BLOCK_CELLS = 16_384
 """Cells (item, class, start) per block: 128 KiB, which fit in the second-level cache of a core."""

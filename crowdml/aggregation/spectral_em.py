@@ -23,10 +23,9 @@ from scipy.optimize import linear_sum_assignment
 from crowdml.aggregation.aggregator import Aggregation, agreement, first_posterior, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
-Array = NDArray[np.float64]
 Grouping = Literal["dealt", "index"]
 
 LEAST_EIGENVALUE = 1e-6

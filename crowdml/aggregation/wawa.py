@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import TIED, Aggregation, TieRule, vote_shares
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 
 @dataclass(frozen=True)

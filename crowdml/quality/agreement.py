@@ -1,8 +1,7 @@
 """Measure how far the workers of a crowd agree, before any aggregation.
 
-Agreement compares pairs of annotations of one item, so an item with one annotation has no effect.  The two statistics
-of the whole crowd treat repeated answers of one worker (repeats="keep") like answers of different workers.
-`pairwise_agreement` keeps them apart.
+Agreement compares pairs of annotations of one item, so an item with one annotation has no effect.  `fleiss_kappa` and
+`krippendorff_alpha` treat repeated answers of one worker (repeats="keep") like answers of different workers.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 
-Array = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval"]
 
 CERTAIN = 1e-12
@@ -27,14 +25,11 @@ CERTAIN = 1e-12
 def fleiss_kappa(crowd: CrowdLabels) -> float:
     """Return Fleiss's kappa, generalised to items with different numbers of annotations.
 
-    kappa = (P - E) / (1 - E).  P is the mean share of equal pairs, over the items with two annotations or more.  E =
-    sum_l p_l**2, where p_l is the mean share of label l, over all labelled items.  This is the generalisation of K. L.
-    Gwet (Handbook of Inter-Rater Reliability, 2014).  If all items have the same number of annotations, it equals J. L.
-    Fleiss, Psychological Bulletin 76 (1971).
-
-    Returns:
-        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all labels are of one class,
-        because chance then agrees perfectly too.
+    kappa = (P - E) / (1 - E) is at most 1, and 0 for agreement by chance.  P is the mean share of equal pairs, over the
+    items with two annotations or more.  E = sum_l p_l**2, where p_l is the mean share of label l, over all labelled
+    items (K. L. Gwet, Handbook of Inter-Rater Reliability, 2014).  If all items have the same number of annotations,
+    this is the kappa of J. L. Fleiss, Psychological Bulletin 76 (1971).  The result is NaN if no item has two
+    annotations.  It is also NaN if all labels are of one class, because agreement by chance is then perfect.
     """
     votes, size = _paired(crowd)
     if not len(votes):
@@ -60,8 +55,8 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
             0, 1, 2, ...
 
     Returns:
-        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if all labels in pairs are of one
-        class, because the expected disagreement is then zero.
+        At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if the expected disagreement is
+        zero, because all labels in pairs are of one class.
 
     Raises:
         ValueError: the level is unknown, or `values` has a wrong shape or is given for another level.
@@ -91,19 +86,18 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
 
 @dataclass(frozen=True, eq=False)
 class PairwiseAgreement:
-    """How far each two workers agree.
+    """How often the two workers of a pair agree, for all pairs of workers who share an item.
 
-    For two workers, each answer of the first is paired with each answer of the second to the same item.  For one worker
-    with itself, the repeated answers to an item are paired with each other.
+    Each answer of one worker is paired with each answer of the other worker to the same item.  A worker also forms a
+    pair with itself, in which the repeated answers to an item are paired with each other.
 
     Attributes:
         n_workers: number of workers.
-        worker, other: (n_pairs,) the two workers, worker <= other, in sorted order.  Only workers who share an item are
-            listed.
+        worker, other: (n_pairs,) the two workers, worker <= other, in sorted order.
         n_shared: (n_pairs,) number of pairs of answers to one item.
         n_equal: (n_pairs,) number of pairs with equal answers.
-        n_by_chance: (n_pairs,) expected number of equal pairs if both workers answered the shared items at random, each
-            with the frequencies of its own answers to them.
+        n_by_chance: (n_pairs,) expected number of equal pairs if both workers answered the shared items at random.
+            Each worker keeps the frequencies of its own answers to these items.
     """
 
     n_workers: int
@@ -120,19 +114,13 @@ class PairwiseAgreement:
 
     @property
     def kappa(self) -> Array:
-        """(n_pairs,) Cohen's kappa on shared items.
-
-        NaN if both workers always gave one and the same label, because chance then agrees perfectly too.
-        """
+        """(n_pairs,) Cohen's kappa on shared items.  NaN if both workers gave only one and the same label."""
         left = self.n_shared - self.n_by_chance
         defined = left > CERTAIN * self.n_shared
         return np.divide(self.n_equal - self.n_by_chance, left, out=np.full(len(left), np.nan), where=defined)
 
     def matrix(self, values: NDArray[np.number]) -> Array:
-        """Return values (n_pairs,) as a symmetric dense matrix (n_workers, n_workers).
-
-        The entry is NaN for two workers who share no item.  The matrix takes 8 * n_workers**2 bytes.
-        """
+        """Return values (n_pairs,) as a symmetric matrix (n_workers, n_workers), NaN for workers who share no item."""
         dense = np.full((self.n_workers, self.n_workers), np.nan)
         dense[self.worker, self.other] = dense[self.other, self.worker] = values
         return dense
@@ -140,20 +128,13 @@ class PairwiseAgreement:
     def to_frame(self, crowd: CrowdLabels) -> pd.DataFrame:
         """Return one row per pair of different workers: worker, other (caller's names), n_shared, agreement, kappa."""
         names = np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids
-        frame = pd.DataFrame(
-            {
-                "worker": names[self.worker],
-                "other": names[self.other],
-                "n_shared": self.n_shared,
-                "agreement": self.share,
-                "kappa": self.kappa,
-            }
-        )
+        columns = {"worker": names[self.worker], "other": names[self.other], "n_shared": self.n_shared}
+        frame = pd.DataFrame(columns | {"agreement": self.share, "kappa": self.kappa})
         return frame[self.worker != self.other].reset_index(drop=True)
 
 
 def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
-    """Return how far each two workers agree who share an item, and how far they would agree by chance (J. Cohen, 1960).
+    """Return how often each two workers agree on shared items, and how often they would by chance (J. Cohen, 1960).
 
     Time and memory grow with the number of pairs of answers to one item (sum_i k_i**2 for k_i annotations), not with
     n_workers**2.

@@ -12,9 +12,8 @@ from scipy.special import entr
 
 from crowdml.aggregation.aggregator import Aggregation, Aggregator
 from crowdml.aggregation.inference.confusion import normalise_rows
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 
-Array = NDArray[np.float64]
 Gain = Literal["information", "error"]
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100)
@@ -34,9 +33,8 @@ def next_labels(
 ) -> pd.DataFrame:
     """Return the items where one more label should help most, the best item first.
 
-    The next label comes from an average worker, whose confusion matrix is the mean over all annotations, or from a
-    given worker.  With posterior q and confusion matrix A, label l has the probability p(l) = sum_c q_c A[c, l].  It
-    changes the posterior to q_c A[c, l] / p(l).
+    With posterior q of an item and confusion matrix A of the worker, the next label is l with the probability p(l) =
+    sum_c q_c A[c, l].  Label l changes the posterior to q_c A[c, l] / p(l).
 
     Args:
         crowd: the annotations.
@@ -44,8 +42,8 @@ def next_labels(
         n: number of items to return.  By default all items.
         gain: "information" is the expected decrease of the entropy of the posterior, in nats: H(p) - sum_c q_c H(A[c]).
             "error" is the expected decrease of the probability of a wrong label: sum_l max_c q_c A[c, l] - max_c q_c.
-            It is zero if one label cannot change the chosen class.
-        worker: index of the worker who gives the label.
+            This gain is zero if one label cannot change the chosen class.
+        worker: index of the worker who gives the label.  By default an average worker; see `average_worker`.
 
     Returns:
         One row per item: `task`, `expected_gain`, `doubt`, and `n_labels` so far.  Items with equal gains keep their
@@ -67,14 +65,8 @@ def next_labels(
         wanted[crowd.item[crowd.worker == worker]] = False
     best = np.argsort(np.where(wanted, -expected, np.inf), kind="stable")[: int(wanted.sum())][:n]
     names = np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
-    return pd.DataFrame(
-        {
-            "task": names[best],
-            "expected_gain": expected[best],
-            "doubt": aggregation.doubt[best],
-            "n_labels": crowd.labels_per_item[best],
-        }
-    )
+    columns = {"expected_gain": expected, "doubt": aggregation.doubt, "n_labels": crowd.labels_per_item}
+    return pd.DataFrame({"task": names[best]} | {name: values[best] for name, values in columns.items()})
 
 
 def average_worker(crowd: CrowdLabels, aggregation: Aggregation) -> Array:
@@ -101,12 +93,10 @@ def enough_labels(
     Args:
         crowd: the annotations.
         method: the aggregator.
-        truth: (n_items,) true classes, -1 where unknown.  If None, the accuracy is the agreement with the labels that
-            the method gives for the whole crowd.  It then tells how soon the labels stop changing, not whether they are
-            right.
+        truth: (n_items,) true classes, -1 where unknown.  If None, the accuracy is the agreement with the method's
+            labels for the whole crowd, which says how soon the labels stop changing, not whether they are right.
         labels_per_item: the values of k.  By default several values, up to the 90th percentile of the crowd.
-        n_samples: number of samples.
-        seed: random seed of the shuffles.
+        n_samples, seed: number of samples, and random seed of the shuffles.
         progress: called with the number of finished fits and the total number of fits.
 
     Returns:
@@ -175,10 +165,7 @@ def _steps(crowd: CrowdLabels, labels_per_item: Sequence[int] | None) -> list[in
 
 
 def _shuffled_rank(crowd: CrowdLabels, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Return the (n_annotations,) rank of each annotation within its item, in random order.
-
-    The rank does not depend on the order of the rows.
-    """
+    """Return the (n_annotations,) random rank of each annotation within its item, whatever the order of the rows."""
     by_name = np.lexsort((crowd.label, crowd.worker, crowd.item))
     chance = np.random.default_rng(seed).random(crowd.n_annotations)
     order = by_name[np.lexsort((chance, crowd.item[by_name]))]

@@ -29,8 +29,7 @@ from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.ibcc import Ibcc
 from crowdml.aggregation.inference.confusion import normalise_rows
 from crowdml.aggregation.inference.em_loop import EmMethod, EmResult, WorkerEstimates, iterate
-from crowdml.aggregation.inference.em_tables import Tables
-from crowdml.aggregation.inference.kernels import Expectation
+from crowdml.aggregation.inference.kernels import Expectation, Tables
 from crowdml.aggregation.majority import MajorityVote
 from crowdml.aggregation.spectral_em import SpectralEm
 from crowdml.files import Columns, check_writable, write_tables

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.aggregation.inference.kernels import expected_counts, log_joint
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 
 FLOOR = 1e-12
 """Lower limit of a probability before its logarithm is taken."""
 
-Posterior = NDArray[np.float64]
+Posterior = Array
 
 
 def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
@@ -21,7 +21,7 @@ def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
     return posterior
 
 
-def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = True) -> NDArray[np.float64]:
+def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = True) -> Array:
     """Return the (n_workers, n_classes, n_classes) expected number of labels l that w gave to items of class c.
 
     The entry is at [w, c, l].  A worker's history is included unless `history` is False.
@@ -30,7 +30,7 @@ def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = Tr
     return counts + crowd.history if history and crowd.history is not None else counts
 
 
-def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: float) -> NDArray[np.float64]:
+def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: float) -> Array:
     """M-step: return (n_workers, n_classes, n_classes) with [w, c, l] = P(worker w gives label l | true class c).
 
     A row of zero counts (no item of that class, and no smoothing) becomes uniform.
@@ -38,13 +38,13 @@ def estimate_confusion(crowd: CrowdLabels, posterior: Posterior, smoothing: floa
     return normalise_rows(given_counts(crowd, posterior) + smoothing)
 
 
-def normalise_rows(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def normalise_rows(counts: Array) -> Array:
     """Divide the counts by their sums over the last axis.  A row of zeros becomes uniform."""
     total = counts.sum(axis=-1, keepdims=True)
     return np.where(total > 0, counts / np.where(total > 0, total, 1), 1 / counts.shape[-1])
 
 
-def even_errors(accuracy: NDArray[np.float64], n_classes: int) -> NDArray[np.float64]:
+def even_errors(accuracy: Array, n_classes: int) -> Array:
     """Return (n_workers, n_classes, n_classes) confusion matrices of workers whose errors are spread evenly.
 
     Args:
@@ -57,9 +57,7 @@ def even_errors(accuracy: NDArray[np.float64], n_classes: int) -> NDArray[np.flo
     return np.where(np.eye(n_classes, dtype=bool), right[:, :, None], wrong[:, :, None])
 
 
-def infer_posterior(
-    crowd: CrowdLabels, confusion: NDArray[np.float64], prior: NDArray[np.float64]
-) -> tuple[Posterior, NDArray[np.float64]]:
+def infer_posterior(crowd: CrowdLabels, confusion: Array, prior: Array) -> tuple[Posterior, Array]:
     """E-step in the log domain.  Gold items keep their class.
 
     Args:
@@ -74,16 +72,14 @@ def infer_posterior(
     return infer_from_logs(crowd, np.log(np.maximum(confusion, FLOOR)), np.log(np.maximum(prior, FLOOR)))
 
 
-def infer_from_logs(
-    crowd: CrowdLabels, log_confusion: NDArray[np.float64], log_prior: NDArray[np.float64]
-) -> tuple[Posterior, NDArray[np.float64]]:
+def infer_from_logs(crowd: CrowdLabels, log_confusion: Array, log_prior: Array) -> tuple[Posterior, Array]:
     """Do `infer_posterior` with logarithms.  The rows need not be normalised (variational methods)."""
     log_posterior = log_joint(crowd, log_confusion)
     log_posterior += log_prior
     return normalise_log(known_only(crowd, log_posterior))
 
 
-def known_only(crowd: CrowdLabels, log_posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+def known_only(crowd: CrowdLabels, log_posterior: Array) -> Array:
     """Set the log posterior of a gold item to minus infinity for all other classes, in place, and return it."""
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)
@@ -93,7 +89,7 @@ def known_only(crowd: CrowdLabels, log_posterior: NDArray[np.float64]) -> NDArra
     return log_posterior
 
 
-def normalise_log(log_posterior: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def normalise_log(log_posterior: Array) -> tuple[Array, Array]:
     """Apply softmax to each row, in place, and return the rows and the log normalisers (n_items,)."""
     top = log_posterior.max(axis=1, keepdims=True)
     log_posterior -= top

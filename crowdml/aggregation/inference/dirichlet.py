@@ -11,16 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import keep_gold
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 SHIFT = 10
 """The series is summed at x + SHIFT, where its first omitted term is below 1e-14."""
@@ -168,7 +165,7 @@ def _digamma_and_log_gamma(x):
     return psi, log_gamma_of_x
 
 
-def beta_interval(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+def beta_interval(mean: Array, variance: Array) -> Array:
     """Return the (..., 2) central 95 % intervals of Beta distributions, given their means and variances.
 
     With zero variance, both ends are the mean.

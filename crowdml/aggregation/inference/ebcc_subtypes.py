@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import known_only, normalise_log
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 DEAD = 1e-12
 """A state with fewer expected items is removed, because it almost never comes back."""

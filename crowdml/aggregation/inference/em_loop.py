@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.inference.confusion import given_counts
-from crowdml.aggregation.inference.em_tables import Tables
-from crowdml.aggregation.inference.kernels import Expectation, expectation
+from crowdml.aggregation.inference.kernels import Expectation, Tables, expectation
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 
 class PriorKnowledge(NamedTuple):

@@ -13,12 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 BLOCK_CELLS = 16_384
 """Posterior cells per block: 128 KiB, which fit in the second-level cache of a core, together with the table."""
@@ -28,6 +25,26 @@ LARGEST_PRODUCT = 1e200
 
 REORDER = {"reassoc", "nnan", "nsz"}
 """Lets the compiler use vector registers for sums and maxima over the classes."""
+
+
+class Tables(NamedTuple):
+    """The result of an M-step, and all that an E-step needs to know about other items.
+
+    Attributes:
+        confusion: (n_workers, n_classes, n_classes) P(label given | true class); rows sum to one.
+        class_prior: (n_classes,), or the fixed prior.
+        log_confusion: (n_workers, n_classes, n_classes) logarithms for the E-step.  The rows of a variational method
+            need not be normalised.
+        log_prior: (n_classes,) or (n_items, n_classes) logarithms for the E-step.
+        log_density: the part of the objective that is not log evidence: the log density of the tables under their
+            prior, or minus the divergence of their distribution from the prior.
+    """
+
+    confusion: Array
+    class_prior: Array
+    log_confusion: Array
+    log_prior: Array
+    log_density: float
 
 
 class Expectation(NamedTuple):

@@ -6,13 +6,9 @@ import warnings
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from crowdml.aggregation.inference.em_tables import Tables
-from crowdml.aggregation.inference.kernels import Expectation, by_answer
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.aggregation.inference.kernels import Expectation, Tables, by_answer
+from crowdml.labels import Array, CrowdLabels
 
 
 class OnDevice:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 
 
-def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float64] | None:
+def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> Array | None:
     """Return the prior as a normalised float array (n_classes,) or (n_items, n_classes).  None stays None.
 
     Raises:
@@ -31,7 +31,7 @@ def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> NDArray[np.float
     return values / total
 
 
-def keep_gold(crowd: CrowdLabels, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
+def keep_gold(crowd: CrowdLabels, posterior: Array) -> Array:
     """Set the posterior of gold items to certainty, in place, and return the posterior."""
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)

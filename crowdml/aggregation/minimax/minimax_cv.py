@@ -19,7 +19,6 @@ from crowdml.aggregation.minimax.minimax_entropy import MinimaxEntropy
 from crowdml.aggregation.minimax.minimax_ordinal import MinimaxOrdinal
 from crowdml.labels import CrowdLabels
 
-Array = NDArray[np.float64]
 Form = Literal["vector", "conditional", "ordinal"]
 
 FORMS: dict[Form, type[Minimax]] = {

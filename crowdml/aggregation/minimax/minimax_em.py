@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior, one_hot
@@ -24,10 +24,8 @@ from crowdml.aggregation.minimax.minimax_steps import (
     softmax,
     visit_expected_by_item,
 )
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Either, Float, Space
-
-Array = NDArray[np.float64]
 
 SETTLED = 1e-3
 """The M-step ends early if no Newton step has a spread above this in a row of logits."""

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from crowdml.aggregation.minimax.minimax_em import Minimax, Terms, item_terms_matter
 from crowdml.aggregation.minimax.minimax_steps import safe_length
-from crowdml.labels import CrowdLabels
-
-Array = NDArray[np.float64]
+from crowdml.labels import Array, CrowdLabels
 
 
 @dataclass(frozen=True)

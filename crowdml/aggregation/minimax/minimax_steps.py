@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from crowdml.aggregation.inference.confusion import FLOOR, known_only, normalise_log
 from crowdml.aggregation.inference.threads import cut, run_parts
-from crowdml.labels import CrowdLabels
+from crowdml.labels import Array, CrowdLabels
 
-Array = NDArray[np.float64]
 ItemLogits = Callable[[slice], Array]
 """Maps a range of items to their logits (n, 1, n_classes) or (n, n_classes, n_classes)."""
 

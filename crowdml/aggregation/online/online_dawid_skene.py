@@ -23,13 +23,11 @@ from crowdml.aggregation.aggregator import Aggregation, break_ties
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import Posterior, infer_from_logs
 from crowdml.aggregation.inference.em_loop import e_step_of, iterate
-from crowdml.aggregation.inference.em_tables import Tables
-from crowdml.aggregation.inference.kernels import expectation, expected_counts
+from crowdml.aggregation.inference.kernels import Tables, expectation, expected_counts
 from crowdml.aggregation.online.growing_crowd import COLUMNS, CrowdPart, GrowingCrowd
 from crowdml.aggregation.online.online_state import Numbering, Rows, read_state, write_state
-from crowdml.labels import CrowdLabels, Repeats
+from crowdml.labels import Array, CrowdLabels, Repeats
 
-Array = NDArray[np.float64]
 KIND, VERSION = "online Dawid-Skene", 1
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from crowdml.aggregation.inference import kernels, threads
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior
-from crowdml.aggregation.inference.em_tables import Tables
 from crowdml.aggregation.inference.on_device import OnDevice
 from crowdml.labels import CrowdLabels
 from tests.crowds import crowds
@@ -52,7 +51,9 @@ def test_a_step_is_the_sparse_products_of_the_textbook(step, hard: bool, where: 
         result = kernels.expectation(crowd, log_confusion, log_prior, posterior, hard=hard)
     else:
         on_device = OnDevice(crowd, posterior, "cpu", hard=hard)
-        result = on_device.e_step(Tables(np.exp(log_confusion), np.exp(log_prior), log_confusion, log_prior, 0.0))
+        result = on_device.e_step(
+            kernels.Tables(np.exp(log_confusion), np.exp(log_prior), log_confusion, log_prior, 0.0)
+        )
         posterior = on_device.posterior()
     assert posterior == pytest.approx(expected, abs=1e-9)
     assert result.counts == pytest.approx(counts, abs=1e-9)
