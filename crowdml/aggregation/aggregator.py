@@ -37,8 +37,8 @@ class Aggregation:
             one.  If a method has no such model, the matrices are derived from its posterior.
         worker_quality: (n_workers,) in [0, 1]: expected share of right labels; NaN for a worker without annotations.
         worker_quality_se: (n_workers,) standard error of the quality; NaN for a worker without annotations.
-        worker_quality_interval: (n_workers, 2) central 95 % posterior interval of the quality (Bayesian methods), or
-            None.
+        worker_quality_interval: (n_workers, 2) central 95 % posterior interval of the quality.  None if the method is
+            not Bayesian.
         n_unlabelled: number of items without annotations.  Their posterior is the prior.
         n_iter: number of iterations.
         converged: True if the stopping tolerance was reached.
@@ -86,7 +86,6 @@ class Aggregator(Protocol):
                 answers of the workers.
             prior: (n_classes,), or (n_items, n_classes) for one prior per item.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,24 +119,23 @@ class TieRule:
         quality: Array | None = None,
         quality_se: Array | None = None,
         quality_interval: Array | None = None,
-        n_iter: int = 1,
+        n_iter: int | None = None,
         converged: bool = True,
         objective: Sequence[float] = (),
     ) -> Aggregation:
         """Return the result.  Derive from the posterior what the method does not model itself.
 
+        `Aggregation` lists the shapes.
+
         Args:
-            crowd: the annotations.
-            posterior: (n_items, n_classes).
-            class_prior: (n_classes,), or (n_items, n_classes), which is averaged over the items.  By default the mean
-                posterior.
-            confusion: (n_workers, n_classes, n_classes).  By default the M-step of Dawid-Skene on the posterior.
-            counts: (n_workers, n_classes, n_classes) the result of `given_counts` for the posterior, if already
-                computed.
-            quality: (n_workers,).  By default sum_c p(c) P(label c | true class c).
-            quality_se: (n_workers,).  By default the result of `quality_error`.
-            quality_interval: (n_workers, 2) or None.
-            n_iter, converged, objective: see Aggregation.
+            crowd, posterior: the annotations, and the posterior of their items.
+            class_prior: (n_classes,), or (n_items, n_classes) to average over the items.  By default the posterior.
+            confusion: by default the M-step of Dawid-Skene on the posterior.
+            counts: (n_workers, n_classes, n_classes) the result of `given_counts`, if already computed.
+            quality: by default sum_c p(c) P(label c | true class c).
+            quality_se: by default the result of `quality_error`.
+            quality_interval, converged, objective: see Aggregation.
+            n_iter: by default the length of the objective, or 1 without an objective.
         """
         if class_prior is None:
             class_prior = posterior
@@ -148,6 +146,7 @@ class TieRule:
             quality_se = quality_error(given, marginal) if quality_se is None else quality_se
         right = np.diagonal(confusion, axis1=1, axis2=2) @ marginal if quality is None else quality
         seen = crowd.labels_per_worker > 0
+        interval = None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
         return Aggregation(
             posterior=posterior,
             labels=break_ties(posterior, crowd, self.ties, self.seed),
@@ -155,11 +154,9 @@ class TieRule:
             confusion=confusion,
             worker_quality=np.where(seen, right, np.nan),
             worker_quality_se=np.where(seen, quality_se, np.nan),
-            worker_quality_interval=(
-                None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
-            ),
+            worker_quality_interval=interval,
             n_unlabelled=int((crowd.labels_per_item == 0).sum()),
-            n_iter=n_iter,
+            n_iter=(len(objective) or 1) if n_iter is None else n_iter,
             converged=converged,
             objective=tuple(objective),
         )
@@ -184,9 +181,7 @@ def break_ties(scores: Array, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> 
 
 
 def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None) -> float:
-    """Return the share of wrong answers, independent of the tie rule.
-
-    In a tie of k classes, the right class counts 1/k.
+    """Return the share of wrong answers, independent of the tie rule: in a tie of k classes, the right one counts 1/k.
 
     Args:
         scores: (n_items, n_classes) a posterior, or votes.
@@ -200,9 +195,9 @@ def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[n
 
 
 def vote_shares(crowd: CrowdLabels, prior: Array | None = None) -> Array:
-    """Return the (n_items, n_classes) share of the votes per class.  Gold items are certain.
+    """Return the (n_items, n_classes) share of votes per class.  Gold items are certain.
 
-    An item without votes gets the prior, or the uniform distribution.
+    An item without votes gets the prior, or else the uniform distribution.
     """
     total = crowd.votes.sum(axis=1, keepdims=True)
     shares = crowd.votes / np.maximum(total, 1)
@@ -216,10 +211,9 @@ def vote_shares(crowd: CrowdLabels, prior: Array | None = None) -> Array:
 def first_posterior(crowd: CrowdLabels, prior: Array | None = None) -> Array:
     """Return the (n_items, n_classes) posterior to start EM from.
 
-    It holds the vote shares.  If the crowd has gold labels or histories, they correct the vote shares first.  Without
-    this correction, the many votes would outweigh the few known items in the first M-step, and EM would stay close to
-    the mistakes of the majority.  In the correction, the agreement of a worker with the vote counts as one answer per
-    class.
+    The posterior holds the vote shares, corrected by the gold labels and histories of the crowd.  Without this
+    correction, the many votes would outweigh the few known items in the first M-step, and EM would stay close to the
+    mistakes of the majority.  In the correction, a worker's agreement with the vote counts as one answer per class.
     """
     shares = vote_shares(crowd, prior)
     if crowd.gold is None and crowd.history is None:
@@ -241,8 +235,7 @@ def quality_error(counts: Array, class_prior: Array) -> Array:
     """Return the (n_workers,) standard error of sum_c p(c) P(label c | true class c).
 
     Each P(label c | true class c) has the variance of its Beta posterior under a flat prior.  This variance is defined
-    for zero answers, and is never zero.  It covers the sampling of the answers.  The uncertainty of the truth enters
-    only through the expected counts.
+    for zero answers, and is never zero.  The uncertainty of the true classes enters only through the expected counts.
 
     Args:
         counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given].
@@ -262,17 +255,30 @@ def check_positive(method: object, *names: str) -> None:
             raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
+def check_least(method: object, least: int, *names: str) -> None:
+    """Raise ValueError unless the named fields of the method are at least `least`."""
+    for name in names:
+        value = getattr(method, name)
+        if not value >= least:
+            raise ValueError(f"{name} must {f'be at least {least}' if least else 'not be negative'}, got {value}")
+
+
+def check_choice(method: object, name: str, *choices: str) -> None:
+    """Raise ValueError unless the named field of the method is one of the choices."""
+    if getattr(method, name) not in choices:
+        wanted = " or ".join(f'"{choice}"' for choice in choices)
+        raise ValueError(f"{name} must be {wanted}, got {getattr(method, name)!r}")
+
+
 def refuse(
     crowd: CrowdLabels, method: str, *, binary_only: bool = False, gold: bool = True, history: bool = True
 ) -> None:
-    """Raise ValueError if the crowd has something that the method cannot take.
+    """Raise ValueError if the crowd has something that the method cannot use.
 
     Args:
-        crowd: the annotations.
         method: the name of the method, for the message.
         binary_only: True if the method needs exactly two classes.
-        gold: False if the method cannot use gold labels.
-        history: False if the method cannot use worker histories.
+        gold, history: False if the method cannot use gold labels, or worker histories.
     """
     if binary_only and crowd.n_classes != 2:
         raise ValueError(f"{method} is defined for 2 classes only, the crowd has {crowd.n_classes}")

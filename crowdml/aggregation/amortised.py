@@ -6,13 +6,12 @@ Encoder and decoder are trained together by Adam on the evidence lower bound, wi
 
 P is the likelihood of Dawid-Skene.  The sum over the classes is exact, so nothing is sampled.  Annotations stay sparse:
 each (worker, label) has a row in a table, and the rows of an item's annotations are added up.  All numbers are float64,
-so that the order of the additions cannot change the result noticeably.  A small crowd gains nothing from several
-threads: on a busy machine, use one thread per fit (OMP_NUM_THREADS=1).
+so that the order of the additions cannot change the result noticeably.  A small crowd does not become faster with
+several threads: on a busy machine, use one thread per fit (OMP_NUM_THREADS=1).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -23,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from crowdml.aggregation.aggregator import TieRule
+from crowdml.aggregation.aggregator import TieRule, check_least
 from crowdml.aggregation.inference.confusion import FLOOR
+from crowdml.aggregation.inference.on_device import sparse_tensor
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
 from crowdml.support.torch_device import default_device
@@ -38,8 +38,8 @@ class AmortisedTraining(TieRule):
         learning_rate: learning rate of Adam.
         pretraining_epochs: number of epochs in which the encoder alone learns the vote shares.
         epochs: number of epochs in which encoder and decoder are trained together.
-        batch_size: items per step.  A larger crowd is split into batches at random, once.  The order of the batches is
-            random in every epoch.
+        batch_size: items per step.  A larger crowd is split at random into batches, once before training.  The order
+            of the batches is random in every epoch.
         kl_weight: weight of the divergence from the prior; 1 is the evidence lower bound.
         smoothing: pseudo-count of every cell of the workers' matrices, added to their histories.
         device: a torch device.  "auto" is a GPU if there is one.
@@ -65,12 +65,8 @@ class AmortisedTraining(TieRule):
         super().__post_init__()
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        for name in ("pretraining_epochs", "kl_weight", "smoothing"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_least(self, 0, "pretraining_epochs", "kl_weight", "smoothing")
+        check_least(self, 1, "epochs", "batch_size")
 
 
 class ItemBatch(NamedTuple):
@@ -79,8 +75,8 @@ class ItemBatch(NamedTuple):
     Attributes:
         item: (n,) indices of the items.
         given: (n, n_workers * n_classes) sparse: how often worker w gave the item label l, at w * n_classes + l.
-        received: the transpose of `given`, stored by row too.  A product with a transposed view is slow, and adds in
-            random order on a GPU.
+        received: the transpose of `given`, stored by row.  A product with a transposed view is slow, and on a GPU its
+            sums have no fixed order.
     """
 
     item: Tensor
@@ -131,7 +127,7 @@ def train(
         crowd: the annotations.  The bound of a gold item is the log probability of its annotations and its class.  The
             encoder learns this class.
         encoder: a new encoder.
-        draws: draws the order of the items; a generator on the CPU.
+        draws: a generator on the CPU, for the order of the items.
         first: (n_items, n_classes) the posterior that the encoder learns alone.
         log_prior: (n_classes,) or (n_items, n_classes).
         decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].
@@ -203,7 +199,7 @@ def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) ->
 
 
 def log_floored(probability: Array) -> Array:
-    """Return the logarithm of the probabilities, which are raised to at least FLOOR."""
+    """Return the logarithm of the probabilities, or of FLOOR where a probability is smaller."""
     return np.log(np.maximum(probability, FLOOR))
 
 
@@ -223,6 +219,4 @@ class _Product(torch.autograd.Function):
 
 def _sparse(matrix: sp.csr_array, device: str) -> Tensor:
     start, column, value = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices, matrix.data))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(start, column, value, matrix.shape, check_invariants=False)
+    return sparse_tensor(start, column, value, matrix.shape)

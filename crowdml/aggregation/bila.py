@@ -36,7 +36,7 @@ class Bila(AmortisedTraining):
     Args:
         learning_rate, pretraining_epochs, epochs, batch_size, kl_weight, smoothing, device: see AmortisedTraining.
         hidden: widths of the two hidden layers, with tanh as in the authors' code.  The first weights are random, so
-            the result depends on `seed`.  Another order of workers or classes acts like another seed.
+            the result depends on `seed`, and on the order of workers and classes.
     """
 
     hidden: tuple[int, int] = (64, 32)
@@ -50,7 +50,6 @@ class Bila(AmortisedTraining):
         """Train the network and the matrices.
 
         Args:
-            crowd: the annotations.
             prior: (n_classes,) or (n_items, n_classes), normalised here.  None means the mean of the vote shares.
 
         Returns:
@@ -70,14 +69,7 @@ class Bila(AmortisedTraining):
             np.log(estimate_confusion(crowd, shares, START_SMOOTHING)),
         )
         posterior, _ = infer_posterior(crowd, trained.confusion, class_prior)
-        return self.conclude(
-            crowd,
-            posterior,
-            class_prior,
-            confusion=trained.confusion,
-            n_iter=self.epochs,
-            objective=trained.objective,
-        )
+        return self.conclude(crowd, posterior, class_prior, confusion=trained.confusion, objective=trained.objective)
 
 
 class TanhNetwork(Encoder):

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import cut, run_parts
@@ -23,18 +23,18 @@ from crowdml.support.search_space import Choice, Float, Space
 
 @dataclass(frozen=True)
 class Bwa(TieRule):
-    """Bayesian weighted average.  Each class against the rest is a number 0 or 1 with Gaussian errors.
+    """Bayesian weighted average.  For each class, an answer is the number 1 (this class) or 0 (another class).
 
-    For class k, item i has a value z_ik ~ N(mu_k, 1 / mean_weight).  Worker w answers 1 or 0, distributed as N(z_ik, 1
-    / v_wk).  The worker's precision v_wk has a Gamma prior.  Every step maximises the joint density over mu, v or z.
-    So z is an average of mu and the answers, weighted by the workers' precisions.
+    For class k, item i has a value z_ik ~ N(mu_k, 1 / mean_weight), and the answer of worker w is N(z_ik, 1 / v_wk).
+    The worker's precision v_wk has a Gamma prior.  Every step maximises the joint density over mu, v or z.  So z is an
+    average of mu and the answers, weighted by the workers' precisions.
 
     Args:
         mean_weight: weight of the class mean in an item's average (lambda in the paper).
-        worker_pseudo_count: pseudo-count of answers of an average worker, at the start of each precision (a_v in the
-            paper).
+        worker_pseudo_count: number of answers of an average worker that each worker's precision starts with (a_v in
+            the paper).
         prior_correction: multiply the variance of the average worker by 4 (1 - 1 / n_classes), as the authors' code
-            does.  This is the factor 2 for two classes.
+            does.
         max_iter: maximum number of iterations.
         tol: stop when no item's value changes by more than this.
     """
@@ -54,8 +54,7 @@ class Bwa(TieRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "mean_weight", "worker_pseudo_count")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        check_least(self, 1, "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Maximise over class means, precisions and values in turn, starting from the vote shares.
@@ -89,7 +88,6 @@ class Bwa(TieRule):
             crowd,
             values / values.sum(axis=1, keepdims=True),
             means / means.sum(axis=-1, keepdims=True),
-            n_iter=len(objective),
             converged=converged,
             objective=objective,
         )
@@ -103,12 +101,9 @@ class Bwa(TieRule):
 
 
 class Step(NamedTuple):
-    """The result of one round of averages, without the values.
+    """The squared errors after an update of the values (see `squared_errors`), and two numbers.
 
-    Attributes:
-        squares: (n_workers, n_classes) sum of squared differences between the workers' answers and the values.
-        spread: sum of squared differences between values and means.
-        moved: largest change of a value.
+    `spread` is the sum of squared differences between values and means.  `moved` is the largest change of a value.
     """
 
     squares: Array
@@ -117,9 +112,9 @@ class Step(NamedTuple):
 
 
 def past_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
-    """Return how often each worker answered before (n_workers, 1), and how often wrongly (n_workers, n_classes).
+    """Return the numbers of earlier answers (n_workers, 1), and of earlier errors per class (n_workers, n_classes).
 
-    For class k, an answer is "k" or "not k".  Without a history, both arrays are zeros of shape (1, 1).
+    Without a history, both arrays are zeros of shape (1, 1).
     """
     if crowd.history is None:
         return np.zeros((1, 1)), np.zeros((1, 1))
@@ -131,12 +126,7 @@ def past_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
 def average(crowd: CrowdLabels, means: Array, mean_weight: float, precisions: Array, values: Array) -> Step:
     """Update the values (n_items, n_classes) in place.  Gold items keep their values.
 
-    Args:
-        crowd: the annotations.
-        means: (n_classes,) or (n_items, n_classes).
-        mean_weight: weight of the means.
-        precisions: (n_workers, n_classes).
-        values: (n_items, n_classes).
+    The means are (n_classes,) or (n_items, n_classes), the precisions (n_workers, n_classes).
     """
     gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
     start, worker, label = crowd.by_item

@@ -4,8 +4,8 @@ M. Venanzi, J. Guiver, G. Kazai, P. Kohli and M. Shokouhi, "Community-Based Baye
 Crowdsourcing", WWW 2014.  In the paper, a worker's confusion matrix is the softmax of the community's scores plus
 Gaussian noise.  Its inference is variational message passing with an approximation of the softmax, which has no bound
 to monitor.  Here the rows of a worker's matrix are drawn from Dirichlet distributions of the community.  Their means
-are the community's confusion matrix, and their sizes say how closely the members follow it.  This model says the same
-and is conjugate: given the labels, a worker's matrix is integrated out exactly, and every update raises one bound.
+are the community's confusion matrix, and their sizes say how closely the members follow this matrix.  This model is
+conjugate: given the labels, a worker's matrix is integrated out exactly, and every update raises one bound.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, entr
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import given_counts, normalise_log
 from crowdml.aggregation.inference.kernels import expectation
@@ -38,8 +38,8 @@ class Cbcc(TieRule):
     Args:
         n_communities: number of communities.  Communities that no worker needs stay empty.
         diagonal, off_diagonal: default pseudo-counts of a community, for right and wrong answers.
-        default_strength: weight of these defaults, in workers.  It is the rate of the Gamma prior; the defaults are its
-            mode.
+        default_strength: the defaults weigh as much as this number of workers.  (The Gamma prior has this rate, and
+            the defaults as its mode.)
         community_pseudo_count: pseudo-count of each community, in the Dirichlet prior of the community shares.
         class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
         max_iter: maximum number of iterations.
@@ -66,17 +66,12 @@ class Cbcc(TieRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive(
-            self, "diagonal", "off_diagonal", "default_strength", "community_pseudo_count", "class_pseudo_count"
-        )
-        for name in ("n_communities", "max_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_positive(self, "diagonal", "off_diagonal", "default_strength")
+        check_positive(self, "community_pseudo_count", "class_pseudo_count")
+        check_least(self, 1, "n_communities", "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Run variational Bayes.
-
-        It starts from the vote shares, and from communities at quantiles of the workers' accuracies.
+        """Run variational Bayes from the vote shares, and from communities at quantiles of the workers' accuracies.
 
         Args:
             crowd: the annotations.  A worker's history counts as answers of the worker.
@@ -123,7 +118,6 @@ class Cbcc(TieRule):
             confusion=np.einsum("wm,mwcl->wcl", membership, dirichlet.mean(parameters)),
             counts=counts + past,
             **dirichlet.quality(expected, spread, np.atleast_2d(class_prior).mean(axis=0)),
-            n_iter=len(objective),
             converged=converged,
             objective=objective,
         )
@@ -141,7 +135,7 @@ def spread_communities(counts: Array, default: Array, n_communities: int) -> Arr
     """Return (n_communities, n_classes, n_classes) pseudo-counts of communities, from the least to the most accurate.
 
     The accuracies are quantiles of the workers' accuracies.  So no community depends on the order of workers or
-    classes.  The pseudo-counts sum to as much as the default.
+    classes.  The pseudo-counts have the same sum as the default.
 
     Args:
         counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
@@ -165,11 +159,9 @@ def fit_communities(communities: Array, counts: Array, membership: Array, defaul
     and rate `strength` adds to the numerator and the denominator.
 
     Args:
-        communities: (n_communities, n_classes, n_classes).
+        communities: (n_communities, n_classes, n_classes); `default` has the shape of one community.
         counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
         membership: (n_workers, n_communities).
-        default: (n_classes, n_classes).
-        strength: above 0.
     """
     parameters = communities[:, None] + counts
     gain = digamma(parameters) - digamma(communities)[:, None]

@@ -2,9 +2,9 @@
 
 H. W. Goh, U. Tkachenko, J. Mueller, "CROWDLAB: Supervised learning to infer consensus labels and quality scores for
 data with multiple annotators", arXiv 2210.06812 (2022).  A worker's vote is a distribution with probability P on the
-label given, with the same P for all workers.  The weight of a worker or of the classifier says how much lower its error
-is than the error of a baseline, which always predicts the most common class.  Workers are compared with the other
-workers, the classifier with the consensus.
+label given, with the same P for all workers.  A weight says how much lower the error of a worker or of the classifier
+is than the error of a baseline, which always predicts the most common class.  The error of a worker is the disagreement
+with the other workers.  The error of the classifier is the disagreement with the consensus.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Crowdlab(TieRule):
     """CROWDLAB, with the predictions of a classifier passed to `fit` as the prior.
 
     The predictions must be out of fold: from networks that did not train on the item.  `crowdml.joint.crowdlab` makes
-    such predictions.  Workers and classifier are first compared with the majority, where the classifier breaks ties.
-    Then they are compared with the labels of the ensemble itself.
+    such predictions.  The first consensus is the majority vote, with ties broken by the classifier.  The second
+    consensus is the result of the first ensemble.
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
@@ -94,7 +94,7 @@ class Ensemble(NamedTuple):
 
 
 def compare_with_peers(crowd: CrowdLabels) -> Peers:
-    """Compare each worker with the other annotations of the same items (and their gold label), pair by pair."""
+    """Return the workers' agreement with the other annotations, and with the gold label, of the same items."""
     answers = crowd.votes.copy()
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)
@@ -143,8 +143,8 @@ def worker_quality(
 ) -> Array:
     """Return the (n_workers,) mean of a worker's label quality and of its agreement with the consensus on shared items.
 
-    The two are weighted as the classifier and the workers are in an average item.  For a worker who shares no item, the
-    quality is the label quality alone.
+    The two weights are the total weights of the classifier and of the workers for an average item.  For a worker who
+    shares no item, the quality is the label quality alone.
     """
     label_quality = agreement(crowd, posterior)
     counted = peers.shared[crowd.item]

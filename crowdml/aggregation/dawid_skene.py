@@ -13,7 +13,14 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior, quality_error
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    TieRule,
+    check_choice,
+    check_least,
+    first_posterior,
+    quality_error,
+)
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.kernels import Tables
@@ -28,9 +35,9 @@ WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 class DawidSkene(TieRule):
     """Dawid-Skene EM, soft or hard, maximum likelihood or maximum a posteriori.
 
-    EM compares workers on the items that they share.  If no item has two labels, every confusion matrix explains the
-    labels equally well.  Then the given labels are kept and `n_iter` is 0, unless there are gold labels, histories or a
-    prior per item.
+    EM compares workers on shared items.  If no item has two labels, every confusion matrix explains the labels equally
+    well.  Then the result keeps the labels, and `n_iter` is 0, unless there are gold labels, histories or a prior per
+    item.
 
     Args:
         worker_model: the parameters of a worker.  "confusion": a confusion matrix.  "class_one_coin": one accuracy per
@@ -43,12 +50,11 @@ class DawidSkene(TieRule):
             crowds.
         diagonal: added to the diagonal of the counts, on top of `smoothing`.  With both, the M-step is the mode under a
             Dirichlet prior of 1 + smoothing, and of 1 + smoothing + diagonal for right answers.
-        class_prior: "estimated" estimates it in every M-step, "uniform" keeps it uniform.  A prior passed to `fit`
-            replaces both and stays fixed.
+        class_prior: "estimated" updates the class prior in every M-step, "uniform" keeps it uniform.  A prior passed to
+            `fit` replaces both and stays fixed.
         max_iter: maximum number of EM iterations.
         tol: stop when no posterior probability changes by more than this.
-        device: "cpu" goes through the annotations in threads.  Another torch device keeps crowd and posterior in its
-            memory, which is faster on a GPU.
+        device: "cpu" runs in threads.  Another torch device holds crowd and posterior, which is faster on a GPU.
     """
 
     worker_model: WorkerModel = "confusion"
@@ -74,43 +80,26 @@ class DawidSkene(TieRule):
         super().__post_init__()
         if self.worker_model not in get_args(WorkerModel):
             raise ValueError(f"worker_model must be one of {get_args(WorkerModel)}, got {self.worker_model!r}")
-        if self.init not in ("votes", "majority"):
-            raise ValueError(f'init must be "votes" or "majority", got {self.init!r}')
-        if self.class_prior not in ("estimated", "uniform"):
-            raise ValueError(f'class_prior must be "estimated" or "uniform", got {self.class_prior!r}')
-        for name in ("smoothing", "diagonal"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        check_choice(self, "init", "votes", "majority")
+        check_choice(self, "class_prior", "estimated", "uniform")
+        check_least(self, 0, "smoothing", "diagonal")
+        check_least(self, 1, "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
 
         Args:
-            crowd: the annotations.
             prior: (n_classes,) or (n_items, n_classes), normalised here; stays fixed.
 
         Returns:
             The Aggregation; `objective` is the log likelihood of the annotations plus the log density of the
-            pseudo-counts (smoothing, diagonal and histories), read as Dirichlet parameters minus one.  It never falls
-            for the soft method.
+            pseudo-counts (smoothing, diagonal and histories), read as Dirichlet parameters minus one.  The objective of
+            the soft method never falls.
         """
         if nothing_to_learn(crowd, prior):
-            posterior = self.start(crowd, check_prior(prior, crowd))
-            return self.conclude(crowd, posterior, n_iter=0)
+            return self.conclude(crowd, self.start(crowd, check_prior(prior, crowd)), n_iter=0)
         posterior, fit, workers = fit_em(self, crowd, prior, self.device)
-        return self.conclude(
-            crowd,
-            posterior,
-            workers.class_prior,
-            confusion=workers.confusion,
-            quality=workers.quality,
-            quality_se=workers.quality_se,
-            n_iter=len(fit.objective),
-            converged=fit.converged,
-            objective=fit.objective,
-        )
+        return self.conclude(crowd, posterior, **workers._asdict(), converged=fit.converged, objective=fit.objective)
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) posterior before the first M-step."""
@@ -151,8 +140,7 @@ class DawidSkene(TieRule):
         if self.worker_model == "one_coin":
             right, total = (np.broadcast_to(part.sum(axis=1, keepdims=True), total.shape) for part in (right, total))
         n_classes = counts.shape[-1]
-        accuracy = np.where(total > 0, right / np.where(total > 0, total, 1), 1 / n_classes)
-        return even_errors(accuracy, n_classes)
+        return even_errors(np.where(total > 0, right / np.where(total > 0, total, 1), 1 / n_classes), n_classes)
 
     def class_prior_from(self, class_counts: Array) -> Array:
         """Return the (n_classes,) class probabilities, from the expected number of items per class."""

@@ -13,7 +13,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior, vote_shares
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    TieRule,
+    check_least,
+    check_positive,
+    first_posterior,
+    vote_shares,
+)
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.ebcc_subtypes import Priors, SubtypeInference
@@ -33,10 +40,9 @@ class Ebcc(TieRule):
 
     Args:
         n_groups: number of subtypes per class.
-        group_pseudo_count: Dirichlet pseudo-count of all subtypes of a class together (a_pi).  With a small one,
+        group_pseudo_count: Dirichlet pseudo-count of all subtypes of a class together (a_pi).  With a small value,
             subtypes can become empty.
-        diagonal: pseudo-count of right answers, per class and subtype (a_v).
-        off_diagonal: pseudo-count of each wrong answer (b_v).
+        diagonal, off_diagonal: pseudo-counts per class and subtype, of right answers (a_v) and each wrong answer (b_v).
         class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior (alpha).  "votes"
             takes the sums of the vote shares.
         n_restarts: number of runs from different random subtypes, drawn by `seed`.  The run with the highest bound is
@@ -64,17 +70,14 @@ class Ebcc(TieRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "group_pseudo_count", "diagonal", "off_diagonal")
-        if isinstance(self.class_pseudo_count, str):
-            if self.class_pseudo_count != "votes":
-                raise ValueError(f'class_pseudo_count must be "votes" or a number, got {self.class_pseudo_count!r}')
-        else:
+        if not isinstance(self.class_pseudo_count, str):
             check_positive(self, "class_pseudo_count")
-        for name in ("n_groups", "n_restarts", "max_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        elif self.class_pseudo_count != "votes":
+            raise ValueError(f'class_pseudo_count must be "votes" or a number, got {self.class_pseudo_count!r}')
+        check_least(self, 1, "n_groups", "n_restarts", "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
-        """Run variational Bayes, starting from the vote shares, divided at random among the subtypes of each class.
+        """Run variational Bayes from the vote shares, which each run divides at random among the subtypes of a class.
 
         Args:
             crowd: the annotations.  Each answer of a worker's history counts as an item of known class and unknown
@@ -108,7 +111,6 @@ class Ebcc(TieRule):
                 np.einsum("cm,wmc->wc", group_share**2, variance),
                 np.atleast_2d(class_prior).mean(axis=0),
             ),
-            n_iter=len(best.objective),
             converged=converged,
             objective=best.objective,
         )

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, given_counts
 from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
@@ -36,12 +36,10 @@ class Glad(TieRule):
     """GLAD: worker w is right on item i with probability 1 / (1 + exp(-a_w e^b_i)), and errs evenly.
 
     Ability a_w and log easiness b_i have the prior N(1, 1).  In each M-step of EM, all abilities and then all log
-    easinesses make one Newton step.  Each of them is a problem in one variable.  A step that would lower the objective
-    is halved, so the log posterior never falls.
+    easinesses make one Newton step.  A step that would lower the objective is halved, so the log posterior never falls.
 
-    A worker with a positive ability is right more often than wrong.  If few workers are, and there are several classes,
-    the posterior can be largest for negative abilities and for the classes with the fewest votes.  In that case,
-    compare with another method.
+    If few workers are right more often than wrong, and there are several classes, the posterior can be largest for
+    negative abilities and for the classes with the fewest votes.  In that case, compare with another method.
 
     Args:
         max_iter: maximum number of EM iterations.
@@ -53,10 +51,8 @@ class Glad(TieRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
-        if not self.tol >= 0:
-            raise ValueError(f"tol must not be negative, got {self.tol}")
+        check_least(self, 1, "max_iter")
+        check_least(self, 0, "tol")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
@@ -94,7 +90,6 @@ class Glad(TieRule):
             class_prior,
             confusion=even_errors(accuracy, crowd.n_classes),
             quality=accuracy,
-            n_iter=len(objective),
             converged=converged,
             objective=objective,
         )
@@ -135,10 +130,9 @@ def _right_and_all(counts: Array) -> Array:
 
 
 def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
-    """Return the (n_workers,) abilities from gold labels and histories alone, for items of mean difficulty.
+    """Return the (n_workers,) abilities from gold labels and histories alone, for items of mean difficulty; else 1.
 
-    Without gold labels and histories, the abilities are 1.  EM starts from these abilities because the many votes would
-    outweigh the few known answers in the first M-step, and EM would stay close to the mistakes of the majority.
+    EM starts from these abilities because the many votes would outweigh the few known answers in the first M-step.
     """
     known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
     nothing_else = workers._replace(start=np.zeros_like(workers.start), before=_right_and_all(known))
@@ -149,14 +143,13 @@ def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
 
 
 def _climb(side: _Side, factor: Array, belief: Array, parameter: Array, *, log_scale: bool) -> None:
-    """Make one safeguarded Newton step on every row's parameter, in place.
+    """Make one Newton step on every row's parameter (n_rows,), in place.  A step that lowers the objective is halved.
 
     Args:
         side: the rows.
         factor: (n_annotations,) the number that multiplies the row's ability or easiness.
         belief: (n_annotations,) probability that the annotation is right.
-        parameter: (n_rows,).
-        log_scale: True if the parameter is the logarithm of the ability or easiness.
+        parameter: the ability or easiness, or its logarithm if `log_scale` is True.
     """
     run_parts(
         lambda first, last: _climb_rows(side.start, factor, belief, side.before, parameter, log_scale, first, last),
@@ -171,13 +164,11 @@ def _infer(
     start, worker, label = crowd.by_item
     gold = np.empty(0, np.int64) if crowd.gold is None else crowd.gold.astype(np.int64)
     ease = np.exp(log_ease)
-    parts = run_parts(
-        lambda first, last: _infer_rows(
-            start, worker, label, ability, ease, log_prior, gold, posterior, belief, first, last
-        ),
-        cut(start, 8, 0),
-    )
-    return sum(parts)
+
+    def process(first: int, last: int) -> float:
+        return _infer_rows(start, worker, label, ability, ease, log_prior, gold, posterior, belief, first, last)
+
+    return sum(run_parts(process, cut(start, 8, 0)))
 
 
 def _log_density(workers: _Side, ability: Array, log_ease: Array, n_classes: int) -> float:
@@ -191,10 +182,7 @@ def _log_density(workers: _Side, ability: Array, log_ease: Array, n_classes: int
 
 
 def _accuracy(crowd: CrowdLabels, ability: Array, log_ease: Array) -> Array:
-    """Return the (n_workers,) mean probability of a right answer, over the items that the worker labelled.
-
-    For a worker without annotations, return the probability for an item of mean difficulty.
-    """
+    """Return the (n_workers,) mean probability of a right answer on a worker's items, else on an average item."""
     right = expit(ability[crowd.worker] * np.exp(log_ease)[crowd.item])
     total = np.bincount(crowd.worker, weights=right, minlength=crowd.n_workers)
     return np.divide(total, crowd.labels_per_worker, out=expit(np.e * ability), where=crowd.labels_per_worker > 0)
@@ -208,7 +196,7 @@ def _value(first, last, factor, belief, right, total, parameter, log_scale):
     """Return the objective of one row, its slope and minus its curvature.
 
     The objective is the expected log likelihood of the row plus the log prior of its parameter.  The curvature is the
-    expected curvature, because the actual one can have the wrong sign.
+    expected curvature, because the actual curvature can have the wrong sign.
     """
     scale = np.exp(parameter) if log_scale else parameter
     x = np.e * scale

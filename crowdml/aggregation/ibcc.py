@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_positive, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.kernels import Tables
@@ -25,12 +25,11 @@ from crowdml.support.search_space import Float, Space
 class Ibcc(TieRule):
     """Independent Bayesian classifier combination: one confusion matrix per worker, with a Dirichlet prior per row.
 
-    In the approximate posterior, the labels, the matrices and the class prior are independent.  Each of them is updated
-    in turn to maximise the lower bound of the log evidence.
+    In the approximate posterior, the labels, the matrices and the class prior are independent.  Variational Bayes
+    updates them in turn, to maximise the lower bound of the log evidence.
 
     Args:
-        diagonal: pseudo-count of right answers, per class.
-        off_diagonal: pseudo-count of each wrong answer, per class.
+        diagonal, off_diagonal: pseudo-counts per class, of right answers and of each wrong answer.
         class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
         max_iter: maximum number of iterations.
         tol: stop when no posterior probability changes by more than this.
@@ -51,8 +50,7 @@ class Ibcc(TieRule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(self, "diagonal", "off_diagonal", "class_pseudo_count")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        check_least(self, 1, "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run variational Bayes, starting from the vote shares.
@@ -68,18 +66,7 @@ class Ibcc(TieRule):
         posterior, fit, workers = fit_em(self, crowd, prior)
         if prior is None:
             dirichlet.fill_unlabelled(crowd, posterior, workers.class_prior)
-        return self.conclude(
-            crowd,
-            posterior,
-            workers.class_prior,
-            confusion=workers.confusion,
-            quality=workers.quality,
-            quality_se=workers.quality_se,
-            quality_interval=workers.quality_interval,
-            n_iter=len(fit.objective),
-            converged=fit.converged,
-            objective=fit.objective,
-        )
+        return self.conclude(crowd, posterior, **workers._asdict(), converged=fit.converged, objective=fit.objective)
 
     @property
     def hard(self) -> bool:

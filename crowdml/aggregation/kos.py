@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, refuse
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -40,10 +40,8 @@ class Kos(TieRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
-        if not self.tol >= 0:
-            raise ValueError(f"tol must not be negative, got {self.tol}")
+        check_least(self, 1, "max_iter")
+        check_least(self, 0, "tol")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Pass messages.
@@ -90,10 +88,7 @@ def _connected_part(crowd: CrowdLabels) -> NDArray[np.int32]:
 
 
 def _scaled(message: Array, part: NDArray[np.int32]) -> Array:
-    """Scale the messages to a root mean square of one per part.
-
-    With one scale for all parts, the weaker parts would vanish.
-    """
+    """Scale the messages to a root mean square of one per part.  With one scale, the weaker parts would vanish."""
     mean_square = np.bincount(part, weights=message**2) / np.maximum(np.bincount(part), 1)
     scale = np.sqrt(mean_square)[part]
     return np.divide(message, scale, out=np.zeros_like(message), where=scale > 0)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.aggregator import Aggregation, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, check_least, first_posterior
 from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
@@ -46,14 +46,12 @@ class Laa(AmortisedTraining):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.encoder_penalty >= 0:
-            raise ValueError(f"encoder_penalty must not be negative, got {self.encoder_penalty}")
+        check_least(self, 0, "encoder_penalty")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Train the autoencoder.
 
         Args:
-            crowd: the annotations.
             prior: (n_classes,) or (n_items, n_classes), normalised here.  None means the vote shares, as in the paper.
 
         Returns:
@@ -74,23 +72,11 @@ class Laa(AmortisedTraining):
         )
         labelled = crowd.labels_per_item[:, None] > 0
         posterior = keep_gold(crowd, np.where(labelled, trained.posterior, item_prior))
-        return self.conclude(
-            crowd,
-            posterior,
-            given_prior,
-            confusion=trained.confusion,
-            n_iter=self.epochs,
-            objective=trained.objective,
-        )
+        return self.conclude(crowd, posterior, given_prior, confusion=trained.confusion, objective=trained.objective)
 
 
 class WeightedVote(Encoder):
-    """A linear encoder.
-
-    Args:
-        crowd: gives the numbers of workers and classes.
-        penalty: weight of the mean absolute weight.
-    """
+    """A linear encoder of a crowd's annotations.  `penalty` multiplies the mean absolute weight."""
 
     def __init__(self, crowd: CrowdLabels, penalty: float) -> None:
         super().__init__()

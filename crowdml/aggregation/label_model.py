@@ -1,20 +1,20 @@
 """The label model of Snorkel: workers are labelling functions, and their accuracies follow from pairwise agreement.
 
 A. Ratner, B. Hancock, J. Dunnmon, F. Sala, S. Pandey, C. Ré, "Training Complex Models with Multi-Task Weak
-Supervision", AAAI 2019, in the form that Snorkel (snorkel.org) fits.  Let mu_w[l, c] = P(label l | true class c), p the
-class prior, and P = diag(p).  Two independent workers give the labels l and m with probability (mu_w P mu_v')[l, m].
-One worker gives label l with probability (mu_w p)[l].  The loss, where the first sum goes over all pairs of annotations
-of an item by w and v, is
+Supervision", AAAI 2019, in the form of the library Snorkel (snorkel.org).  Let mu_w[l, c] = P(label l | true class c),
+p the class prior, and P = diag(p).  Two independent workers give the labels l and m with probability
+(mu_w P mu_v')[l, m].  One worker gives label l with probability (mu_w p)[l].  The loss is
 
     sum |O_wv - mu_w P mu_v'|^2  +  sum over annotations |o_w - mu_w p|^2  +  l2 sum over w |mu_w - start_w|^2
 
-with the observed shares O_wv and o_w.  Snorkel divides by the number of all items, so it assumes that who labels what
-is independent.  This holds for functions, but not for crowds that take items in batches: on rte, Snorkel's form errs on
-8.4 to 10.4 % of the items, and the pairs used here on 7.9 %.  If everybody labels everything, the two are the same.
+with the observed shares O_wv and o_w.  The first sum goes over all pairs of annotations of an item, by workers w and v.
+Snorkel divides by the number of all items, which is right if workers choose their items independently.  But crowds take
+items in batches.  On the data set rte, Snorkel's form gives 8.4 to 10.4 % wrong labels, and the form used here 7.9 %.
+If every worker labels every item, the two forms are the same.
 
-Only counts of pairs enter.  So the cost of a search step grows with the number of pairs of workers with a common item,
-not with the number of items.  For two classes, the pairs determine mu.  For more classes, they do not determine
-rotations (mu P^(1/2) R has the same products).  Then the start matters, which comes from the vote, and so does `l2`,
+The loss needs only counts of pairs.  So the cost of a search step grows with the number of pairs of workers with a
+common item, not with the number of items.  With two classes, the pairs determine mu.  With more classes, all rotations
+R give the same products of mu P^(1/2) R.  Then the result depends on the start, which comes from the vote, and on `l2`,
 which keeps the solution near the start.
 """
 
@@ -29,9 +29,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import softmax
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, first_posterior
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
-from crowdml.aggregation.inference.prior_and_gold import check_prior
+from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
@@ -49,8 +49,7 @@ class LabelModel(TieRule):
     Args:
         class_prior: "votes" is the mean of the vote shares, corrected by gold labels and histories.  "uniform" is
             Snorkel's default.  A prior passed to `fit` replaces it.
-        l2: pull of each worker's matrix towards the estimate from the vote, in pairs of annotations.  Snorkel's default
-            is 0.
+        l2: weight of the squared distance between a worker's matrix and its start.  Snorkel's default is 0.
         max_iter: maximum number of L-BFGS steps.
         tol: stop when a step lowers the loss by less than this share.
     """
@@ -64,13 +63,9 @@ class LabelModel(TieRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.class_prior not in ("votes", "uniform"):
-            raise ValueError(f'class_prior must be "votes" or "uniform", got {self.class_prior!r}')
-        for name in ("l2", "tol"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
+        check_choice(self, "class_prior", "votes", "uniform")
+        check_least(self, 0, "l2", "tol")
+        check_least(self, 1, "max_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Fit the workers and infer the labels.
@@ -131,8 +126,8 @@ class PairCounts(NamedTuple):
     """The counts of a crowd that the loss needs.
 
     Attributes:
-        agreement: (n_workers * n_classes,) * 2 how often w gave l and v gave m to one item, at [w, l] and [v, m].  An
-            annotation is not paired with itself.
+        agreement: (n_workers * n_classes, n_workers * n_classes) how often worker w gave label l, and worker v gave
+            label m to the same item, in row (w, l) and column (v, m).  An annotation is not paired with itself.
         common: (n_workers, n_workers) number of pairs of annotations of one item, for each two workers.
         given: (n_workers, n_classes) how often each worker gave each label.
         known: (n_workers, n_classes, n_classes) number of answers l to items of known class c, at [w, c, l].
@@ -151,10 +146,7 @@ def count_pairs(crowd: CrowdLabels) -> PairCounts:
         (np.ones(crowd.n_annotations), crowd.by_item.worker, crowd.by_item.start),
         shape=(crowd.n_items, crowd.n_workers),
     )
-    known = np.zeros((crowd.n_items, crowd.n_classes))
-    if crowd.gold is not None:
-        is_known = np.flatnonzero(crowd.gold >= 0)
-        known[is_known, crowd.gold[is_known]] = 1.0
+    known = keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes)))
     return PairCounts(
         sp.csr_array(labels.T @ labels - sp.diags_array(crowd.labels_given.ravel().astype(np.float64))),
         sp.csr_array(workers.T @ workers - sp.diags_array(crowd.labels_per_worker.astype(np.float64))),
@@ -166,13 +158,8 @@ def count_pairs(crowd: CrowdLabels) -> PairCounts:
 def pair_loss(counts: PairCounts, confusion: Array, prior: Array) -> tuple[float, Array]:
     """Return the loss and its gradient, without the l2 term and without constants.
 
-    The square of a pair is 1 - 2 (mu_w P mu_v')[l, m] + <K_w, K_v> with K_w = P^(1/2) mu_w' mu_w P^(1/2).  So the sum
-    over pairs is a product with the counts.
-
-    Args:
-        counts: the counts of the crowd.
-        confusion: (n_workers, n_classes, n_classes) at [w, c, l].
-        prior: (n_classes,).
+    The squared error of a pair is 1 - 2 (mu_w P mu_v')[l, m] + <K_w, K_v> with K_w = P^(1/2) mu_w' mu_w P^(1/2).  So
+    the sum over pairs is a product with the counts.  The confusion is (n_workers, n_classes, n_classes) at [w, c, l].
     """
     n_workers, n_classes, _ = confusion.shape
     root = np.sqrt(prior)

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, refuse
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, refuse
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -53,10 +53,8 @@ class MMsr(TieRule):
         super().__post_init__()
         if not 0 <= self.trim < 0.5:
             raise ValueError(f"trim must be in [0, 0.5), got {self.trim}")
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
-        if not self.tol >= 0:
-            raise ValueError(f"tol must not be negative, got {self.tol}")
+        check_least(self, 1, "max_iter")
+        check_least(self, 0, "tol")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Estimate the skills, then vote.
@@ -68,7 +66,8 @@ class MMsr(TieRule):
         Returns:
             The Aggregation.  Posterior and confusion matrices assume workers who have the estimated skills and
             err evenly.  A skill stays 1 / sqrt(1 + answers of the worker) away from always right and always wrong.  The
-            paper takes the number of all items instead, which lets workers with one or two answers outvote the rest.
+            paper uses the number of all items instead of the answers of the worker.  Then workers with one or two
+            answers would outvote all others.
 
         Raises:
             ValueError: the crowd has gold labels or histories.
@@ -153,10 +152,7 @@ def _pairs(key: NDArray[np.integer], crowd: CrowdLabels) -> sp.csr_array:
 
 
 def _distance(left: Array, right: Array, new_left: Array, new_right: Array) -> float:
-    """Return the Frobenius norm of new_left new_right' - left right'.
-
-    The matrices are not built, and nothing cancels.
-    """
+    """Return the Frobenius norm of new_left new_right' - left right', without cancellation and the matrices."""
     a, b = new_left - left, new_right - right
     square = (a @ a) * (new_right @ new_right) + (left @ left) * (b @ b) + 2 * (a @ left) * (new_right @ b)
     return float(np.sqrt(max(square, 0.0)))
@@ -168,10 +164,6 @@ def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array
     The signs come from the leading eigenvector of D^-1/2 E D^-1/2.  E is the rescaled agreement times the number of
     shared items, and D holds its absolute row sums.  Shared items link workers into groups.  In each group, the sum of
     the skills is taken to be positive.
-
-    Args:
-        size: (n_workers,).
-        agreement, shared: the result of `pair_agreement`.
     """
     evidence = agreement * shared
     degree = abs(evidence).sum(axis=1)

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
 from crowdml.aggregation.inference.dirichlet import beta_interval
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
@@ -60,17 +60,12 @@ class Mace(TieRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.inference not in ("vb", "em"):
-            raise ValueError(f'inference must be "vb" or "em", got {self.inference!r}')
-        for name in ("n_starts", "max_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_choice(self, "inference", "vb", "em")
+        check_least(self, 1, "n_starts", "max_iter")
         for name in ("theta_prior", "strategy_prior"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("smoothing", "tol"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        check_least(self, 0, "smoothing", "tol")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM or variational Bayes from all starts.
@@ -81,8 +76,8 @@ class Mace(TieRule):
 
         Returns:
             The Aggregation of the best start.  `objective` is the evidence lower bound; for "em" it is the log
-            likelihood plus the log density of the smoothing.  A worker's quality is the probability to know the truth
-            plus the probability to spam the truth.  For "vb" it has a posterior interval.
+            likelihood plus the log density of the smoothing.  A worker's quality is the probability to know the true
+            class, plus the probability to spam this class by chance.  For "vb", `worker_quality_interval` is set.
         """
         fixed_prior = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
@@ -105,7 +100,6 @@ class Mace(TieRule):
             crowd,
             _posterior(crowd, logs, log_prior),
             class_prior,
-            n_iter=len(bounds),
             converged=converged,
             objective=[float(bound[best]) for bound in bounds],
             **self._competence(_Behaviour(*(part[..., best] for part in weights)), class_prior),
@@ -115,8 +109,7 @@ class Mace(TieRule):
         shape = (crowd.n_workers, crowd.n_classes + 2, self.n_starts)
         drawn = np.random.default_rng(self.seed).uniform(1, 2.5, shape)
         drawn[..., 0] = 1
-        # Start from what gold labels and histories say about the workers.  Otherwise the many votes would outweigh them
-        # in the first M-step.
+        # Start from gold labels and histories.  Otherwise the many votes would outweigh them in the first M-step.
         known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
         right = np.diagonal(known, axis1=1, axis2=2)
         wrong = (known.sum(axis=1) - right)[..., None]
@@ -126,8 +119,7 @@ class Mace(TieRule):
 
     def _pseudo_counts(self, n_classes: int) -> tuple[float, float]:
         """Return the pseudo-counts of theta and of xi."""
-        smoothing = self.smoothing / n_classes
-        return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (smoothing, smoothing)
+        return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (self.smoothing / n_classes,) * 2
 
     def _maximise(self, counts: _Behaviour) -> _Behaviour:
         """M-step: return the parameters of the Beta and Dirichlet distributions of theta and xi."""
@@ -157,11 +149,12 @@ class Mace(TieRule):
         spam_square = spam * (weights.spam + 1) / (weights.know + weights.spam + 1)
         miss_square = (1 - hit) ** 2 + (strategy @ marginal**2 - hit**2) / (weights.strategy.sum(axis=1) + 1)
         variance = spam_square * miss_square - (1 - quality) ** 2
+        interval = beta_interval(quality, variance)
         return {
             "confusion": confusion,
             "quality": quality,
             "quality_se": np.sqrt(variance),
-            "quality_interval": beta_interval(quality, variance),
+            "quality_interval": interval,
         }
 
 
@@ -196,10 +189,7 @@ def _log_expectations(weights: _Behaviour) -> _Behaviour:
 
 
 def _divergence(weights: Array, logs: Array, prior: float) -> Array:
-    """Return the (n_starts,) Kullback-Leibler divergence of Dirichlets from the symmetric prior.
-
-    The Dirichlets have weights (n_workers, n, n_starts).
-    """
+    """Return (n_starts,) the KL divergence of Dirichlets (n_workers, n, n_starts) from their symmetric prior."""
     n = weights.shape[1]
     each = gammaln(weights.sum(axis=1)) - gammaln(weights).sum(axis=1) - gammaln(n * prior) + n * gammaln(prior)
     return (each + ((weights - prior) * logs).sum(axis=1)).sum(axis=0)

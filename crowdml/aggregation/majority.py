@@ -14,10 +14,9 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class MajorityVote(TieRule):
-    """The class that most workers gave.
+    """The class that most workers gave.  The posterior holds the vote shares.
 
-    The posterior holds the vote shares, so it shows ties.  `ties` says how `labels` breaks a tie.  (The LABNET tables
-    agree with "lowest".)
+    The published tables of the LABNET paper agree with ties="lowest".
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:

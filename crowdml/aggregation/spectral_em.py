@@ -3,7 +3,7 @@
 Y. Zhang, X. Chen, D. Zhou, M. I. Jordan, "Spectral Methods Meet EM: A Provably Optimal Algorithm for Crowdsourcing",
 NIPS 2014 and JMLR 17 (2016), Algorithm 1.  Given the true class, the votes of the groups are independent.  So their
 second and third moments are sums over the classes of products of the groups' mean votes, and they determine these mean
-votes.  All moments need one pass over the annotations.  The tensor has n_classes**3 entries.
+votes.  The tensor of third moments has n_classes**3 entries.
 
 The tensor power method runs on all components at once: a step maps every vector v to T(v, v) and takes the nearest
 orthogonal basis.  This replaces random starts and deflation.  The method starts from the mean votes of the items that
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from crowdml.aggregation.aggregator import Aggregation, agreement, first_posterior, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, agreement, check_choice, first_posterior, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.labels import Array, CrowdLabels
@@ -62,27 +62,24 @@ class SpectralEm(DawidSkene):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.groups not in ("dealt", "index"):
-            raise ValueError(f'groups must be "dealt" or "index", got {self.groups!r}')
+        check_choice(self, "groups", "dealt", "index")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the spectral start and run EM; see DawidSkene.fit."""
         result = super().fit(crowd, prior)
-        if group_moments(crowd, group_workers(crowd, self.groups)) is None:
-            return replace(result, converged=False)
-        return result
+        determined = group_moments(crowd, group_workers(crowd, self.groups)) is not None
+        return result if determined else replace(result, converged=False)
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) posterior under the spectral estimate of the workers.
 
         Gold labels and histories help to match components to classes, and histories are added to the counts.
         """
-        crowd_says = first_posterior(crowd, prior)
         group = group_workers(crowd, self.groups)
         moments = group_moments(crowd, group)
         if moments is None:
             return super().start(crowd, prior)
-        confusion, weight = worker_confusion(crowd, group, moments, crowd_says)
+        confusion, weight = worker_confusion(crowd, group, moments, first_posterior(crowd, prior))
         counts = confusion * weight[:, None] * crowd.labels_per_worker[:, None, None]
         class_prior = self.class_prior_from(weight) if prior is None else prior
         pseudo_counts = self.pseudo_counts(crowd.n_classes, crowd.history)
@@ -148,11 +145,7 @@ def worker_confusion(
 ) -> tuple[Array, Array]:
     """Estimate the workers' matrices by least squares, against the mean votes of the two other groups.
 
-    Args:
-        crowd: the annotations.
-        group: (n_workers,) the result of `group_workers`.
-        moments: the moments of these groups.
-        posterior: (n_items, n_classes) a rough posterior, which matches components to classes.
+    A rough posterior (n_items, n_classes) matches components to classes.
 
     Returns:
         (n_workers, n_classes, n_classes) P(label given | true class), and the (n_classes,) weights of the classes.
@@ -173,11 +166,7 @@ def worker_confusion(
 
 
 def mean_votes(moments: GroupMoments, group: int, posterior: Array) -> tuple[Array, Array]:
-    """Compute a group's mean votes in each class, and the weights of the classes, from its second and third moment.
-
-    Returns:
-        (n_classes voted, n_classes true) and (n_classes,).
-    """
+    """Return a group's mean votes (n_classes voted, n_classes true), and the weights of the classes (n_classes,)."""
     a, b = (group + 1) % 3, (group + 2) % 3
     pair = moments.pair
     # Maps from the votes of groups a and b to the expected votes of this group.

@@ -16,16 +16,16 @@ from crowdml.labels import Array, CrowdLabels
 class Wawa(TieRule):
     """The weighted majority vote, in which a worker's weight is the agreement with the unweighted vote.
 
-    The posterior holds shares of the weight, and `worker_quality` is the weight.  The method has no paper.  It is in
-    common use on crowdsourcing platforms.
+    The posterior holds shares of the weight, and `worker_quality` is the weight.  Crowdsourcing platforms use this
+    method; it has no paper.
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Vote twice.
 
         Args:
-            crowd: the annotations.  Gold items keep their class in both votes.  A worker's history counts as answers
-                that agreed or not.
+            crowd: the annotations.  Gold items keep their class in both votes.  Right answers in a worker's history
+                count as agreement, wrong answers as disagreement.
             prior: (n_classes,) or (n_items, n_classes), used only for items without annotations.
         """
         plain = vote_shares(crowd, check_prior(prior, crowd))
@@ -34,13 +34,10 @@ class Wawa(TieRule):
 
 
 def agreement_with_best(crowd: CrowdLabels, shares: Array) -> Array:
-    """Return the (n_workers,) share of a worker's labels that are the item's best class; zero without answers.
+    """Return the (n_workers,) share of each worker's labels that agree with the item's best class.
 
-    If k classes tie for best, each counts 1 / k, so that no class is favoured.  Histories are included.
-
-    Args:
-        crowd: the annotations.
-        shares: (n_items, n_classes).
+    The best class has the largest share (n_items, n_classes).  If k classes have the largest share, each counts 1 / k.
+    Histories are included.  A worker without answers gets zero.
     """
     best = shares >= shares.max(axis=1, keepdims=True) - TIED
     credit = best / best.sum(axis=1, keepdims=True)
@@ -56,7 +53,6 @@ def weighted_shares(crowd: CrowdLabels, weight: Array, plain: Array) -> Array:
     """Return the (n_items, n_classes) share of the workers' weight per class.  Gold items are certain.
 
     Args:
-        crowd: the annotations.
         weight: (n_workers,) not negative.
         plain: (n_items, n_classes) shares for items without annotations.
     """

@@ -8,28 +8,27 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, vote_shares
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
 
 AT_REST = 1e-12
-"""A change of the skills of at most this is rounding, and cannot change a label any more."""
+"""A change of the skills of at most this is a rounding error, and cannot change a label."""
 
 
 @dataclass(frozen=True)
 class ZeroBasedSkill(TieRule):
-    """Gradient steps of every worker's skill towards the agreement with the vote that is weighted by the skills.
+    """A weighted vote, in which the weight (skill) of a worker moves towards the worker's agreement with this vote.
 
-    skill_w <- skill_w + rate (agreement_w - skill_w), starting from one skill for all workers.  This is the scheme of
-    Toloka's crowd-kit.
+    The steps are skill_w <- skill_w + rate (agreement_w - skill_w), as in Toloka's crowd-kit.
 
     Args:
         learning_rate: rate of the first steps, in (0, 1].
         reduce_every: number of steps after which `reduce_factor` multiplies the rate.
         reduce_factor: in (0, 1].
-        eps: the skills start this much above 1 / n_classes.
+        eps: every skill starts at 1 / n_classes + eps.
         max_iter: maximum number of steps.  The method stops earlier if a step changes nothing.
     """
 
@@ -50,18 +49,15 @@ class ZeroBasedSkill(TieRule):
         for name in ("learning_rate", "reduce_factor"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in (0, 1], got {getattr(self, name)}")
-        for name in ("reduce_every", "max_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.eps >= 0:
-            raise ValueError(f"eps must not be negative, got {self.eps}")
+        check_least(self, 1, "reduce_every", "max_iter")
+        check_least(self, 0, "eps")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Update vote and skills in turn.
 
         Args:
-            crowd: the annotations.  Gold items keep their class in every vote.  A worker's history counts as answers
-                that agreed or not.
+            crowd: the annotations.  Gold items keep their class in every vote.  Right answers in a worker's history
+                count as agreement, wrong answers as disagreement.
             prior: (n_classes,) or (n_items, n_classes), used only for items without annotations.
 
         Returns:
@@ -78,6 +74,5 @@ class ZeroBasedSkill(TieRule):
             step = rate * (agreement_with_best(crowd, weighted_shares(crowd, skill, plain)) - skill)
             skill += step
             converged = bool(np.abs(step).max() <= AT_REST)
-        return self.conclude(
-            crowd, weighted_shares(crowd, skill, plain), quality=skill, n_iter=n_iter, converged=converged
-        )
+        shares = weighted_shares(crowd, skill, plain)
+        return self.conclude(crowd, shares, quality=skill, n_iter=n_iter, converged=converged)

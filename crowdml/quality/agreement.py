@@ -48,7 +48,6 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
     weight 1 / (number of annotations of the item - 1), so each annotation counts once.
 
     Args:
-        crowd: the annotations.
         level: the difference of two labels.  "nominal": 0 if they are equal, else 1.  "ordinal": the square of the
             number of annotations between them.  "interval": the square of the difference of their values.
         values: (n_classes,) values of the classes for "interval".  None takes the class names if they are numbers, else

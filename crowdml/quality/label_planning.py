@@ -37,7 +37,6 @@ def next_labels(
     sum_c q_c A[c, l].  Label l changes the posterior to q_c A[c, l] / p(l).
 
     Args:
-        crowd: the annotations.
         aggregation: the result of an aggregator for this crowd.
         n: number of items to return.  By default all items.
         gain: "information" is the expected decrease of the entropy of the posterior, in nats: H(p) - sum_c q_c H(A[c]).
@@ -91,7 +90,6 @@ def enough_labels(
     are not scored.
 
     Args:
-        crowd: the annotations.
         method: the aggregator.
         truth: (n_items,) true classes, -1 where unknown.  If None, the accuracy is the agreement with the method's
             labels for the whole crowd, which says how soon the labels stop changing, not whether they are right.

@@ -22,9 +22,9 @@ def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
 
 
 def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = True) -> Array:
-    """Return the (n_workers, n_classes, n_classes) expected number of labels l that w gave to items of class c.
+    """Return (n_workers, n_classes, n_classes) with [w, c, l] = expected number of labels l that w gave to class c.
 
-    The entry is at [w, c, l].  A worker's history is included unless `history` is False.
+    A worker's history is included unless `history` is False.
     """
     counts = expected_counts(crowd, posterior)
     return counts + crowd.history if history and crowd.history is not None else counts
@@ -61,7 +61,6 @@ def infer_posterior(crowd: CrowdLabels, confusion: Array, prior: Array) -> tuple
     """E-step in the log domain.  Gold items keep their class.
 
     Args:
-        crowd: the annotations.
         confusion: (n_workers, n_classes, n_classes) the result of `estimate_confusion`.
         prior: (n_classes,) or (n_items, n_classes).
 

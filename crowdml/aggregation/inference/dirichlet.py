@@ -1,7 +1,7 @@
 """Dirichlet posteriors for variational methods: expected logarithms, marginal likelihoods, Beta marginals.
 
-A table of parameters holds one distribution along its last axis.  These methods spend most of their time on the
-annotations and on the digamma and log-gamma functions of all cells.  So one series computes both functions.
+A table of parameters holds one distribution along its last axis.  The digamma and log-gamma functions of all cells take
+much of the time of these methods.  So one series computes both functions.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def update(prior: Array, counts: Array) -> Update:
 
 
 def minus_divergence(posterior: Update, counts: Array) -> Array:
-    """Return (...,) minus the Kullback-Leibler divergence of each posterior from its prior: its part of the bound."""
+    """Return (...,) the part of the bound: minus the Kullback-Leibler divergence of each posterior from its prior."""
     return posterior.log_marginal - (counts * posterior.expected_log).sum(axis=-1)
 
 
@@ -82,15 +82,11 @@ def quality(share: Array, variance: Array, class_prior: Array) -> dict[str, Arra
         class_prior: (n_classes,).
     """
     expected, spread = share @ class_prior, variance @ class_prior**2
-    return {
-        "quality": expected,
-        "quality_se": np.sqrt(spread),
-        "quality_interval": beta_interval(expected, spread),
-    }
+    return {"quality": expected, "quality_se": np.sqrt(spread), "quality_interval": beta_interval(expected, spread)}
 
 
 def expected_log_prior(class_counts: Array, pseudo_counts: Array, fixed_prior: Array | None) -> tuple[Array, float]:
-    """Return the expected logarithm of the class prior, and its part of the bound.
+    """Return the expected logarithm of the class prior, and the part of the bound that comes from the class prior.
 
     Args:
         class_counts: (n_classes,) expected number of items.
@@ -107,12 +103,7 @@ def fill_unlabelled(crowd: CrowdLabels, posterior: Array, class_prior: Array) ->
     """Set the posterior of items without labels to the class prior, in place, and return the posterior.
 
     For these items, mean-field inference gives the exponential of the expected logarithms, which differs slightly from
-    the mean.
-
-    Args:
-        crowd: the annotations.
-        posterior: (n_items, n_classes).
-        class_prior: (n_classes,) or (n_items, n_classes).
+    the mean.  The posterior is (n_items, n_classes), the class prior (n_classes,) or (n_items, n_classes).
     """
     empty = crowd.labels_per_item == 0
     posterior[empty] = class_prior if class_prior.ndim == 1 else class_prior[empty]
@@ -166,10 +157,7 @@ def _digamma_and_log_gamma(x):
 
 
 def beta_interval(mean: Array, variance: Array) -> Array:
-    """Return the (..., 2) central 95 % intervals of Beta distributions, given their means and variances.
-
-    With zero variance, both ends are the mean.
-    """
+    """Return the (..., 2) central 95 % intervals of Beta distributions.  With zero variance, both ends are the mean."""
     sure = variance <= 0
     size = mean * (1 - mean) / np.where(sure, 1, variance) - 1
     levels = [stats.beta.ppf(level, mean * size, (1 - mean) * size) for level in (0.025, 0.975)]

@@ -39,7 +39,6 @@ class SubtypeInference:
     """One run: the distribution over each item's states, and the quantities derived from it.
 
     Args:
-        crowd: the annotations.
         priors: the pseudo-counts.
         joint: (n_items, n_classes, n_groups) first distribution of each item over class and subtype.
 
@@ -93,10 +92,7 @@ class SubtypeInference:
         return parameters
 
     def _add_up(self) -> None:
-        """Update the posterior and the expected numbers of answers and items.
-
-        Answers are (n_workers, n_states, n_classes), items are (n_classes, n_groups).
-        """
+        """Update posterior, expected answers (n_workers, n_states, n_classes) and items (n_classes, n_groups)."""
         n_classes = self.crowd.n_classes
         answers = (self.crowd.indicator.T @ self._joint).reshape(self.crowd.n_workers, n_classes, -1)
         self._answers = answers.transpose(0, 2, 1) + self._past
@@ -116,15 +112,10 @@ class SubtypeInference:
         return joint, float(log_evidence.sum())
 
     def _share_history(self, log_state: Array) -> tuple[Array, float]:
-        """Return the expected numbers of earlier answers per state.
+        """Return the expected numbers of earlier answers per state, and their log evidence.
 
-        An earlier answer counts as an item of known class with one annotation.
-
-        Args:
-            log_state: (n_workers, n_states, n_classes) logarithm of P(subtype, label given | true class).
-
-        Returns:
-            The expected answers, in the same shape, and their log evidence.
+        An earlier answer counts as an item of known class with one annotation.  `log_state` (n_workers, n_states,
+        n_classes), the shape of the result too, is the logarithm of P(subtype, label given | true class).
         """
         history = self.crowd.history
         if history is None:

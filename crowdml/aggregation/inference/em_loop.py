@@ -1,8 +1,7 @@
 """The EM loop, and the interface of a method that it runs.
 
-EM exchanges only sums over items.  The E-step needs the annotations of an item and the tables.  The M-step needs the
-expected counts of all items, but no single item.  So one process or a thousand processes can add up the sums for the
-same method.
+The E-step of an item needs only the annotations of the item and the tables.  The M-step needs only sums over the items.
+So one process or a thousand processes can add up the sums for the same method.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NO_KNOWLEDGE = PriorKnowledge()
 
 
 class WorkerEstimates(NamedTuple):
-    """The final estimates of the workers.  The fields are fields of Aggregation."""
+    """The final estimates of the workers, as arguments of `TieRule.conclude`."""
 
     confusion: Array
     class_prior: Array
@@ -50,24 +49,20 @@ class EmMethod(Protocol):
     @property
     def hard(self) -> bool:
         """True if the E-step puts the whole weight of an item on its most probable class."""
-        ...
 
     @property
     def max_iter(self) -> int:
         """Maximum number of iterations."""
-        ...
 
     @property
     def tol(self) -> float:
         """Stop when no posterior probability changes by more than this."""
-        ...
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) first posterior.
 
         If nothing is known about the workers, each row depends only on the annotations of its item.
         """
-        ...
 
     def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
         """Return the tables that the expected counts imply.
@@ -77,17 +72,15 @@ class EmMethod(Protocol):
             class_counts: (n_classes,) expected number of items.
             known: histories and fixed prior.
         """
-        ...
 
     def workers(
         self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
     ) -> WorkerEstimates:
         """Return the final estimates from the last tables, and from the counts of the E-step after them."""
-        ...
 
 
 class EmResult(NamedTuple):
-    """The end of EM: last tables, sums of the E-step after them, convergence, objective per iteration."""
+    """The result of EM: last tables, sums of the E-step after them, convergence, objective per iteration."""
 
     tables: Tables
     sums: Expectation
@@ -107,7 +100,7 @@ def fit_em(
         device: "cpu", or a torch device that holds crowd and posterior.
 
     Returns:
-        The posterior (n_items, n_classes), the end of EM, and the estimates of the workers.
+        The posterior (n_items, n_classes), the result of EM, and the estimates of the workers.
     """
     known = PriorKnowledge(crowd.history, check_prior(prior, crowd))
     posterior = method.start(crowd, known.prior)

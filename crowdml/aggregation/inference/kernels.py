@@ -1,8 +1,8 @@
 """Compiled passes over the annotations, where methods with confusion matrices spend most of their time.
 
 An EM iteration is one pass over blocks of items.  For each block, a kernel adds up log probabilities, numpy computes
-exponentials, and a kernel normalises and adds up the workers' expected counts.  So a block is read from memory once,
-and both steps find it in the cache.  Kernels release the interpreter lock, and parts of the items run in threads.
+exponentials, and a kernel normalises and adds up the workers' expected counts.  So a block is read from memory only
+once.  Kernels release the interpreter lock, and parts of the items run in threads.
 
 A table has the layout that the pass reads: [worker * n_classes + label given, true class].
 """
@@ -33,8 +33,8 @@ class Tables(NamedTuple):
     Attributes:
         confusion: (n_workers, n_classes, n_classes) P(label given | true class); rows sum to one.
         class_prior: (n_classes,), or the fixed prior.
-        log_confusion: (n_workers, n_classes, n_classes) logarithms for the E-step.  The rows of a variational method
-            need not be normalised.
+        log_confusion: (n_workers, n_classes, n_classes) logarithms for the E-step.  A variational method need not
+            normalise the rows.
         log_prior: (n_classes,) or (n_items, n_classes) logarithms for the E-step.
         log_density: the part of the objective that is not log evidence: the log density of the tables under their
             prior, or minus the divergence of their distribution from the prior.
@@ -102,10 +102,8 @@ def log_joint(crowd: CrowdLabels, log_confusion: Array) -> Array:
     start, answer = crowd.by_item.start, crowd.answers
     total = np.empty((crowd.n_items, crowd.n_classes))
     zero = np.zeros((1, crowd.n_classes))
-    run_parts(
-        lambda first, last: _add_logs(start, answer, table, zero, first, last, total[first:last]),
-        cut(start, crowd.n_classes, 0),
-    )
+    parts = cut(start, crowd.n_classes, 0)
+    run_parts(lambda first, last: _add_logs(start, answer, table, zero, first, last, total[first:last]), parts)
     return total
 
 

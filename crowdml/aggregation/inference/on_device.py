@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,10 +16,9 @@ class OnDevice:
     """A crowd and its posterior in the memory of a device.  Only tables and sums are copied to and from the device.
 
     Args:
-        crowd: the annotations; items in `crowd.gold` keep their class.
+        crowd, hard: see `kernels.expectation`.
         posterior: (n_items, n_classes) the first posterior.
         device: a torch device name.
-        hard: put the whole weight of an item on its most probable class.
     """
 
     def __init__(self, crowd: CrowdLabels, posterior: Array, device: str, *, hard: bool = False) -> None:
@@ -27,14 +27,13 @@ class OnDevice:
             torch.from_numpy(part).to(device, torch.int64) for part in (crowd.by_item.start, crowd.answers)
         )
         ones = torch.ones(crowd.n_annotations, dtype=torch.float64, device=device)
-        self._given = _sparse(start, answers, ones, (crowd.n_items, n_answers))
-        # Keep a second, transposed copy: a product with a transposed view is slow, and atomic additions have no fixed
-        # order.
+        self._given = sparse_tensor(start, answers, ones, (crowd.n_items, n_answers))
+        # Keep a transposed copy: a product with a transposed view is slow, and atomic additions have no fixed order.
         order = torch.argsort(answers, stable=True)
         item = torch.repeat_interleave(torch.arange(crowd.n_items, device=device), start.diff())[order]
         received = torch.zeros(n_answers + 1, dtype=torch.int64, device=device)
         received[1:] = torch.bincount(answers, minlength=n_answers).cumsum(0)
-        self._received = _sparse(received, item, ones, (n_answers, crowd.n_items))
+        self._received = sparse_tensor(received, item, ones, (n_answers, crowd.n_items))
         self._posterior = torch.from_numpy(posterior).to(device)
         self._shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
         self._hard = hard
@@ -44,9 +43,8 @@ class OnDevice:
 
     def e_step(self, tables: Tables) -> Expectation:
         """Do `kernels.expectation`.  The posterior stays on the device."""
-        log_confusion, log_prior = tables.log_confusion, tables.log_prior
-        log_joint = self._given @ self._to_device(by_answer(log_confusion))
-        log_joint += self._to_device(log_prior)
+        log_joint = self._given @ self._to_device(by_answer(tables.log_confusion))
+        log_joint += self._to_device(tables.log_prior)
         kept = log_joint[self._known, self._gold]
         log_joint[self._known] = -torch.inf
         log_joint[self._known, self._gold] = kept
@@ -70,7 +68,8 @@ class OnDevice:
         return torch.from_numpy(np.ascontiguousarray(table)).to(self._posterior.device)
 
 
-def _sparse(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+def sparse_tensor(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return a sparse tensor stored by row, without torch's warning that such tensors are new."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return torch.sparse_csr_tensor(start, column, value, shape, check_invariants=False)

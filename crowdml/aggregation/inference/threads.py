@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Result = TypeVar("Result")
 
 MAX_PARTS = 8
-"""Maximum number of parts of a pass.  It does not depend on the number of threads, and so the sums do not either."""
+"""Maximum number of parts of a pass.  A fixed number, so that the sums do not depend on the number of threads."""
 
 POOL = "crowdml-process"
 
@@ -25,10 +25,7 @@ SMALL = 200_000
 
 
 def n_threads() -> int:
-    """Return the number of threads for a pass.
-
-    It is OMP_NUM_THREADS, which Ray sets to the CPUs of a task, or else the number of available cores.
-    """
+    """Return OMP_NUM_THREADS, which Ray sets to the CPUs of a task, or else the number of available cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)

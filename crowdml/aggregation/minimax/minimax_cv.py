@@ -1,7 +1,7 @@
 """Minimax entropy with penalties chosen by cross-validation over the annotations.
 
 D. Zhou, Q. Liu, J. Platt, C. Meek, N. Shah, arXiv 1503.07240 (2015).  The worker penalty comes from a grid, and the
-item penalty is proportional to it.  The likelihood of held-out annotations selects the penalty.
+item penalty is proportional to the worker penalty.  The likelihood of held-out annotations selects the penalties.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least
 from crowdml.aggregation.minimax.minimax_conditional import MinimaxConditional
 from crowdml.aggregation.minimax.minimax_em import Minimax
 from crowdml.aggregation.minimax.minimax_entropy import MinimaxEntropy
@@ -53,8 +53,7 @@ class MinimaxCv(TieRule):
             raise ValueError(f"form must be one of {', '.join(get_args(Form))}, got {self.form!r}")
         if not self.grid or not all(0 < value < np.inf for value in self.grid):
             raise ValueError(f"grid must hold positive finite numbers, at least one, got {self.grid}")
-        if self.n_folds < 2:
-            raise ValueError(f"n_folds must be at least 2, got {self.n_folds}")
+        check_least(self, 2, "n_folds")
         self._with_penalty(1.0)  # the form checks the options
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
@@ -63,9 +62,7 @@ class MinimaxCv(TieRule):
         return self._with_penalty(chosen.lambda_worker).fit(crowd, prior)
 
     def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> PenaltyChoice:
-        """Return the penalty that `fit` takes, and the score of each penalty.
-
-        Of penalties with equal scores, the strongest is taken.
+        """Return the penalty that `fit` uses, and the scores.  Of penalties with equal scores, `fit` uses the largest.
 
         Raises:
             ValueError: there are fewer annotations than folds.
@@ -80,10 +77,7 @@ class MinimaxCv(TieRule):
         return PenaltyChoice(penalties[int(np.argmax(score))], penalties, score)
 
     def _score(self, crowd: CrowdLabels, fold: NDArray[np.integer], penalty: float, prior: ArrayLike | None) -> float:
-        """Return the mean log likelihood of a held-out annotation.
-
-        It uses the posterior of the item from the other folds.
-        """
+        """Return the mean log likelihood of a held-out annotation, given the item's posterior from the other folds."""
         method = self._with_penalty(penalty)
         total = 0.0
         for number in range(self.n_folds):
@@ -114,8 +108,8 @@ class PenaltyChoice(NamedTuple):
 def deal_out(crowd: CrowdLabels, n_folds: int, seed: int) -> NDArray[np.integer]:
     """Return the (n_annotations,) fold of each annotation.
 
-    Folds have equal sizes, and the annotations of an item are spread over the folds.  The result depends on who
-    labelled what, not on the order of the rows.
+    Folds have equal sizes, and the annotations of an item are spread over the folds.  The result does not depend on the
+    order of the rows.
     """
     known_order = np.lexsort((crowd.label, crowd.worker, crowd.item))
     shuffled = known_order[np.random.default_rng(seed).permutation(crowd.n_annotations)]

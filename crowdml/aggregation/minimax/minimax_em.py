@@ -14,16 +14,11 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior, one_hot
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.aggregation.minimax.minimax_steps import (
-    expected_by_worker,
-    infer,
-    newton_step,
-    softmax,
-    visit_expected_by_item,
-)
+from crowdml.aggregation.minimax import minimax_steps as steps
+from crowdml.aggregation.minimax.minimax_steps import newton_step, softmax
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Either, Float, Space
 
@@ -39,11 +34,9 @@ class Coordinates(Protocol):
 
     def logits(self, term: Array) -> Array:
         """Return (n, rows, n_classes) logits from the terms of n workers or items."""
-        ...
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
         """Make a Newton step on the terms, in place, and return its largest spread (see `newton_step`)."""
-        ...
 
 
 class FreeLogits:
@@ -72,11 +65,11 @@ class Minimax(TieRule, ABC):
     Args:
         lambda_worker: penalty of the worker terms, positive.  None is the authors' 0.25 * n_classes**2, but at most
             labels_per_worker * labels_per_item / (3 * n_classes**2) (means over the crowd).  With many classes, the
-            authors' rule outweighs the data, and every posterior becomes uniform.
+            authors' penalty outweighs the data, and every posterior becomes uniform.
         lambda_item: penalty of the item terms, positive.  None is the authors' lambda_worker * labels_per_worker /
             labels_per_item.
-        item_terms: False leaves out the item terms, so an iteration is as fast as one of Dawid-Skene.  True also leaves
-            them out if they could change no posterior probability by `tol` (see `item_terms_matter`).
+        item_terms: False leaves out the item terms.  Then an iteration is as fast as a Dawid-Skene iteration.  True also
+            leaves out item terms that could change no posterior probability by `tol` (see `item_terms_matter`).
         init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
             the lowest class index).  Gold labels and histories correct both.
         max_iter: maximum number of EM iterations.
@@ -101,15 +94,12 @@ class Minimax(TieRule, ABC):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init not in ("votes", "majority"):
-            raise ValueError(f'init must be "votes" or "majority", got {self.init!r}')
+        check_choice(self, "init", "votes", "majority")
         for name in ("lambda_worker", "lambda_item"):
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise ValueError(f"{name} must be positive and finite, or None, got {value}")
-        for name in ("max_iter", "inner_iter"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_least(self, 1, "max_iter", "inner_iter")
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
@@ -129,7 +119,6 @@ class Minimax(TieRule, ABC):
             solution.posterior,
             solution.prior,
             confusion=solution.terms.confusion(solution.posterior),
-            n_iter=len(solution.objective),
             converged=solution.converged,
             objective=solution.objective,
         )
@@ -186,9 +175,9 @@ def item_terms_matter(crowd: CrowdLabels, penalty: float, tol: float) -> bool:
     """Return True if item terms under this penalty could change a posterior probability by more than tol.
 
     At the optimum, penalty * item_term[i, l] = votes - expected votes.  So no term of an item with k annotations
-    exceeds k / penalty.  Each of its k normalisers changes by at most this much.  So its log odds change by at most 2
-    k**2 / penalty, and a probability by at most a quarter of this.  The bound is below 0.001 if some workers label tens
-    of thousands of items each.
+    exceeds k / penalty.  The terms change each of the item's k normalisers by at most k / penalty.  So they change the
+    log odds by at most 2 k**2 / penalty, and a probability by at most a quarter of this.  The bound is below 0.001 if
+    some workers label tens of thousands of items each.
     """
     return float(crowd.labels_per_item.max()) ** 2 / (2 * penalty) > tol
 
@@ -199,10 +188,8 @@ class Terms:
 
     Args:
         crowd: the annotations to fit.
-        penalty: the weights of the squared terms.
-        coordinates: how terms define logits.
-        worker: terms of the workers, changed by `step`.
-        item: terms of the items, changed by `step`; or None.
+        penalty, coordinates: the weights of the squared terms, and how terms define logits.
+        worker, item: the terms, which `step` changes in place.  None leaves out the item terms.
     """
 
     crowd: CrowdLabels
@@ -215,9 +202,7 @@ class Terms:
         """Make one Newton step on the workers' and on the items' terms.  Return the largest spread of a row's step."""
         expected = self._expected(posterior, given)
         moved = self.coordinates.step(self.worker, expected, given, self.penalty.worker)
-        if self.item is None:
-            return moved
-        return max(moved, self._step_items(posterior, self.item))
+        return moved if self.item is None else max(moved, self._step_items(posterior, self.item))
 
     def _step_items(self, posterior: Array, item: Array) -> float:
         votes = self.crowd.votes[:, None, :]
@@ -228,17 +213,14 @@ class Terms:
             return self.coordinates.step(item[items], expected, given, self.penalty.item)
 
         worker_logits = self.coordinates.logits(self.worker)
-        return visit_expected_by_item(self.crowd, posterior, worker_logits, self._item_logits, step)
+        return steps.visit_expected_by_item(self.crowd, posterior, worker_logits, self._item_logits, step)
 
     def infer(self, crowd: CrowdLabels, prior: Array) -> tuple[Array, Array]:
-        """E-step on any annotations of the same workers and items.
-
-        Return the posterior (n_items, n_classes) and the log likelihood of each item (n_items,).
-        """
+        """Return the posterior and log likelihood (n_items,) of any annotations of the same workers and items."""
         worker_logits = self.coordinates.logits(self.worker)
         if self.item is None:
             return infer_posterior(crowd, softmax(worker_logits), prior)
-        return infer(crowd, worker_logits, self._item_logits, prior)
+        return steps.infer(crowd, worker_logits, self._item_logits, prior)
 
     def log_prior(self) -> float:
         """Return the part of the objective without annotations: log likelihood of the histories minus the penalties."""
@@ -261,7 +243,7 @@ class Terms:
         logits = self.coordinates.logits(self.worker)
         if self.item is None:  # pi is the same for all items, and `given` holds their weight
             return softmax(logits) * given.sum(axis=2, keepdims=True)
-        expected = expected_by_worker(self.crowd, posterior, logits, self._item_logits)
+        expected = steps.expected_by_worker(self.crowd, posterior, logits, self._item_logits)
         if self.crowd.history is not None:
             expected += softmax(logits) * self.crowd.history.sum(axis=2, keepdims=True)
         return expected

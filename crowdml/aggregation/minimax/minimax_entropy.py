@@ -22,10 +22,7 @@ from crowdml.labels import CrowdLabels
 
 @dataclass(frozen=True)
 class MinimaxEntropy(Minimax):
-    """Minimax entropy with a matrix of logits per worker and a row of logits per item.
-
-    `Minimax` describes the arguments.
-    """
+    """Minimax entropy with a matrix of logits per worker and a row of logits per item.  See `Minimax` for arguments."""
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
         """Return terms of zero: (n_workers, n_classes, n_classes) and (n_items, 1, n_classes)."""

@@ -42,9 +42,9 @@ class MinimaxOrdinal(Minimax):
 class Thresholds:
     """Terms of each threshold and side of the class, (n, 2 * (n_classes - 1)) with [s - 1, c >= s] flattened.
 
-    Only the difference of theta[s, a, 0] and theta[s, a, 1] changes a probability, and under the penalty their sum is
-    zero.  So the term is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares.  It adds term
-    / sqrt(2) to the logits of the labels l >= s, and subtracts the same from the other labels.
+    Only the difference of theta[s, a, 0] and theta[s, a, 1] changes a probability, and the penalty makes their sum zero.
+    So the term is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares.  A term adds term /
+    sqrt(2) to the logits of the labels l >= s, and subtracts term / sqrt(2) from the other logits.
     """
 
     def __init__(self, n_classes: int) -> None:
@@ -58,10 +58,7 @@ class Thresholds:
         return logits
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
-        """Make one Newton step on the terms of every worker or item, in place.  No penalised loss can rise.
-
-        It bounds the Hessian and shortens the step like `newton_step`, for the largest spread of any row.
-        """
+        """Make one Newton step on the terms of every worker or item, in place, as `minimax_steps.newton_step` does."""
         return _newton_step(term, expected, given, penalty)
 
 

@@ -4,9 +4,9 @@ Worker w gives item i of class c the label l with probability
 
     pi_iw(l | c) = exp(worker_logits[w, c, l] + item_logits[i, r, l]) / Z_iw(c).
 
-The index r is c if an item has a matrix of logits, and 0 if it has one row for all classes.  Logits are used as
-differences to the largest logit of their row, which does not change pi.  Items are processed in blocks that fit in the
-cache, in threads.  The only arrays over all items are the terms and the posterior.
+The index r is c if an item has a matrix of logits, and 0 if an item has one row for all classes.  The largest logit of
+a row is subtracted from the row, which does not change pi.  Threads process items in blocks that fit in the cache.  The
+only arrays over all items are the terms and the posterior.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def visit_expected_by_item(
 ) -> float:
     """Call visit(items, expected) for blocks of items, in threads, and return the largest result.
 
-    `expected` has the shape of the items' logits.  It is sum_w q_ic pi_iw(l | c), also summed over c if an item has one
-    row of logits.  `visit` may change an item only if this does not change `item_logits` of other items.
+    `expected` has the shape of the items' logits: sum_w q_ic pi_iw(l | c), also summed over c if an item has one row of
+    logits.  `visit` may change an item only if `item_logits` of other items stay the same.
     """
     weight = np.exp(below_top(worker_logits))
     start, worker, _ = crowd.by_item
@@ -76,11 +76,8 @@ def visit_expected_by_item(
 def infer(crowd: CrowdLabels, worker_logits: Array, item_logits: ItemLogits, prior: Array) -> tuple[Array, Array]:
     """E-step: return the posterior (n_items, n_classes), and the log likelihood of each item's annotations (n_items,).
 
-    Args:
-        crowd: the annotations.  For a gold item, the log likelihood is the joint one with its class.
-        worker_logits: (n_workers, n_classes, n_classes).
-        item_logits: returns the logits of any range of items.
-        prior: (n_classes,) or (n_items, n_classes).
+    For a gold item, this is the log likelihood of the annotations and the class.  The worker logits are (n_workers,
+    n_classes, n_classes), the prior is (n_classes,) or (n_items, n_classes).
     """
     shifted = below_top(worker_logits)
     weight = np.exp(shifted)
@@ -103,13 +100,13 @@ def newton_step(term: Array, expected: Array, given: Array, penalty: float) -> f
 
     The Hessian of a row is a mean of softmax curvatures.  It is at most the curvature of the mean distribution
     (Jensen): diag(expected) - expected expected.T / n + penalty.  The inverse has a closed form (Sherman-Morrison).  A
-    softmax curvature changes by at most a factor exp(spread of the step).  So a step of this bound that is shortened to
-    `safe_length` cannot raise the loss (F. Bach, "Self-concordant analysis for logistic regression", 2010).
+    softmax curvature changes by at most a factor exp(spread of the step).  So a step with this bound as the Hessian,
+    shortened to `safe_length`, cannot raise the loss (F. Bach, "Self-concordant analysis for logistic regression",
+    2010).
 
     Args:
         term: (..., n_classes), contiguous.
-        expected: of the same shape, the number of each label that the model expects.
-        given: of the same shape, the expected number of each label given.
+        expected, given: of the same shape, the number of each label that the model expects, and that the items got.
         penalty: weight of half the sum of squares.
 
     Returns:

@@ -32,7 +32,7 @@ class CrowdPart(NamedTuple):
 
 
 class GrowingCrowd:
-    """Annotations by numbers of item, worker and class, in the order in which they arrived.
+    """Annotations in the order in which they arrived, with numbers for items, workers and classes.
 
     Args:
         class_names: all classes, strings or whole numbers, in order.
@@ -69,7 +69,9 @@ class GrowingCrowd:
             ValueError: a class is unknown, an id is neither a string nor a whole number, a repeat is not allowed, or
                 the crowd has worker histories.  Nothing is added then.
         """
-        crowd = self._as_crowd(annotations)
+        crowd = annotations
+        if not isinstance(crowd, CrowdLabels):
+            crowd = CrowdLabels.from_frame(crowd, class_names=self.classes.names, repeats="keep")
         refuse(crowd, "an online method", history=False)
         item_ids, worker_ids = _ids(crowd.item_ids, crowd.n_items), _ids(crowd.worker_ids, crowd.n_workers)
         label = self._class_numbers(crowd)[crowd.label]
@@ -103,39 +105,18 @@ class GrowingCrowd:
     def whole(self) -> CrowdLabels:
         """Return all annotations, with the ids of items and workers."""
         gold = self.gold.values
-        return CrowdLabels(
-            self.item.values,
-            self.worker.values,
-            self.label.values,
-            n_items=len(self.items),
-            n_workers=len(self.workers),
-            n_classes=len(self.classes),
-            item_ids=np.array(self.items.names, dtype=object),
-            worker_ids=np.array(self.workers.names, dtype=object),
-            class_names=np.array(self.classes.names, dtype=object),
-            repeats="keep",
-            gold=gold.copy() if (gold >= 0).any() else None,
-        )
+        gold = gold.copy() if (gold >= 0).any() else None
+        sizes = len(self.items), len(self.workers), len(self.classes)
+        items, workers, classes = (np.array(of.names, dtype=object) for of in (self.items, self.workers, self.classes))
+        columns = self.item.values, self.worker.values, self.label.values
+        return CrowdLabels(*columns, *sizes, items, workers, classes, repeats="keep", gold=gold)
 
     def _part(self, items: NDArray[np.int64], at: NDArray[np.int64]) -> CrowdPart:
         workers, worker = np.unique(self.worker.values[at], return_inverse=True)
-        gold = self.gold.values[items]
-        crowd = CrowdLabels(
-            np.searchsorted(items, self.item.values[at]),
-            worker,
-            self.label.values[at],
-            n_items=len(items),
-            n_workers=len(workers),
-            n_classes=len(self.classes),
-            repeats="keep",
-            gold=gold if (gold >= 0).any() else None,
-        )
-        return CrowdPart(crowd, items, workers)
-
-    def _as_crowd(self, annotations: CrowdLabels | pd.DataFrame) -> CrowdLabels:
-        if isinstance(annotations, CrowdLabels):
-            return annotations
-        return CrowdLabels.from_frame(annotations, class_names=self.classes.names, repeats="keep")
+        gold = self.gold.values[items] if (self.gold.values[items] >= 0).any() else None
+        item, label = np.searchsorted(items, self.item.values[at]), self.label.values[at]
+        sizes = len(items), len(workers), len(self.classes)
+        return CrowdPart(CrowdLabels(item, worker, label, *sizes, repeats="keep", gold=gold), items, workers)
 
     def _class_numbers(self, crowd: CrowdLabels) -> NDArray[np.int64]:
         """Return the (crowd.n_classes,) number of each class of the crowd."""

@@ -1,11 +1,11 @@
 """Dawid-Skene for annotations that keep arriving: new items, new workers, new answers to old items.
 
 Incremental EM (R. M. Neal and G. E. Hinton, "A view of the EM algorithm that justifies incremental, sparse, and other
-variants", 1998) makes an E-step of some items only.  It replaces their share in the expected counts.  This raises the
-same bound on the likelihood as a whole iteration.  Stepwise EM (O. Cappé and E. Moulines, JRSS-B 71, 2009; P. Liang and
-D. Klein, NAACL 2009) reduces the weight of old counts instead.  It needs no old annotations, but it needs a step size,
-forgets, cannot use an answer to an old item, and its bound may fall.  Annotations are small, so this class forgets
-nothing, and its result comes close to DawidSkene on all annotations.
+variants", 1998) makes an E-step of some items only, and replaces the share of these items in the expected counts.  This
+raises the same bound on the likelihood as a whole iteration.  Stepwise EM (O. Cappé and E. Moulines, JRSS-B 71, 2009;
+P. Liang and D. Klein, NAACL 2009) reduces the weight of old counts instead.  Stepwise EM stores no annotations, but it
+needs a step size, cannot use an answer to an old item, and its bound may fall.  Annotations are small.  So this class
+stores all annotations, and its result comes close to the result of DawidSkene.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ class _Learnt(NamedTuple):
 class OnlineDawidSkene:
     """Dawid-Skene that takes annotations as they arrive.
 
-    The time of a call grows with the number of annotations of the items that it changes.  EM over all items runs
-    rarely: all its runs together cost a fixed number of EM runs over all annotations (1 / refresh + 1, with two starts
-    each).  The state takes 16 bytes per annotation, 8 * n_classes + 8 per item, 8 * n_classes**2 per worker, and the
-    ids.
+    The time of a call grows with the number of annotations of the changed items.  EM over all items runs rarely: all
+    these runs together cost as much as 1 / refresh + 1 runs over all annotations, with two starts each.  The state
+    takes 16 bytes per annotation, 8 * n_classes + 8 per item, 8 * n_classes**2 per worker, and the ids.
 
     Args:
         class_names: all classes, strings or whole numbers, in order.
@@ -98,8 +97,6 @@ class OnlineDawidSkene:
         """Number of annotations so far."""
         return len(self._grown.item)
 
-    # ------------------------------------------------------------------------------------------------ learning
-
     def partial_fit(self, annotations: CrowdLabels | pd.DataFrame) -> OnlineDawidSkene:
         """Add annotations, and return self.
 
@@ -126,15 +123,13 @@ class OnlineDawidSkene:
     def refine(self) -> None:
         """Run EM over all items, from the current state and from the votes.  Keep the result with the higher bound.
 
-        The first few annotations can lead EM to a poor local optimum.  Only a new start leaves it.
+        The first few annotations can lead EM to a poor local optimum, which EM leaves only with a new start.
         """
         crowd = self.crowd()
         starts = (self._posterior.values.copy(), self.method.start(crowd))
         best = max((self._em_from(crowd, start) for start in starts), key=self._bound_of)
         self._posterior.values[:], self._counts.values[:], self._class_counts = best
         self._n_at_refine = self.n_annotations
-
-    # ------------------------------------------------------------------------------------------------ answers
 
     def predict(self, items: Sequence[int | str]) -> NDArray[np.object_]:
         """Return the (n,) most probable class of each item.  `method.ties` says how ties are broken.
@@ -169,20 +164,15 @@ class OnlineDawidSkene:
         )
 
     def bound(self) -> float:
-        """Return the lower bound on log likelihood plus log density of the tables.  Every pass raises it."""
+        """Return the lower bound on log likelihood plus log density of the tables.  No iteration lowers this bound."""
         return self._bound_of(_Learnt(self._posterior.values, self._counts.values, self._class_counts))
 
     def crowd(self) -> CrowdLabels:
         """Return all annotations so far, in the order in which they arrived."""
         return self._grown.whole()
 
-    # ------------------------------------------------------------------------------------------------ file
-
     def save(self, path: str | Path) -> None:
-        """Write the whole state to one npz file: arrays, and options and ids as JSON.
-
-        The write is atomic: a failed write leaves the old file.
-        """
+        """Write the whole state to one npz file: arrays, and options and ids as JSON.  A failed write leaves the old file."""
         header = {
             "kind": KIND,
             "version": VERSION,
@@ -198,7 +188,7 @@ class OnlineDawidSkene:
 
     @classmethod
     def load(cls, path: str | Path) -> OnlineDawidSkene:
-        """Read a file of `save`.  Learning continues as if it had never stopped.
+        """Return the state from a file of `save`.  Learning continues as if it had never stopped.
 
         Raises:
             FileNotFoundError: the file does not exist.
@@ -217,8 +207,6 @@ class OnlineDawidSkene:
     def _rows(self) -> dict[str, Rows]:
         columns = {name: getattr(self._grown, name) for name in COLUMNS}
         return columns | {"posterior": self._posterior, "counts": self._counts}
-
-    # ------------------------------------------------------------------------------------------------ steps
 
     def _start(self, added: CrowdPart) -> None:
         """Give new items a first posterior, and count the new annotations under the posteriors of their items."""
@@ -260,7 +248,7 @@ class OnlineDawidSkene:
         return self.method.m_step(np.maximum(self._counts.values[workers], 0), np.maximum(self._class_counts, 0))
 
     def _infer(self, items: Sequence[int | str]) -> tuple[CrowdPart, Posterior, NDArray[np.int64]]:
-        """Return the distinct items, their posterior, and the position of each requested item in it."""
+        """Return the distinct items, their posterior, and the row of each requested item in the posterior."""
         numbers = self._grown.items.find(items)
         if (numbers < 0).any():
             raise ValueError(f"item {items[int((numbers < 0).argmax())]!r} has no annotations")

@@ -21,10 +21,7 @@ HEADER = "header"
 class Rows:
     """An array that grows at its end.  Most additions need no copy.
 
-    Args:
-        shape: shape of one row.
-        dtype: type of the numbers.
-        fill: value of the rows that `grow` adds.
+    `shape` is the shape of one row, and `fill` is the value of the rows that `grow` adds.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, fill: float = 0) -> None:
@@ -59,11 +56,9 @@ class Rows:
 
 
 class Numbering:
-    """Numbers of names (strings or whole numbers), in the order of their first appearance.
+    """Numbers for names (strings or whole numbers), in the order of their first appearance.
 
-    Args:
-        what: the kind of the named things, for error messages.
-        names: the first names.
+    `what` says what has the names, for error messages.
     """
 
     def __init__(self, what: str, names: Sequence[int | str] = ()) -> None:
