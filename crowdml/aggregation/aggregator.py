@@ -218,7 +218,7 @@ def first_posterior(crowd: CrowdLabels, prior: Array | None = None) -> Array:
     shares = vote_shares(crowd, prior)
     if crowd.gold is None and crowd.history is None:
         return shares
-    known = np.zeros_like(shares) if crowd.gold is None else shares * (crowd.gold >= 0)[:, None]
+    known = keep_gold(crowd, np.zeros_like(shares))
     confusion = normalise_rows(given_counts(crowd, known) + estimate_confusion(crowd, shares, SMOOTHING))
     return infer_posterior(crowd, confusion, shares.mean(axis=0) if prior is None else prior)[0]
 

@@ -59,15 +59,9 @@ class Bila(AmortisedTraining):
         shares = first_posterior(crowd, given_prior)
         class_prior = shares.mean(axis=0) if given_prior is None else given_prior
         draws = torch.Generator().manual_seed(self.seed)
-        trained = train(
-            self,
-            crowd,
-            TanhNetwork(crowd, self.hidden, draws),
-            draws,
-            shares,
-            log_floored(class_prior),
-            np.log(estimate_confusion(crowd, shares, START_SMOOTHING)),
-        )
+        encoder = TanhNetwork(crowd, self.hidden, draws)
+        decoder = np.log(estimate_confusion(crowd, shares, START_SMOOTHING))
+        trained = train(self, crowd, encoder, draws, shares, log_floored(class_prior), decoder)
         posterior, _ = infer_posterior(crowd, trained.confusion, class_prior)
         return self.conclude(crowd, posterior, class_prior, confusion=trained.confusion, objective=trained.objective)
 

@@ -72,7 +72,8 @@ class Bwa(TieRule):
         answers, errors = past_answers(crowd)
         answers = answers + crowd.labels_per_worker[:, None] + self.worker_pseudo_count
         errors = errors + self.worker_pseudo_count * self.average_variance(crowd)
-        squares = squared_errors(crowd, values)
+        squares = np.zeros((crowd.n_workers, crowd.n_classes))
+        _add_squares(*crowd.by_item, values, squares, 0, crowd.n_items)
         means = np.empty(0)
         objective: list[float] = []
         converged = False
@@ -101,9 +102,12 @@ class Bwa(TieRule):
 
 
 class Step(NamedTuple):
-    """The squared errors after an update of the values (see `squared_errors`), and two numbers.
+    """The result of an update of the values.
 
-    `spread` is the sum of squared differences between values and means.  `moved` is the largest change of a value.
+    Attributes:
+        squares: (n_workers, n_classes) sum of squared differences between the workers' answers and the values.
+        spread: sum of squared differences between values and means.
+        moved: largest change of a value.
     """
 
     squares: Array
@@ -134,21 +138,12 @@ def average(crowd: CrowdLabels, means: Array, mean_weight: float, precisions: Ar
 
     def process(first: int, last: int) -> Step:
         squares = np.zeros_like(table)
-        spread, moved = _average(
-            start, worker, label, np.atleast_2d(means), mean_weight, table, gold, values, squares, first, last
-        )
-        return Step(squares, spread, moved)
+        rows = start, worker, label, np.atleast_2d(means), mean_weight, table, gold, values, squares
+        return Step(squares, *_average(*rows, first, last))
 
     parts = run_parts(process, cut(start, 2 * crowd.n_classes, table.size))
     squares = np.sum([part.squares for part in parts], axis=0)
     return Step(squares, sum(part.spread for part in parts), max(part.moved for part in parts))
-
-
-def squared_errors(crowd: CrowdLabels, values: Array) -> Array:
-    """Return the (n_workers, n_classes) sum of squared differences between the workers' answers and the values."""
-    squares = np.zeros((crowd.n_workers, crowd.n_classes))
-    _add_squares(*crowd.by_item, values, squares, 0, crowd.n_items)
-    return squares
 
 
 @njit(cache=True, nogil=True)

@@ -101,16 +101,14 @@ class Ebcc(TieRule):
         workers = best.worker_parameters()
         # [w, m, c]: the Beta marginals of the right answers, per subtype.
         right, variance = dirichlet.diagonal_moments(workers.transpose(0, 2, 1, 3))
+        expected = np.einsum("cm,wmc->wc", group_share, right)
+        spread = np.einsum("cm,wmc->wc", group_share**2, variance)
         return self.conclude(
             crowd,
             dirichlet.fill_unlabelled(crowd, best.posterior, class_prior),
             class_prior,
             confusion=np.einsum("cm,wcml->wcl", group_share, dirichlet.mean(workers)),
-            **dirichlet.quality(
-                np.einsum("cm,wmc->wc", group_share, right),
-                np.einsum("cm,wmc->wc", group_share**2, variance),
-                np.atleast_2d(class_prior).mean(axis=0),
-            ),
+            **dirichlet.quality(expected, spread, np.atleast_2d(class_prior).mean(axis=0)),
             converged=converged,
             objective=best.objective,
         )
@@ -133,12 +131,9 @@ class Ebcc(TieRule):
             classes = np.maximum(vote_shares(crowd).sum(axis=0), FLOOR)
         else:
             classes = np.full(n_classes, self.class_pseudo_count)
-        return Priors(
-            dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal),
-            np.full((n_classes, n_groups), self.group_pseudo_count / n_groups),
-            classes,
-            fixed_prior,
-        )
+        answers = dirichlet.diagonal_heavy(n_classes, self.diagonal, self.off_diagonal)
+        groups = np.full((n_classes, n_groups), self.group_pseudo_count / n_groups)
+        return Priors(answers, groups, classes, fixed_prior)
 
 
 _Run = tuple[SubtypeInference, bool]

@@ -84,15 +84,8 @@ class Glad(TieRule):
             rise = objective[-1] - objective[-2] if len(objective) > 1 else np.inf
             converged = rise <= self.tol * crowd.n_annotations
         accuracy = _accuracy(crowd, ability, log_ease)
-        return self.conclude(
-            crowd,
-            posterior,
-            class_prior,
-            confusion=even_errors(accuracy, crowd.n_classes),
-            quality=accuracy,
-            converged=converged,
-            objective=objective,
-        )
+        workers = {"confusion": even_errors(accuracy, crowd.n_classes), "quality": accuracy}
+        return self.conclude(crowd, posterior, class_prior, **workers, converged=converged, objective=objective)
 
 
 class _Side(NamedTuple):

@@ -61,15 +61,9 @@ class Laa(AmortisedTraining):
         given_prior = check_prior(prior, crowd)
         shares = first_posterior(crowd, given_prior)
         item_prior = shares if given_prior is None else np.broadcast_to(given_prior, shares.shape)
-        trained = train(
-            self,
-            crowd,
-            WeightedVote(crowd, self.encoder_penalty),
-            torch.Generator().manual_seed(self.seed),
-            shares,
-            log_floored(item_prior),
-            np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes)),
-        )
+        encoder, draws = WeightedVote(crowd, self.encoder_penalty), torch.Generator().manual_seed(self.seed)
+        decoder = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
+        trained = train(self, crowd, encoder, draws, shares, log_floored(item_prior), decoder)
         labelled = crowd.labels_per_item[:, None] > 0
         posterior = keep_gold(crowd, np.where(labelled, trained.posterior, item_prior))
         return self.conclude(crowd, posterior, given_prior, confusion=trained.confusion, objective=trained.objective)

@@ -101,25 +101,13 @@ class LabelModel(TieRule):
         def record(intermediate_result: OptimizeResult) -> None:
             objective.append(-float(intermediate_result.fun))
 
-        found = minimize(
-            loss,
-            np.log(start).ravel(),
-            jac=True,
-            method="L-BFGS-B",
-            callback=record,
-            options={"maxiter": self.max_iter, "ftol": self.tol, "gtol": 0.0},
-        )
+        limits = {"maxiter": self.max_iter, "ftol": self.tol, "gtol": 0.0}
+        first = np.log(start).ravel()
+        found = minimize(loss, first, jac=True, method="L-BFGS-B", callback=record, options=limits)
         confusion = softmax(found.x.reshape(start.shape), axis=2)
         updated, _ = infer_posterior(crowd, np.maximum(confusion, LEAST_PROBABILITY), class_prior)
-        return self.conclude(
-            crowd,
-            updated,
-            class_prior,
-            confusion=confusion,
-            n_iter=int(found.nit),
-            converged=bool(found.success),
-            objective=objective,
-        )
+        run = {"n_iter": int(found.nit), "converged": bool(found.success), "objective": objective}
+        return self.conclude(crowd, updated, class_prior, confusion=confusion, **run)
 
 
 class PairCounts(NamedTuple):
@@ -141,11 +129,8 @@ class PairCounts(NamedTuple):
 
 def count_pairs(crowd: CrowdLabels) -> PairCounts:
     """Count all pairs of annotations of an item."""
-    labels = crowd.indicator
-    workers = sp.csr_array(
-        (np.ones(crowd.n_annotations), crowd.by_item.worker, crowd.by_item.start),
-        shape=(crowd.n_items, crowd.n_workers),
-    )
+    labels, shape = crowd.indicator, (crowd.n_items, crowd.n_workers)
+    workers = sp.csr_array((np.ones(crowd.n_annotations), crowd.by_item.worker, crowd.by_item.start), shape=shape)
     known = keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes)))
     return PairCounts(
         sp.csr_array(labels.T @ labels - sp.diags_array(crowd.labels_given.ravel().astype(np.float64))),

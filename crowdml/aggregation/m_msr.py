@@ -82,7 +82,15 @@ class MMsr(TieRule):
         resolution = 1 / np.sqrt(1 + crowd.labels_per_worker)
         lowest = np.minimum(resolution - 1 / max(crowd.n_classes - 1, 1), 0)
         accuracy = 1 / crowd.n_classes + np.clip(skill, lowest, 1 - resolution) * (1 - 1 / crowd.n_classes)
-        return self._vote(crowd, accuracy, class_prior, n_iter, converged)
+        n_classes = crowd.n_classes
+        wrong = (1 - accuracy) / max(n_classes - 1, 1)
+        weight = np.log(np.maximum(accuracy, FLOOR) / np.maximum(wrong, FLOOR))
+        cell = crowd.item.astype(np.int64) * n_classes + crowd.label
+        log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
+        score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
+        posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
+        workers = {"confusion": even_errors(accuracy, n_classes), "quality": accuracy}
+        return self.conclude(crowd, posterior, class_prior, **workers, n_iter=n_iter, converged=converged)
 
     def _complete(self, agreement: sp.csr_array, lowest: float) -> tuple[Array, int, bool]:
         """Return the (n_workers,) size of each skill, the number of sweeps, and whether they converged.
@@ -102,26 +110,6 @@ class MMsr(TieRule):
             converged = _distance(left, right, new_left, new_right) <= self.tol
             left, right = new_left, new_right
         return left * np.sqrt(np.linalg.norm(right) / np.linalg.norm(left)), n_iter, converged
-
-    def _vote(
-        self, crowd: CrowdLabels, accuracy: Array, class_prior: Array, n_iter: int, converged: bool
-    ) -> Aggregation:
-        n_classes = crowd.n_classes
-        wrong = (1 - accuracy) / max(n_classes - 1, 1)
-        weight = np.log(np.maximum(accuracy, FLOOR) / np.maximum(wrong, FLOOR))
-        cell = crowd.item.astype(np.int64) * n_classes + crowd.label
-        log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
-        score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
-        posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
-        return self.conclude(
-            crowd,
-            posterior,
-            class_prior,
-            confusion=even_errors(accuracy, n_classes),
-            quality=accuracy,
-            n_iter=n_iter,
-            converged=converged,
-        )
 
 
 def pair_agreement(crowd: CrowdLabels) -> tuple[sp.csr_array, sp.csr_array]:

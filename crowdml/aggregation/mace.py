@@ -144,18 +144,12 @@ class Mace(TieRule):
         quality = 1 - spam * (1 - hit)
         if self.inference == "em":
             return {"confusion": confusion, "quality": quality}
-        # An answer is wrong if the worker spams and misses the truth.  The two are independent, so their second moments
-        # multiply.
+        # A worker who errs spams and misses the truth.  The two are independent, so their second moments multiply.
         spam_square = spam * (weights.spam + 1) / (weights.know + weights.spam + 1)
         miss_square = (1 - hit) ** 2 + (strategy @ marginal**2 - hit**2) / (weights.strategy.sum(axis=1) + 1)
         variance = spam_square * miss_square - (1 - quality) ** 2
-        interval = beta_interval(quality, variance)
-        return {
-            "confusion": confusion,
-            "quality": quality,
-            "quality_se": np.sqrt(variance),
-            "quality_interval": interval,
-        }
+        spread = {"quality_se": np.sqrt(variance), "quality_interval": beta_interval(quality, variance)}
+        return {"confusion": confusion, "quality": quality} | spread
 
 
 class _Behaviour(NamedTuple):

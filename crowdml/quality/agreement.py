@@ -38,7 +38,8 @@ def fleiss_kappa(crowd: CrowdLabels) -> float:
     observed = float((equal_pairs / (size * (size - 1))).mean())
     labelled = crowd.labels_per_item > 0
     shares = crowd.votes[labelled] / crowd.labels_per_item[labelled, None]
-    return _beyond_chance(observed, float((shares.mean(axis=0) ** 2).sum()))
+    by_chance = float((shares.mean(axis=0) ** 2).sum())
+    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
 
 
 def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: ArrayLike | None = None) -> float:
@@ -172,10 +173,6 @@ def _class_values(crowd: CrowdLabels, values: ArrayLike | None) -> Array:
     if numbers.shape != (crowd.n_classes,) or not np.isfinite(numbers).all():
         raise ValueError(f"values must be finite, of shape ({crowd.n_classes},), got {numbers.shape}")
     return numbers
-
-
-def _beyond_chance(observed: float, by_chance: float) -> float:
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
 
 
 def _upper(matrix: sp.csr_array | sp.csc_array | sp.dia_array) -> tuple[NDArray[np.int64], Array]:

@@ -21,11 +21,7 @@ from crowdml.labels import CrowdLabels
 
 Form = Literal["vector", "conditional", "ordinal"]
 
-FORMS: dict[Form, type[Minimax]] = {
-    "vector": MinimaxEntropy,
-    "conditional": MinimaxConditional,
-    "ordinal": MinimaxOrdinal,
-}
+FORMS = {"vector": MinimaxEntropy, "conditional": MinimaxConditional, "ordinal": MinimaxOrdinal}
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,7 @@ class MinimaxCv(TieRule):
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Choose the penalty and fit the form to all annotations.  See `fit` of the form."""
-        chosen = self.choose(crowd, prior)
-        return self._with_penalty(chosen.lambda_worker).fit(crowd, prior)
+        return self._with_penalty(self.choose(crowd, prior).lambda_worker).fit(crowd, prior)
 
     def choose(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> PenaltyChoice:
         """Return the penalty that `fit` uses, and the scores.  Of penalties with equal scores, `fit` uses the largest.
@@ -87,14 +82,8 @@ class MinimaxCv(TieRule):
         return total / crowd.n_annotations
 
     def _with_penalty(self, lambda_worker: float) -> Minimax:
-        return FORMS[self.form](
-            lambda_worker=lambda_worker,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            inner_iter=self.inner_iter,
-            ties=self.ties,
-            seed=self.seed,
-        )
+        options = {name: getattr(self, name) for name in ("max_iter", "tol", "inner_iter", "ties", "seed")}
+        return FORMS[self.form](lambda_worker=lambda_worker, **options)
 
 
 class PenaltyChoice(NamedTuple):

@@ -68,7 +68,7 @@ class Minimax(TieRule, ABC):
             authors' penalty outweighs the data, and every posterior becomes uniform.
         lambda_item: penalty of the item terms, positive.  None is the authors' lambda_worker * labels_per_worker /
             labels_per_item.
-        item_terms: False leaves out the item terms.  Then an iteration is as fast as a Dawid-Skene iteration.  True also
+        item_terms: False leaves out the item terms.  Then an iteration is as fast as a Dawid-Skene iteration.  True
             leaves out item terms that could change no posterior probability by `tol` (see `item_terms_matter`).
         init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
             the lowest class index).  Gold labels and histories correct both.
@@ -113,14 +113,10 @@ class Minimax(TieRule, ABC):
             and never falls.  `confusion` is the mean of pi over the items that the worker labelled, weighted by their
             posterior.  It is uniform for a class without such items.
         """
-        solution = self.solve(crowd, prior)
+        posterior, class_prior, terms, objective, converged = self.solve(crowd, prior)
+        confusion = terms.confusion(posterior)
         return self.conclude(
-            crowd,
-            solution.posterior,
-            solution.prior,
-            confusion=solution.terms.confusion(solution.posterior),
-            converged=solution.converged,
-            objective=solution.objective,
+            crowd, posterior, class_prior, confusion=confusion, converged=converged, objective=objective
         )
 
     def solve(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Solution:

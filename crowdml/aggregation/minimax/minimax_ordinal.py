@@ -42,7 +42,7 @@ class MinimaxOrdinal(Minimax):
 class Thresholds:
     """Terms of each threshold and side of the class, (n, 2 * (n_classes - 1)) with [s - 1, c >= s] flattened.
 
-    Only the difference of theta[s, a, 0] and theta[s, a, 1] changes a probability, and the penalty makes their sum zero.
+    Only the difference of theta[s, a, 0] and theta[s, a, 1] changes a probability.  The penalty makes their sum zero.
     So the term is (theta[s, a, 1] - theta[s, a, 0]) / sqrt(2), which has the same sum of squares.  A term adds term /
     sqrt(2) to the logits of the labels l >= s, and subtracts term / sqrt(2) from the other logits.
     """

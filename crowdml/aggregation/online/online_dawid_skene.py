@@ -172,7 +172,7 @@ class OnlineDawidSkene:
         return self._grown.whole()
 
     def save(self, path: str | Path) -> None:
-        """Write the whole state to one npz file: arrays, and options and ids as JSON.  A failed write leaves the old file."""
+        """Write the state to one npz file: arrays, and options and ids as JSON.  A failed write keeps the old file."""
         header = {
             "kind": KIND,
             "version": VERSION,
