@@ -125,10 +125,8 @@ class TieRule:
     ) -> Aggregation:
         """Return the result.  Derive from the posterior what the method does not model itself.
 
-        `Aggregation` lists the shapes.
-
         Args:
-            crowd, posterior: the annotations, and the posterior of their items.
+            crowd, posterior: the annotations, and the posterior of their items.  `Aggregation` lists the shapes.
             class_prior: (n_classes,), or (n_items, n_classes) to average over the items.  By default the posterior.
             confusion: by default the M-step of Dawid-Skene on the posterior.
             counts: (n_workers, n_classes, n_classes) the result of `given_counts`, if already computed.
@@ -195,7 +193,7 @@ def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[n
 
 
 def vote_shares(crowd: CrowdLabels, prior: Array | None = None) -> Array:
-    """Return the (n_items, n_classes) share of votes per class.  Gold items are certain.
+    """Return the (n_items, n_classes) share of votes per class, certainty for a gold item.
 
     An item without votes gets the prior, or else the uniform distribution.
     """

@@ -126,8 +126,7 @@ def train(
         training: the options.
         crowd: the annotations.  The bound of a gold item is the log probability of its annotations and its class.  The
             encoder learns this class.
-        encoder: a new encoder.
-        draws: a generator on the CPU, for the order of the items.
+        encoder, draws: a new encoder, and a generator on the CPU for the order of the items.
         first: (n_items, n_classes) the posterior that the encoder learns alone.
         log_prior: (n_classes,) or (n_items, n_classes).
         decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].

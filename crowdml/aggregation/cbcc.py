@@ -140,7 +140,6 @@ def spread_communities(counts: Array, default: Array, n_communities: int) -> Arr
     Args:
         counts: (n_workers, n_classes, n_classes) expected answers [w, true, given].
         default: (n_classes, n_classes) pseudo-counts, which smooth the workers' accuracies.
-        n_communities: number of communities.
     """
     n_classes = len(default)
     answers = counts.sum(axis=(1, 2))

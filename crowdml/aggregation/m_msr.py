@@ -93,10 +93,7 @@ class MMsr(TieRule):
         return self.conclude(crowd, posterior, class_prior, **workers, n_iter=n_iter, converged=converged)
 
     def _complete(self, agreement: sp.csr_array, lowest: float) -> tuple[Array, int, bool]:
-        """Return the (n_workers,) size of each skill, the number of sweeps, and whether they converged.
-
-        No size is below `lowest`.
-        """
+        """Return the (n_workers,) sizes of the skills, at least `lowest`; the number of sweeps; and convergence."""
         start, fellow, size = agreement.indptr, agreement.indices, np.abs(agreement.data)
         order = np.arange(len(size))
         left, right = np.ones(len(start) - 1), np.ones(len(start) - 1)

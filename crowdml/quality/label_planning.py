@@ -90,7 +90,6 @@ def enough_labels(
     are not scored.
 
     Args:
-        method: the aggregator.
         truth: (n_items,) true classes, -1 where unknown.  If None, the accuracy is the agreement with the method's
             labels for the whole crowd, which says how soon the labels stop changing, not whether they are right.
         labels_per_item: the values of k.  By default several values, up to the 90th percentile of the crowd.

@@ -136,8 +136,7 @@ def iterate(
 
     Args:
         method: its M-step, `max_iter` and `tol`.
-        counts: (n_workers, n_classes, n_classes) expected counts under the first posterior, without history.
-        class_counts: (n_classes,) expected number of items under the first posterior.
+        counts, class_counts: the expected counts under the first posterior; see `EmMethod.m_step`.
         e_step: updates the posterior of every item, and returns the sums over all items.
         known: passed to the M-step.
     """

@@ -219,10 +219,7 @@ def _shift_to_top(block):
 
 @njit(cache=True, nogil=True, fastmath=REORDER)
 def _normalise(block, posterior, classes, first):
-    """Write the normalised rows, and add them to `classes`.
-
-    Return the sum of the log normalisers, and the largest change.
-    """
+    """Write the normalised rows, add them to `classes`, and return sum of log normalisers and largest change."""
     n_classes = np.uintp(block.shape[1])
     evidence, product, moved = 0.0, 1.0, 0.0
     for position in range(len(block)):

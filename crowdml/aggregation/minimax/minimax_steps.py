@@ -28,10 +28,7 @@ BLOCK_CELLS = 32_768
 
 
 def expected_by_worker(crowd: CrowdLabels, posterior: Array, worker_logits: Array, item_logits: ItemLogits) -> Array:
-    """Return (n_workers, n_classes, n_classes) sum_i q_ic pi_iw(l | c), at [w, c, l].
-
-    These are the counts that the model expects in place of `given_counts`.
-    """
+    """Return (n_workers, n_classes, n_classes) with [w, c, l] = sum_i q_ic pi_iw(l | c): the model's `given_counts`."""
     weight = np.exp(below_top(worker_logits))
     start, worker, _ = crowd.by_item
 
