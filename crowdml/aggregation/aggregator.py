@@ -179,7 +179,7 @@ def break_ties(scores: Array, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> 
 
 
 def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None) -> float:
-    """Return the share of wrong answers, independent of the tie rule: in a tie of k classes, the right one counts 1/k.
+    """Return the share of wrong answers.  In a tie of k classes, the right class counts 1/k, whatever the tie rule.
 
     Args:
         scores: (n_items, n_classes) a posterior, or votes.

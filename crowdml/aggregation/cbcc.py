@@ -2,10 +2,10 @@
 
 M. Venanzi, J. Guiver, G. Kazai, P. Kohli and M. Shokouhi, "Community-Based Bayesian Aggregation Models for
 Crowdsourcing", WWW 2014.  In the paper, a worker's confusion matrix is the softmax of the community's scores plus
-Gaussian noise.  Its inference is variational message passing with an approximation of the softmax, which has no bound
-to monitor.  Here the rows of a worker's matrix are drawn from Dirichlet distributions of the community.  Their means
-are the community's confusion matrix, and their sizes say how closely the members follow this matrix.  This model is
-conjugate: given the labels, a worker's matrix is integrated out exactly, and every update raises one bound.
+Gaussian noise.  The paper approximates the softmax in variational message passing, which has no bound to monitor.  Here
+the rows of a worker's matrix are drawn from Dirichlet distributions of the community.  Their means are the community's
+confusion matrix, and their sizes say how closely the members follow this matrix.  This model is conjugate: given the
+labels, a worker's matrix is integrated out exactly, and every update raises one bound.
 """
 
 from __future__ import annotations

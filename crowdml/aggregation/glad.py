@@ -1,7 +1,7 @@
 """GLAD: each worker has an ability, and each item has a difficulty.
 
 J. Whitehill, P. Ruvolo, T. Wu, J. Bergsma and J. Movellan, "Whose Vote Should Count More: Optimal Integration of Labels
-from Labelers of Unknown Expertise", NIPS 2009.  Any number of classes, as in their supplement.
+from Labelers of Unknown Expertise", NIPS 2009.  The number of classes is free, as in their supplement.
 """
 
 from __future__ import annotations

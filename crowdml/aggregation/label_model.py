@@ -48,7 +48,7 @@ class LabelModel(TieRule):
 
     Args:
         class_prior: "votes" is the mean of the vote shares, corrected by gold labels and histories.  "uniform" is
-            Snorkel's default.  A prior passed to `fit` replaces it.
+            Snorkel's default.  A prior passed to `fit` replaces both.
         l2: weight of the squared distance between a worker's matrix and its start.  Snorkel's default is 0.
         max_iter: maximum number of L-BFGS steps.
         tol: stop when a step lowers the loss by less than this share.

@@ -73,7 +73,7 @@ class SpectralEm(DawidSkene):
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) posterior under the spectral estimate of the workers.
 
-        Gold labels and histories help to match components to classes, and histories are added to the counts.
+        Gold labels and histories help to match solutions to classes, and histories are added to the counts.
         """
         group = group_workers(crowd, self.groups)
         moments = group_moments(crowd, group)
@@ -145,7 +145,7 @@ def worker_confusion(
 ) -> tuple[Array, Array]:
     """Estimate the workers' matrices by least squares, against the mean votes of the two other groups.
 
-    A rough posterior (n_items, n_classes) matches components to classes.
+    A rough posterior (n_items, n_classes) says which solution of the moments belongs to which class.
 
     Returns:
         (n_workers, n_classes, n_classes) P(label given | true class), and the (n_classes,) weights of the classes.

@@ -17,7 +17,7 @@ class Wawa(TieRule):
     """The weighted majority vote, in which a worker's weight is the agreement with the unweighted vote.
 
     The posterior holds shares of the weight, and `worker_quality` is the weight.  Crowdsourcing platforms use this
-    method; it has no paper.
+    method, which has no paper.
     """
 
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:

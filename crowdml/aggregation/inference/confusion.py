@@ -22,7 +22,7 @@ def one_hot(labels: NDArray[np.integer], n_classes: int) -> Posterior:
 
 
 def given_counts(crowd: CrowdLabels, posterior: Posterior, *, history: bool = True) -> Array:
-    """Return (n_workers, n_classes, n_classes) with [w, c, l] = expected number of labels l that w gave to class c.
+    """Return (n_workers, n_classes, n_classes) expected numbers [w, c, l] of labels l from w to items of class c.
 
     A worker's history is included unless `history` is False.
     """
@@ -79,7 +79,7 @@ def infer_from_logs(crowd: CrowdLabels, log_confusion: Array, log_prior: Array) 
 
 
 def known_only(crowd: CrowdLabels, log_posterior: Array) -> Array:
-    """Set the log posterior of a gold item to minus infinity for all other classes, in place, and return it."""
+    """Set the log posterior of gold items to minus infinity except for their class, in place, and return the array."""
     if crowd.gold is not None:
         known = np.flatnonzero(crowd.gold >= 0)
         kept = log_posterior[known, crowd.gold[known]]

@@ -1,4 +1,4 @@
-"""The EM loop, and the interface of a method that it runs.
+"""The EM loop, and the interface of the methods that run in the loop.
 
 The E-step of an item needs only the annotations of the item and the tables.  The M-step needs only sums over the items.
 So one process or a thousand processes can add up the sums for the same method.

@@ -69,7 +69,7 @@ class Minimax(TieRule, ABC):
         lambda_item: penalty of the item terms, positive.  None is the authors' lambda_worker * labels_per_worker /
             labels_per_item.
         item_terms: False leaves out the item terms.  Then an iteration is as fast as a Dawid-Skene iteration.  True
-            leaves out item terms that could change no posterior probability by `tol` (see `item_terms_matter`).
+            leaves them out only if they could change no posterior probability by `tol` (see `item_terms_matter`).
         init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
             the lowest class index).  Gold labels and histories correct both.
         max_iter: maximum number of EM iterations.
@@ -111,7 +111,7 @@ class Minimax(TieRule, ABC):
         Returns:
             The Aggregation.  `objective` is the log likelihood of the annotations and histories minus the penalties,
             and never falls.  `confusion` is the mean of pi over the items that the worker labelled, weighted by their
-            posterior.  It is uniform for a class without such items.
+            posterior.  The row is uniform for a class without such items.
         """
         posterior, class_prior, terms, objective, converged = self.solve(crowd, prior)
         confusion = terms.confusion(posterior)
@@ -158,7 +158,7 @@ class Minimax(TieRule, ABC):
 
 
 class Solution(NamedTuple):
-    """The end of EM: posterior (n_items, n_classes), fixed prior, terms, objective per iteration, convergence."""
+    """The result of EM: posterior (n_items, n_classes), fixed prior, terms, objective per iteration, convergence."""
 
     posterior: Array
     prior: Array
