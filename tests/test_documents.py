@@ -48,10 +48,19 @@ def test_most_commands_are_shown_somewhere() -> None:
     assert len(shown & {name.split()[0] for name in COMMANDS}) > 5
 
 
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_links_lead_somewhere(document: Path) -> None:
-    links = re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text())
-    assert not [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    for link, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document.read_text()):
+        if "://" not in link:
+            target = document.parent / link if link else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors_of(target), f"{link}#{anchor}"
 
 
 def test_files_that_are_named_are_there() -> None:

@@ -45,8 +45,8 @@ COMMANDS = {
     "simulate": Command("labels.simulate", "make a crowd whose true labels are known"),
     "train": Command("training.train", "train a network on your own items and the labels of a crowd"),
     "predict": Command("training.predict", "predict the classes of new items with a trained network"),
-    "sweep": Command("sweeping.sweep_command", "run a grid of experiments"),
-    "tune": Command("sweeping.tune_command", "search the best options of a method"),
+    "sweep": Command("sweeping.sweep", "run a grid of experiments"),
+    "tune": Command("sweeping.tune", "search the best options of a method"),
     "status": Command("sweeping.status", "show the runs of a results folder and their progress"),
     "watch": Command("sweeping.watch", "show the live screen of a run"),
     "analyze": Command("sweeping.analyze", "make tables, figures and a report from a results folder"),
@@ -55,9 +55,9 @@ COMMANDS = {
     "results merge": Command("results.merge", "bring several results folders into one"),
     "results diff": Command("results.diff", "compare two results folders"),
     "results export": Command("results.export", "write results as CSV"),
-    "methods": Command("lists.methods", "list the methods"),
-    "datasets": Command("lists.datasets", "list the data sets"),
-    "presets": Command("lists.presets", "list the grids that crowdml sweep has ready"),
+    "methods": Command("lists.list_methods", "list the methods"),
+    "datasets": Command("lists.list_datasets", "list the data sets"),
+    "presets": Command("lists.list_presets", "list the grids that crowdml sweep has ready"),
 }
 
 

@@ -49,9 +49,9 @@ _NETWORKS = {
 Source = Literal["measured", "scaled", "probe", "constants"]
 """What an estimate rests on: equal cells, similar cells, a probe of the network, or constants."""
 NetworkKind = tuple[str, str]
-"""Data set and network."""
+"""Data set and name of the network."""
 Speeds = Mapping[NetworkKind, float]
-"""NetworkKind -> training images per second of one network."""
+"""Network on a data set -> training images per second of one network."""
 
 
 class Estimate(NamedTuple):

@@ -24,7 +24,7 @@ FLUSH_SECONDS = 2.0
 """Rows are written about this often, or after each cell where cells take longer."""
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
 """Waits between the tries to write, so that storage that fails for a moment costs no result."""
-LOOK_SHARE = 0.01
+LOOK_SHARE = 0.002
 """A worker looks for cells that other runs have computed when a shard starts, and then before each cell, as long as
 looking takes at most this share of its time."""
 

@@ -6,7 +6,7 @@ import sys
 import time
 from datetime import datetime, tzinfo
 
-import crowdml.cli.sweeping.sweep  # noqa: F401  its modules get the false clock
+import crowdml.cli.sweeping.run_sweep  # noqa: F401  its modules get the false clock
 from crowdml.cli.main import main
 
 DAY = 86_400.0

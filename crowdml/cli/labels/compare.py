@@ -23,7 +23,7 @@ from crowdml.methods.registry import REGISTRY
 ALL = "all"
 
 
-class Outcome(NamedTuple):
+class ComparedMethod(NamedTuple):
     """The result of one method and its seconds, or the reason why it gave no result."""
 
     method: str
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         crowd = read_input(options, progress)
     prior = read_prior(options.prior, crowd, options.task_column)
     truth = read_truth(options, crowd)
-    outcomes: list[Outcome] = []
+    outcomes: list[ComparedMethod] = []
     with step("comparing") as progress:
         for name, method in methods.items():
             progress(len(outcomes), len(methods))
@@ -61,7 +61,7 @@ def chosen_methods(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def comparison(outcomes: Sequence[Outcome], truth: NDArray[np.int64] | None = None) -> pd.DataFrame:
+def comparison(outcomes: Sequence[ComparedMethod], truth: NDArray[np.int64] | None = None) -> pd.DataFrame:
     """Return one row per method.
 
     Columns: method, seconds, n_iter, converged; accuracy and accuracy_se if the truth is given; same_<method> for each
@@ -87,13 +87,13 @@ def _check(options: argparse.Namespace) -> None:
             raise ValueError(f"--compare writes one table, to --out; leave out --{name.replace('_', '-')}")
 
 
-def _outcome(name: str, method: Aggregator, crowd: CrowdLabels, prior: NDArray[np.float64] | None) -> Outcome:
+def _outcome(name: str, method: Aggregator, crowd: CrowdLabels, prior: NDArray[np.float64] | None) -> ComparedMethod:
     started = time.perf_counter()
     try:
         result = method.fit(crowd, prior)
     except ValueError as error:
-        return Outcome(name, None, 0.0, " ".join(str(error).split()))
-    return Outcome(name, result, time.perf_counter() - started)
+        return ComparedMethod(name, None, 0.0, " ".join(str(error).split()))
+    return ComparedMethod(name, result, time.perf_counter() - started)
 
 
 def _show(console: Console, frame: pd.DataFrame) -> None:

@@ -1,223 +1,89 @@
-"""Run a grid of cells on Ray, write Parquet, print the tables: what `crowdml sweep` does."""
+"""`crowdml sweep`: the options of the main job."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shlex
-import uuid
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from datetime import UTC, datetime
 
-import pandas as pd
-from rich.console import Console
-from rich.markup import escape
+from crowdml.cli.parser import not_negative, positive
+from crowdml.cli.sweeping.grid_options import add_grid_options
 
-from crowdml import datasets
-from crowdml.cli.display import speak
-from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
-from crowdml.experiment.cell import Cell
-from sweeps.cluster import connect as ray_cluster
-from sweeps.estimates.costs import learn_costs
-from sweeps.estimates.dry_run import print_forecast
-from sweeps.estimates.forecast import Prices, forecast
-from sweeps.estimates.gpu_shares import measure, place
-from sweeps.estimates.placement import count_slots
-from sweeps.estimates.probe import networks_of
-from sweeps.grid.selection import order
-from sweeps.grid.todo import Plan, make_plan
-from sweeps.running.gained_cells import look_before
-from sweeps.running.runner import Run, run_inline, run_on_ray
-from sweeps.store import provenance
-from sweeps.store.result_store import ResultsError, ResultStore
-from sweeps.store.scrubbing import scrub
-from sweeps.watching.progress import Progress, Sink
-from sweeps.watching.run_record import announce, live_runs
-from sweeps.watching.snapshot import Snapshot
-from sweeps.watching.tally import Tally
+EXAMPLES = """examples:
+  crowdml sweep                                                the grid that fits this machine
+  crowdml sweep --preset labels --dry-run                      hours and money before anything runs
+  crowdml sweep --preset laptop --only 'method == "labnet" and n_workers > 3' --priority seed
+  crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
+  crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
 
-EXIT_OK, EXIT_FAILED_CELLS = 0, 3
+crowdml presets, crowdml methods and crowdml datasets list the names.
+
+exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated"""
 
 
-def new_run_id() -> str:
-    """Return a unique id of a run: the time in UTC, and four random digits."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "sweep",
+        description="Run a grid of label-noise experiments on Ray and write one Parquet row per cell.  Cells that the\n"
+        "results folder has are not computed again, so the same command goes on after an interruption.",
+        epilog=EXAMPLES,
+    )
+    add_grid_options(command)
+    command.add_argument(
+        "--results",
+        default=os.environ.get("CROWDML_RESULTS", "results"),
+        metavar="DIR|URI",
+        help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
+    )
+    what = command.add_argument_group("what to run")
+    what.add_argument("--write-grid", metavar="FILE", help="write the grid as a TOML file to start from, and stop")
+    what.add_argument("--dry-run", action="store_true", help="print the cells and an estimate of time; run nothing")
+    again = what.add_mutually_exclusive_group()
+    again.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
+    again.add_argument("--recompute", action="store_true", help="also run cells that have a result")
+    what.add_argument(
+        "--price-per-gpu-hour", type=not_negative, metavar="X", help="price of one GPU, for the estimate of --dry-run"
+    )
+    what.add_argument(
+        "--price-per-cpu-hour",
+        type=not_negative,
+        metavar="X",
+        help="price of one processor, for the estimate of --dry-run",
+    )
+    what.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="folder of the run's TensorBoard scalars (default: RESULTS/tensorboard if RESULTS is a local folder)",
+    )
+    place = command.add_argument_group("where to run")
+    place.add_argument(
+        "--address",
+        help='Ray cluster: host:port, "auto" for the cluster of this machine, or "local" to start a Ray for this run '
+        "(default: $RAY_ADDRESS, else auto if this machine is in a cluster, else local)",
+    )
+    place.add_argument(
+        "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
+    )
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
+    place.add_argument(
+        "--gpus-per-trial",
+        type=_share_of_gpu,
+        metavar="X",
+        help="GPUs of a training trial; a share packs several trials on one GPU, 2 and more train with DDP (default: "
+        "auto, as many trials per GPU as its memory holds, by earlier results or a short probe)",
+    )
+    place.add_argument(
+        "--train-workers", type=positive, metavar="N", help="Ray Train workers per training cell (default: its GPUs)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the sweep and return its exit code.
+    """Run the sweep."""
+    # The run needs Ray and torch; the help does not.
+    from crowdml.cli.sweeping.run_sweep import run
 
-    Raises:
-        KeyboardInterrupt: the run was interrupted; the results so far are written.
-    """
-    try:
-        return _run(options, Console())
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+    return run(options)
 
 
-def _run(options: argparse.Namespace, console: Console) -> int:
-    run_id = new_run_id()
-    with ExitStack() as stack:
-        cluster = None
-        if options.backend == "ray":
-            cluster = stack.enter_context(ray_cluster.join(options.address))
-        gpus = cluster.gpus if cluster else ray_cluster.local_gpus()
-        cpus = cluster.cpus if cluster else os.cpu_count() or 1
-        where = "this Ray cluster" if cluster else "this machine"
-        if options.write_grid is not None:
-            write_grid(options.write_grid, options, gpus, where, console)
-            return EXIT_OK
-        cells, priority = choose_cells(options, gpus, where, console)
-        store = ResultStore(options.results, damaged="skip")
-        before = look_before(store, again=options.retry_failed or options.recompute)
-        known = store.read_cells()
-        _warn_of_damage(store, console)
-        plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
-        costs = learn_costs(known, gpu=gpus > 0)
-        measured = measure(options, plan.todo, known, costs, gpus, console, on_cluster=cluster is not None)
-        costs = replace(costs, probed=measured.speeds)
-        placement = place(options, networks_of(plan.cells), gpus, measured, console)
-        n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
-        if options.dry_run:
-            status = dict(zip(known["cell_id"], known["status"], strict=True))
-            prices = Prices(gpu=options.price_per_gpu_hour, cpu=options.price_per_cpu_hour)
-            expected = forecast(plan.cells, plan.todo, status, costs, placement, n_slots=n_slots, prices=prices)
-            print_forecast(console, expected)
-            return EXIT_OK
-        if not plan.todo:
-            speak(console, f"all {len(plan.cells)} cells are done; nothing to compute")
-            return _finish(plan, store, options, console, known)
-        store.create()
-        data = _load(plan.todo)
-        command = f"{options.program} {shlex.join(options.words)}".strip()
-        of_run = provenance.collect(
-            {name: datasets.fingerprint(item) for name, item in data.items()}, command=command, run_id=run_id
-        )
-        speak(console, f"{len(plan.cells)} cells, {plan.n_ok} done before, {len(plan.todo)} to compute")
-        if options.backend == "ray":
-            if cluster is None:
-                size = sum(item.nbytes for item in data.values())
-                cluster = stack.enter_context(ray_cluster.start_local(data_bytes=size))
-            speak(console, _where(cluster))
-        record = stack.enter_context(announce(store, run_id, command, git_commit=of_run.git_commit))
-        _tell_of_other_runs(store, run_id, console)
-        tally = Tally(plan.cells, known, plan.todo, costs.seconds, n_slots)
-        sinks = [record.update, *_sinks(options, store, run_id, cluster)]
-        progress = stack.enter_context(Progress(console, tally, sinks, run_id))
-        run = Run(
-            cells=plan.todo,
-            ranks=order(plan.todo, priority),
-            data=data,
-            store=store,
-            before=before,
-            provenance=of_run,
-            seconds=costs.seconds,
-            progress=progress,
-        )
-        if options.backend == "inline":
-            run_inline(run)
-        else:
-            run_on_ray(run, placement, n_slots=n_slots)
-    _print_share(progress.snapshot(), console)
-    return _finish(plan, store, options, console)
-
-
-def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> None:
-    """Say which other runs are at work on the results folder."""
-    try:
-        others = [other for other in live_runs(store) if other.run_id != run_id]
-    except ResultsError as error:
-        speak(console, str(error))
-        return
-    for other in others:
-        speak(
-            console,
-            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; this run skips "
-            "the cells that it finishes",
-        )
-
-
-def _print_share(snapshot: Snapshot, console: Console) -> None:
-    """Print which share of the time of the processes was spent in cells, and the rest per cell."""
-    if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
-        speak(
-            console,
-            f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
-            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms per cell besides",
-        )
-
-
-def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:
-    """Load the data sets of the cells, with their items where a network is trained on them."""
-    trained = {cell.dataset for cell in cells if cell.network is not None}
-    return {name: datasets.load(name, for_networks=name in trained) for name in dict.fromkeys(c.dataset for c in cells)}
-
-
-def _warn_of_damage(store: ResultStore, console: Console) -> None:
-    for part in store.damaged_parts:
-        console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
-    if store.damaged_parts:
-        where = shlex.quote(store.public_location)
-        speak(
-            console,
-            "the cells in damaged files are computed again; "
-            f"crowdml results verify {where} --repair moves the files aside",
-        )
-
-
-def _sinks(
-    options: argparse.Namespace, store: ResultStore, run_id: str, cluster: ray_cluster.Cluster | None
-) -> list[Sink]:
-    """Return the places besides the screen where the numbers of the run go."""
-    sinks: list[Sink] = []
-    if cluster is not None:
-        from sweeps.watching.metrics import RayMetrics
-
-        sinks.append(RayMetrics(run_id))
-    folder = options.tensorboard or (f"{store.absolute_location}/tensorboard" if store.is_local else None)
-    if folder is not None:
-        from sweeps.watching.scalars import TensorBoardScalars
-
-        sinks.append(TensorBoardScalars(f"{folder}/{run_id}"))
-    return sinks
-
-
-def _where(cluster: ray_cluster.Cluster) -> str:
-    nodes = "a Ray of its own on this machine" if cluster.own else f"the Ray cluster, {cluster.n_nodes} nodes"
-    dashboard = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
-    return f"running on {nodes}: {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs{dashboard}"
-
-
-def _finish(
-    plan: Plan, store: ResultStore, options: argparse.Namespace, console: Console, unchanged: pd.DataFrame | None = None
-) -> int:
-    """Print the tables.  Write the report, unless the results are unchanged and it exists.  Return the exit code."""
-    from analysis.load import with_names
-    from analysis.report import find_report, summary, write_report
-
-    wanted = {cell.id for cell in plan.cells}
-    every = store.read_cells() if unchanged is None else unchanged
-    frame = every[every["cell_id"].isin(wanted)]
-    n_failed = int((frame["status"] == "failed").sum())
-    n_missing = len(wanted) - len(frame)
-    console.print(summary(frame))
-    report = None if unchanged is None else find_report(store.location)
-    if report is None:
-        report = write_report(store.location, cells=with_names(every), damaged="skip").html
-    speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
-    speak(console, f"report    {report}  (figures beside it)")
-    speak(console, f"look on   crowdml analyze {shlex.quote(store.public_location)}")
-    if n_missing:
-        speak(console, f"{n_missing} cells have no result yet; the same command computes them")
-    if n_failed:
-        words = [*(word for word in options.words if word != "--retry-failed"), "--retry-failed"]
-        again = f"{options.program} {shlex.join(words)}"
-        console.print(
-            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(scrub(again))}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK
+def _share_of_gpu(text: str) -> float | None:
+    return None if text == "auto" else not_negative(text)

@@ -1,152 +1,110 @@
-"""`crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
+"""`crowdml tune`: the options of a search for the best options of a method."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from typing import get_args
 
-import optuna
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from crowdml.cli.parser import positive
+from crowdml.cli.sweeping.search_choice import USUAL_RECIPE
+from crowdml.learning.recipe import Recipe
+from crowdml.noise import ASSIGNMENTS, PATTERNS, WORKER_MODELS
+from sweeps.tuning.samplers import Sampler
+from sweeps.tuning.search import Objective
+from sweeps.tuning.search_inline import Scheduler
 
-from crowdml import datasets
-from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
-from crowdml.support.search_space import Value
-from sweeps.cluster import connect as ray_cluster
-from sweeps.tuning.final_test import FinalAccuracy, final_test
-from sweeps.tuning.objective import DataSet
-from sweeps.tuning.search_inline import Scheduler, run_search_inline
-from sweeps.tuning.search_progress import SearchProgress
-from sweeps.tuning.search_report import trials_frame, write_best_options, write_figures, write_trials
-from sweeps.tuning.storage import without_password
-from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name
+EXAMPLES = """examples:
+  crowdml tune --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
+  crowdml tune --method em --dataset rte --backend inline --out em.toml
+  crowdml sweep --methods em nnaqc --method-options best.toml
 
-EXIT_OK, EXIT_NO_RESULT = 0, 3
+exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted"""
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    command = commands.add_parser(
+        "tune",
+        description="Search the options of a method on one crowd and write the best ones into a file for\n"
+        "crowdml sweep --method-options.  The search never looks at test labels.  Run again, it\n"
+        "continues its study; several processes that name one study share its trials.",
+        epilog=EXAMPLES,
+    )
+    command.add_argument("--method", required=True, metavar="NAME", help="nnaqc, em, labnet, em+elr, ...")
+    crowd = command.add_argument_group("crowd")
+    crowd.add_argument("--dataset", required=True, metavar="NAME", help="a data set, or a crowd of real workers")
+    crowd.add_argument(
+        "--pattern", metavar="NAME", help=f"{', '.join(PATTERNS)}, machine_annotators (default for real crowds: real)"
+    )
+    crowd.add_argument("--noise-rate", type=float, metavar="RATE", help="in [0, 1)")
+    crowd.add_argument("--workers", type=int, metavar="N", help="number of workers (default: all of a real crowd)")
+    crowd.add_argument("--missing-rate", type=float, default=0.0, metavar="RATE", help="in [0, 1) (default: 0)")
+    crowd.add_argument("--worker-model", default="homogeneous", metavar="NAME", help=", ".join(WORKER_MODELS))
+    crowd.add_argument("--assignment", default="every_item", metavar="NAME", help=", ".join(ASSIGNMENTS))
+    crowd.add_argument("--n-train", type=int, metavar="N", help="training items used (default: all)")
+    what = command.add_argument_group("what to search, and how to judge it")
+    what.add_argument("--options", nargs="+", metavar="NAME", help="only these options (default: all with a range)")
+    what.add_argument(
+        "--recipe", nargs="*", metavar="NAME",
+        help=f"also search the training: {', '.join(Recipe.SPACE)} (default: {' '.join(USUAL_RECIPE)})",
+    )  # fmt: skip
+    what.add_argument(
+        "--objective", choices=get_args(Objective), default="noisy_validation",
+        help="on held-out items: agreement with the labels of their crowd (for an aggregator: likelihood of held-out "
+        "annotations), or accuracy by their true classes",
+    )  # fmt: skip
+    what.add_argument(
+        "--validation", type=float, default=0.2, metavar="SHARE", help="share of items held out (default: 0.2)"
+    )
+    what.add_argument("--multi-objective", action="store_true", help="also minimise seconds: find the Pareto front")
+    what.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial is the mean over these (default: 0)"
+    )
+    what.add_argument(
+        "--test-seeds", nargs="+", type=int, metavar="N", help="seeds of the final test (default: --seeds)"
+    )
+    what.add_argument(
+        "--network", metavar="NAME", help="network to train; without it, an aggregator is judged by its labels"
+    )
+    what.add_argument(
+        "--epochs", type=positive, metavar="N", help="epochs per training; the schedule shrinks in proportion"
+    )
+    how = command.add_argument_group("how to search")
+    how.add_argument(
+        "--trials",
+        type=positive,
+        default=50,
+        metavar="N",
+        help="trials of all processes and runs together (default: 50)",
+    )
+    how.add_argument("--sampler", choices=get_args(Sampler), default="tpe")
+    how.add_argument(
+        "--scheduler", choices=get_args(Scheduler),
+        help="which trials stop early (default: asha with a network and one objective, else none); pbt trains a "
+        "population whose options change during training",
+    )  # fmt: skip
+    how.add_argument("--search-seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
+    how.add_argument(
+        "--study",
+        metavar="FILE|URL",
+        help="a file, or a database such as sqlite:///s.db (default: a file beside --out)",
+    )
+    how.add_argument(
+        "--out", default="best.toml", metavar="FILE", help="file for the best options (default: best.toml)"
+    )
+    how.add_argument(
+        "--dry-run", action="store_true", help="print what is searched and how many trials are done; run nothing"
+    )
+    place = command.add_argument_group("where to run")
+    place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one for this search')
+    place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
+    place.add_argument("--gpus-per-trial", type=float, metavar="X", help="default: 1 if there are GPUs")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the search and return its exit code.
+    """Run the search."""
+    # The search needs Ray and torch; the help does not.
+    from crowdml.cli.sweeping.run_tune import run
 
-    Raises:
-        KeyboardInterrupt: the search was interrupted; its trials so far are kept.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        return _search(options, Console())
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
-
-
-def _search(options: argparse.Namespace, console: Console) -> int:
-    search = search_of(options)
-    scheduler = scheduler_of(options, search)
-    out = Path(options.out)
-    storage = options.study or str(out.with_suffix(".journal"))
-    print_space(console, search.space, search.defaults())
-    kind = {"multi_objective": options.multi_objective, "population": scheduler == "pbt"}
-    name = study_name(search, **kind)
-    n_before = n_begun(storage, name)
-    n_left = max(options.trials - n_before, 0)
-    _say(console, f"study {name} in {without_password(storage)}: {n_before} trials before, {n_left} to go")
-    if options.dry_run:
-        return EXIT_OK
-    study = SharedStudy(
-        storage, search, n_trials=options.trials, sampler=options.sampler, seed=options.search_seed, **kind
-    )
-    data = datasets.load(search.cell.dataset, for_networks=search.cell.training is not None)
-    if n_left:
-        _run(options, study, data, scheduler, console)
-    return _finish(options, study, data, out, without_password(storage), console)
-
-
-def _run(
-    options: argparse.Namespace, study: SharedStudy, data: DataSet, scheduler: Scheduler, console: Console
-) -> None:
-    progress = SearchProgress(console, study)
-    if options.backend == "inline":
-        run_search_inline(study, data, scheduler, progress)
-        return
-    with ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster.join(options.address))
-        if cluster is None:
-            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=data.nbytes))
-        gpus = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
-        if study.search.cell.training is None:
-            gpus = 0.0
-        if options.cpus_per_trial > cluster.cpus or gpus > cluster.gpus:
-            raise ValueError(
-                f"a trial needs {options.cpus_per_trial} CPUs and {gpus:g} GPUs, but the cluster has "
-                f"{cluster.cpus:g} and {cluster.gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
-            )
-        resources = {"CPU": float(options.cpus_per_trial), **({"GPU": gpus} if gpus else {})}
-        if scheduler == "pbt":
-            from sweeps.tuning.population import run_population
-
-            run_population(study, data, progress, resources)
-        else:
-            from sweeps.tuning.search_on_ray import run_search_on_ray
-
-            run_search_on_ray(study, data, scheduler, progress, resources)
-
-
-def _finish(
-    options: argparse.Namespace, study: SharedStudy, data: DataSet, out: Path, storage: str, console: Console
-) -> int:
-    """Write the report and the best options; return the exit code."""
-    tables = write_trials(trials_frame(study), out)
-    best = study.best()
-    if best is None:
-        errors = [trial.user_attrs[ERROR] for trial in study.finished_trials() if ERROR in trial.user_attrs]
-        print(f"no trial succeeded; see {tables[0]}; the first error was\n{errors[0]}", file=sys.stderr)
-        return EXIT_NO_RESULT
-    point: dict[str, Value] = best.user_attrs[POINT]
-    seeds = options.test_seeds or options.seeds
-    tested = {
-        "test accuracy of the defaults": final_test(study, study.search.defaults(), seeds, data),
-        "test accuracy of these options": final_test(study, point, seeds, data),
-    }
-    comments = {name: str(accuracy) for name, accuracy in tested.items()}
-    write_best_options(out, study, point, best.values[0], storage=storage, tested=comments)
-    figures = write_figures(study, out)
-    console.print(_best_table(study, point, best.values[0], tested))
-    _say(console, f"options   {out}")
-    _say(console, f"trials    {', '.join(map(str, tables))}")
-    _say(console, f"figures   {', '.join(map(str, figures))}")
-    sweep = ["crowdml", "sweep", "--methods", study.search.cell.method, "--method-options", str(out)]
-    _say(console, f"use them  {shlex.join(sweep)}")
-    return EXIT_OK
-
-
-def print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
-    """Print one line per option with its range and its default."""
-    table = Table("option", "range", "default", box=None, pad_edge=False)
-    for name, kind in space.items():
-        table.add_row(name, escape(str(kind)), escape(_value(defaults[name])))
-    console.print(table)
-
-
-def _best_table(
-    study: SharedStudy, point: Mapping[str, Value], value: float, tested: Mapping[str, FinalAccuracy]
-) -> Table:
-    table = Table("", "defaults", "best", box=None, pad_edge=False)
-    defaults = study.search.defaults()
-    for name in study.search.space:
-        table.add_row(escape(name), _value(defaults[name]), _value(point[name]))
-    of_defaults = study.value_of(defaults)
-    objective = study.search.objective.replace("_", " ")
-    table.add_row(objective, "-" if of_defaults is None else f"{of_defaults:.4f}", f"{value:.4f}")
-    table.add_row("test accuracy", *map(str, tested.values()))
-    return table
-
-
-def _value(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(escape(text), highlight=False, soft_wrap=True)
+    return run(options)

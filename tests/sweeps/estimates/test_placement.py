@@ -7,7 +7,7 @@ import pytest
 from crowdml.cli.main import parse
 from crowdml.experiment.cell import Cell
 from crowdml.learning.recipe import Recipe
-from sweeps.estimates.costs import Kind
+from sweeps.estimates.costs import NetworkKind
 from sweeps.estimates.placement import Placement, count_slots, fixed_placement
 from tests.cells import cell
 
@@ -31,7 +31,7 @@ def trains(**changes: Any) -> Cell:
     ],
 )
 def test_what_a_trial_gets(arguments: list[str], gpus: float, cpus: int, share: float | None, workers: int) -> None:
-    shares: dict[Kind, float] = {} if share is None else {DIGITS: share}
+    shares: dict[NetworkKind, float] = {} if share is None else {DIGITS: share}
     expected = Placement(cpus=cpus, gpus=shares, n_train_workers=workers)
     assert fixed_placement(parse(["sweep", *arguments]), [DIGITS], gpus) == expected
     assert expected.gpus_of(trains()) == (share or 0.0)

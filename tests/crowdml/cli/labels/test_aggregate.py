@@ -9,7 +9,7 @@ import pytest
 
 from crowdml.aggregation import DawidSkene, MajorityVote
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.labels.compare import Outcome, chosen_methods, comparison
+from crowdml.cli.labels.compare import ComparedMethod, chosen_methods, comparison
 from crowdml.cli.labels.summary import accuracy
 from crowdml.cli.main import main
 from crowdml.files import read_crowd, write_tables
@@ -208,7 +208,11 @@ def test_all_methods_are_all_aggregators() -> None:
 def test_a_comparison_by_hand() -> None:
     crowd = CrowdLabels.from_dense(np.array([[0, 0], [0, 1], [1, 1]]), n_classes=2)
     lowest, first = MajorityVote().fit(crowd), MajorityVote(ties="first").fit(crowd, [0.1, 0.9])
-    outcomes = [Outcome("a", lowest, 1.5), Outcome("b", None, 0.0, "binary only"), Outcome("c", first, 0.5)]
+    outcomes = [
+        ComparedMethod("a", lowest, 1.5),
+        ComparedMethod("b", None, 0.0, "binary only"),
+        ComparedMethod("c", first, 0.5),
+    ]
     table = comparison(outcomes, np.array([0, 1, -1]))
     assert table["refusal"].tolist() == ["", "binary only", ""]
     assert table["accuracy"].tolist() == [0.5, pytest.approx(np.nan, nan_ok=True), 0.5]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crowdml.cli.main import main
-from crowdml.cli.sweeping import sweep
+from crowdml.cli.sweeping import run_sweep
 from crowdml.experiment.cell import Cell
 from crowdml.experiment.run_cell import attempt_cell
 from sweeps.store.result_store import ResultStore
@@ -133,7 +133,7 @@ def test_the_preset_fits_the_machine_unless_one_is_asked_for(
         (0, "preset laptop: this machine has no GPU; choose another with --preset"),
         (2, "preset paper: this machine has 2 GPUs; choose another with --preset"),
     ):
-        monkeypatch.setattr(sweep.ray_cluster, "local_gpus", lambda gpus=gpus: gpus)
+        monkeypatch.setattr(run_sweep.ray_cluster, "local_gpus", lambda gpus=gpus: gpus)
         assert run("--dry-run", results=tmp_path / "r") == 0
         assert capsys.readouterr().out.splitlines()[0] == first_line
 
@@ -193,7 +193,7 @@ def test_a_run_counts_the_cells_that_another_one_computes_meanwhile(
 ) -> None:
     store = ResultStore(tmp_path / "r")
     grid = [*QUICK, "--methods", "mv", "em"]
-    load = sweep._load
+    load = run_sweep._load
 
     def load_late(cells: Sequence[Cell]) -> dict[str, Any]:
         data = load(cells)
@@ -201,7 +201,7 @@ def test_a_run_counts_the_cells_that_another_one_computes_meanwhile(
         store.write([attempt_cell(one, data["digits"]) for one in cells if one.method == "mv"], PROVENANCE)
         return data
 
-    monkeypatch.setattr(sweep, "_load", load_late)
+    monkeypatch.setattr(run_sweep, "_load", load_late)
     assert run(*grid, results=tmp_path / "r") == 0
     assert "2 cells, 0 done before, 2 to compute" in (printed := capsys.readouterr().out)
     assert "2/2 cells · 0 running · 0 failed" in printed
@@ -256,7 +256,7 @@ def test_interrupted_runs_keep_what_they_have(
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "run_inline", interrupt)
+    monkeypatch.setattr(run_sweep, "run_inline", interrupt)
     assert run(*QUICK, results=tmp_path / "r") == 130
     assert "stopped; the same command goes on from here" in capsys.readouterr().err
     (record,) = (tmp_path / "r" / "runs").iterdir()

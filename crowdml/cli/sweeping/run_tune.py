@@ -1,0 +1,152 @@
+"""`crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import optuna
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from crowdml import datasets
+from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
+from crowdml.support.search_space import Value
+from sweeps.cluster import connect as ray_cluster
+from sweeps.tuning.final_test import FinalAccuracy, final_test
+from sweeps.tuning.objective import DataSet
+from sweeps.tuning.search_inline import Scheduler, run_search_inline
+from sweeps.tuning.search_progress import SearchProgress
+from sweeps.tuning.search_report import trials_frame, write_best_options, write_figures, write_trials
+from sweeps.tuning.storage import without_password
+from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name
+
+EXIT_OK, EXIT_NO_RESULT = 0, 3
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the search and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: the search was interrupted; its trials so far are kept.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return _search(options, Console())
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
+
+
+def _search(options: argparse.Namespace, console: Console) -> int:
+    search = search_of(options)
+    scheduler = scheduler_of(options, search)
+    out = Path(options.out)
+    storage = options.study or str(out.with_suffix(".journal"))
+    print_space(console, search.space, search.defaults())
+    kind = {"multi_objective": options.multi_objective, "population": scheduler == "pbt"}
+    name = study_name(search, **kind)
+    n_before = n_begun(storage, name)
+    n_left = max(options.trials - n_before, 0)
+    _say(console, f"study {name} in {without_password(storage)}: {n_before} trials before, {n_left} to go")
+    if options.dry_run:
+        return EXIT_OK
+    study = SharedStudy(
+        storage, search, n_trials=options.trials, sampler=options.sampler, seed=options.search_seed, **kind
+    )
+    data = datasets.load(search.cell.dataset, for_networks=search.cell.training is not None)
+    if n_left:
+        _run(options, study, data, scheduler, console)
+    return _finish(options, study, data, out, without_password(storage), console)
+
+
+def _run(
+    options: argparse.Namespace, study: SharedStudy, data: DataSet, scheduler: Scheduler, console: Console
+) -> None:
+    progress = SearchProgress(console, study)
+    if options.backend == "inline":
+        run_search_inline(study, data, scheduler, progress)
+        return
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ray_cluster.join(options.address))
+        if cluster is None:
+            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=data.nbytes))
+        gpus = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
+        if study.search.cell.training is None:
+            gpus = 0.0
+        if options.cpus_per_trial > cluster.cpus or gpus > cluster.gpus:
+            raise ValueError(
+                f"a trial needs {options.cpus_per_trial} CPUs and {gpus:g} GPUs, but the cluster has "
+                f"{cluster.cpus:g} and {cluster.gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
+            )
+        resources = {"CPU": float(options.cpus_per_trial), **({"GPU": gpus} if gpus else {})}
+        if scheduler == "pbt":
+            from sweeps.tuning.population import run_population
+
+            run_population(study, data, progress, resources)
+        else:
+            from sweeps.tuning.search_on_ray import run_search_on_ray
+
+            run_search_on_ray(study, data, scheduler, progress, resources)
+
+
+def _finish(
+    options: argparse.Namespace, study: SharedStudy, data: DataSet, out: Path, storage: str, console: Console
+) -> int:
+    """Write the report and the best options; return the exit code."""
+    tables = write_trials(trials_frame(study), out)
+    best = study.best()
+    if best is None:
+        errors = [trial.user_attrs[ERROR] for trial in study.finished_trials() if ERROR in trial.user_attrs]
+        print(f"no trial succeeded; see {tables[0]}; the first error was\n{errors[0]}", file=sys.stderr)
+        return EXIT_NO_RESULT
+    point: dict[str, Value] = best.user_attrs[POINT]
+    seeds = options.test_seeds or options.seeds
+    tested = {
+        "test accuracy of the defaults": final_test(study, study.search.defaults(), seeds, data),
+        "test accuracy of these options": final_test(study, point, seeds, data),
+    }
+    comments = {name: str(accuracy) for name, accuracy in tested.items()}
+    write_best_options(out, study, point, best.values[0], storage=storage, tested=comments)
+    figures = write_figures(study, out)
+    console.print(_best_table(study, point, best.values[0], tested))
+    _say(console, f"options   {out}")
+    _say(console, f"trials    {', '.join(map(str, tables))}")
+    _say(console, f"figures   {', '.join(map(str, figures))}")
+    sweep = ["crowdml", "sweep", "--methods", study.search.cell.method, "--method-options", str(out)]
+    _say(console, f"use them  {shlex.join(sweep)}")
+    return EXIT_OK
+
+
+def print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
+    """Print one line per option with its range and its default."""
+    table = Table("option", "range", "default", box=None, pad_edge=False)
+    for name, kind in space.items():
+        table.add_row(name, escape(str(kind)), escape(_value(defaults[name])))
+    console.print(table)
+
+
+def _best_table(
+    study: SharedStudy, point: Mapping[str, Value], value: float, tested: Mapping[str, FinalAccuracy]
+) -> Table:
+    table = Table("", "defaults", "best", box=None, pad_edge=False)
+    defaults = study.search.defaults()
+    for name in study.search.space:
+        table.add_row(escape(name), _value(defaults[name]), _value(point[name]))
+    of_defaults = study.value_of(defaults)
+    objective = study.search.objective.replace("_", " ")
+    table.add_row(objective, "-" if of_defaults is None else f"{of_defaults:.4f}", f"{value:.4f}")
+    table.add_row("test accuracy", *map(str, tested.values()))
+    return table
+
+
+def _value(value: Value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(escape(text), highlight=False, soft_wrap=True)
