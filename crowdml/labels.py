@@ -21,8 +21,7 @@ class ByItem(NamedTuple):
 
     Attributes:
         start: (n_items + 1,) int64.
-        worker: (n_annotations,) int32.
-        label: (n_annotations,) int32.
+        worker, label: (n_annotations,) int32.
     """
 
     start: NDArray[np.int64]

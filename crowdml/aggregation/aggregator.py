@@ -86,6 +86,7 @@ class Aggregator(Protocol):
                 answers of the workers.
             prior: (n_classes,), or (n_items, n_classes) for one prior per item.
         """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +238,6 @@ def quality_error(counts: Array, class_prior: Array) -> Array:
 
     Args:
         counts: (n_workers, n_classes, n_classes) expected number of labels [w, true, given].
-        class_prior: (n_classes,).
     """
     right = np.diagonal(counts, axis1=1, axis2=2) + 1
     total = counts.sum(axis=2) + 2

@@ -123,7 +123,6 @@ def train(
     """Train an encoder alone, then together with the decoder.
 
     Args:
-        training: the options.
         crowd: the annotations.  The bound of a gold item is the log probability of its annotations and its class.  The
             encoder learns this class.
         encoder, draws: a new encoder, and a generator on the CPU for the order of the items.

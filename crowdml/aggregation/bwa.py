@@ -35,8 +35,7 @@ class Bwa(TieRule):
             the paper).
         prior_correction: multiply the variance of the average worker by 4 (1 - 1 / n_classes), as the authors' code
             does.
-        max_iter: maximum number of iterations.
-        tol: stop when no item's value changes by more than this.
+        max_iter, tol: stop after max_iter iterations, or when no item's value changes by more than tol.
     """
 
     mean_weight: float = 1.0

@@ -42,8 +42,7 @@ class Cbcc(TieRule):
             the defaults as its mode.)
         community_pseudo_count: pseudo-count of each community, in the Dirichlet prior of the community shares.
         class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
-        max_iter: maximum number of iterations.
-        tol: stop when no posterior probability changes by more than this.
+        max_iter, tol: stop after max_iter iterations, or when no posterior probability changes by more than tol.
     """
 
     n_communities: int = 3

@@ -83,8 +83,7 @@ class Ensemble(NamedTuple):
     """The weights of an ensemble.
 
     Attributes:
-        worker: (n_workers,) weights w_j.
-        classifier: weight w_M.
+        worker, classifier: the weights w_j (n_workers,) of the workers, and the weight w_M of the classifier.
         right: P, the probability that a worker's vote puts on the label given.
     """
 

@@ -52,8 +52,7 @@ class DawidSkene(TieRule):
             Dirichlet prior of 1 + smoothing, and of 1 + smoothing + diagonal for right answers.
         class_prior: "estimated" updates the class prior in every M-step, "uniform" keeps it uniform.  A prior passed to
             `fit` replaces both and stays fixed.
-        max_iter: maximum number of EM iterations.
-        tol: stop when no posterior probability changes by more than this.
+        max_iter, tol: stop after max_iter iterations, or when no posterior probability changes by more than tol.
         device: "cpu" runs in threads.  Another torch device holds crowd and posterior, which is faster on a GPU.
     """
 

@@ -47,8 +47,7 @@ class Ebcc(TieRule):
             takes the sums of the vote shares.
         n_restarts: number of runs from different random subtypes, drawn by `seed`.  The run with the highest bound is
             kept.
-        max_iter: maximum number of iterations per run.
-        tol: stop a run when no class's posterior probability changes by more than this.
+        max_iter, tol: stop a run after max_iter iterations, or when no posterior probability changes by more than tol.
     """
 
     n_groups: int = 10

@@ -42,8 +42,7 @@ class Glad(TieRule):
     negative abilities and for the classes with the fewest votes.  In that case, compare with another method.
 
     Args:
-        max_iter: maximum number of EM iterations.
-        tol: stop when the log posterior rises by at most this much per annotation.
+        max_iter, tol: stop after max_iter EM iterations, or when the log posterior rises by at most tol per annotation.
     """
 
     max_iter: int = 100
@@ -84,8 +83,16 @@ class Glad(TieRule):
             rise = objective[-1] - objective[-2] if len(objective) > 1 else np.inf
             converged = rise <= self.tol * crowd.n_annotations
         accuracy = _accuracy(crowd, ability, log_ease)
-        workers = {"confusion": even_errors(accuracy, crowd.n_classes), "quality": accuracy}
-        return self.conclude(crowd, posterior, class_prior, **workers, converged=converged, objective=objective)
+        confusion = even_errors(accuracy, crowd.n_classes)
+        return self.conclude(
+            crowd,
+            posterior,
+            class_prior,
+            confusion=confusion,
+            quality=accuracy,
+            converged=converged,
+            objective=objective,
+        )
 
 
 class _Side(NamedTuple):

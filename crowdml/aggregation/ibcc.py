@@ -31,8 +31,7 @@ class Ibcc(TieRule):
     Args:
         diagonal, off_diagonal: pseudo-counts per class, of right answers and of each wrong answer.
         class_pseudo_count: pseudo-count of each class, in the Dirichlet prior of the class prior.
-        max_iter: maximum number of iterations.
-        tol: stop when no posterior probability changes by more than this.
+        max_iter, tol: stop after max_iter iterations, or when no posterior probability changes by more than tol.
     """
 
     diagonal: float = 4.0

@@ -50,8 +50,7 @@ class LabelModel(TieRule):
         class_prior: "votes" is the mean of the vote shares, corrected by gold labels and histories.  "uniform" is
             Snorkel's default.  A prior passed to `fit` replaces both.
         l2: weight of the squared distance between a worker's matrix and its start.  Snorkel's default is 0.
-        max_iter: maximum number of L-BFGS steps.
-        tol: stop when a step lowers the loss by less than this share.
+        max_iter, tol: stop after max_iter L-BFGS steps, or when a step lowers the loss by less than the share tol.
     """
 
     class_prior: Literal["votes", "uniform"] = "votes"
@@ -101,13 +100,20 @@ class LabelModel(TieRule):
         def record(intermediate_result: OptimizeResult) -> None:
             objective.append(-float(intermediate_result.fun))
 
-        limits = {"maxiter": self.max_iter, "ftol": self.tol, "gtol": 0.0}
-        first = np.log(start).ravel()
-        found = minimize(loss, first, jac=True, method="L-BFGS-B", callback=record, options=limits)
+        found = minimize(
+            loss,
+            np.log(start).ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            callback=record,
+            options={"maxiter": self.max_iter, "ftol": self.tol, "gtol": 0.0},
+        )
         confusion = softmax(found.x.reshape(start.shape), axis=2)
         updated, _ = infer_posterior(crowd, np.maximum(confusion, LEAST_PROBABILITY), class_prior)
-        run = {"n_iter": int(found.nit), "converged": bool(found.success), "objective": objective}
-        return self.conclude(crowd, updated, class_prior, confusion=confusion, **run)
+        n_iter, converged = int(found.nit), bool(found.success)
+        return self.conclude(
+            crowd, updated, class_prior, confusion=confusion, n_iter=n_iter, converged=converged, objective=objective
+        )
 
 
 class PairCounts(NamedTuple):

@@ -39,8 +39,7 @@ class MMsr(TieRule):
             ratio.  The mean leaves out this share of the largest ratios, if they are above the worker's own value, and
             this share of the smallest, if they are below.  (The paper's F is one number for all workers.  A share suits
             crowds where some workers have hundreds of fellows and others have two.)
-        max_iter: maximum number of sweeps over all workers.
-        tol: stop when the completed matrix changes by at most this (Frobenius norm).
+        max_iter, tol: stop after max_iter sweeps, or when the completed matrix changes by at most tol (Frobenius norm).
     """
 
     trim: float = 0.25
@@ -89,8 +88,10 @@ class MMsr(TieRule):
         log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
         score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
         posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
-        workers = {"confusion": even_errors(accuracy, n_classes), "quality": accuracy}
-        return self.conclude(crowd, posterior, class_prior, **workers, n_iter=n_iter, converged=converged)
+        confusion = even_errors(accuracy, n_classes)
+        return self.conclude(
+            crowd, posterior, class_prior, confusion=confusion, quality=accuracy, n_iter=n_iter, converged=converged
+        )
 
     def _complete(self, agreement: sp.csr_array, lowest: float) -> tuple[Array, int, bool]:
         """Return the (n_workers,) sizes of the skills, at least `lowest`; the number of sweeps; and convergence."""

@@ -6,7 +6,7 @@ D. Hovy, T. Berg-Kirkpatrick, A. Vaswani and E. Hovy, "Learning Whom to Trust wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -39,8 +39,7 @@ class Mace(TieRule):
         theta_prior: both parameters of the Beta prior.
         strategy_prior: parameter of the Dirichlet prior, per label.
         smoothing: "em" adds smoothing / n_classes to each expected count, as the authors' program does.
-        max_iter: maximum number of iterations.
-        tol: stop when no start's objective rises by more than this per annotation.
+        max_iter, tol: stop after max_iter iterations, or when no objective rises by more than tol per annotation.
     """
 
     inference: Literal["vb", "em"] = "vb"
@@ -113,13 +112,13 @@ class Mace(TieRule):
         known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
         right = np.diagonal(known, axis1=1, axis2=2)
         wrong = (known.sum(axis=1) - right)[..., None]
-        return _Behaviour(
-            drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1), drawn[:, 2:] + wrong
-        )
+        know, spam = drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1)
+        return _Behaviour(know, spam, drawn[:, 2:] + wrong)
 
     def _pseudo_counts(self, n_classes: int) -> tuple[float, float]:
         """Return the pseudo-counts of theta and of xi."""
-        return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (self.smoothing / n_classes,) * 2
+        smoothing = self.smoothing / n_classes
+        return (self.theta_prior, self.strategy_prior) if self.inference == "vb" else (smoothing, smoothing)
 
     def _maximise(self, counts: _Behaviour) -> _Behaviour:
         """M-step: return the parameters of the Beta and Dirichlet distributions of theta and xi."""
@@ -134,7 +133,7 @@ class Mace(TieRule):
         coin, coin_logs = (np.stack([part.know, part.spam], axis=1) for part in (weights, logs))
         return -_divergence(coin, coin_logs, theta) - _divergence(weights.strategy, logs.strategy, strategy)
 
-    def _competence(self, weights: _Behaviour, class_prior: Array) -> dict[str, Array]:
+    def _competence(self, weights: _Behaviour, class_prior: Array) -> dict[str, Any]:
         """Return confusion and quality of the workers, as arguments of `conclude`, from the weights of one start."""
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         spam = normalise_rows(np.stack([weights.know, weights.spam], axis=1))[:, 1]

@@ -92,7 +92,6 @@ class PairwiseAgreement:
     pair with itself, in which the repeated answers to an item are paired with each other.
 
     Attributes:
-        n_workers: number of workers.
         worker, other: (n_pairs,) the two workers, worker <= other, in sorted order.
         n_shared: (n_pairs,) number of pairs of answers to one item.
         n_equal: (n_pairs,) number of pairs with equal answers.

@@ -7,7 +7,7 @@ much of the time of these methods.  So one series computes both functions.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -74,12 +74,11 @@ def diagonal_moments(parameters: Array) -> tuple[Array, Array]:
     return share, share * (1 - share) / (total + 1)
 
 
-def quality(share: Array, variance: Array, class_prior: Array) -> dict[str, Array]:
+def quality(share: Array, variance: Array, class_prior: Array) -> dict[str, Any]:
     """Return the quality arguments of `TieRule.conclude`.  The quality is sum_c p(c) P(label c | true class c).
 
     Args:
         share, variance: (n_workers, n_classes) mean and variance of P(label c | true class c), independent over c.
-        class_prior: (n_classes,).
     """
     expected, spread = share @ class_prior, variance @ class_prior**2
     return {"quality": expected, "quality_se": np.sqrt(spread), "quality_interval": beta_interval(expected, spread)}
@@ -89,8 +88,7 @@ def expected_log_prior(class_counts: Array, pseudo_counts: Array, fixed_prior: A
     """Return the expected logarithm of the class prior, and the part of the bound that comes from the class prior.
 
     Args:
-        class_counts: (n_classes,) expected number of items.
-        pseudo_counts: (n_classes,) of the prior distribution.
+        class_counts, pseudo_counts: (n_classes,) expected numbers of items, and parameters of their Dirichlet prior.
         fixed_prior: (n_classes,), (n_items, n_classes) or None.  If given, return its logarithm, in its shape.
     """
     if fixed_prior is not None:

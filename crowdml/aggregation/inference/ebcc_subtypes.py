@@ -39,7 +39,6 @@ class SubtypeInference:
     """One run: the distribution over each item's states, and the quantities derived from it.
 
     Args:
-        priors: the pseudo-counts.
         joint: (n_items, n_classes, n_groups) first distribution of each item over class and subtype.
 
     Attributes:

@@ -49,20 +49,24 @@ class EmMethod(Protocol):
     @property
     def hard(self) -> bool:
         """True if the E-step puts the whole weight of an item on its most probable class."""
+        ...
 
     @property
     def max_iter(self) -> int:
         """Maximum number of iterations."""
+        ...
 
     @property
     def tol(self) -> float:
         """Stop when no posterior probability changes by more than this."""
+        ...
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) first posterior.
 
         If nothing is known about the workers, each row depends only on the annotations of its item.
         """
+        ...
 
     def m_step(self, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE) -> Tables:
         """Return the tables that the expected counts imply.
@@ -72,11 +76,13 @@ class EmMethod(Protocol):
             class_counts: (n_classes,) expected number of items.
             known: histories and fixed prior.
         """
+        ...
 
     def workers(
         self, tables: Tables, counts: Array, class_counts: Array, known: PriorKnowledge = NO_KNOWLEDGE
     ) -> WorkerEstimates:
         """Return the final estimates from the last tables, and from the counts of the E-step after them."""
+        ...
 
 
 class EmResult(NamedTuple):
@@ -94,8 +100,6 @@ def fit_em(
     """Run EM on one machine.
 
     Args:
-        method: the start, the M-step and the final estimates.
-        crowd: the annotations, gold labels and histories.
         prior: (n_classes,) or (n_items, n_classes), kept fixed; or None.
         device: "cpu", or a torch device that holds crowd and posterior.
 
@@ -135,10 +139,8 @@ def iterate(
     """Repeat M-step and E-step until the posterior stays the same.
 
     Args:
-        method: its M-step, `max_iter` and `tol`.
         counts, class_counts: the expected counts under the first posterior; see `EmMethod.m_step`.
         e_step: updates the posterior of every item, and returns the sums over all items.
-        known: passed to the M-step.
     """
     objective: list[float] = []
     while True:

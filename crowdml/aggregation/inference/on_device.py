@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from crowdml.aggregation.inference.kernels import Expectation, Tables, by_answer
 from crowdml.labels import Array, CrowdLabels
@@ -64,11 +64,11 @@ class OnDevice:
         """Return the (n_items, n_classes) posterior after the last step."""
         return self._posterior.cpu().numpy()
 
-    def _to_device(self, table: Array) -> torch.Tensor:
+    def _to_device(self, table: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(table)).to(self._posterior.device)
 
 
-def sparse_tensor(start: torch.Tensor, column: torch.Tensor, value: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+def sparse_tensor(start: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return a sparse tensor stored by row, without torch's warning that such tensors are new."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")

@@ -34,9 +34,11 @@ class Coordinates(Protocol):
 
     def logits(self, term: Array) -> Array:
         """Return (n, rows, n_classes) logits from the terms of n workers or items."""
+        ...
 
     def step(self, term: Array, expected: Array, given: Array, penalty: float) -> float:
         """Make a Newton step on the terms, in place, and return its largest spread (see `newton_step`)."""
+        ...
 
 
 class FreeLogits:
@@ -72,8 +74,7 @@ class Minimax(TieRule, ABC):
             leaves them out only if they could change no posterior probability by `tol` (see `item_terms_matter`).
         init: the first posterior.  "votes": the vote shares.  "majority": certainty for the majority label (ties go to
             the lowest class index).  Gold labels and histories correct both.
-        max_iter: maximum number of EM iterations.
-        tol: stop when no posterior probability changes by more than this.
+        max_iter, tol: stop after max_iter iterations, or when no posterior probability changes by more than tol.
         inner_iter: maximum number of Newton steps on worker and item terms per M-step.
     """
 

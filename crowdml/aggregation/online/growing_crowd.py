@@ -22,8 +22,7 @@ class CrowdPart(NamedTuple):
 
     Attributes:
         crowd: the annotations, in the order in which they arrived.
-        items: (crowd.n_items,) numbers of the items in the growing crowd, ascending.
-        workers: (crowd.n_workers,) numbers of the workers in the growing crowd, ascending.
+        items, workers: (n_items,) and (n_workers,) their numbers in the growing crowd, ascending.
     """
 
     crowd: CrowdLabels
