@@ -75,10 +75,7 @@ class GeoCrowdNet(Ccem, StagedLearner):
         if model.training:
             assert isinstance(model.batches, Tensor)
             model.batches += torch.stack([~usable, torch.ones_like(usable)])
-        return {
-            "cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items),
-            "volume": self.weight * volume,
-        }
+        return {"cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items), "volume": self.weight * volume}
 
     def learn(self, run: TrainingRun) -> nn.Module:
         """Train, report the share of batches without the regulariser, and return the trained model."""

@@ -53,10 +53,7 @@ class TraceReg(CrowdLearner):
         trace = log_a.diagonal(dim1=1, dim2=2).exp().sum(dim=1).mean()
         weight = self.weight if batch.epoch >= self.warm_up * batch.n_epochs else 0.0
         log_f = log_probabilities(model(batch.inputs))
-        return {
-            "cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items),
-            "trace": weight * trace,
-        }
+        return {"cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items), "trace": weight * trace}
 
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the workers' matrices, (n_workers, n_classes, n_classes)."""
