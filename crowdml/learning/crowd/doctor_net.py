@@ -81,15 +81,11 @@ class DoctorNet(CrowdLearner, StagedLearner):
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the mean prediction of each worker's classifier for the items of each class.
 
-        The entry for worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, where f is the
-        average of all workers: the model has no true class, so its own prediction f takes that place.  The matrices are
-        uniform before `learn` has ended.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
+        The entry of worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items.  f is the average
+        over all workers; it replaces the true class, which the model does not represent.  The matrices are uniform
+        before `learn` has ended.
         """
-        assert isinstance(model, _Doctors)
-        return model.confusion
+        return super().confusion(model)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,6 @@ class _Average(Learner):
     """The second training, which learns the weights of the average."""
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean cross-entropy of the average of the other workers on the distribution of an item's labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, weights = model.opinions(batch.inputs)
@@ -143,13 +138,7 @@ def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
 
 
 class _Doctors(nn.Module):
-    """Shared features, one last layer per worker, and the weights of the workers.
-
-    Args:
-        features: maps inputs to features (n, n_features).
-        n_features, n_classes: sizes of each last layer.
-        seen: (n_workers,) bool, whether a worker gave any label.
-    """
+    """Shared features, one last layer per worker, and the weights of the workers."""
 
     seen: Tensor
     confusion: Tensor
@@ -167,7 +156,6 @@ class _Doctors(nn.Module):
         self.learn_classifiers()
 
     def learn_classifiers(self) -> None:
-        """Train the features and the classifiers from now on."""
         self._frozen = False
         self.requires_grad_(True)
         self.weights.requires_grad_(False)

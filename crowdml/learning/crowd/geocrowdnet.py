@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.crowd_learner import annotation_nll
-from crowdml.learning.crowd.matrices import WorkerMatrices, log_confusion
+from crowdml.learning.crowd.matrices import log_confusion
 from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
@@ -34,12 +34,12 @@ class GeoCrowdNet(Ccem, StagedLearner):
 
     As in the authors' code, the regulariser is left out of a batch whose -log det is not finite or above 100.  It is
     also left out of a batch with fewer items than classes, whose determinant is 0.  The curve "regulariser_left_out" is
-    the share of such batches.  Determinants are computed in the log domain, so only singular matrices are not finite.
-    Under data parallelism, each process takes F of its own share of the batch.
+    the share of such batches.  Determinants are computed in the log domain, so -log det is finite unless the matrix is
+    singular.  Under data parallelism, each process computes F from its share of the batch.
 
-    Do not combine init="identity" with a large `weight` of "F": predictions spread before the matrices tie them to
-    classes, and some classes end up swapped (on LabelMe with weight 0.1 for two of three seeds, and for none with
-    init="votes").
+    Do not combine init="identity" and volume="F" with a large `weight`.  The predictions then spread before the
+    matrices link them to classes, and some classes are swapped.  On LabelMe with weight 0.1, this happened for two of
+    three seeds, and for no seed with init="votes".
 
     Args:
         init: see Ccem.
@@ -80,7 +80,6 @@ class GeoCrowdNet(Ccem, StagedLearner):
     def learn(self, run: TrainingRun) -> nn.Module:
         """Train, report the share of batches without the regulariser, and return the trained model."""
         trained = run.train(self, model=run.model)
-        assert isinstance(trained, WorkerMatrices)
         assert isinstance(trained.batches, Tensor)
         left_out, every = trained.batches.tolist()
         run.task.observers.report(run.trainer.n_epochs, "regulariser_left_out", left_out / every)
@@ -95,11 +94,7 @@ def gram_of_predictions(log_f: Tensor) -> Tensor:
 
 
 def gram_of_matrices(log_a: Tensor) -> Tensor:
-    """Return W^T W (n_classes, n_classes).
-
-    Args:
-        log_a: (n_workers, n_classes, n_classes) logarithms of the workers' matrices, indexed [worker, true, given].
-    """
+    """Return W^T W (n_classes, n_classes) from the logarithms of the workers' matrices, [worker, true, given]."""
     with torch.autocast(log_a.device.type, enabled=False):
         w = log_a.exp().transpose(1, 2).flatten(0, 1)
         return w.T @ w

@@ -21,7 +21,7 @@ from crowdml.support.search_space import Choice, Space
 ClassPrior = Literal["majority", "uniform", "learned"]
 
 FLOOR = 0.01
-"""Value that is added to the confusion by the majority vote before the logarithm, as in the authors' code."""
+"""Value that is added to the matrices counted by the vote before their logarithm is taken, as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class MaxMig(CrowdLearner):
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the softmax of W over the labels, (n_workers, n_classes, n_classes), as the authors report it.
 
-        Only differences of W between classes for the same label affect g.  A constant per label keeps the value from
-        the majority vote.
+        Only differences of W between classes for the same label affect g.  A constant that is added to W for one label
+        has no gradient, so it keeps its initial value.
         """
         assert isinstance(model, _CoTraining)
         return model.weights.softmax(dim=2)
@@ -93,14 +93,7 @@ def gain(log_f: Tensor, log_aggregated: Tensor, log_prior: Tensor) -> tuple[Tens
 
 
 class _CoTraining(WrappedNetwork):
-    """A network and an aggregator that are trained together.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        weights: (n_workers, n_classes, n_classes) start of W, indexed [worker, true, given].
-        log_prior: (n_classes,) logits of p.
-        learn_prior: whether p is trained too.
-    """
+    """A network and an aggregator with weights W and class prior p that are trained together."""
 
     def __init__(self, network: nn.Module, weights: Tensor, log_prior: Tensor, learn_prior: bool) -> None:
         super().__init__(network)

@@ -39,11 +39,11 @@ class UnionNet(CrowdLearner):
 
     Args:
         variant: "a" or "b".
-        transition: start of theta.  "identity" is a matrix near the identity.  "majority" is the logarithm of the
-            confusion of each worker by the majority vote (the authors' code on Music).  "fixed" is the same as
-            "majority", but theta is not trained.
-        epsilon: probability of a wrong label near the identity, and the value that is added to the confusion by the
-            majority vote before its logarithm; 1e-5 in the paper.
+        transition: start of theta.  "identity" is a matrix near the identity.  "majority" is the logarithm of each
+            worker's confusion matrix, counted by the vote (the authors' code on Music).  "fixed" starts as "majority",
+            and theta is not trained.
+        epsilon: probability of a wrong label for "identity", and the value that is added to the counted matrices before
+            their logarithm is taken; 1e-5 in the paper.
     """
 
     variant: Variant = "b"
@@ -84,13 +84,7 @@ class UnionNet(CrowdLearner):
         return {"annotations": nll}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """Return the union's distribution for a certain class, normalised per worker.
-
-        In both variants that is the softmax of theta over the labels.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
-        """
+        """Return the union's distribution for each class, normalised per worker: softmax of theta over the labels."""
         assert isinstance(model, _Union)
         return model.theta.softmax(dim=2)
 
@@ -102,7 +96,7 @@ def near_identity(n_classes: int, epsilon: float) -> Tensor:
 
 
 def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
-    """Return the mean over the annotations of -log softmax over (w, l) of sum_c f_c theta[w, c, l], or 0 without any.
+    """Return the mean negative log-probability of the annotations in UnionNet-A, or 0 without annotations.
 
     Args:
         classes: (n, n_classes) probabilities f of some items.
@@ -116,13 +110,7 @@ def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
 
 
 class _Union(WrappedNetwork):
-    """A network with the transition to the union of all labels.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        theta: (n_workers, n_classes, n_classes), indexed [worker, true, given].
-        learned: whether theta is trained.
-    """
+    """A network with theta (n_workers, n_classes, n_classes), indexed [worker, true, given]."""
 
     def __init__(self, network: nn.Module, theta: Tensor, *, learned: bool) -> None:
         super().__init__(network)
