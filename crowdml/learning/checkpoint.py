@@ -1,4 +1,4 @@
-"""Checkpoint: the state of one training in one file, so that an interrupted training can continue."""
+"""Checkpoint: the state of a training in a file, so that an interrupted training can continue."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Checkpoint:
     Args:
         path: the file; its folder is created when the file is written.
         identity: text that identifies the training; a file with another identity is refused.
-        every: least seconds between two writes within a training.
+        every: minimum number of seconds between two writes during the training.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Checkpoint:
         return time.monotonic() - self._written >= self.every
 
     def read(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the state that was written last, with its tensors on the device, or None if there is no file.
+        """Return the state in the file, with its tensors on the device, or None if there is no file.
 
         Raises:
             CheckpointMismatchError: the file belongs to another training, or is no checkpoint.
@@ -65,9 +65,9 @@ class Checkpoint:
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        """Replace the file by one with this state.  Of several training processes, only the first one writes.
+        """Replace the content of the file by this state.  If several processes train, only the first process writes.
 
-        If the file cannot be written, for example on a full disk, this warns and leaves the old file in place.
+        If the file cannot be written, for example on a full disk, warn and keep the old file.
         """
         self._written = time.monotonic()
         if parallel.rank() != 0:

@@ -29,7 +29,7 @@ class KeptCurves:
             warnings.warn(f"a point of the learning curves was not written: {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
-        """Return the points by step.  Where an epoch was repeated after an interruption, its last value counts."""
+        """Return the points, sorted by step.  If an epoch was repeated after an interruption, its last value counts."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         latest: dict[tuple[int, str], float] = {}
         for line in lines:
@@ -37,6 +37,4 @@ class KeptCurves:
             with suppress(json.JSONDecodeError):
                 step, metric, value = json.loads(line)
                 latest[step, metric] = value
-        return [
-            (step, metric, value) for (step, metric), value in sorted(latest.items(), key=lambda point: point[0][0])
-        ]
+        return sorted(((*point, value) for point, value in latest.items()), key=lambda point: point[0])
