@@ -1,4 +1,4 @@
-"""The registry of methods: it maps a name to a class that aggregates labels, or that learns from labels.
+"""The registry maps the name of a method to a class that aggregates labels or learns from labels.
 
 To add a method, write a class in its own file (an aggregator in `crowdml/aggregation`, a learner in
 `crowdml/learning/learners`).  Then add an entry with the name of the class to REGISTRY.
@@ -26,7 +26,7 @@ class Entry:
         options: values that differ from the defaults of the class.
         learner_options: defaults for the learner that is combined with this source, if the learner has these options.
         two_classes_only: whether the method refuses crowds with more than two classes.
-        version: increase it when its results change, so that only the cells of this method are computed again.
+        version: increase the version when the results change; then only the cells of this method are computed again.
     """
 
     kind: MethodKind

@@ -58,7 +58,7 @@ class Correction(LabelLearner, StagedLearner):
         """Estimate the matrix if it is not given, train with the corrected loss, and return the trained model.
 
         Raises:
-            ValueError: the matrix has another number of classes, or has no inverse but the method needs one.
+            ValueError: the matrix has another number of classes, or has no inverse and the method needs the inverse.
         """
         task = run.task
         if self.transition is None:
@@ -105,9 +105,7 @@ class BackwardCorrection(Correction):
 
 
 def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -> Tensor:
-    """Return the mean of -sum_c inverse(T)[l, c] log f_c over the items, scalar.
-
-    For a target distribution the result is the expected loss.
+    """Return the mean of -sum_c inverse(T)[l, c] log f_c over the items, or the expected loss for distributions.
 
     Args:
         log_class: (n, n_classes) log f.
@@ -123,9 +121,7 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
 def anchor_transition(predicted: Tensor, percentile: float) -> Tensor:
     """Return (n_classes, n_classes): row c is the prediction for the anchor of class c (Patrini et al., eqs. 12, 13).
 
-    Args:
-        predicted: (n_items, n_classes) P(label | inputs) by a network that was trained on noisy labels.
-        percentile: see Correction.
+    `predicted` (n_items, n_classes) is P(label | inputs) by a network that was trained on noisy labels.
     """
     rank = math.floor(percentile / 100 * (len(predicted) - 1))
     return predicted[predicted.argsort(dim=0, stable=True)[rank]]
