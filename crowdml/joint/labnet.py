@@ -124,13 +124,7 @@ class Labnet(TieRule):
         model = network.finish(posterior)
         values = [-loss for loss in losses[1:]]
         aggregation = self.conclude(
-            crowd,
-            posterior,
-            prior,
-            confusion=confusion,
-            n_iter=len(objective),
-            converged=converged,
-            objective=objective,
+            crowd, posterior, prior, confusion=confusion, n_iter=len(values), converged=converged, objective=values
         )
         return trainer.result(aggregation, model)
 
