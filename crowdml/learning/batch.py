@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def inputs(self) -> Tensor:
-        """(n, ...) inputs of the items, the first view."""
+        """The first view: (n, ...) inputs of the items."""
         return self.views[0]
 
     def target(self, form: Target) -> Tensor:

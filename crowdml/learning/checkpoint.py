@@ -16,7 +16,7 @@ from crowdml.support.whole_file import whole_file
 
 
 class CheckpointMismatchError(ValueError):
-    """The checkpoint file does not belong to the training that should continue, or is no checkpoint."""
+    """The file is no checkpoint, or the checkpoint of another training."""
 
 
 @dataclass

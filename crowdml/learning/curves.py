@@ -19,7 +19,7 @@ class KeptCurves:
     path: Path
 
     def keep(self, step: int, metric: str, value: float) -> None:
-        """Append a point.  Warn if it cannot be written, for example on a full disk, and continue."""
+        """Append a point.  If the point cannot be written, for example on a full disk, warn and continue."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as lines:

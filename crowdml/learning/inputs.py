@@ -19,7 +19,7 @@ from crowdml.support.torch_device import default_device
 
 
 class Inputs(Protocol):
-    """The inputs of a set of items: images or feature vectors, normalised and augmented as batches are taken."""
+    """The inputs of a set of items: images or feature vectors, which are normalised and augmented batch by batch."""
 
     @property
     def device(self) -> torch.device:

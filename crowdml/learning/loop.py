@@ -35,7 +35,7 @@ class TrainingOutcome:
     Attributes:
         model: maps normalised inputs to logits.
         n_images: training inputs seen, summed over all epochs.
-        n_epochs: epochs done; early stopping can make them fewer than the recipe's.
+        n_epochs: number of finished epochs, fewer than in the recipe after early stopping.
         seconds: wall seconds of the training without evaluation, including the time before an interruption.
     """
 
@@ -116,8 +116,6 @@ class _Loss(nn.Module):
 
 
 class _Training:
-    """The state of one training."""
-
     def __init__(
         self, learner: Learner, task: Task, given: Supervision, model: nn.Module, items: Tensor | None, stream: int
     ) -> None:
@@ -212,7 +210,7 @@ class _Training:
         )
 
     def _validate(self) -> float:
-        """Return the mean loss of the held-out items, and store the network if it is the best one and must be kept."""
+        """Return the mean loss of the held-out items; store the best network if the recipe keeps it."""
         task, recipe = self._task, self._task.settings.recipe
         self._model.eval()
         total = torch.zeros((), device=task.device)

@@ -57,12 +57,12 @@ class RateSchedule:
                     group["momentum"] = recipe.late_momentum
 
     def after_step(self) -> None:
-        """Change the learning rate after a step, if the schedule changes it at every step."""
+        """Change the learning rate after a step, if the schedule works per step."""
         if self._each_step:
             self._schedule.step()
 
     def after_epoch(self) -> None:
-        """Change the learning rate after the last step of an epoch, if the schedule changes it once per epoch."""
+        """Change the learning rate after an epoch, if the schedule works per epoch."""
         if not self._each_step:
             self._schedule.step()
 

@@ -1,4 +1,4 @@
-"""Treat labels and distributions over classes as targets of the same kind."""
+"""Functions of a target that accept both labels and distributions over classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Task: everything that a training is given, except the labels."""
+"""Task: everything that a training needs, except the labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from crowdml.networks.pretrained import load_backbone
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Everything that a training is given, except the labels.  `make_task` builds a task.
+    """Everything that a training needs, except the labels.  `make_task` builds a task.
 
     Args:
         inputs: inputs of the training items, in memory or streamed.

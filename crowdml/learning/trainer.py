@@ -167,7 +167,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class StagedLearner(Learner):
-    """A learner that trains several networks, or does more than one plain training."""
+    """A learner that trains several times, or has steps before or after its training."""
 
     def learn(self, run: TrainingRun) -> nn.Module:
         """Carry out all stages, and return the trained model."""

@@ -1,4 +1,4 @@
-"""The search space of a method: all options that its parts declare, except options that the registry fixes."""
+"""The search space of a method: the searchable options of its source and its learner that the registry does not fix."""
 
 from __future__ import annotations
 

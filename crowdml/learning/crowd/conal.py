@@ -1,4 +1,4 @@
-"""CoNAL: each label has noise that all workers share, or noise of its worker (Chu, Ma, Wang, AAAI 2021)."""
+"""CoNAL: label noise is a mixture of common noise and individual noise of the worker (Chu, Ma, Wang, AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class Conal(CrowdLearner, StagedLearner):
             raise ValueError(f"embedding must be at least 1, got {self.embedding}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with both kinds of matrices and the layers of u and v."""
+        """Return the network with the shared and the workers' matrices, and the layers of u and v."""
         n_inputs = math.prod(task.inputs.in_shape)
         return _CommonNoise(task.build_network(), n_inputs, given.crowd.n_workers, task.n_classes, self.embedding)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean negative log likelihood of the annotations, and the term of the matrices' difference."""
+        """Return the mean negative log likelihood of the annotations, and the term that separates the matrices."""
         assert isinstance(model, _CommonNoise)
         part = batch.annotations
         classes = log_probabilities(model(batch.inputs)).exp()

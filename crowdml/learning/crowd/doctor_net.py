@@ -28,11 +28,12 @@ class DoctorNet(CrowdLearner, StagedLearner):
     """Predict the label that each worker would give to an item, and average the predictions.
 
     The first training learns shared features, and one linear layer per worker on that worker's labels (DN).  The second
-    training freezes them and learns the weights of the average: a softmax of one number per worker (WDN), or of a
-    linear function of the features (IWDN).  Its target is the distribution of the labels of an item.
+    training freezes both and learns the weights of the average: a softmax of one number per worker (WDN), or of a
+    linear function of the features (IWDN).  The target is the distribution of the labels of an item.
 
-    The second training leaves out the workers who labelled the item, because their classifiers have seen it.  If every
-    worker labelled the item, it averages over all workers.  Workers without labels have no classifier, and never count.
+    In the second training, the average of an item leaves out the workers who labelled the item, because their
+    classifiers were trained on it.  If every worker labelled the item, no worker is left out.  Workers without labels
+    have no classifier and are always left out.
 
     Args:
         averaging: "equal" is DN, "workers" is WDN, "items" is IWDN.
@@ -51,7 +52,7 @@ class DoctorNet(CrowdLearner, StagedLearner):
             raise ValueError(f"averaging_epochs must be at least 1, got {self.averaging_epochs}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with one last layer per worker, and equal weights of the workers."""
+        """Return the network with one last layer per worker and equal weights of all workers."""
         features, last = split_last_linear(task.build_network())
         seen = torch.bincount(given.crowd.all().worker, minlength=given.crowd.n_workers) > 0
         return _Doctors(features, last.in_features, task.n_classes, seen)
@@ -113,7 +114,7 @@ def average(log_labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
-    """Return (n_items, n_workers) bool: the seen workers who did not label the item, or all seen workers if none.
+    """Return (n_items, n_workers) bool: the seen workers who did not label the item; all seen workers if all did.
 
     Args:
         part: the annotations of the items.

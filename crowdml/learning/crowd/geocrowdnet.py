@@ -61,7 +61,7 @@ class GeoCrowdNet(Ccem, StagedLearner):
             raise ValueError(f"weight must be at least 0, got {self.weight}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with the workers' matrices and the counts of batches."""
+        """Return the network with the workers' matrices, and counters of the batches."""
         model = super().build(task, given)
         # [left out, all], stored in the model so that a resumed training continues to count.
         model.register_buffer("batches", torch.zeros(2, dtype=torch.int64))
@@ -101,7 +101,7 @@ def gram_of_matrices(log_a: Tensor) -> Tensor:
 
 
 def negative_log_det(gram: Tensor, *, possible: bool = True) -> tuple[Tensor, Tensor]:
-    """Return -log det of a matrix, or 0 without gradient if it is not finite or above 100; and whether it is used.
+    """Return -log det of a matrix, and whether it is finite and at most 100; otherwise it is replaced by a constant 0.
 
     Args:
         gram: (n_classes, n_classes) symmetric matrix without negative eigenvalues.

@@ -32,8 +32,8 @@ class Mbem(CrowdLearner, StagedLearner):
     Args:
         rounds: number of rounds, at least 1; the authors find that one is enough.
         hard: count by the most probable class, as the authors do, instead of by the predicted distribution.
-        smoothing: value above 0 that is added to every count; a row without counts becomes uniform.  The authors' 1e-10
-            only avoids zeros.
+        smoothing: value above 0 that is added to every count; a row without counts becomes uniform.  The authors take
+            1e-10, which only avoids zeros.
     """
 
     rounds: int = 1

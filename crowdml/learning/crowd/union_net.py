@@ -33,9 +33,8 @@ class UnionNet(CrowdLearner):
         a:  softmax over (w, l) of sum_c f_c theta[w, c, l]
         b:  sum_c f_c T[w, c, l], where T is the softmax over (w, l) of theta[:, c, :]
 
-    in the variants UnionNet-A and UnionNet-B.  The loss is the mean negative log-probability of the annotations.  That
-    is Equation 6 divided by the number of labels per item, so that all learners here weight annotations in the same
-    way.
+    in the variants UnionNet-A and UnionNet-B.  The loss is the mean negative log-probability of the annotations.  The
+    paper sums over the labels of an item (Equation 6); the mean weights annotations as in all learners here.
 
     Args:
         variant: "a" or "b".
@@ -65,7 +64,7 @@ class UnionNet(CrowdLearner):
             raise ValueError(f"epsilon must be in (0, 1), got {self.epsilon}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with theta at its start."""
+        """Return the network with the initial theta."""
         if self.transition == "identity":
             theta = near_identity(given.crowd.n_classes, self.epsilon).repeat(given.crowd.n_workers, 1, 1)
         else:

@@ -36,9 +36,9 @@ class Correction(LabelLearner, StagedLearner):
     Args:
         target: see LabelLearner.
         transition: (n_classes, n_classes) P(label | true class) as rows, if it is known.
-        percentile: the anchor of a class is the training item at this percentile of the predicted probability of the
-            class, in (0, 100].  The paper takes 97, because the top items may be outliers, and 100 if a class has fewer
-            than 3 % of the items.
+        percentile: percentile in (0, 100] of the predicted probability of a class; the training item at this percentile
+            is the anchor of the class.  The paper takes 97, because the top items may be outliers, and 100 if a class
+            has fewer than 3 % of the items.
     """
 
     transition: Sequence[Sequence[float]] | None = None

@@ -130,7 +130,7 @@ class DivideMix(LabelLearner):
         Args:
             own: (n, n_classes) predictions of the network, averaged over the views.
             other: (n, n_classes) predictions of the other network, averaged over the views.
-            clean: (n_items,) probability that the label of each training item is correct, by the other network.
+            clean: (n_items,) the other network's probability that the label of each training item is correct.
             batch: the items.
         """
         right = clean[batch.items, None]

@@ -22,11 +22,11 @@ _MARGIN = 1e-4
 
 @dataclass(frozen=True)
 class EarlyLearningRegularisation(LabelLearner):
-    """Cross-entropy + weight * mean log(1 - <p, t>), where t is a moving average of the predictions p for the item.
+    """Cross-entropy + weight * mean log(1 - <p, t>), where t is the moving average of an item's predictions p.
 
-    t starts at 0.  Each time an item is trained on, t becomes beta t + (1 - beta) p.  The gradient through <p, t>
-    cancels the gradient of a label that disagrees with the early predictions.  A held-out item has t = 0, so its loss
-    is the cross-entropy.
+    t starts at 0.  Each training step on the item sets t to beta t + (1 - beta) p.  The gradient through <p, t> cancels
+    the gradient of a label that disagrees with the early predictions.  A held-out item has t = 0, so its loss is the
+    cross-entropy.
 
     Args:
         target: see LabelLearner.

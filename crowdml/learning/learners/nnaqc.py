@@ -80,7 +80,7 @@ class Nnaqc(LabelLearner):
         return network if self.alpha == 0 else WithNoiseModel(network, task.n_classes, self.kappa, self.dropout)
 
     def parameter_groups(self, model: nn.Module, recipe: Recipe) -> Iterable[dict[str, Any]]:
-        """Return the noise model as a group without weight decay, which would make its label distribution uniform."""
+        """Return two groups; the noise model has no weight decay, which would make its label distribution uniform."""
         if not isinstance(model, WithNoiseModel):
             return super().parameter_groups(model, recipe)
         network = [parameter for parameter in model.network.parameters() if parameter.requires_grad]

@@ -71,7 +71,7 @@ class SModel(LabelLearner, StagedLearner):
         return self._adapt(task.build_network(), even.fill_diagonal_(1 - _BLIND_NOISE))
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean terms: "adapted" through the layer and, for beta above 0, "network" without the layer."""
+        """Return the mean losses "adapted", through the layer, and for beta above 0 "network", without the layer."""
         assert isinstance(model, Adapted)
         target = batch.target(self.target)
         log_class, log_transition = model.log_outputs(batch.inputs)

@@ -87,7 +87,7 @@ class JoCoR(SmallLossLearner):
 
 
 def graph_shifts(graph: Graph, n_networks: int) -> Sequence[int]:
-    """Return the steps s of the graph: each s stands for the edges a -> a + s (modulo n_networks) of all networks a."""
+    """Return the offsets s of the edges: for each s, every network a has the edge a -> a + s (modulo n_networks)."""
     return range(1, n_networks) if graph == "full" else (1,)
 
 
