@@ -50,7 +50,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            # weights_only reads tensors and plain values, so a file from somebody else cannot run code.
+            # weights_only reads only tensors and plain values, so that a foreign file cannot run code.
             state = torch.load(self.path, map_location=device, weights_only=True)
             identity = state["identity"]
         except Exception as error:
@@ -77,7 +77,7 @@ class Checkpoint:
             with whole_file(self.path) as partial:
                 torch.save({**state, "identity": self.identity}, partial)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
-            warnings.warn(f"the training goes on without a checkpoint: {self.path}: {error}", stacklevel=2)
+            warnings.warn(f"the training continues, but cannot write {self.path}: {error}", stacklevel=2)
 
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -23,17 +23,17 @@ class KeptCurves:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as lines:
-                # The newline comes first, so that a line that an interruption cut short cannot swallow this point.
+                # The newline comes first, because an interruption may have left an incomplete last line.
                 lines.write("\n" + json.dumps([step, metric, value]))
         except OSError as error:
-            warnings.warn(f"a point of the learning curves was not written: {self.path}: {error}", stacklevel=2)
+            warnings.warn(f"cannot write a point of the learning curves to {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
         """Return the points, sorted by step.  If an epoch was repeated after an interruption, its last value counts."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         latest: dict[tuple[int, str], float] = {}
         for line in lines:
-            # The first line is empty.  A point on a line that was cut short is computed again.
+            # The first line is empty.  The point of an incomplete line is computed again.
             with suppress(json.JSONDecodeError):
                 step, metric, value = json.loads(line)
                 latest[step, metric] = value

@@ -165,7 +165,7 @@ class _Training:
     def _train_epoch(self) -> dict[str, float]:
         """Train for one epoch, and return the mean loss and the means of its terms."""
         task, recipe = self._task, self._task.settings.recipe
-        # All processes draw the same order of the items, but each draws its own augmentation and dropout.
+        # All processes draw the same order of the items.  Each process draws its own augmentation and dropout.
         order = torch.Generator(task.device).manual_seed(seed_of(task.settings.seed, self._stream, 1 + self.epoch))
         own_seed = seed_of(task.settings.seed, self._stream, 1 + self.epoch, parallel.rank())
         draws = torch.Generator(task.device).manual_seed(own_seed)
@@ -271,5 +271,5 @@ def _smallest_batch() -> int:
 
 def seed_of(*parts: int) -> int:
     """Return a 63-bit seed that is different for different sequences of whole numbers."""
-    # A SeedSequence ignores zeros at the end, so the number of parts stands before them.
+    # A SeedSequence ignores zeros at the end, so the number of parts is added at the start.
     return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)

@@ -21,7 +21,7 @@ from crowdml.support.search_space import Choice, Float, Space
 
 Volume = Literal["F", "W"]
 
-# Largest -log det that counts, as in the authors' code: near collapse its gradient would dominate the loss.
+# Largest -log det that is used, as in the authors' code.  For a nearly singular matrix its gradient would dominate.
 _LARGEST = 100.0
 
 
@@ -63,7 +63,7 @@ class GeoCrowdNet(Ccem, StagedLearner):
     def build(self, task: Task, given: Supervision) -> nn.Module:
         """Return the network with the workers' matrices, and counters of the batches."""
         model = super().build(task, given)
-        # [left out, all], stored in the model so that a resumed training continues to count.
+        # [left out, all batches].  The model stores the counters, so that a resumed training continues to count.
         model.register_buffer("batches", torch.zeros(2, dtype=torch.int64))
         return model
 

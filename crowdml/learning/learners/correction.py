@@ -113,7 +113,7 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
         target: (n,) int64 labels or (n, n_classes) distributions of the label.
     """
     with full_precision(log_class):
-        inverse, _ = torch.linalg.inv_ex(transition)  # inv would wait for the GPU to check it
+        inverse, _ = torch.linalg.inv_ex(transition)  # inv would wait for the GPU to check the result
         weight = inverse[target] if target.ndim == 1 else target.to(inverse.dtype) @ inverse
     return -(weight * log_class.clamp_min(math.log(_LEAST_PROBABILITY))).sum(dim=1).mean()
 
@@ -132,7 +132,7 @@ class _WithKnownTransition(Learner):
     """The training with the corrected loss, once the matrix is known."""
 
     correction: Correction
-    # Not in the repr, which identifies a checkpoint: the last digits of an estimate may differ when it is repeated.
+    # Not in the repr, which identifies a checkpoint: a repeated estimate may differ in the last digits.
     transition: Tensor = field(repr=False, compare=False)
 
     def build(self, task: Task, given: Supervision) -> nn.Module:

@@ -209,7 +209,7 @@ def clean_probability(losses: Tensor) -> Tensor:
     """Return (n,): the probability that each loss (n,) belongs to the lower component of a mixture of two normals."""
     values = losses.double().cpu().numpy()
     values = (values - values.min()) / max(np.ptp(values), np.finfo(values.dtype).tiny)
-    # The training loop seeds torch.  The paper takes ten iterations, converged or not.
+    # The seed is drawn by torch, which the training loop seeds.  The paper stops after ten iterations in every case.
     seed = int(torch.randint(2**31 - 1, ()))
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
