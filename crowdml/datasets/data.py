@@ -1,4 +1,4 @@
-"""Data sets in memory: ImageData, TrainTest, subsets, fingerprints and channel statistics.  Imports no torch."""
+"""Data sets in memory: ImageData, TrainTest, subsets, fingerprints and channel statistics, without torch."""
 
 from __future__ import annotations
 
@@ -141,12 +141,10 @@ class Fingerprinted(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in index order."""
-        ...
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
         """All arrays of the data."""
-        ...
 
 
 def fingerprint(data: Fingerprinted) -> str:

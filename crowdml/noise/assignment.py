@@ -14,7 +14,7 @@ from crowdml.noise.counter_random import uniform
 from crowdml.support.names import check_name
 
 Asked = NDArray[np.int32]
-"""(n_items, labels per item) the workers asked about each item; no worker appears twice in a row."""
+"""(n_items, labels per item) the workers asked about each item.  No row has a worker twice."""
 
 
 class Assignment(Protocol):
@@ -28,11 +28,9 @@ class Assignment(Protocol):
         Raises:
             ValueError: the number exceeds the number of workers.
         """
-        ...
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """Draw the workers asked about each item, in time and memory linear in the number of labels."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,7 @@ class EveryItem:
 
 @dataclass(frozen=True)
 class Balanced:
-    """Each item goes to a random set of workers.  The numbers of items per worker differ by at most one.
-
-    Args:
-        labels_per_item: size of the set, at least 1.
-    """
+    """Each item goes to `labels_per_item` random workers.  The numbers of items per worker differ by at most one."""
 
     labels_per_item: int
 
@@ -78,7 +72,7 @@ class PowerLaw:
     twice.
 
     Args:
-        labels_per_item: size of the set, at least 1.
+        labels_per_item: number of workers in the set, at least 1.
         exponent: at least 0; 0 makes all workers equally likely.
     """
 
@@ -157,7 +151,7 @@ def _deal(n_items: int, n_labels: int, n_workers: int, key: np.uint64) -> Asked:
 
 @njit(cache=True, nogil=True)
 def _sample(n_items: int, n_labels: int, cumulative: NDArray[np.float64], key: np.uint64) -> Asked:
-    """Draw workers by their cumulative odds.  Draw again where the item already has the worker."""
+    """Draw workers by their cumulative odds.  Draw again if the item already has the worker."""
     asked = np.empty((n_items, n_labels), np.int32)
     number = np.uint64(0)
     for item in range(n_items):

@@ -10,7 +10,7 @@ import numpy as np
 
 from crowdml.noise.patterns import NoisePattern, with_rate
 from crowdml.noise.separable import DiagonallyDominant, RandomMatrices, SeparableRandom, SeparableUniform
-from crowdml.noise.worker_model import Matrices, WorkerModel, Workers
+from crowdml.noise.worker_model import WorkerModel, Workers
 from crowdml.support.names import check_name
 
 
@@ -20,8 +20,7 @@ class Homogeneous:
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
-        matrix = pattern.transition(n_classes, rng)
-        return Workers(np.broadcast_to(matrix, (n_workers, n_classes, n_classes)))
+        return Workers(np.broadcast_to(pattern.transition(n_classes, rng), (n_workers, n_classes, n_classes)))
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,14 @@ class HammerSpammer:
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
         spammer = np.full((n_classes, n_classes), 1 / n_classes)
-        return Workers(
-            np.stack(
-                [
-                    pattern.transition(n_classes, stream) if stream.random() < self.hammers else spammer
-                    for stream in rng.spawn(n_workers)
-                ]
-            )
-        )
+        streams = rng.spawn(n_workers)
+        made = [pattern.transition(n_classes, own) if own.random() < self.hammers else spammer for own in streams]
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
 class BetaAbility:
-    """The noise rate of each worker is drawn from a Beta distribution whose mean is the pattern's rate.
+    """Each worker draws his noise rate from a Beta distribution, whose mean is the rate of the pattern.
 
     Args:
         concentration: the sum of the two Beta parameters, above 0.  A smaller value makes the workers differ more.
@@ -66,12 +60,12 @@ class BetaAbility:
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
-        return Workers(np.stack([self._matrix(pattern, n_classes, stream) for stream in rng.spawn(n_workers)]))
-
-    def _matrix(self, pattern: NoisePattern, n_classes: int, stream: np.random.Generator) -> Matrices:
-        mean = pattern.rate
-        rate = float(stream.beta(mean * self.concentration, (1 - mean) * self.concentration)) if mean > 0 else 0.0
-        return with_rate(pattern, rate).transition(n_classes, stream)
+        first, second = pattern.rate * self.concentration, (1 - pattern.rate) * self.concentration
+        made = []
+        for stream in rng.spawn(n_workers):
+            rate = float(stream.beta(first, second)) if pattern.rate > 0 else 0.0
+            made.append(with_rate(pattern, rate).transition(n_classes, stream))
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
@@ -93,14 +87,10 @@ class ExpertsAmongBeginners:
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
         expert = with_rate(pattern, self.expert_rate)
-        return Workers(
-            np.stack(
-                [
-                    (expert if stream.random() < self.experts else pattern).transition(n_classes, stream)
-                    for stream in rng.spawn(n_workers)
-                ]
-            )
-        )
+        streams = rng.spawn(n_workers)
+        followed = (expert if stream.random() < self.experts else pattern for stream in streams)
+        made = [one.transition(n_classes, stream) for one, stream in zip(followed, streams, strict=True)]
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
@@ -108,7 +98,7 @@ class ColludingCopies:
     """Some workers copy the answers of the first worker.
 
     Args:
-        copiers: probability that a worker other than the first copies him, in [0, 1].
+        copiers: probability that a worker copies the first worker, in [0, 1].
     """
 
     copiers: float = 0.5
@@ -127,7 +117,7 @@ class ColludingCopies:
 
 @dataclass(frozen=True)
 class Adversaries:
-    """Some workers draw a label like the others, and then answer one of the other classes on purpose.
+    """Some workers draw a label like the other workers, and then answer another class on purpose.
 
     Args:
         adversaries: probability that a worker is an adversary, in [0, 1].
@@ -218,13 +208,13 @@ def make_workers(
     rng: np.random.Generator,
     options: Mapping[str, Any] | None = None,
 ) -> Workers:
-    """Return the workers of a model.  A small crowd is the start of a larger one.
+    """Return the workers of a model.  A small crowd is the start of a larger crowd.
 
     Args:
         model: one of WORKER_MODELS.
         pattern: how the workers err.
         n_workers, n_classes: the numbers of workers and classes.
-        rng: of all draws.
+        rng: the generator of all draws.
         options: fields of the model's class.
 
     Raises:

@@ -20,15 +20,12 @@ class Suggests(Protocol):
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """Return a number in [low, high]."""
-        ...
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Return a whole number from low to high, both included."""
-        ...
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
         """Return one of the choices."""
-        ...
 
 
 @dataclass(frozen=True)
