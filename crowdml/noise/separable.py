@@ -37,7 +37,8 @@ class DiagonallyDominant:
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
+        if not 0 <= self.gamma < np.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, got {self.gamma}")
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -45,7 +46,7 @@ class DiagonallyDominant:
 
 
 @dataclass(frozen=True)
-class SeparableUniform:
+class SeparableUniform(DiagonallyDominant):
     """The first worker is DiagonallyDominant.  The other workers answer uniformly, plus 1e-4 for the true class.
 
     Args:
@@ -53,9 +54,6 @@ class SeparableUniform:
     """
 
     gamma: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -65,7 +63,7 @@ class SeparableUniform:
 
 
 @dataclass(frozen=True)
-class SeparableRandom:
+class SeparableRandom(DiagonallyDominant):
     """The first worker is DiagonallyDominant.  The other workers have RandomMatrices.
 
     Args:
@@ -73,9 +71,6 @@ class SeparableRandom:
     """
 
     gamma: float = 0.01
-
-    def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -94,8 +89,3 @@ def _random(n_classes: int, stream: np.random.Generator) -> Matrices:
 
 def _rows_to_one(matrix: Matrices) -> Matrices:
     return matrix / matrix.sum(axis=1, keepdims=True)
-
-
-def _check_gamma(gamma: float) -> None:
-    if not 0 <= gamma < np.inf:
-        raise ValueError(f"gamma must be at least 0 and finite, got {gamma}")

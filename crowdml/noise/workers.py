@@ -14,6 +14,15 @@ from crowdml.noise.worker_model import WorkerModel, Workers
 from crowdml.support.names import check_name
 
 
+class _Shares:
+    """A worker model whose options all lie in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
 @dataclass(frozen=True)
 class Homogeneous:
     """Every worker has the same matrix.  This model fits the LABNET tables."""
@@ -24,7 +33,7 @@ class Homogeneous:
 
 
 @dataclass(frozen=True)
-class HammerSpammer:
+class HammerSpammer(_Shares):
     """A hammer follows the pattern.  A spammer draws uniformly from all classes (Karger, Oh, Shah, NIPS 2011).
 
     Args:
@@ -32,9 +41,6 @@ class HammerSpammer:
     """
 
     hammers: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_share("hammers", self.hammers)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -69,7 +75,7 @@ class BetaAbility:
 
 
 @dataclass(frozen=True)
-class ExpertsAmongBeginners:
+class ExpertsAmongBeginners(_Shares):
     """Some workers are experts.  The other workers err at the noise rate.
 
     Args:
@@ -79,10 +85,6 @@ class ExpertsAmongBeginners:
 
     experts: float = 0.2
     expert_rate: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check_share("experts", self.experts)
-        _check_share("expert_rate", self.expert_rate)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -94,7 +96,7 @@ class ExpertsAmongBeginners:
 
 
 @dataclass(frozen=True)
-class ColludingCopies:
+class ColludingCopies(_Shares):
     """Some workers copy the answers of the first worker.
 
     Args:
@@ -102,9 +104,6 @@ class ColludingCopies:
     """
 
     copiers: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_share("copiers", self.copiers)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -116,7 +115,7 @@ class ColludingCopies:
 
 
 @dataclass(frozen=True)
-class Adversaries:
+class Adversaries(_Shares):
     """Some workers draw a label like the other workers, and then answer another class on purpose.
 
     Args:
@@ -124,9 +123,6 @@ class Adversaries:
     """
 
     adversaries: float = 0.2
-
-    def __post_init__(self) -> None:
-        _check_share("adversaries", self.adversaries)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel.
@@ -146,7 +142,7 @@ class Adversaries:
 
 
 @dataclass(frozen=True)
-class ClassWiseExperts:
+class ClassWiseExperts(_Shares):
     """Each worker knows some classes, drawn at random, and errs at the noise rate on the other classes.
 
     Args:
@@ -156,10 +152,6 @@ class ClassWiseExperts:
 
     known_classes: float = 0.5
     expert_rate: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check_share("known_classes", self.known_classes)
-        _check_share("expert_rate", self.expert_rate)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -223,8 +215,3 @@ def make_workers(
     if n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, got {n_workers}")
     return make_worker_model(model, options).workers(pattern, n_workers, n_classes, rng)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")

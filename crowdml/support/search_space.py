@@ -1,8 +1,7 @@
 """The values that a search may try for an option: Float, Whole, Choice and Either.
 
 A class with options declares its search space in the class variable SPACE: option -> range.  A range is plain data.
-Any object with Optuna's methods `suggest_float`, `suggest_int` and `suggest_categorical` can draw from a range, so
-that this module does not need Optuna.
+This module does not need Optuna: any object with the methods of `Suggests` can draw from a range.
 """
 
 from __future__ import annotations
@@ -28,8 +27,16 @@ class Suggests(Protocol):
         """Return one of the choices."""
 
 
+class _OneDraw:
+    """A range whose `suggest` draws one parameter."""
+
+    def parameters(self, name: str, value: Value) -> dict[str, Value]:
+        """Return the trial's parameters for which `suggest` returns the value."""
+        return {name: value}
+
+
 @dataclass(frozen=True)
-class Float:
+class Float(_OneDraw):
     """A real number in [low, high].
 
     Args:
@@ -51,19 +58,15 @@ class Float:
         """Let a trial draw a value."""
         return float(trial.suggest_float(name, self.low, self.high, log=self.log))
 
-    def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """Return the trial's parameters for which `suggest` returns the value."""
-        return {name: value}
-
     def __contains__(self, value: object) -> bool:
-        return _is_number(value) and self.low <= value <= self.high  # pyright: ignore[reportOperatorIssue]
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True)
-class Whole:
+class Whole(_OneDraw):
     """A whole number from low to high.
 
     Args:
@@ -85,10 +88,6 @@ class Whole:
         """Let a trial draw a value."""
         return int(trial.suggest_int(name, self.low, self.high, log=self.log))
 
-    def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """Return the trial's parameters for which `suggest` returns the value."""
-        return {name: value}
-
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
@@ -97,7 +96,7 @@ class Whole:
 
 
 @dataclass(frozen=True, init=False)
-class Choice:
+class Choice(_OneDraw):
     """One of several values: texts, numbers, True and False.
 
     Raises:
@@ -115,10 +114,6 @@ class Choice:
         """Let a trial draw a value."""
         return trial.suggest_categorical(name, self.values)
 
-    def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """Return the trial's parameters for which `suggest` returns the value."""
-        return {name: value}
-
     def __contains__(self, value: object) -> bool:
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.values)
 
@@ -128,7 +123,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Either:
-    """One special value or a number in a range, such as no weight decay or some, None or a threshold.
+    """One special value or a number in a range, such as 0 or a weight decay, or None or a threshold.
 
     Args:
         value: the special value, outside the range.
@@ -184,7 +179,3 @@ def _check_ends(low: float, high: float, *, log: bool) -> None:
         raise ValueError(f"a range needs two finite ends with low < high, got {low} and {high}")
     if log and low <= 0:
         raise ValueError(f"the low end of a logarithmic range must be above 0, got {low}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
