@@ -20,8 +20,6 @@ from crowdml.labels import CrowdLabels
 Truth = NDArray[np.int64]
 """(n_items,) the true classes; -1 where the true class is not known."""
 
-Reader = Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]
-
 
 def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
     """Read the annotations and the true classes of a crowd from the root folder of the data sets.
@@ -102,7 +100,7 @@ def _read_cifar10h(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Trut
     return replace(crowd, class_names=np.array(class_names("cifar10"))), known
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]] = {
     "csv": _read_csv,
     "labelme": partial(_read_csv, task="index"),
     "music": partial(_read_csv, task="id", label="class"),

@@ -24,14 +24,8 @@ def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 
     If the method estimates an interval of the quality, the frame also has the columns quality_low and quality_high.
     """
-    frame = pd.DataFrame(
-        {
-            "worker": worker_names(crowd),
-            "n_labels": crowd.labels_per_worker,
-            "quality": result.worker_quality,
-            "quality_se": result.worker_quality_se,
-        }
-    )
+    frame = pd.DataFrame({"worker": worker_names(crowd), "n_labels": crowd.labels_per_worker})
+    frame["quality"], frame["quality_se"] = result.worker_quality, result.worker_quality_se
     if result.worker_quality_interval is not None:
         frame[["quality_low", "quality_high"]] = result.worker_quality_interval
     return frame

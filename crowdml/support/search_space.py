@@ -36,7 +36,20 @@ class _OneDraw:
 
 
 @dataclass(frozen=True)
-class Float(_OneDraw):
+class _Interval(_OneDraw):
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"a range needs two finite ends with low < high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"the low end of a logarithmic range must be above 0, got {self.low}")
+
+
+@dataclass(frozen=True)
+class Float(_Interval):
     """A real number in [low, high].
 
     Args:
@@ -46,13 +59,6 @@ class Float(_OneDraw):
     Raises:
         ValueError: the ends are not finite, are in the wrong order, or do not suit a logarithm.
     """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Suggests, name: str) -> float:
         """Let a trial draw a value."""
@@ -66,7 +72,7 @@ class Float(_OneDraw):
 
 
 @dataclass(frozen=True)
-class Whole(_OneDraw):
+class Whole(_Interval):
     """A whole number from low to high.
 
     Args:
@@ -79,10 +85,6 @@ class Whole(_OneDraw):
 
     low: int
     high: int
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Suggests, name: str) -> int:
         """Let a trial draw a value."""
@@ -172,10 +174,3 @@ def check_in(space: Space, name: str, value: object) -> None:
         raise ValueError(f"option {name!r} cannot be searched (options with a range: {', '.join(space) or 'none'})")
     if value not in space[name]:
         raise ValueError(f"{name} must be in the range that is searched, {space[name]}, got {value!r}")
-
-
-def _check_ends(low: float, high: float, *, log: bool) -> None:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"a range needs two finite ends with low < high, got {low} and {high}")
-    if log and low <= 0:
-        raise ValueError(f"the low end of a logarithmic range must be above 0, got {low}")
