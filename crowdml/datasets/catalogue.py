@@ -22,7 +22,6 @@ class Description:
         name: the name in a grid.
         kind: "images" (images with true classes), "labels" (true classes only), or "crowd" (a real crowd).
         n_items: number of training items; for a crowd, the number of all items.
-        n_classes: number of classes.
         n_workers, n_annotations: sizes of a crowd; None for other data sets.
         n_known: number of items of a crowd with a known true class; None for other data sets.
         summary, origin, licence, citation: texts about a crowd, see CrowdSource; None for other data sets.

@@ -113,10 +113,9 @@ def load_crowd(
 
 
 def _download(name: str, source: CrowdSource, base: Path, *, download: bool) -> None:
-    if not download:
-        raise missing_error(name, source, base, "download is off")
-    if not source.published:
-        raise missing_error(name, source, base, f"has no automatic download (origin: {source.origin})")
+    if not download or not source.published:
+        reason = f"has no automatic download (origin: {source.origin})" if download else "download is off"
+        raise missing_error(name, source, base, reason)
     try:
         for file in absent_files(source, base):
             url, checksum = source.published[file]

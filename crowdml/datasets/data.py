@@ -139,10 +139,12 @@ class Fingerprinted(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in index order."""
+        ...
 
     @property
     def arrays(self) -> tuple[NDArray[np.generic] | None, ...]:
         """All arrays of the data."""
+        ...
 
 
 def fingerprint(data: Fingerprinted) -> str:

@@ -24,8 +24,6 @@ from crowdml.support.whole_file import whole_file
 STDOUT = "-"
 """As a file name: write CSV to standard output."""
 
-_JSON_ROWS = 1 << 18
-
 
 def check_writable(path: str | Path) -> None:
     """Raise FileError if a table cannot be written to the path.  Call this before long work."""
@@ -85,7 +83,7 @@ def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame) -> None:
 
 
 def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
-    # Write block by block, because pandas builds the whole text in memory.
-    for start in range(0, len(frame), _JSON_ROWS):
-        block = frame.iloc[start : start + _JSON_ROWS]
+    n_rows = 1 << 18  # write block by block, because pandas builds the whole text in memory
+    for start in range(0, len(frame), n_rows):
+        block = frame.iloc[start : start + n_rows]
         out.write(block.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode())

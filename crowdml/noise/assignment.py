@@ -29,9 +29,11 @@ class Assignment(Protocol):
         Raises:
             ValueError: the number exceeds the number of workers.
         """
+        ...
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """Draw the workers asked about each item, in time and memory linear in the number of labels."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,8 @@ ASSIGNMENTS: dict[str, type[Assignment]] = {"every_item": EveryItem, "balanced":
 def crowd_of_asked(asked: Asked, labels: NDArray[np.int32], n_workers: int, n_classes: int) -> CrowdLabels:
     """Return the crowd of the labels (n_items, labels per item) that the asked workers give."""
     item = np.repeat(np.arange(len(asked), dtype=np.int32), asked.shape[1])
-    sizes = {"n_items": len(asked), "n_workers": n_workers, "n_classes": n_classes}
     # A design asks no worker twice about an item, so a check for repeats would only cost time.
-    return CrowdLabels(item=item, worker=asked.ravel(), label=labels.ravel(), **sizes, repeats="keep")
+    return CrowdLabels(item, asked.ravel(), labels.ravel(), len(asked), n_workers, n_classes, repeats="keep")
 
 
 def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assignment:

@@ -148,7 +148,6 @@ def crowd_of_answers(
 
     Args:
         answers: (n_items, n_workers) the answer that each worker gives if he is asked.
-        n_classes: number of classes.
         assignment: which workers are asked about each item.
         missing_rate, missing: see `simulate_crowd`.
         seed: the seed of the draws.

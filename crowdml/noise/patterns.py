@@ -27,12 +27,15 @@ class NoisePattern(Protocol):
     @property
     def rate(self) -> float:
         """The noise rate."""
+        ...
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Return (n_classes, n_classes): row t is the distribution of the given label for true class t."""
+        ...
 
     def affected(self, n_classes: int) -> NDArray[np.bool_]:
         """Return (n_classes,): True for the classes whose labels can be wrong."""
+        ...
 
 
 PATTERNS: dict[str, type[NoisePattern]] = {

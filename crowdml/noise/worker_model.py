@@ -48,3 +48,4 @@ class WorkerModel(Protocol):
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """Return n_workers workers, drawn one by one, so that a small crowd is the start of a larger crowd."""
+        ...

@@ -19,12 +19,15 @@ class Suggests(Protocol):
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """Return a number in [low, high]."""
+        ...
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """Return a whole number from low to high, both included."""
+        ...
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
         """Return one of the choices."""
+        ...
 
 
 class _OneDraw:
@@ -50,11 +53,7 @@ class _Interval(_OneDraw):
 
 @dataclass(frozen=True)
 class Float(_Interval):
-    """A real number in [low, high].
-
-    Args:
-        low, high: the ends, both included.
-        log: draw uniformly in the logarithm; low must be above 0.
+    """A real number in [low, high].  With `log`, draws are uniform in the logarithm, and low must be above 0.
 
     Raises:
         ValueError: the ends are not finite, are in the wrong order, or do not suit a logarithm.
@@ -73,11 +72,7 @@ class Float(_Interval):
 
 @dataclass(frozen=True)
 class Whole(_Interval):
-    """A whole number from low to high.
-
-    Args:
-        low, high: the ends, both included.
-        log: draw uniformly in the logarithm; low must be at least 1.
+    """A whole number in [low, high].  With `log`, draws are uniform in the logarithm, and low must be above 0.
 
     Raises:
         ValueError: the ends are in the wrong order, or do not suit a logarithm.
@@ -125,11 +120,7 @@ class Choice(_OneDraw):
 
 @dataclass(frozen=True)
 class Either:
-    """One special value or a number in a range, such as 0 or a weight decay, or None or a threshold.
-
-    Args:
-        value: the special value, outside the range.
-        other: the range.
+    """The special value `value` or a number in the range `other`, such as 0 or a weight decay, or None or a threshold.
 
     Raises:
         ValueError: the range contains the value.
