@@ -85,7 +85,7 @@ def load_crowd(
 
     Args:
         name: one of `crowd_names()`.
-        root: the root folder of the data sets; see `data_root`.
+        root: the root folder of the data sets; by default the variable CROWDML_DATA_ROOT, or ~/.cache/crowdml.
         download: download missing files, if the crowd can be downloaded.
         for_networks: also read the items as images or features, so that networks can be trained on them.
 

@@ -105,7 +105,7 @@ def load_images(name: str, root: str | Path | None = None, *, download: bool = T
         name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" have no
             images, but as many labels per class as the CIFAR training sets, in the order 0, 1, 2, ...; such labels
             suffice to aggregate simulated annotations.  torchvision reads the other data sets.
-        root: the root folder of the data sets; see `data_root`.
+        root: the root folder of the data sets; by default the variable CROWDML_DATA_ROOT, or ~/.cache/crowdml.
         download: download missing files.
 
     Raises:

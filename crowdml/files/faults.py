@@ -49,7 +49,7 @@ def csv_line(path: Path, row: int) -> int:
 
 
 def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """Return the first row with another length than the header, text that is not UTF-8 or an open quote, or None."""
+    """Return the first row of a wrong length, with text that is not UTF-8, or with an open quote; else None."""
     with _open_text(path) as lines:
         reader = csv.reader(lines, strict=True)
         start = 1
@@ -94,7 +94,7 @@ def json_first(path: Path) -> dict[str, Any]:
 
 
 def json_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """Return the first line that is no JSON object, or where the type of a column changes; None if all are right."""
+    """Return the first line that is no JSON object, or where the type of a column changes; else None."""
     number, kinds = 0, {}
     with _open_text(path) as lines:
         try:
