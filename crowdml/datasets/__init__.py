@@ -6,15 +6,7 @@ from crowdml.datasets.crowd_sources import CrowdSource
 from crowdml.datasets.crowds import CrowdData, crowd_names, crowd_source, load_crowd
 from crowdml.datasets.data import ImageData, TrainTest, channel_statistics, fingerprint, stratified_order
 from crowdml.datasets.download import DatasetMissingError
-from crowdml.datasets.images import (
-    class_names,
-    has_images,
-    image_shape,
-    load_images,
-    n_classes,
-    n_train_items,
-    names,
-)
+from crowdml.datasets.images import class_names, has_images, image_shape, load_images, n_classes, n_train_items, names
 
 __all__ = [
     "CrowdData",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +21,10 @@ class Description:
     Args:
         name: the name in a grid.
         kind: "images" (images with true classes), "labels" (true classes only), or "crowd" (a real crowd).
-        n_items: number of training items, or of items of the crowd.
-        n_classes: number of classes.
+        n_items: number of training items; for a crowd, the number of all items.
         n_workers, n_annotations: sizes of a crowd; None for other data sets.
         n_known: number of items of a crowd with a known true class; None for other data sets.
-        summary, origin, licence, citation: of a crowd, see CrowdSource; None for other data sets.
+        summary, origin, licence, citation: texts about a crowd, see CrowdSource; None for other data sets.
     """
 
     name: str
@@ -69,16 +68,5 @@ def _of_images(name: str) -> Description:
 
 def _of_crowd(name: str) -> Description:
     source = crowds.crowd_source(name)
-    return Description(
-        name=name,
-        kind="crowd",
-        n_items=source.n_items,
-        n_classes=source.n_classes,
-        n_workers=source.n_workers,
-        n_annotations=source.n_annotations,
-        n_known=source.n_known,
-        summary=source.summary,
-        origin=source.origin,
-        licence=source.licence,
-        citation=source.citation,
-    )
+    facts = {field.name: getattr(source, field.name) for field in fields(Description) if hasattr(source, field.name)}
+    return Description(name=name, kind="crowd", **facts)

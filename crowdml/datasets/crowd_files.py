@@ -1,4 +1,4 @@
-"""Read the files of crowds of real workers (one reader per layout), and convert downloaded files."""
+"""Read the annotations of crowds of real workers (one reader per layout), and convert downloaded files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,11 @@ from crowdml.datasets.images import class_names
 from crowdml.labels import CrowdLabels
 
 Truth = NDArray[np.int64]
-"""(n_items,) true classes; -1 if not known."""
-
-Reader = Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]
+"""(n_items,) the true classes; -1 where the true class is not known."""
 
 
 def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
-    """Read the annotations and the true classes of a crowd.
-
-    Args:
-        source: the crowd.
-        base: the root folder of the data sets.
+    """Read the annotations and the true classes of a crowd from the root folder of the data sets.
 
     Raises:
         OSError: a file is missing or cannot be read.
@@ -42,16 +37,17 @@ def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
 
 
 def convert_published(name: str, content: bytes) -> bytes:
-    """Convert a published table of Li's collection to the local form.
+    """Convert a published CSV table of Li's collection to the local form.
+
+    The published columns are item, worker, label; in a table of true classes they are item, truth.  The local form has
+    the columns task, worker, label or task, label.  It numbers the workers in the order of their first answers.
 
     Args:
-    The local form has this project's column names, and numbers the workers in the order of their first answers.
-
         name: name of the local file; a name with the ending `_truth.csv` means a table of true classes.
-        content: a CSV table with the columns item, worker, label, or the columns item, truth.
+        content: the published table.
 
     Raises:
-        ValueError: the columns are different.
+        ValueError: the published table has other columns.
     """
     frame = pd.read_csv(io.BytesIO(content), dtype=str)
     columns = ["item", "truth"] if name.endswith("_truth.csv") else ["item", "worker", "label"]
@@ -63,28 +59,21 @@ def convert_published(name: str, content: bytes) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
-def _read_csv(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
-    answers, truth = (pd.read_csv(folder / name) for name in source.files)
-    return _join(source, answers, truth)
-
-
-def _read_labelme(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+def _read_csv(
+    source: CrowdSource, folder: Path, *, task: str = "task", label: str = "label"
+) -> tuple[CrowdLabels, Truth]:
+    """Read a table of answers, and a table whose columns `task` and `label` hold the true classes."""
     answers, items = (pd.read_csv(folder / name) for name in source.files)
-    return _join(source, answers, items.rename(columns={"index": "task"}))
-
-
-def _read_music(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
-    answers, items = (pd.read_csv(folder / name) for name in source.files)
-    return _join(source, answers, items[["id", "class"]].set_axis(["task", "label"], axis=1))
+    return _join(source, answers, items[[task, label]].set_axis(["task", "label"], axis=1))
 
 
 def _read_cifar10n(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
+    columns = ["random_label1", "random_label2", "random_label3"]
     with np.load(folder / source.files[0]) as arrays:
-        labels = np.stack([arrays[f"random_label{column}"] for column in (1, 2, 3)], axis=1)
+        labels = np.stack([arrays[column] for column in columns], axis=1)
         truth = arrays["clean_label"].astype(np.int64)
     crowd = CrowdLabels.from_dense(labels.astype(np.int32), n_classes=source.n_classes)
-    names = np.array(["random_label1", "random_label2", "random_label3"])
-    return replace(crowd, worker_ids=names, class_names=np.array(class_names("cifar10"))), truth
+    return replace(crowd, worker_ids=np.array(columns), class_names=np.array(class_names("cifar10"))), truth
 
 
 def _read_cifar100n(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
@@ -111,10 +100,10 @@ def _read_cifar10h(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Trut
     return replace(crowd, class_names=np.array(class_names("cifar10"))), known
 
 
-READERS: dict[str, Reader] = {
+READERS: dict[str, Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]] = {
     "csv": _read_csv,
-    "labelme": _read_labelme,
-    "music": _read_music,
+    "labelme": partial(_read_csv, task="index"),
+    "music": partial(_read_csv, task="id", label="class"),
     "sentiment": _read_csv,
     "cifar10n": _read_cifar10n,
     "cifar100n": _read_cifar100n,
@@ -127,6 +116,6 @@ def _join(source: CrowdSource, answers: pd.DataFrame, truth: pd.DataFrame) -> tu
     """Return the crowd of a table of answers, and its true classes from a table with the columns task and label."""
     crowd = CrowdLabels.from_frame(answers, repeats="keep")
     true_label = truth.set_index("task")["label"].reindex(crowd.item_ids)
-    # get_indexer gives -1 for a true label that nobody gave, and for an item without a true label.
+    # get_indexer gives -1 for a true label that no worker gave, and for an item without a true label.
     known = pd.Index(np.asarray(crowd.class_names)).get_indexer(pd.Index(true_label)).astype(np.int64)
     return crowd if source.class_names is None else replace(crowd, class_names=np.array(source.class_names)), known

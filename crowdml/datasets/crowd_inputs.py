@@ -1,4 +1,4 @@
-"""The items of crowds of real workers as images or features, on which networks train and are tested."""
+"""Read the items of crowds of real workers as images or features, so that networks can be trained and tested."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ FILES = {
 
 
 def crowd_names_with_inputs() -> tuple[str, ...]:
-    """Return the crowds on which networks can be trained."""
+    """Return the names of the crowds whose items are available, so that networks can be trained on them."""
     return tuple(FILES)
 
 
 def read_inputs(name: str, crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """Read the items of a crowd, in the order of the crowd, and its test items.
+    """Read the items of a crowd, in the order of the crowd, and the test items.
 
     Args:
-        name: the crowd, one of `crowd_names_with_inputs()`.
+        name: one of `crowd_names_with_inputs()`.
         crowd: the annotations, with item ids if the files have item ids.
-        base: the root folder of the data sets.
-        folder: the folder of the crowd.
+        base, folder: the root folder of the data sets, and the folder of the crowd.
 
     Raises:
-        DatasetMissingError: a file is missing; the message says which.
+        DatasetMissingError: a file is missing; the message says which file.
     """
     absent = [file for file in FILES[name] if not (folder / file).is_file()]
     if absent:
@@ -67,7 +66,7 @@ def _music(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _sentiment(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """Hash words and pairs of words to N_WORD_FEATURES features, scaled to length one."""
+    """Hash words and pairs of words to N_WORD_FEATURES features, and scale each row to length one."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     train, test = (pd.read_csv(folder / file) for file in FILES["sentiment"])
@@ -81,11 +80,9 @@ def _sentiment(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _cifar10n(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """Read the images of CIFAR-10."""
-    images = load_images("cifar10", base)
-    assert images.train_images is not None
-    assert images.test_images is not None
-    return TrainTest(images.train_images, images.test_images, images.test_labels)
+    images = load_images("cifar10", base).for_networks
+    assert images is not None
+    return images
 
 
 _READERS: dict[str, Callable[[CrowdLabels, Path, Path], TrainTest]] = {
@@ -98,6 +95,4 @@ _READERS: dict[str, Callable[[CrowdLabels, Path, Path], TrainTest]] = {
 
 def _places(crowd: CrowdLabels, ids: np.ndarray) -> np.ndarray:
     """Return (n_items,) the position of each item of the crowd in `ids`."""
-    if crowd.item_ids is None:
-        return np.arange(crowd.n_items)
-    return pd.Index(ids).get_indexer(pd.Index(crowd.item_ids))
+    return np.arange(crowd.n_items) if crowd.item_ids is None else pd.Index(ids).get_indexer(pd.Index(crowd.item_ids))

@@ -1,4 +1,4 @@
-"""Facts about each crowd of real workers: sizes, origin, licence, citation, files.  Reads no file."""
+"""Facts about each crowd of real workers: sizes, origin, licence, citation, files.  This module reads no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class CrowdSource:
     """Facts about a crowd of real workers.
 
     Args:
-        summary: the question to the workers, in a few words.
+        summary: the question that the workers answer, in a few words.
         n_items, n_workers, n_annotations, n_classes: sizes.
         n_known: number of items with a known true class.
         origin: the source of the files.
@@ -41,7 +41,6 @@ class CrowdSource:
 
 
 _LI = "https://raw.githubusercontent.com/yuan-li/truth-inference-at-scale/621789b2d57324d3559dc973b2613d2296d73f55/data"
-_LI_LICENCE = "MIT for the collection; the original releases state none"
 
 
 def _collected(
@@ -58,20 +57,13 @@ def _collected(
     files = (f"{name}.csv", f"{name}_truth.csv")
     urls = (f"{_LI}/{place}/label.csv", f"{_LI}/{place}/truth.csv")
     return CrowdSource(
-        summary=summary,
-        n_items=n_items,
-        n_workers=n_workers,
-        n_annotations=n_annotations,
-        n_classes=n_classes,
-        n_known=n_known,
+        summary=summary, citation=citation,
+        n_items=n_items, n_workers=n_workers, n_annotations=n_annotations, n_classes=n_classes, n_known=n_known,
         origin=f"github.com/yuan-li/truth-inference-at-scale at 621789b, data/{place}",
-        licence=_LI_LICENCE,
-        citation=citation,
-        folder="crowds",
-        files=files,
-        layout="csv",
+        licence="MIT for the collection; the original releases state none",
+        folder="crowds", files=files, layout="csv",
         published={file: (url, checksum) for file, url, checksum in zip(files, urls, checksums, strict=True)},
-    )
+    )  # fmt: skip
 
 
 _SPECTRAL, _TOOLKIT, _BENCHMARK = "SpectralMethodsMeetEM", "active-crowd-toolkit", "crowd_truth_inference"

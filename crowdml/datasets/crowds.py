@@ -1,4 +1,4 @@
-"""Crowds of real workers by name: annotations and true classes.  Only `load_crowd` reads files."""
+"""Crowds of real workers by name: annotations, true classes and items.  Only `load_crowd` reads files."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class CrowdData:
 
     Args:
         name: the name in a grid.
-        crowd: the annotations; repeated answers of a worker to an item are kept.
-        truth: (n_items,) int64 true classes; -1 if not known.
+        crowd: the annotations, including repeated answers of a worker to an item.
+        truth: (n_items,) int64 true classes; -1 where the true class is not known.
         for_networks: the items as images or features; None if they were not loaded.
     """
 
@@ -38,7 +38,7 @@ class CrowdData:
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Return (n_items,) whether the true class is known."""
+        """(n_items,) True where the true class is known."""
         return self.truth >= 0
 
     @property
@@ -85,8 +85,7 @@ def load_crowd(
 
     Args:
         name: one of `crowd_names()`.
-        root: the root folder of the data sets; the default is the environment variable CROWDML_DATA_ROOT, or
-            ~/.cache/crowdml.
+        root: the root folder of the data sets; by default the variable CROWDML_DATA_ROOT, or ~/.cache/crowdml.
         download: download missing files, if the crowd can be downloaded.
         for_networks: also read the items as images or features, so that networks can be trained on them.
 
@@ -114,14 +113,12 @@ def load_crowd(
 
 
 def _download(name: str, source: CrowdSource, base: Path, *, download: bool) -> None:
-    if not download:
-        raise missing_error(name, source, base, "download is off")
-    if not source.published:
-        raise missing_error(name, source, base, f"has no automatic download (origin: {source.origin})")
+    if not download or not source.published:
+        reason = f"has no automatic download (origin: {source.origin})" if download else "download is off"
+        raise missing_error(name, source, base, reason)
     try:
         for file in absent_files(source, base):
             url, checksum = source.published[file]
-            convert = partial(convert_published, file)
-            fetch(url, base / source.folder / file, checksum, convert)
+            fetch(url, base / source.folder / file, checksum, partial(convert_published, file))
     except (OSError, ValueError) as error:
         raise missing_error(name, source, base, f"could not be downloaded ({error})") from error

@@ -1,4 +1,4 @@
-"""Data sets in memory: ImageData, TrainTest, subsets, fingerprints and channel statistics.  Imports no torch."""
+"""Data sets in memory: ImageData, TrainTest, subsets, fingerprints and channel statistics, without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class TrainTest:
     """Training items and test items of a network.
 
     Args:
-        train: (n_items, channels, height, width) uint8 images, or (n_items, n_features) float features.
+        train: uint8 images (n_items, channels, height, width), or float features (n_items, n_features).
         test: the test items in the same form, or None.
         test_labels: (n_test,) int64 true classes of the test items, or None.
 
@@ -38,10 +38,8 @@ class TrainTest:
                     f"{part} must be uint8 images (n_items, channels, height, width) or float features "
                     f"(n_items, n_features), got {values.dtype} {values.shape}"
                 )
-            if values.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"training items have the shape {self.train.shape[1:]}, but test items {values.shape[1:]}"
-                )
+            if values.shape[1:] != self.in_shape:
+                raise ValueError(f"training items have the shape {self.in_shape}, but test items {values.shape[1:]}")
         if (self.test is None) != (self.test_labels is None):
             raise ValueError("give test items and test labels together, or neither")
         if self.test is not None and self.test_labels is not None and len(self.test) != len(self.test_labels):
@@ -160,17 +158,12 @@ def fingerprint(data: Fingerprinted) -> str:
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each channel over all items and pixels.
+    """Return the (channels,) means and standard deviations of uint8 images (n_items, channels, height, width).
 
-    Args:
-        images: (n_items, channels, height, width) uint8.
-
-    Returns:
-        (channels,) mean and (channels,) standard deviation of pixels scaled to [0, 1].  The standard deviation of a
-        constant channel is 0.
+    The pixels are scaled to [0, 1].  The standard deviation of a constant channel is 0.
 
     Raises:
-        ValueError: the images have another type or shape, or there are none.
+        ValueError: the images have another type or shape, or there are no images.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
         raise ValueError(
@@ -186,12 +179,10 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], 
 
 
 def _check_part(part: str, images: NDArray[np.uint8] | None, labels: NDArray[np.int64], n_classes: int) -> None:
-    if images is not None:
-        if images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError(
-                f"{part}_images must be uint8 (n_items, channels, height, width), got {images.dtype} {images.shape}"
-            )
-        if len(images) != len(labels):
-            raise ValueError(f"{part}_images holds {len(images)} images, {part}_labels {len(labels)} labels")
+    if images is not None and (images.dtype != np.uint8 or images.ndim != 4):
+        found = f"{images.dtype} {images.shape}"
+        raise ValueError(f"{part}_images must be uint8 (n_items, channels, height, width), got {found}")
+    if images is not None and len(images) != len(labels):
+        raise ValueError(f"{part}_images holds {len(images)} images, {part}_labels {len(labels)} labels")
     if len(labels) and (labels.min() < 0 or labels.max() >= n_classes):
         raise ValueError(f"{part}_labels must be in [0, {n_classes}), got {labels.min()} to {labels.max()}")

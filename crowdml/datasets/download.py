@@ -1,4 +1,4 @@
-"""The folder of the data sets, the download of missing files, and torchvision's files."""
+"""Find the folder of the data sets, download missing files, and read the data sets of torchvision."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 ROOT_VARIABLE = "CROWDML_DATA_ROOT"
 
-TIMEOUT_SECONDS = 60.0
-
 logger = logging.getLogger(__name__)
 
 
@@ -37,13 +35,7 @@ class DatasetMissingError(FileNotFoundError):
 
 @dataclass(frozen=True)
 class TorchvisionFiles:
-    """The files of a data set of torchvision.
-
-    Args:
-        class_name: the class in `torchvision.datasets`.
-        folder: the folder of the files, relative to the root of the data sets.
-        files: all files that are read, relative to `folder`.
-    """
+    """A class in `torchvision.datasets`, its folder in the root of the data sets, and all files read from it."""
 
     class_name: str
     folder: str
@@ -51,26 +43,21 @@ class TorchvisionFiles:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Return the folder of the data sets: `root`, the environment variable CROWDML_DATA_ROOT or ~/.cache/crowdml."""
-    chosen = root or os.environ.get(ROOT_VARIABLE) or Path.home() / ".cache" / "crowdml"
-    return Path(chosen).expanduser()
+    """Return `root`, or the folder in the environment variable CROWDML_DATA_ROOT, or ~/.cache/crowdml."""
+    return Path(root or os.environ.get(ROOT_VARIABLE) or "~/.cache/crowdml").expanduser()
 
 
 def fetch(url: str, path: Path, sha256: str, convert: Callable[[bytes], bytes]) -> None:
-    """Download a file and convert it.  Other processes see the whole file or no file.
+    """Download a file, convert its content, and write `path` and missing folders.
 
-    Args:
-        url: an http or https address.
-        path: the file to write; missing folders are created.
-        sha256: checksum of the converted file, in hexadecimal digits.
-        convert: maps the published content to the local content.
+    Other processes see the whole file or no file.  `sha256` is the checksum of the converted file, as hexadecimal text.
 
     Raises:
         OSError: the file cannot be downloaded or written.
         ValueError: the checksum is wrong, or `convert` refuses the content.
     """
     logger.warning("downloading %s to %s", url, path)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         content = convert(answer.read())
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
@@ -108,7 +95,7 @@ def absent_files(source: TorchvisionFiles | CrowdSource, base: Path) -> list[str
 
 
 def missing_error(name: str, source: TorchvisionFiles | CrowdSource, base: Path, reason: str) -> DatasetMissingError:
-    """Return the error for missing files; the message says which files belong in which folder."""
+    """Return the error for missing files.  The message says which files belong in which folder."""
     absent = ", ".join(absent_files(source, base))
     folder = "them" if source.folder == "." else source.folder
     return DatasetMissingError(
@@ -119,7 +106,7 @@ def missing_error(name: str, source: TorchvisionFiles | CrowdSource, base: Path,
 
 def _fetch(source: TorchvisionFiles, base: Path) -> None:
     """Download a data set, then move it into place, so that other processes see all of it or nothing."""
-    # A warning is visible without logging settings.  A download takes minutes, and the program would seem to hang.
+    # This is a warning, because warnings appear without logging settings, and a download can take minutes.
     logger.warning("downloading %s into %s", source.class_name, base)
     top = source.folder.partition("/")[0]
     try:
@@ -127,7 +114,7 @@ def _fetch(source: TorchvisionFiles, base: Path) -> None:
         with tempfile.TemporaryDirectory(dir=base, prefix=".download-") as scratch:
             with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
                 _dataset_class(source)(scratch, train=True, download=True)
-            # Another process may have been faster; its files are the same.
+            # Another process may have moved the same files into place in the meantime.
             if absent_files(source, base):
                 (Path(scratch) / top).rename(base / top)
     except (OSError, RuntimeError) as error:

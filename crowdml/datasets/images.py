@@ -16,13 +16,10 @@ from crowdml.datasets.data import ImageData, stratified_order
 from crowdml.datasets.download import Part, TorchvisionFiles, read_torchvision
 from crowdml.support.names import check_name
 
-_SPLIT_SEED = 0
-"""The seed of the split of the digits.  It is fixed, because another split would be another data set."""
-
 
 @dataclass(frozen=True)
 class _Source:
-    """Facts about a data set before it is loaded; `shape` is None for labels only."""
+    """Facts about a data set before it is loaded; `shape` is None if the data set has labels only."""
 
     class_names: tuple[str, ...]
     n_train: int
@@ -33,19 +30,9 @@ class _Source:
 
 _TEN_DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+_CIFAR100_FILES = ("train", "test", "meta")
 _CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 _SOURCES: dict[str, _Source] = {
@@ -62,11 +49,7 @@ _SOURCES: dict[str, _Source] = {
         _CIFAR10, 50_000, 10_000, (3, 32, 32), TorchvisionFiles("CIFAR10", "cifar-10-batches-py", _CIFAR10_FILES)
     ),
     "cifar100": _Source(
-        CIFAR100_FINE,
-        50_000,
-        10_000,
-        (3, 32, 32),
-        TorchvisionFiles("CIFAR100", "cifar-100-python", ("train", "test", "meta")),
+        CIFAR100_FINE, 50_000, 10_000, (3, 32, 32), TorchvisionFiles("CIFAR100", "cifar-100-python", _CIFAR100_FILES)
     ),
     "cifar10_labels": _Source(_CIFAR10, 50_000, 0, None),
     "cifar100_labels": _Source(CIFAR100_FINE, 50_000, 0, None),
@@ -119,11 +102,10 @@ def load_images(name: str, root: str | Path | None = None, *, download: bool = T
     """Load a data set into memory.
 
     Args:
-        name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" have the
-            number of labels per class of the CIFAR training sets, in the order 0, 1, 2, ..., and no images; this
-            suffices to aggregate simulated annotations.  torchvision reads the other data sets.
-        root: the root folder of the data sets; the default is the environment variable CROWDML_DATA_ROOT, or
-            ~/.cache/crowdml.
+        name: one of `names()`.  "digits" comes with scikit-learn.  "cifar10_labels" and "cifar100_labels" have no
+            images, but as many labels per class as the CIFAR training sets, in the order 0, 1, 2, ...; such labels
+            suffice to aggregate simulated annotations.  torchvision reads the other data sets.
+        root: the root folder of the data sets; by default the variable CROWDML_DATA_ROOT, or ~/.cache/crowdml.
         download: download missing files.
 
     Raises:
@@ -132,22 +114,12 @@ def load_images(name: str, root: str | Path | None = None, *, download: bool = T
     """
     source = _source(name)
     if source.files is not None:
-        (train_images, train_labels), (test_images, test_labels) = read_torchvision(
-            source.files, root, download=download
-        )
+        train, test = read_torchvision(source.files, root, download=download)
     elif source.shape is not None:
-        (train_images, train_labels), (test_images, test_labels) = _read_digits(source.n_test)
+        train, test = _read_digits(source.n_test)
     else:
-        train_images, test_images = None, None
-        train_labels, test_labels = np.arange(source.n_train) % len(source.class_names), np.empty(0, np.int64)
-    return ImageData(
-        name=name,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=source.class_names,
-    )
+        train, test = (None, np.arange(source.n_train) % len(source.class_names)), (None, np.empty(0, np.int64))
+    return ImageData(name, *train, *test, source.class_names)
 
 
 def _source(name: str) -> _Source:
@@ -161,6 +133,6 @@ def _read_digits(n_test: int) -> tuple[Part, Part]:
     grey, labels = load_digits(return_X_y=True)
     images = np.rint(np.asarray(grey) * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = np.asarray(labels, dtype=np.int64)
-    order = stratified_order(labels, _SPLIT_SEED)
+    order = stratified_order(labels, seed=0)  # a fixed seed, because another split would be another data set
     test, train = np.sort(order[:n_test]), np.sort(order[n_test:])
     return (images[train], labels[train]), (images[test], labels[test])

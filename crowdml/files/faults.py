@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 
 
 class FileError(ValueError):
-    """A file cannot be read or written.  The message names the file."""
+    """A file cannot be read or written.  The message names the file and says what is wrong."""
 
 
 class Fault(NamedTuple):
@@ -41,12 +41,7 @@ def csv_header(path: Path) -> list[str]:
 
 
 def csv_line(path: Path, row: int) -> int:
-    """Return the line number where a data row ends.
-
-    Args:
-        path: the file.
-        row: the data row, counted from 0.  A row can span several lines.  Empty lines do not count.
-    """
+    """Return the line number where a data row, counted from 0, ends.  Empty lines do not count as rows."""
     with _open_text(path) as lines:
         reader = csv.reader(lines)
         next(itertools.islice(filter(None, reader), row + 1, None))
@@ -54,11 +49,7 @@ def csv_line(path: Path, row: int) -> int:
 
 
 def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """Return the first faulty row, or None.
-
-    A row is faulty if its length differs from the header, if one of the columns is not UTF-8, or if a quote is not
-    closed.
-    """
+    """Return the first row of a wrong length, with text that is not UTF-8, or with an open quote; else None."""
     with _open_text(path) as lines:
         reader = csv.reader(lines, strict=True)
         start = 1
@@ -80,7 +71,7 @@ def csv_fault(path: Path, columns: Sequence[str]) -> Fault | None:
 
 
 def json_line(path: Path, row: int) -> int:
-    """Return the line number of a record, counted from 0.  Empty lines do not count as records."""
+    """Return the line number of a record, where records are counted from 0.  Empty lines do not count as records."""
     with _open_text(path) as lines:
         full = (number for number, line in enumerate(lines, 1) if line.strip())
         return next(itertools.islice(full, row, None))
@@ -103,10 +94,7 @@ def json_first(path: Path) -> dict[str, Any]:
 
 
 def json_fault(path: Path, columns: Sequence[str]) -> Fault | None:
-    """Return the first faulty line, or None.
-
-    A line is faulty if it holds no JSON object, or if the type of one of the columns differs from earlier lines.
-    """
+    """Return the first line that is no JSON object, or where the type of a column changes; else None."""
     number, kinds = 0, {}
     with _open_text(path) as lines:
         try:

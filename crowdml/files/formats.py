@@ -1,7 +1,7 @@
 """Stream columns of a CSV, JSON-lines or Parquet file as dictionary-encoded batches.
 
-A batch stores each distinct value once, and four bytes per row.  So a file can be read whose values would not fit in
-memory as Python objects.
+A batch stores each distinct value once, and four bytes per row.  Values that would not fit in memory as Python objects
+fit in this form.
 """
 
 from __future__ import annotations
@@ -17,16 +17,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from crowdml.files.faults import (
-    Fault,
-    FileError,
-    csv_fault,
-    csv_header,
-    csv_line,
-    json_fault,
-    json_first,
-    json_line,
-)
+from crowdml.files.faults import Fault, FileError, csv_fault, csv_header, csv_line, json_fault, json_first, json_line
 
 Progress = Callable[[int, int], None]
 """Called with the amount read and the total amount, in bytes (text files) or rows (Parquet)."""
@@ -40,7 +31,7 @@ _JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.fl
 
 
 def ending(path: Path) -> str:
-    """Return the ending that tells the format of a file, without `.gz`.
+    """Return the ending of a file, without `.gz`.  The ending tells the format.
 
     Raises:
         FileError: the ending is unknown.
@@ -110,7 +101,7 @@ def _csv(path: Path, columns: Sequence[str], progress: Progress | None) -> Itera
                 yield [_encoded(path, name, batch.column(name)) for name in columns]
         except (pa.ArrowInvalid, OSError, EOFError) as error:
             raise _at(path, csv_fault(path, columns), error) from error
-    # The reader takes an open quote as one value up to the end of the file, and does not raise an error.
+    # If a quote is not closed, pyarrow reads the rest of the file as one value and raises no error.
     if source.n_quotes % 2 and (fault := csv_fault(path, columns)):
         raise _at(path, fault)
 
@@ -164,9 +155,7 @@ def _common_type(given: pa.DataType) -> pa.DataType:
         return pa.int64()
     if pa.types.is_floating(given):
         return pa.float64()
-    if pa.types.is_large_string(given) or pa.types.is_string_view(given):
-        return pa.string()
-    return given
+    return pa.string() if pa.types.is_large_string(given) or pa.types.is_string_view(given) else given
 
 
 def _json_type(path: Path, name: str, value: object) -> pa.DataType:
@@ -192,10 +181,7 @@ def _at(path: Path, fault: Fault | None, error: Exception | None = None) -> File
 
 
 class _CountedBytes(io.RawIOBase):
-    """The bytes of a file, decompressed if the name ends in .gz.
-
-    Reports progress, and counts double quotes.
-    """
+    """The bytes of a file, decompressed if the name ends in .gz.  Reports progress, and counts double quotes."""
 
     def __init__(self, path: Path, progress: Progress | None) -> None:
         self._file: IO[bytes] = path.open("rb")
@@ -205,11 +191,9 @@ class _CountedBytes(io.RawIOBase):
         self.n_quotes = 0
 
     def readable(self) -> bool:
-        """Return True, because the stream is open for reading."""
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next `size` bytes, or fewer at the end of the file."""
         data = self._stream.read(size)
         self.n_quotes += data.count(b'"')
         if self._progress:
@@ -217,6 +201,5 @@ class _CountedBytes(io.RawIOBase):
         return data
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
         super().close()

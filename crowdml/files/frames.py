@@ -20,18 +20,12 @@ def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 
 
 def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """Return one row per worker: worker, n_labels, quality, quality_se.  See Aggregation.
+    """Return one row per worker: worker, n_labels, quality and quality_se (see Aggregation).
 
-    If the method estimates an interval of the quality, add the columns quality_low and quality_high.
+    If the method estimates an interval of the quality, the frame also has the columns quality_low and quality_high.
     """
-    frame = pd.DataFrame(
-        {
-            "worker": worker_names(crowd),
-            "n_labels": crowd.labels_per_worker,
-            "quality": result.worker_quality,
-            "quality_se": result.worker_quality_se,
-        }
-    )
+    frame = pd.DataFrame({"worker": worker_names(crowd), "n_labels": crowd.labels_per_worker})
+    frame["quality"], frame["quality_se"] = result.worker_quality, result.worker_quality_se
     if result.worker_quality_interval is not None:
         frame[["quality_low", "quality_high"]] = result.worker_quality_interval
     return frame
@@ -40,8 +34,8 @@ def workers_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
 def confusion_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
     """Return one row per worker, true class and label given: worker, truth, label, probability, count.
 
-    `count` is the expected number of such answers, including the history of the crowd.  So this frame can be the
-    history of the next crowd.
+    `count` is the expected number of such answers, including the history of the crowd.  `with_history` accepts this
+    frame as the history of the next crowd.
     """
     names = class_names(crowd)
     n_classes = crowd.n_classes

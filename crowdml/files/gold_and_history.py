@@ -40,11 +40,9 @@ def class_names(crowd: CrowdLabels) -> NDArray:
 
 
 def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
-    """Return the crowd with known labels of some items.
+    """Return the crowd with known labels of some items, from labels with item ids as index.
 
-    Args:
-        crowd: the annotations.
-        labels: the known labels, with item ids as index.  Items that are not in the crowd are ignored.
+    Labels of items that are not in the crowd are ignored.
 
     Raises:
         ValueError: `labels` has no item of the crowd, or has a label that is not a class of the crowd.
@@ -86,19 +84,15 @@ def true_classes(crowd: CrowdLabels, labels: pd.Series) -> NDArray[np.int64]:
 def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
     """Return the crowd with earlier answers of its workers.
 
-    Args:
-        crowd: the annotations.
-        counts: columns worker, truth, label and count, see `crowdml.files.frames.confusion_frame`.  Counts of the same
-            worker, truth and label are added up.  Workers who are not in the crowd are ignored.
+    `counts` has the columns worker, truth, label and count, see `crowdml.files.frames.confusion_frame`.  Counts of the
+    same worker, truth and label are added up.  Workers who are not in the crowd are ignored.
 
     Raises:
         ValueError: a column is missing, a class is not a class of the crowd, or a count is negative.
     """
     for name in HISTORY_COLUMNS:
         if name not in counts:
-            raise ValueError(
-                f"the history of workers needs the columns {', '.join(HISTORY_COLUMNS)}; {name!r} is missing"
-            )
+            raise ValueError(f"the history of workers needs {', '.join(HISTORY_COLUMNS)}; column {name!r} is missing")
     worker = lookup(worker_names(crowd), counts["worker"].to_numpy())
     cells = [lookup(class_names(crowd), counts[name].to_numpy()) for name in ("truth", "label")]
     for name, index in zip(("truth", "label"), cells, strict=True):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from crowdml.files.faults import FileError
 from crowdml.files.formats import Progress, batches, ending, parts, place
-from crowdml.files.gold_and_history import lookup, with_gold, with_history
+from crowdml.files.gold_and_history import HISTORY_COLUMNS, lookup, with_gold, with_history
 from crowdml.labels import CrowdLabels, Repeats
 
 _NOT_A_VALUE = ("", "nan", "NaN")
@@ -24,7 +24,7 @@ _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
 
 @dataclass(frozen=True)
 class Columns:
-    """The column names in a file of annotations."""
+    """The names of the three columns in a file of annotations."""
 
     task: str = "task"
     worker: str = "worker"
@@ -50,13 +50,13 @@ def read_crowd(
     """Return the crowd in a CSV (.csv, .csv.gz), JSON-lines (.jsonl, .jsonl.gz) or Parquet file or folder.
 
     The file has one row per annotation.  A CSV column becomes integers if all its values are plain whole numbers.
-    Otherwise it stays text, exactly as written (007 stays "007").  Columns of other formats keep their types.  Ids and
-    classes are numbered in sorted order.
+    Otherwise the column stays text, exactly as written ("007" stays "007").  Columns of other formats keep their types.
+    Ids and classes are numbered in sorted order.
 
     Args:
         path: the file, or a folder of Parquet files.
-        task, worker, label: the column names.  Other columns are not read.
-        class_names: all classes, in order.  By default the classes that occur, sorted.
+        task, worker, label: the names of the columns.  Other columns are not read.
+        class_names: all classes, in order; the default is the classes that occur, sorted.
         repeats: see CrowdLabels.
         gold: known labels of items: a Series, or a file whose columns have the names `task` and `label`.
         history: earlier answers of the workers: a frame, or a file with the columns worker, truth, label and count.
@@ -108,7 +108,7 @@ def read_labels(path: str | Path, task: str = "task", label: str = "label") -> p
 
 def read_history(path: str | Path) -> pd.DataFrame:
     """Return earlier answers of workers, in the columns of `aggregate --confusion`: worker, truth, label, count."""
-    return read_columns(path, ("worker", "truth", "label", "count"), numbers=("count",))
+    return read_columns(path, HISTORY_COLUMNS, numbers=("count",))
 
 
 def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
@@ -136,7 +136,6 @@ class _Coded(NamedTuple):
 
     @property
     def each(self) -> NDArray[Any]:
-        """(n_rows,) the values."""
         return self.values[self.codes]
 
 
@@ -179,15 +178,14 @@ def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: in
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
     if pa.types.is_string(values.type):
-        says_nothing = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NOT_A_VALUE))
-        empty = pc.or_(empty, says_nothing)
+        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NOT_A_VALUE)))
     if not array.indices.null_count and not pc.any(empty).as_py():
         return
     # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
     flags = np.append(empty.to_numpy(zero_copy_only=False), True)
-    of_rows = flags[array.indices.fill_null(-1).to_numpy()]
-    if of_rows.any():
-        row = int(of_rows.argmax())
+    is_empty = flags[array.indices.fill_null(-1).to_numpy()]
+    if is_empty.any():
+        row = int(is_empty.argmax())
         given = array[row].as_py()
         says = f" ({given!r})" if given else ""
         raise FileError(f"{place(path, n_before + row)}: column {name!r} is empty{says}")
@@ -238,7 +236,7 @@ def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tu
 def _refuse_repeats(table: _Table, columns: Columns) -> None:
     items, workers = table.columns[columns.task], table.columns[columns.worker]
     pair = items.codes.astype(np.int64)
-    pair *= len(workers.values)
+    pair *= len(workers.values)  # in place, because the array can be large
     pair += workers.codes
     in_order = np.sort(pair)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]

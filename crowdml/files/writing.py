@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import pandas as pd
 import pyarrow as pa
@@ -23,8 +23,6 @@ from crowdml.support.whole_file import whole_file
 
 STDOUT = "-"
 """As a file name: write CSV to standard output."""
-
-_JSON_ROWS = 1 << 18
 
 
 def check_writable(path: str | Path) -> None:
@@ -43,8 +41,7 @@ def check_writable(path: str | Path) -> None:
 def write_tables(tables: Mapping[str, pd.DataFrame]) -> None:
     """Write each table to its file, in the format of the ending (.csv, .csv.gz, .parquet, .jsonl, .jsonl.gz).
 
-    All tables are first written to temporary files, which replace the targets at the end.  So a failed write leaves the
-    old files, and no partial file.
+    All tables first go to temporary files, which replace the targets at the end.  A failed write leaves the old files.
 
     Raises:
         FileError: an ending is unknown, a folder is missing, or a write fails.
@@ -57,7 +54,6 @@ def write_tables(tables: Mapping[str, pd.DataFrame]) -> None:
                 if path != STDOUT:
                     temporary = files.enter_context(whole_file(path))
                     _write(temporary, ending(Path(path)), frame, packed=path.endswith(".gz"))
-
             if STDOUT in tables:
                 _write_csv(sys.stdout.buffer, tables[STDOUT])
     except OSError as error:
@@ -81,18 +77,13 @@ def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame) -> None:
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(table.column_names)
     out.write(header.getvalue().encode())
-    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=_quoting(table))
-    pyarrow.csv.write_csv(table, out, options)
+    text = (c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type))
+    quotes = "needed" if any(pc.any(pc.match_substring_regex(c, r'[",\r\n]')).as_py() for c in text) else "none"
+    pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=quotes))
 
 
 def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
-    # Write block by block, because pandas builds the whole text in memory.
-    for start in range(0, len(frame), _JSON_ROWS):
-        block = frame.iloc[start : start + _JSON_ROWS]
+    n_rows = 1 << 18  # write block by block, because pandas builds the whole text in memory
+    for start in range(0, len(frame), n_rows):
+        block = frame.iloc[start : start + n_rows]
         out.write(block.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode())
-
-
-def _quoting(table: pa.Table) -> Literal["needed", "none"]:
-    special = r'[",\r\n]'
-    text = (c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type))
-    return "needed" if any(pc.any(pc.match_substring_regex(c, special)).as_py() for c in text) else "none"

@@ -1,4 +1,4 @@
-"""Parts that the networks share: convolution with batch normalisation, initialisation, check of the image size."""
+"""Parts that the networks share: a convolution with batch normalisation, initialisation, a check of image sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, *, stride: int = 1) -> list[nn.Module]:
-    """Return 3x3 convolution, batch normalisation and ReLU.  There is no bias, because the normalisation cancels it."""
+    """Return 3x3 convolution (without bias, because the normalisation cancels it), batch normalisation and ReLU."""
     return [
         nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),

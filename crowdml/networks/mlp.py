@@ -17,8 +17,7 @@ def mlp(
     """Build hidden layers with ReLU, and one linear layer.
 
     Args:
-        in_shape: the shape of one item; images are flattened.
-        n_classes: number of logits.
+        in_shape, n_classes: the shape of one item (images are flattened), and the number of logits.
         hidden: number of units of each hidden layer.
         dropout: share of the units of each hidden layer that training leaves out.
         normalise: apply batch normalisation to the inputs of the network and of the last layer.

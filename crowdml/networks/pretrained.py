@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -17,28 +17,29 @@ def load_backbone(name: str, in_shape: tuple[int, ...], n_classes: int, weights:
     """Build a network with the weights of a file, but with a freshly initialised last layer.
 
     Args:
-        name: name of the network, see `build_network`.
-        in_shape: shape of one input.
-        n_classes: number of logits; the network in the file may have another number.
+        name, in_shape, n_classes: see `build_network`.  The network in the file may have another number of classes.
         weights: a state_dict saved by torch, such as the .pth files of torchvision.  Only tensors are read, so the file
             cannot run code.
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: the file holds no state_dict, or weights of another network.  The message says which weights are
-            missing, left over or have another shape.
+            missing, are left over or have another shape.
     """
     network = build_network(name, in_shape, n_classes)
     given = _read(weights)
-    last = _last_linear(network, name)
+    linear = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError(f"network {name} has no linear layer to replace")
     own = network.state_dict()
-    of_last = {f"{last}.{part}" for part, _ in network.get_submodule(last).named_parameters()}
+    of_last = {f"{linear[-1]}.{part}" for part, _ in network.get_submodule(linear[-1]).named_parameters()}
     # Files from before torch 0.4.1 lack the counters of batch normalisation; torch fills them in.
     counters = {key for key in own if key.endswith(".num_batches_tracked")}
+    shared = own.keys() & given.keys()
     faults = [
         *_fault("missing", own.keys() - given.keys() - of_last - counters),
         *_fault("left over", given.keys() - own.keys()),
-        *_fault("of another shape", _reshaped(own, given) - of_last),
+        *_fault("of another shape", {key for key in shared if own[key].shape != given[key].shape} - of_last),
     ]
     if faults:
         raise ValueError(f"{weights} does not fit the network {name}; {'; '.join(faults)}")
@@ -58,20 +59,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _last_linear(network: nn.Module, name: str) -> str:
-    linear = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise ValueError(f"network {name} has no linear layer to replace")
-    return linear[-1]
-
-
-def _reshaped(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> set[str]:
-    return {key for key in own.keys() & given.keys() if own[key].shape != given[key].shape}
-
-
 def _fault(what: str, keys: Iterable[str]) -> list[str]:
     names = sorted(keys)
-    if not names:
-        return []
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return [f"{what}: {', '.join(names[:_NAMED])}{more}"]
+    return [f"{what}: {', '.join(names[:_NAMED])}{more}"] if names else []

@@ -7,8 +7,8 @@ from torch import nn
 from crowdml.networks.layers import check_size
 from crowdml.support.torchvision_import import import_torchvision
 
-# The smallest height and width that suit every layer.  Below them AlexNet fails, and convolutions of the residual
-# networks would see nothing but padding.
+# The smallest height and width that suit every layer.  With smaller images AlexNet fails, and some convolutions of the
+# residual networks see only padding.
 _SMALLEST = {"alexnet": 63, "resnet18": 32, "resnet34": 32, "resnet50": 32}
 
 
@@ -16,7 +16,7 @@ def torchvision_net(in_shape: tuple[int, int, int], n_classes: int, *, name: str
     """Build AlexNet (Krizhevsky, arXiv 1404.5997) or a residual network for ImageNet (He et al., CVPR 2016, table 1).
 
     Args:
-        in_shape: (channels, height, width); unless there are 3 channels, the first convolution is replaced.
+        in_shape: (channels, height, width); if there are not 3 channels, the first convolution is replaced.
         n_classes: number of logits.
         name: "alexnet", "resnet18", "resnet34" or "resnet50".
 
@@ -32,7 +32,7 @@ def torchvision_net(in_shape: tuple[int, int, int], n_classes: int, *, name: str
 
 
 def _take_channels(network: nn.Module, channels: int) -> None:
-    """Replace the first convolution to accept `channels`; its weights are initialised as in the residual networks."""
+    """Replace the first convolution, to take `channels`.  Its weights are initialised as in the residual networks."""
     path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     fresh = nn.Conv2d(
         channels,

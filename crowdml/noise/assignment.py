@@ -10,11 +10,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from crowdml.labels import CrowdLabels
 from crowdml.noise.counter_random import uniform
 from crowdml.support.names import check_name
 
 Asked = NDArray[np.int32]
-"""(n_items, labels per item) the workers asked about each item; no worker appears twice in a row."""
+"""(n_items, labels per item) the workers asked about each item.  No row has a worker twice."""
 
 
 class Assignment(Protocol):
@@ -49,21 +50,24 @@ class EveryItem:
 
 
 @dataclass(frozen=True)
-class Balanced:
-    """Each item goes to a random set of workers.  The numbers of items per worker differ by at most one.
-
-    Args:
-        labels_per_item: size of the set, at least 1.
-    """
+class _FixedNumber:
+    """Each item goes to `labels_per_item` workers."""
 
     labels_per_item: int
 
     def __post_init__(self) -> None:
-        _check_labels_per_item(self.labels_per_item)
+        if int(self.labels_per_item) != self.labels_per_item or self.labels_per_item < 1:
+            raise ValueError(f"labels_per_item must be a whole number of at least 1, got {self.labels_per_item}")
 
     def n_labels(self, n_workers: int) -> int:
-        """See Assignment."""
-        return _at_most(self.labels_per_item, n_workers)
+        if self.labels_per_item > n_workers:
+            raise ValueError(f"labels_per_item must be at most n_workers = {n_workers}, got {self.labels_per_item}")
+        return self.labels_per_item
+
+
+@dataclass(frozen=True)
+class Balanced(_FixedNumber):
+    """Each item goes to `labels_per_item` random workers.  The numbers of items per worker differ by at most one."""
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """See Assignment."""
@@ -71,28 +75,23 @@ class Balanced:
 
 
 @dataclass(frozen=True)
-class PowerLaw:
+class PowerLaw(_FixedNumber):
     """Each item goes to a random set of workers, drawn one by one with odds (rank + 1)**-exponent.
 
     A few workers then give most of the labels, as in real crowds.  Worker 0 is the busiest.  No worker labels an item
     twice.
 
     Args:
-        labels_per_item: size of the set, at least 1.
+        labels_per_item: number of workers in the set, at least 1.
         exponent: at least 0; 0 makes all workers equally likely.
     """
 
-    labels_per_item: int
     exponent: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_labels_per_item(self.labels_per_item)
+        super().__post_init__()
         if not 0 <= self.exponent < np.inf:
             raise ValueError(f"exponent must be at least 0, got {self.exponent}")
-
-    def n_labels(self, n_workers: int) -> int:
-        """See Assignment."""
-        return _at_most(self.labels_per_item, n_workers)
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """See Assignment."""
@@ -101,6 +100,13 @@ class PowerLaw:
 
 
 ASSIGNMENTS: dict[str, type[Assignment]] = {"every_item": EveryItem, "balanced": Balanced, "power_law": PowerLaw}
+
+
+def crowd_of_asked(asked: Asked, labels: NDArray[np.int32], n_workers: int, n_classes: int) -> CrowdLabels:
+    """Return the crowd of the labels (n_items, labels per item) that the asked workers give."""
+    item = np.repeat(np.arange(len(asked), dtype=np.int32), asked.shape[1])
+    # A design asks no worker twice about an item, so a check for repeats would only cost time.
+    return CrowdLabels(item, asked.ravel(), labels.ravel(), len(asked), n_workers, n_classes, repeats="keep")
 
 
 def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assignment:
@@ -116,17 +122,6 @@ def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assi
     if "labels_per_item" in fields and "labels_per_item" not in (options or {}):
         raise ValueError(f"assignment {name} needs the assignment option labels_per_item")
     return kind(**(options or {}))
-
-
-def _check_labels_per_item(value: int) -> None:
-    if int(value) != value or value < 1:
-        raise ValueError(f"labels_per_item must be a whole number of at least 1, got {value}")
-
-
-def _at_most(labels_per_item: int, n_workers: int) -> int:
-    if labels_per_item > n_workers:
-        raise ValueError(f"labels_per_item must be at most n_workers = {n_workers}, got {labels_per_item}")
-    return labels_per_item
 
 
 @njit(cache=True, nogil=True)
@@ -157,7 +152,7 @@ def _deal(n_items: int, n_labels: int, n_workers: int, key: np.uint64) -> Asked:
 
 @njit(cache=True, nogil=True)
 def _sample(n_items: int, n_labels: int, cumulative: NDArray[np.float64], key: np.uint64) -> Asked:
-    """Draw workers by their cumulative odds.  Draw again where the item already has the worker."""
+    """Draw workers by their cumulative odds.  Draw again if the item already has the worker."""
     asked = np.empty((n_items, n_labels), np.int32)
     number = np.uint64(0)
     for item in range(n_items):

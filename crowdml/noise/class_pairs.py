@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 from crowdml.datasets.cifar100_classes import COARSE_OF_FINE
@@ -10,33 +9,17 @@ from crowdml.datasets.cifar100_classes import COARSE_OF_FINE
 Pairs = tuple[tuple[int, int], ...]
 
 
-def _superclasses() -> Iterator[list[int]]:
-    """Yield the fine classes of each super-class of CIFAR-100, in index order."""
-    for coarse in range(20):
-        yield [fine for fine, group in enumerate(COARSE_OF_FINE) if group == coarse]
-
-
-def _first_two_of_each_superclass() -> Pairs:
-    """Return one mutual pair per super-class: its first two fine classes.
-
-    The LABNET paper says only that classes are flipped within super-classes.  One mutual pair in each of the 20
-    super-classes fits the paper's numbers for 3 workers.  The choice of the pair does not change the error over the
-    affected classes.
-    """
-    pairs: list[tuple[int, int]] = []
-    for first, second, *_ in _superclasses():
-        pairs += [(first, second), (second, first)]
-    return tuple(pairs)
-
-
-def _next_in_superclass() -> Pairs:
-    """Map each class to the next one of its super-class, and the last to the first (Patrini et al., CVPR 2017)."""
-    return tuple(pair for classes in _superclasses() for pair in pairwise([*classes, classes[0]]))
-
-
+# The fine classes of each super-class of CIFAR-100, in index order.
+_SUPERCLASSES = [[fine for fine, group in enumerate(COARSE_OF_FINE) if group == coarse] for coarse in range(20)]
+# One mutual pair per super-class: its first two fine classes.  The LABNET paper says only that classes are flipped
+# within super-classes.  One mutual pair in each super-class fits the paper's numbers for 3 workers.  The choice of the
+# pair does not change the error over the affected classes.
+_MUTUAL = tuple(pair for first, second, *_ in _SUPERCLASSES for pair in ((first, second), (second, first)))
+# Each class becomes the next class of its super-class, and the last becomes the first (Patrini et al., CVPR 2017).
+_CYCLES = tuple(pair for classes in _SUPERCLASSES for pair in pairwise([*classes, classes[0]]))
 # bird -> airplane, truck -> automobile, deer -> horse, cat <-> dog (Patrini et al., CVPR 2017; LABNET).
 _CIFAR10 = ((2, 0), (9, 1), (4, 7), (3, 5), (5, 3))
-# 7 -> 1, 2 -> 7, 5 <-> 6, 3 -> 8: the digits that look alike (Patrini et al.; JoCoR).
+# 7 -> 1, 2 -> 7, 5 <-> 6, 3 -> 8: digits that look alike (Patrini et al.; JoCoR).
 _DIGITS = ((7, 1), (2, 7), (5, 6), (6, 5), (3, 8))
 # pullover -> coat, sandal -> sneaker, dress -> coat, T-shirt <-> shirt: our own choice of classes that look alike.
 _FASHION = ((2, 4), (5, 7), (3, 4), (0, 6), (6, 0))
@@ -54,9 +37,9 @@ def _of_data_sets(cifar100: Pairs) -> dict[str, Pairs]:
     }
 
 
-FLIP_PAIRS = _of_data_sets(_first_two_of_each_superclass())
+FLIP_PAIRS = _of_data_sets(_MUTUAL)
 """The class pairs of the pattern "flip" (LABNET)."""
 
-ASYMMETRIC_PAIRS = _of_data_sets(_next_in_superclass())
+ASYMMETRIC_PAIRS = _of_data_sets(_CYCLES)
 """The class pairs of the pattern "asymmetric", as the noisy-label literature uses them.  With ten classes they equal
 FLIP_PAIRS."""

@@ -1,9 +1,9 @@
 """Machine annotators: a crowd of weak classifiers, each trained on few images (Ibrahim, Nguyen, Fu, ICLR 2023).
 
-Machine annotators err like people: on the hard images, often on the same ones, and more on some classes than on others.
-Drawn labels do not.  The roster, its order and the settings follow the authors' code, with two mistakes corrected:
-the code shuffles the labels of the logistic regressions but not their images, and it applies softmax twice in the fully
-connected networks.  The code trains the linear SVM and one k-NN on 9,000 images; here `expert_images` sets the number.
+Machine annotators err like people, unlike labels that are drawn from a matrix: they err on hard images, often on the
+same images, and more on some classes than on others.  The roster, its order and the settings follow the authors' code.
+Two mistakes of the code are corrected: it shuffles the labels of the logistic regressions but not their images, and it
+applies softmax twice in the fully connected networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
-from crowdml.noise.assignment import Assignment
+from crowdml.noise.assignment import Assignment, crowd_of_asked
 from crowdml.noise.counter_random import make_key
 from crowdml.noise.machine_classifiers import (
     Classifier,
@@ -38,7 +38,7 @@ _FEW = (100, 200, 300, 400)
 _BATCH = 512
 """Items labelled at a time; bounds the memory of the CNNs to about 100 MB."""
 _ASSIGNMENT, _TRAINING = 4, 5
-"""The purposes of a seed; simulated crowds use 0 to 3."""
+"""The purposes of random numbers; simulated crowds use 0 to 3."""
 _N_KEPT = 128
 _kept: dict[tuple[str, MachineAnnotatorOptions, int, int], NDArray[np.int32]] = {}
 """(digest of the images, options, seed, worker) -> (n_items,) answers."""
@@ -50,7 +50,7 @@ class MachineAnnotatorOptions:
 
     Args:
         expert_images: the number of images that the linear SVM and the 5-NN learn from, at least 5.  The authors' code
-            uses 9,000.  None gives them as few images as the other annotators.
+            uses 9,000.  With None they learn from as few images as the other annotators.
     """
 
     expert_images: int | None = None
@@ -61,7 +61,7 @@ class MachineAnnotatorOptions:
 
     @property
     def n_images(self) -> int:
-        """Return the largest number of images that an annotator may learn from."""
+        """The largest number of images that an annotator may learn from."""
         return max(*_FEW, self.expert_images or 0)
 
 
@@ -69,7 +69,7 @@ class Annotator(NamedTuple):
     """One entry of the roster.
 
     Attributes:
-        name: shown to people.
+        name: a description of the annotator.
         learn: takes examples and a seed, returns a classifier.
         n_images: the number of images to learn from; None draws the number.
         is_expert: whether `expert_images` sets the number.
@@ -87,10 +87,9 @@ def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotatorOptions:
     Raises:
         ValueError: an option is unknown or out of range.
     """
+    known = [field.name for field in fields(MachineAnnotatorOptions)]
     for option in options:
-        check_name(
-            "option of pattern machine_annotators", option, [item.name for item in fields(MachineAnnotatorOptions)]
-        )
+        check_name("option of pattern machine_annotators", option, known)
     return MachineAnnotatorOptions(**options)
 
 
@@ -99,17 +98,17 @@ def machine_answers(
 ) -> NDArray[np.int32]:
     """Return (n_items, n_workers) the answer of each annotator to each item.
 
-    A crowd of 3 annotators equals the first 3 of a crowd of 12.  Worker w is entry w of ROSTER.  After its end the
-    roster starts again, with other examples.  The answers follow from the seed, the worker and the images.  They are
-    computed on the CPU, so that they do not depend on where networks are trained.  The answers of the latest 128
-    annotators stay in memory for cells that share a crowd.
+    A crowd of 3 annotators equals the first 3 annotators of a crowd of 12.  Worker w is entry w of ROSTER.  After the
+    last entry the roster starts again, with other examples.  The answers depend only on the seed, the worker, the
+    options and the images.  They are computed on the CPU, so that they do not depend on where networks are trained.
+    The answers of the latest 128 annotators stay in memory for cells that share a crowd.
 
     Args:
         items: (n_items, channels, height, width).
         examples: each annotator learns from a random subset, drawn without replacement.
         n_workers: at least 1.
         options: see MachineAnnotatorOptions.
-        seed: of all draws.
+        seed: the seed of all draws.
 
     Raises:
         ValueError: n_workers is below 1, an annotator needs more examples, or images are smaller than 6x6.
@@ -121,8 +120,8 @@ def machine_answers(
         raise ValueError(
             f"machine annotators learn from up to {chosen.n_images} images, and there are {len(examples.labels)}"
         )
-    if min(items.shape[2:]) < 6:
-        height, width = items.shape[2:]
+    height, width = items.shape[2:]
+    if min(height, width) < 6:
         raise ValueError(f"machine annotators need images of at least 6x6 pixels, got {height}x{width}")
     of_images = _digest(items, *examples)
     answers = np.empty((len(items), n_workers), np.int32)
@@ -148,26 +147,17 @@ def crowd_of_answers(
     """Return the crowd of the asked workers' answers, without the missing labels.
 
     Args:
-        answers: (n_items, n_workers) the answer of each worker if he is asked.
-        n_classes: number of classes.
+        answers: (n_items, n_workers) the answer that each worker gives if he is asked.
         assignment: which workers are asked about each item.
         missing_rate, missing: see `simulate_crowd`.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Raises:
         ValueError: the rate is out of range, the rule is unknown, or no label is left.
     """
     n_items, n_workers = answers.shape
     asked = assignment.ask(n_items, n_workers, make_key(seed, _ASSIGNMENT))
-    crowd = CrowdLabels(
-        item=np.repeat(np.arange(n_items, dtype=np.int32), asked.shape[1]),
-        worker=asked.ravel(),
-        label=np.take_along_axis(answers, asked, axis=1).ravel(),
-        n_items=n_items,
-        n_workers=n_workers,
-        n_classes=n_classes,
-        repeats="keep",  # a design asks nobody twice
-    )
+    crowd = crowd_of_asked(asked, np.take_along_axis(answers, asked, axis=1), n_workers, n_classes)
     return remove_labels(crowd, missing_rate, missing, seed)
 
 

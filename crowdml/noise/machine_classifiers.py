@@ -16,12 +16,7 @@ Classifier = Callable[[Images], Labels]
 
 
 class Examples(NamedTuple):
-    """The images that annotators learn from.
-
-    Attributes:
-        images: (n, channels, height, width) uint8.
-        labels: (n,) int64 the true classes of the images.
-    """
+    """Images (n, channels, height, width) that annotators learn from, and their true classes (n,)."""
 
     images: Images
     labels: Labels
@@ -64,7 +59,6 @@ def learn_fcnn(examples: Examples, seed: int, *, epochs: int) -> Classifier:
 
 
 def _fit(classifier: Any, examples: Examples) -> Classifier:
-    """Train a classifier of scikit-learn."""
     normal = _normaliser(examples)
 
     def flat(images: Images) -> NDArray[np.float32]:
@@ -83,8 +77,8 @@ def _normaliser(examples: Examples) -> Callable[[Images], NDArray[np.float32]]:
 def learn_cnn(examples: Examples, seed: int, *, epochs: int) -> Classifier:
     """Train a network of two convolutions and two linear layers by Adam, with one batch per epoch.
 
-    This function does not use the project's training loop.  The loop would divide the work among the processes of a
-    data-parallel run, and each of these processes makes the whole crowd for itself.
+    This function does not use the project's training loop, because the loop divides the work among the processes of a
+    data-parallel run.  Here each process must make the whole crowd.
     """
     import torch
     from torch import nn

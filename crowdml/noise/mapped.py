@@ -1,4 +1,4 @@
-"""Patterns in which each wrong class replaces one fixed true class."""
+"""Patterns in which the wrong label of a true class is always the same class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# For ten classes, from Reed et al. (2014).
+from crowdml.noise.spread import EveryClass
+
+# The permutation of Reed et al. (2014) for ten classes.
 _REED = (7, 9, 0, 4, 2, 1, 3, 5, 6, 8)
 
 
@@ -59,7 +61,7 @@ class Flip:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(EveryClass):
     """With probability `rate`, class c becomes class c + 1, and the last class becomes the first.
 
     Source: Han et al., Co-teaching, NeurIPS 2018.
@@ -75,16 +77,12 @@ class Pair:
         identity = np.eye(n_classes)
         return (1 - self.rate) * identity + self.rate * np.roll(identity, 1, axis=1)
 
-    def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: all classes."""
-        return np.ones(n_classes, bool)
-
 
 @dataclass(frozen=True)
 class Permutation:
     """With probability `rate`, class c becomes permutation[c].
 
-    Sources: Reed et al., 2014; Goldberger and Ben-Reuven, ICLR 2017.  Each label is drawn independently.
+    Sources: Reed et al., 2014; Goldberger and Ben-Reuven, ICLR 2017.  This pattern draws each label independently.
     Goldberger and Ben-Reuven instead change exactly the share `rate` of each class.
 
     Args:
@@ -126,9 +124,7 @@ class Permutation:
     def _targets(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
         if self.permutation is not None:
             return self._given(n_classes)
-        if n_classes == len(_REED):
-            return np.array(_REED)
-        return _derangement(n_classes, rng)
+        return np.array(_REED) if n_classes == len(_REED) else _derangement(n_classes, rng)
 
     def _given(self, n_classes: int) -> NDArray[np.int64]:
         targets = np.array(self.permutation)
@@ -138,7 +134,7 @@ class Permutation:
 
 
 def _derangement(n_classes: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw a permutation without a fixed point.  About one permutation in e has none."""
+    """Draw permutations until one has no fixed point.  About one permutation in e (2.7) has no fixed point."""
     if n_classes < 2:
         raise ValueError(f"pattern permutation needs at least 2 classes, got {n_classes}")
     while True:

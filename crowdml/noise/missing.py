@@ -15,8 +15,6 @@ from crowdml.noise.counter_random import make_key, uniform_of
 MissingRule = Literal["floor", "round", "bernoulli"]
 MISSING_RULES: tuple[str, ...] = get_args(MissingRule)
 
-_PURPOSE = 3
-
 
 def check_missing(rate: float, rule: str) -> None:
     """Raise ValueError unless `rate` is in [0, 1) and `rule` is in MISSING_RULES."""
@@ -29,14 +27,14 @@ def check_missing(rate: float, rule: str) -> None:
 def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", seed: int = 0) -> CrowdLabels:
     """Return the crowd without a share of its labels.
 
-    A higher rate removes the same labels as a lower rate, and more.
+    A higher rate removes all labels that a lower rate removes, and more.
 
     Args:
         crowd: the crowd with all labels; items may have different numbers of labels.
         rate: in [0, 1).
         rule: "floor" removes floor(rate * labels of the item) labels of each item.  "round" removes the nearest whole
             number.  "bernoulli" removes each label with probability `rate`.
-        seed: of the draws.  The choice of a label depends only on the seed, the worker and the item.
+        seed: the seed of the draws.  The draw of a label depends only on the seed, the worker and the item.
 
     Raises:
         ValueError: the rate is out of range, the rule is unknown, or an item or the crowd would lose all labels.
@@ -45,7 +43,7 @@ def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", 
     if rate == 0:
         return crowd
     rows = crowd.by_item
-    key = make_key(seed, _PURPOSE)
+    key = make_key(seed, purpose=3)
     if rule == "bernoulli":
         kept = _kept_by_chance(rows.start, rows.worker, rate, key)
     else:
@@ -55,12 +53,12 @@ def remove_labels(crowd: CrowdLabels, rate: float, rule: MissingRule = "floor", 
 
 
 def n_removed(rate: float, n_labels: NDArray[np.int64], rule: MissingRule) -> NDArray[np.int64]:
-    """Return (n_items,) the number of labels to remove from each item, by "floor" or "round".
+    """Return (n_items,) the number of labels to remove from each item by the rule "floor" or "round".
 
     Raises:
         ValueError: an item would lose all its labels.
     """
-    # The tolerance keeps 0.29 * 100 = 28.999999999999996 from counting as 28.
+    # Without the tolerance, 0.29 * 100 = 28.999999999999996 would count as 28.
     removed = np.floor(rate * n_labels + (0.5 if rule == "round" else 0) + 1e-9).astype(np.int64)
     emptied = (removed >= n_labels) & (n_labels > 0)
     if emptied.any():

@@ -1,7 +1,7 @@
 """Noise patterns by name.  A pattern gives the transition matrix of a worker.
 
 "uniform", "bimodal" and "flip" are the patterns of LABNET (Ghiassi, Birke, Chen; VISAPP 2022).  The paper describes
-them in words only.  The defaults here reproduce the paper's label-only numbers; other readings are options.
+them in words only.  The defaults here reproduce the paper's numbers for labels; options give other interpretations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NoisePattern(Protocol):
 
     @property
     def rate(self) -> float:
-        """Return the noise rate."""
+        """The noise rate."""
         ...
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -59,7 +59,7 @@ def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any
     Args:
         name: one of PATTERNS.
         rate: noise rate in [0, 1).
-        dataset: names the class pairs of "flip" and "asymmetric" where the options have none.
+        dataset: the data set whose class pairs "flip" and "asymmetric" use, if the options give no pairs.
         options: the other fields of the pattern's class.
 
     Raises:
@@ -73,10 +73,9 @@ def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any
         if dataset not in _PAIRS[name]:
             raise ValueError(f"pattern {name} has no class pairs for {dataset!r}; give the pattern option pairs")
         given["pairs"] = _PAIRS[name][dataset]
+    known = [field for field in kind.__dataclass_fields__ if field != "rate"]
     for option in given:
-        check_name(
-            f"option of pattern {name}", option, [field for field in kind.__dataclass_fields__ if field != "rate"]
-        )
+        check_name(f"option of pattern {name}", option, known)
     return kind(rate=rate, **given)  # pyright: ignore[reportCallIssue]  # a protocol declares no constructor
 
 

@@ -2,9 +2,9 @@
 
 The paper's matrices are I + gamma U with each row divided by its sum, where the entries of U are uniform on [0, 1).
 Here the pattern's matrix replaces the identity I, so that these models work with every pattern.  A noise rate of 0
-gives the paper's own matrices.  The paper picks the one good annotator of its separable crowds at random.  Here the
-good annotator is the first worker, so that a small crowd is the start of a larger one.  This makes no difference where
-all workers are asked equally often.  Under "power_law" the first worker is the busiest one.
+gives the paper's own matrices.  A separable crowd has one good annotator.  The paper picks him at random; here he is
+the first worker, so that a small crowd is the start of a larger crowd.  If all workers are asked equally often, this
+makes no difference.  With the assignment "power_law" the first worker is the busiest worker.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import numpy as np
 
 from crowdml.noise.patterns import NoisePattern
 from crowdml.noise.worker_model import Matrices, Workers
-
-_BARELY = 1e-4
-"""The extra weight of the true class for the uninformed annotators of SeparableUniform."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,15 @@ class RandomMatrices:
 class DiagonallyDominant:
     """The matrix of each worker is the pattern's matrix plus gamma U, with each row divided by its sum.
 
-    U is drawn for each worker.
-
     Args:
-        gamma: weight of the random part, at least 0.  A small gamma gives an error near gamma n_classes / 2.
+        gamma: weight of the worker's own U, at least 0.  A small gamma gives an error near gamma n_classes / 2.
     """
 
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
+        if not 0 <= self.gamma < np.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, got {self.gamma}")
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -50,44 +46,37 @@ class DiagonallyDominant:
 
 
 @dataclass(frozen=True)
-class SeparableUniform:
+class SeparableUniform(DiagonallyDominant):
     """The first worker is DiagonallyDominant.  The other workers answer uniformly, plus 1e-4 for the true class.
 
     Args:
-        gamma: see DiagonallyDominant; of the first worker.  The paper uses 0.01 to 0.3.
+        gamma: the gamma of the first worker.  The paper uses 0.01 to 0.3.
     """
 
     gamma: float = 0.01
 
-    def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
-
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
-        barely = _rows_to_one(np.full((n_classes, n_classes), 1 / n_classes) + _BARELY * np.eye(n_classes))
+        barely = _rows_to_one(np.full((n_classes, n_classes), 1 / n_classes) + 1e-4 * np.eye(n_classes))
         (first,) = rng.spawn(1)
         return Workers(np.stack([_near(pattern, self.gamma, n_classes, first), *[barely] * (n_workers - 1)]))
 
 
 @dataclass(frozen=True)
-class SeparableRandom:
+class SeparableRandom(DiagonallyDominant):
     """The first worker is DiagonallyDominant.  The other workers have RandomMatrices.
 
     Args:
-        gamma: see DiagonallyDominant; of the first worker.  The paper uses 0.01 to 0.3.
+        gamma: the gamma of the first worker.  The paper uses 0.01 to 0.3.
     """
 
     gamma: float = 0.01
 
-    def __post_init__(self) -> None:
-        _check_gamma(self.gamma)
-
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
         first, *others = rng.spawn(n_workers)
-        return Workers(
-            np.stack([_near(pattern, self.gamma, n_classes, first), *(_random(n_classes, stream) for stream in others)])
-        )
+        made = [_near(pattern, self.gamma, n_classes, first), *(_random(n_classes, stream) for stream in others)]
+        return Workers(np.stack(made))
 
 
 def _near(pattern: NoisePattern, gamma: float, n_classes: int, stream: np.random.Generator) -> Matrices:
@@ -100,8 +89,3 @@ def _random(n_classes: int, stream: np.random.Generator) -> Matrices:
 
 def _rows_to_one(matrix: Matrices) -> Matrices:
     return matrix / matrix.sum(axis=1, keepdims=True)
-
-
-def _check_gamma(gamma: float) -> None:
-    if not 0 <= gamma < np.inf:
-        raise ValueError(f"gamma must be at least 0 and finite, got {gamma}")

@@ -7,13 +7,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
-from crowdml.noise.assignment import Assignment, EveryItem
+from crowdml.noise.assignment import Assignment, EveryItem, crowd_of_asked
 from crowdml.noise.counter_random import make_key, uniform, uniform_of
 from crowdml.noise.missing import MissingRule, check_missing, n_removed, remove_labels
 from crowdml.noise.workers import Workers
 
 _ASSIGNMENT, _LABELS, _DIFFICULTY = range(3)
-"""The purposes of keys of `counter_random`; `missing` has a purpose of its own."""
+"""The purposes of the keys of `make_key`.  `missing` uses purpose 3, machine annotators use 4 and 5."""
 
 
 def simulate_crowd(
@@ -28,10 +28,10 @@ def simulate_crowd(
 ) -> CrowdLabels:
     """Draw the labels of the workers, then remove some labels.
 
-    The answers of a worker do not depend on the other workers.  Where every worker labels every item, the crowd of 3
-    workers equals the first 3 workers of the crowd of 12, before labels are removed.  In the other designs a worker
-    gives the same answer to an item whoever else is asked.  A higher missing rate removes the same labels as a lower
-    rate, and more.
+    The answers of a worker do not depend on the other workers.  If every worker labels every item, the crowd of 3
+    workers equals the first 3 workers of the crowd of 12, before labels are removed.  In the other designs the answer
+    of a worker to an item does not depend on who else is asked.  A higher missing rate removes all labels that a lower
+    rate removes, and more.
 
     Args:
         truth: (n_items,) true classes.
@@ -41,7 +41,7 @@ def simulate_crowd(
             `ItemDifficulty.spread`.
         missing_rate: in [0, 1).
         missing: the rule of the removal; see `remove_labels`.
-        seed: of all draws.
+        seed: the seed of all draws.
 
     Raises:
         ValueError: a rate is out of range, the rule is unknown, rows do not sum to one, or no label is left.
@@ -60,21 +60,13 @@ def _asked(
     truth: NDArray[np.integer], workers: Workers, design: Assignment, difficulty: float, seed: int
 ) -> CrowdLabels:
     """Draw the labels of any design, in time and memory linear in the number of annotations."""
-    n_items, n_workers, n_classes = len(truth), len(workers), workers.transitions.shape[1]
-    asked = design.ask(n_items, n_workers, make_key(seed, _ASSIGNMENT))
+    n_workers, n_classes = workers.transitions.shape[:2]
+    asked = design.ask(len(truth), n_workers, make_key(seed, _ASSIGNMENT))
     source = np.arange(n_workers) if workers.source is None else workers.source
     upper = np.cumsum(workers.transitions, axis=2)
     upper /= upper[:, :, -1:]
     labels = _answers(asked, truth, source, upper, difficulty, make_key(seed, _LABELS), make_key(seed, _DIFFICULTY))
-    return CrowdLabels(
-        item=np.repeat(np.arange(n_items, dtype=np.int32), asked.shape[1]),
-        worker=asked.ravel(),
-        label=labels.ravel(),
-        n_items=n_items,
-        n_workers=n_workers,
-        n_classes=n_classes,
-        repeats="keep",  # a design asks nobody twice; a check for repeats would only cost time
-    )
+    return crowd_of_asked(asked, labels, n_workers, n_classes)
 
 
 @njit(cache=True, nogil=True)
@@ -130,13 +122,12 @@ def _every_item(
 ) -> CrowdLabels:
     n_workers, n_classes = workers.transitions.shape[:2]
     streams = [np.random.default_rng([seed, worker]) for worker in range(n_workers)]
-    labels = np.stack(
-        [_draw(truth, matrix, stream) for matrix, stream in zip(workers.transitions, streams, strict=True)], axis=1
-    )
+    drawn = [_draw(truth, matrix, stream) for matrix, stream in zip(workers.transitions, streams, strict=True)]
+    labels = np.stack(drawn, axis=1)
     if workers.source is not None:
         labels = labels[:, workers.source]
     if missing_rate > 0:
-        # The same streams are drawn from after the labels, so that the labels do not depend on the missing rate.
+        # Draw after the labels, from the same streams, so that the labels do not depend on the missing rate.
         chance = np.stack([stream.random(len(truth)) for stream in streams], axis=1)
         labels[_removed(chance, missing_rate, missing)] = -1
     return CrowdLabels.from_dense(labels, n_classes=n_classes)

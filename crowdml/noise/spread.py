@@ -10,16 +10,25 @@ from numpy.typing import NDArray
 from scipy import stats
 
 
+class EveryClass:
+    """A pattern in which the labels of every class can be wrong."""
+
+    def affected(self, n_classes: int) -> NDArray[np.bool_]:
+        """See NoisePattern."""
+        return np.ones(n_classes, bool)
+
+
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(EveryClass):
     """With probability `rate`, the label is drawn uniformly.
 
-    LABNET calls this pattern "uniform", other papers "symmetric".  Each other class gets rate / (n_classes - 1)
-    (Patrini et al., Co-teaching, JoCoR).  With `include_true` the rate is spread over all classes (DivideMix).
+    LABNET calls this pattern "uniform"; other papers call it "symmetric".  By default each wrong class has the
+    probability rate / (n_classes - 1) (Patrini et al., Co-teaching, JoCoR).  With `include_true` each class has the
+    probability rate / n_classes (DivideMix).
 
     Args:
         rate: probability of a draw, in [0, 1).
-        include_true: draw from all classes, so that a draw can be right; the default draws from the other classes.
+        include_true: draw from all classes, so that a draw can be right; by default draw from the other classes.
     """
 
     rate: float
@@ -27,24 +36,20 @@ class Uniform:
 
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern; `rng` is not used."""
-        drawn = np.ones((n_classes, n_classes))
-        return _mix(drawn, self.rate, self.include_true)
-
-    def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: all classes."""
-        return np.ones(n_classes, bool)
+        return _mix(np.ones((n_classes, n_classes)), self.rate, self.include_true)
 
 
 @dataclass(frozen=True)
-class Bimodal:
+class Bimodal(EveryClass):
     """With probability `rate`, the label is drawn from two truncated normals over the class indices.
 
-    Every true class has the same mixture, so wrong labels gather in few classes.
+    Every true class has the same mixture, so wrong labels concentrate on few classes.
 
     Args:
         rate: probability of a draw, in [0, 1).
-        centres, deviations: of the two normals, in class indices; they do not scale with the number of classes.
-        include_true: whether a draw can be the true class; True fits the paper's numbers.
+        centres, deviations: the means and standard deviations of the two normals, in class indices.  They do not
+            depend on the number of classes.
+        include_true: whether a draw can be the true class; True fits the numbers of the LABNET paper.
         discretise: "pdf" uses the density at each class index, "round" the probability within half a class of the
             index, "floor" the probability from the index up to the next index.
     """
@@ -58,8 +63,7 @@ class Bimodal:
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern; `rng` is not used."""
         modes = [self._mode(n_classes, *mode) for mode in zip(self.centres, self.deviations, strict=True)]
-        drawn = np.tile(np.mean(modes, axis=0), (n_classes, 1))
-        return _mix(drawn, self.rate, self.include_true)
+        return _mix(np.tile(np.mean(modes, axis=0), (n_classes, 1)), self.rate, self.include_true)
 
     def _mode(self, n_classes: int, centre: float, deviation: float) -> NDArray[np.float64]:
         classes = np.arange(n_classes)
@@ -73,13 +77,9 @@ class Bimodal:
             raise ValueError(f"bimodal centre {centre} is too far from the class indices 0..{n_classes - 1}")
         return weight / weight.sum()
 
-    def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: all classes."""
-        return np.ones(n_classes, bool)
-
 
 @dataclass(frozen=True)
-class RandomSimplex:
+class RandomSimplex(EveryClass):
     """The matrix (1 - rate) I + rate D, where each row of D is uniform on the simplex of the other classes.
 
     Source: NNAQC (Jindal et al.), Eq. 1.  Each matrix has its own D.  Homogeneous workers share one matrix; the other
@@ -108,19 +108,15 @@ class RandomSimplex:
             drawn[order > np.sort(order, axis=1)[:, self.n_targets - 1, None]] = 0.0
         return _mix(drawn, self.rate, include_true=False)
 
-    def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: all classes."""
-        return np.ones(n_classes, bool)
-
 
 @dataclass(frozen=True)
-class ItemDifficulty:
+class ItemDifficulty(EveryClass):
     """Uniform wrong labels whose probability depends on the item, so that workers err on the same items.
 
     Each item has a difficulty u, uniform in [0, 1].  A worker with mean error e errs on the item with probability
-    (1 - spread) e + spread u**((1 - e) / e).  The power has mean e, because it follows Beta(e / (1 - e), 1), and it
-    grows with u.  So each worker keeps the mean error of his matrix, and an item that is hard for one worker is hard
-    for all.
+    (1 - spread) e + spread u**((1 - e) / e).  The power has mean e, because it follows Beta(e / (1 - e), 1), and the
+    power grows with u.  So each worker keeps the mean error of his matrix, and an item that is hard for one worker is
+    hard for all workers.
 
     Args:
         rate: mean probability of a wrong label, in [0, 1).
@@ -137,10 +133,6 @@ class ItemDifficulty:
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern: the mean over items; `rng` is not used."""
         return Uniform(self.rate).transition(n_classes, rng)
-
-    def affected(self, n_classes: int) -> NDArray[np.bool_]:
-        """See NoisePattern: all classes."""
-        return np.ones(n_classes, bool)
 
 
 def _mix(drawn: NDArray[np.float64], rate: float, include_true: bool) -> NDArray[np.float64]:

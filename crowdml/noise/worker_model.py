@@ -19,8 +19,8 @@ class Workers:
 
     Args:
         transitions: (n_workers, n_classes, n_classes); [w, t] is the label distribution of worker w for true class t.
-        source: (n_workers,) the worker whose answer each worker gives.  A worker who copies nobody has his own index.
-            A copied worker must copy nobody.  None means that nobody copies.
+        source: (n_workers,) the index of the worker whose answer each worker gives.  A worker who copies nobody has his
+            own index.  A copied worker must copy nobody.  None means that nobody copies.
 
     Raises:
         ValueError: rows do not sum to one, or `source` names no worker or a worker who copies another.
@@ -47,5 +47,5 @@ class WorkerModel(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
-        """Return n_workers workers, drawn one by one, so that a small crowd is the start of a larger one."""
+        """Return n_workers workers, drawn one by one, so that a small crowd is the start of a larger crowd."""
         ...

@@ -10,8 +10,17 @@ import numpy as np
 
 from crowdml.noise.patterns import NoisePattern, with_rate
 from crowdml.noise.separable import DiagonallyDominant, RandomMatrices, SeparableRandom, SeparableUniform
-from crowdml.noise.worker_model import Matrices, WorkerModel, Workers
+from crowdml.noise.worker_model import WorkerModel, Workers
 from crowdml.support.names import check_name
+
+
+class _Shares:
+    """A worker model whose options all lie in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
 
 
 @dataclass(frozen=True)
@@ -20,12 +29,11 @@ class Homogeneous:
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
-        matrix = pattern.transition(n_classes, rng)
-        return Workers(np.broadcast_to(matrix, (n_workers, n_classes, n_classes)))
+        return Workers(np.broadcast_to(pattern.transition(n_classes, rng), (n_workers, n_classes, n_classes)))
 
 
 @dataclass(frozen=True)
-class HammerSpammer:
+class HammerSpammer(_Shares):
     """A hammer follows the pattern.  A spammer draws uniformly from all classes (Karger, Oh, Shah, NIPS 2011).
 
     Args:
@@ -34,25 +42,17 @@ class HammerSpammer:
 
     hammers: float = 0.5
 
-    def __post_init__(self) -> None:
-        _check_share("hammers", self.hammers)
-
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
         spammer = np.full((n_classes, n_classes), 1 / n_classes)
-        return Workers(
-            np.stack(
-                [
-                    pattern.transition(n_classes, stream) if stream.random() < self.hammers else spammer
-                    for stream in rng.spawn(n_workers)
-                ]
-            )
-        )
+        streams = rng.spawn(n_workers)
+        made = [pattern.transition(n_classes, own) if own.random() < self.hammers else spammer for own in streams]
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
 class BetaAbility:
-    """The noise rate of each worker is drawn from a Beta distribution whose mean is the pattern's rate.
+    """Each worker draws his noise rate from a Beta distribution, whose mean is the rate of the pattern.
 
     Args:
         concentration: the sum of the two Beta parameters, above 0.  A smaller value makes the workers differ more.
@@ -66,16 +66,16 @@ class BetaAbility:
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
-        return Workers(np.stack([self._matrix(pattern, n_classes, stream) for stream in rng.spawn(n_workers)]))
-
-    def _matrix(self, pattern: NoisePattern, n_classes: int, stream: np.random.Generator) -> Matrices:
-        mean = pattern.rate
-        rate = float(stream.beta(mean * self.concentration, (1 - mean) * self.concentration)) if mean > 0 else 0.0
-        return with_rate(pattern, rate).transition(n_classes, stream)
+        first, second = pattern.rate * self.concentration, (1 - pattern.rate) * self.concentration
+        made = []
+        for stream in rng.spawn(n_workers):
+            rate = float(stream.beta(first, second)) if pattern.rate > 0 else 0.0
+            made.append(with_rate(pattern, rate).transition(n_classes, stream))
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
-class ExpertsAmongBeginners:
+class ExpertsAmongBeginners(_Shares):
     """Some workers are experts.  The other workers err at the noise rate.
 
     Args:
@@ -86,35 +86,24 @@ class ExpertsAmongBeginners:
     experts: float = 0.2
     expert_rate: float = 0.05
 
-    def __post_init__(self) -> None:
-        _check_share("experts", self.experts)
-        _check_share("expert_rate", self.expert_rate)
-
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
         expert = with_rate(pattern, self.expert_rate)
-        return Workers(
-            np.stack(
-                [
-                    (expert if stream.random() < self.experts else pattern).transition(n_classes, stream)
-                    for stream in rng.spawn(n_workers)
-                ]
-            )
-        )
+        streams = rng.spawn(n_workers)
+        followed = (expert if stream.random() < self.experts else pattern for stream in streams)
+        made = [one.transition(n_classes, stream) for one, stream in zip(followed, streams, strict=True)]
+        return Workers(np.stack(made))
 
 
 @dataclass(frozen=True)
-class ColludingCopies:
+class ColludingCopies(_Shares):
     """Some workers copy the answers of the first worker.
 
     Args:
-        copiers: probability that a worker other than the first copies him, in [0, 1].
+        copiers: probability that a worker copies the first worker, in [0, 1].
     """
 
     copiers: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_share("copiers", self.copiers)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -126,17 +115,14 @@ class ColludingCopies:
 
 
 @dataclass(frozen=True)
-class Adversaries:
-    """Some workers draw a label like the others, and then answer one of the other classes on purpose.
+class Adversaries(_Shares):
+    """Some workers draw a label like the other workers, and then answer another class on purpose.
 
     Args:
         adversaries: probability that a worker is an adversary, in [0, 1].
     """
 
     adversaries: float = 0.2
-
-    def __post_init__(self) -> None:
-        _check_share("adversaries", self.adversaries)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel.
@@ -156,7 +142,7 @@ class Adversaries:
 
 
 @dataclass(frozen=True)
-class ClassWiseExperts:
+class ClassWiseExperts(_Shares):
     """Each worker knows some classes, drawn at random, and errs at the noise rate on the other classes.
 
     Args:
@@ -166,10 +152,6 @@ class ClassWiseExperts:
 
     known_classes: float = 0.5
     expert_rate: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check_share("known_classes", self.known_classes)
-        _check_share("expert_rate", self.expert_rate)
 
     def workers(self, pattern: NoisePattern, n_workers: int, n_classes: int, rng: np.random.Generator) -> Workers:
         """See WorkerModel."""
@@ -218,13 +200,13 @@ def make_workers(
     rng: np.random.Generator,
     options: Mapping[str, Any] | None = None,
 ) -> Workers:
-    """Return the workers of a model.  A small crowd is the start of a larger one.
+    """Return the workers of a model.  A small crowd is the start of a larger crowd.
 
     Args:
         model: one of WORKER_MODELS.
         pattern: how the workers err.
         n_workers, n_classes: the numbers of workers and classes.
-        rng: of all draws.
+        rng: the generator of all draws.
         options: fields of the model's class.
 
     Raises:
@@ -233,8 +215,3 @@ def make_workers(
     if n_workers < 1:
         raise ValueError(f"n_workers must be at least 1, got {n_workers}")
     return make_worker_model(model, options).workers(pattern, n_workers, n_classes, rng)
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must be in [0, 1], got {value}")

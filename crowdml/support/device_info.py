@@ -1,4 +1,4 @@
-"""The device of this process and its peak memory.  Uses torch only if the process has imported it already."""
+"""Name the device of this process and measure its peak memory.  CPU programs need no torch for this."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 
 
+@lru_cache
 def describe_device(device: str) -> str:
     """Return the name of the GPU for a torch device such as "cuda:0", else the name of the processor."""
     if device.startswith("cuda"):
         import torch
 
         return torch.cuda.get_device_name(device)
-    return _processor()
-
-
-@lru_cache(maxsize=1)
-def _processor() -> str:
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -38,7 +34,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Return the peak memory in MB since the reset: of the GPU if one is in use, else of this process."""
+    """Return the peak memory in MB since the last reset: of the GPU if one is in use, else of this process."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e6

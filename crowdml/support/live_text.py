@@ -11,17 +11,15 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-PLAIN_LINE_SECONDS = 15.0
-
 
 class LiveText:
-    """Show a text that changes.  A terminal redraws it in place; other outputs get a plain line from time to time.
+    """Show a text that changes.  A terminal redraws the text in place; other outputs get a plain line now and then.
 
     Use as a context manager.  Call `update` whenever something may have changed.
 
     Args:
-        console: where to show it.
-        line: returns the state as one line.
+        console: where to show the text.
+        line: returns the text as one line.
         screen: returns the content for a terminal; the default is the line.
         plain_seconds: seconds between two plain lines.
         last_line: print the line again when the block ends.
@@ -34,7 +32,7 @@ class LiveText:
         line: Callable[[], str],
         *,
         screen: Callable[[], RenderableType] | None = None,
-        plain_seconds: float = PLAIN_LINE_SECONDS,
+        plain_seconds: float = 15.0,
         last_line: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +57,7 @@ class LiveText:
             self._print()
 
     def update(self) -> None:
-        """Print a plain line if one is due; a terminal redraws itself."""
+        """Print a plain line if `plain_seconds` are over.  On a terminal do nothing, because it redraws itself."""
         now = self._clock()
         if not self._console.is_terminal and now - self._printed >= self._plain_seconds:
             self._printed = now

@@ -1,4 +1,4 @@
-"""Check a name; the error for an unknown name suggests similar valid names."""
+"""Check a name.  The error for an unknown name suggests similar valid names."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def check_name(what: str, name: str, valid: Iterable[str]) -> str:
 
 
 def near_names(name: str, valid: Iterable[str]) -> str:
-    """Return the valid names that are most like a name, joined by "or"; empty if there are none."""
+    """Return the valid names most similar to a name, joined by "or", or an empty text."""
     return " or ".join(difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5))

@@ -1,8 +1,7 @@
 """The values that a search may try for an option: Float, Whole, Choice and Either.
 
 A class with options declares its search space in the class variable SPACE: option -> range.  A range is plain data.
-Any object with Optuna's methods `suggest_float`, `suggest_int` and `suggest_categorical` can draw from a range, so
-that this module does not need Optuna.
+This module does not need Optuna: any object with the methods of `Suggests` can draw from a range.
 """
 
 from __future__ import annotations
@@ -31,47 +30,49 @@ class Suggests(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Float:
-    """A real number in [low, high].
-
-    Args:
-        low, high: the ends, both included.
-        log: draw uniformly in the logarithm; low must be above 0.
-
-    Raises:
-        ValueError: the ends are not finite, are in the wrong order, or do not suit a logarithm.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
-
-    def suggest(self, trial: Suggests, name: str) -> float:
-        """Let a trial draw a value."""
-        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
+class _OneDraw:
+    """A range whose `suggest` draws one parameter."""
 
     def parameters(self, name: str, value: Value) -> dict[str, Value]:
         """Return the trial's parameters for which `suggest` returns the value."""
         return {name: value}
 
+
+@dataclass(frozen=True)
+class _Interval(_OneDraw):
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(f"a range needs two finite ends with low < high, got {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"the low end of a logarithmic range must be above 0, got {self.low}")
+
+
+@dataclass(frozen=True)
+class Float(_Interval):
+    """A real number in [low, high].  With `log`, draws are uniform in the logarithm, and low must be above 0.
+
+    Raises:
+        ValueError: the ends are not finite, are in the wrong order, or do not suit a logarithm.
+    """
+
+    def suggest(self, trial: Suggests, name: str) -> float:
+        """Let a trial draw a value."""
+        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
+
     def __contains__(self, value: object) -> bool:
-        return _is_number(value) and self.low <= value <= self.high  # pyright: ignore[reportOperatorIssue]
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A whole number from low to high.
-
-    Args:
-        low, high: the ends, both included.
-        log: draw uniformly in the logarithm; low must be at least 1.
+class Whole(_Interval):
+    """A whole number in [low, high].  With `log`, draws are uniform in the logarithm, and low must be above 0.
 
     Raises:
         ValueError: the ends are in the wrong order, or do not suit a logarithm.
@@ -79,18 +80,10 @@ class Whole:
 
     low: int
     high: int
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        _check_ends(self.low, self.high, log=self.log)
 
     def suggest(self, trial: Suggests, name: str) -> int:
         """Let a trial draw a value."""
         return int(trial.suggest_int(name, self.low, self.high, log=self.log))
-
-    def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """Return the trial's parameters for which `suggest` returns the value."""
-        return {name: value}
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
@@ -100,7 +93,7 @@ class Whole:
 
 
 @dataclass(frozen=True, init=False)
-class Choice:
+class Choice(_OneDraw):
     """One of several values: texts, numbers, True and False.
 
     Raises:
@@ -118,10 +111,6 @@ class Choice:
         """Let a trial draw a value."""
         return trial.suggest_categorical(name, self.values)
 
-    def parameters(self, name: str, value: Value) -> dict[str, Value]:
-        """Return the trial's parameters for which `suggest` returns the value."""
-        return {name: value}
-
     def __contains__(self, value: object) -> bool:
         return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.values)
 
@@ -131,11 +120,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Either:
-    """One special value or a number in a range, such as no weight decay or some, None or a threshold.
-
-    Args:
-        value: the special value, outside the range.
-        other: the range.
+    """The special value `value` or a number in the range `other`, such as 0 or a weight decay, or None or a threshold.
 
     Raises:
         ValueError: the range contains the value.
@@ -180,14 +165,3 @@ def check_in(space: Space, name: str, value: object) -> None:
         raise ValueError(f"option {name!r} cannot be searched (options with a range: {', '.join(space) or 'none'})")
     if value not in space[name]:
         raise ValueError(f"{name} must be in the range that is searched, {space[name]}, got {value!r}")
-
-
-def _check_ends(low: float, high: float, *, log: bool) -> None:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"a range needs two finite ends with low < high, got {low} and {high}")
-    if log and low <= 0:
-        raise ValueError(f"the low end of a logarithmic range must be above 0, got {low}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -8,14 +8,14 @@ import torch
 
 
 def default_device() -> str:
-    """Return the GPU of this process, or the CPU where there is none."""
+    """Return the name of the GPU of this process, or "cpu" if there is no GPU."""
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
 def usable_device(name: str) -> torch.device:
-    """Return the torch device with this name; "auto" is the GPU of this process, if there is one.
+    """Return the torch device with this name; "auto" means `default_device()`.
 
     Raises:
         ValueError: torch cannot use the device.

@@ -1,4 +1,4 @@
-"""Import torchvision, also if its compiled operators do not load.
+"""Import torchvision, even if its compiled operators do not load.
 
 pip may install a torchvision that was built for another torch, such as a CUDA build with a CPU torch.  Its operators
 then do not load, and `import torchvision` fails because `torchvision::nms` is missing.  The data sets need no operator.
@@ -33,14 +33,10 @@ def import_torchvision() -> ModuleType:
     # Remove the submodules that the failed import left behind.
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]
-    _declare_operators()
-    return import_module("torchvision")
-
-
-def _declare_operators() -> None:
     from torch.library import Library
 
     library = Library("torchvision", "FRAGMENT")
     for schema in _DECLARED:
         library.define(schema)
     _libraries.append(library)
+    return import_module("torchvision")

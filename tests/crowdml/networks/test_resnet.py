@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crowdml.networks import build_network
-from crowdml.networks.resnet9 import _ResidualPair
+from crowdml.networks.resnet import _ResidualPair
 
 
 def build(in_shape: tuple[int, int, int] = (3, 32, 32), n_classes: int = 10) -> nn.Module:
@@ -13,7 +13,7 @@ def build(in_shape: tuple[int, int, int] = (3, 32, 32), n_classes: int = 10) -> 
     return build_network("resnet9", in_shape, n_classes)
 
 
-def test_parameters_and_layers() -> None:
+def test_resnet9_parameters_and_layers() -> None:
     network = build()
     channels = [(3, 64), (64, 128), (128, 128), (128, 128), (128, 256), (256, 512), (512, 512), (512, 512)]
     expected = sum(9 * a * b + 2 * b for a, b in channels) + 512 * 10 + 10
@@ -23,12 +23,12 @@ def test_parameters_and_layers() -> None:
 
 
 @pytest.mark.parametrize("in_shape", [(3, 32, 32), (1, 28, 28), (1, 8, 8)])
-def test_image_sizes(in_shape: tuple[int, int, int]) -> None:
+def test_resnet9_takes_image_sizes(in_shape: tuple[int, int, int]) -> None:
     with torch.no_grad():
         assert build(in_shape, 7)(torch.zeros(2, *in_shape)).shape == (2, 7)
 
 
-def test_small_images_are_refused() -> None:
+def test_resnet9_small_images_are_refused() -> None:
     with pytest.raises(ValueError, match="resnet9 needs images of at least 8x8 pixels, got 7x8"):
         build((1, 7, 8))
 
