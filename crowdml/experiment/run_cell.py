@@ -194,12 +194,7 @@ def _items_key(cell: Cell) -> tuple[Any, ...]:
 
 
 def _task(
-    cell: Cell,
-    data: ImageData | CrowdData,
-    truth: np.ndarray,
-    device: str,
-    shared: SharedWork,
-    observers: Observers,
+    cell: Cell, data: ImageData | CrowdData, truth: np.ndarray, device: str, shared: SharedWork, observers: Observers
 ) -> Task:
     from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task

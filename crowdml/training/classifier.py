@@ -19,16 +19,7 @@ from crowdml.files.frames import confusion_frame, workers_frame
 from crowdml.files.gold_and_history import class_names
 from crowdml.labels import CrowdLabels
 from crowdml.learning.observers import Observers
-from crowdml.learning.recipe import (
-    Augment,
-    InputForm,
-    Keep,
-    Optimizer,
-    Precision,
-    Recipe,
-    Schedule,
-    TrainingSettings,
-)
+from crowdml.learning.recipe import Augment, InputForm, Keep, Optimizer, Precision, Recipe, Schedule, TrainingSettings
 from crowdml.learning.task import make_task
 from crowdml.methods.carry_out import carry_out
 from crowdml.support.torch_device import usable_device

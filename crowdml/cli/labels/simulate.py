@@ -54,11 +54,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")
     errors = command.add_argument_group("errors")
     errors.add_argument(
-        "--rate",
-        type=float,
-        required=True,
-        metavar="P",
-        help="probability of a draw from the pattern, in [0, 1)",
+        "--rate", type=float, required=True, metavar="P", help="probability of a draw from the pattern, in [0, 1)"
     )
     errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default: uniform)")
     errors.add_argument("--pattern-option", **OPTIONS)

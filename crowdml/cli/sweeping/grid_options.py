@@ -26,9 +26,7 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
         "--only", metavar="QUERY", help="only the cells for which it holds: 'method == \"labnet\" and n_workers > 3'"
     )
     grid.add_argument(
-        "--method-options",
-        metavar="FILE",
-        help="options of methods and recipes, a TOML file as crowdml tune writes it",
+        "--method-options", metavar="FILE", help="options of methods and recipes, a TOML file as crowdml tune writes it"
     )
     grid.add_argument(
         "--priority",

@@ -153,11 +153,7 @@ def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:
     from sweeps.running.data_parallel import run_in_processes
 
     return run_in_processes(
-        job,
-        n_processes=options.workers,
-        cpus=options.cpus,
-        address=options.address,
-        max_failures=options.max_failures,
+        job, n_processes=options.workers, cpus=options.cpus, address=options.address, max_failures=options.max_failures
     )
 
 
