@@ -1,15 +1,15 @@
 """The `crowdml` command: find the sub-command, run it, and turn errors into exit codes.
 
-Each sub-command is a module with two functions:
+Each sub-command is a module whose docstring is its help text and that has two functions:
 
-    add_parser(commands) -> None        add the parser of the command to argparse's subparsers
+    add_options(command) -> None        add the options to the parser of the command
     run(options) -> int | None          do the work; return the exit code, None for 0
 
-To add a command, write the module and add a line to COMMANDS.  Only the module of the command that is called is
-imported, so that the help of `crowdml` needs no other library.
+To add a command, write the module and add a line to COMMANDS.  Only the module of the called command is imported, so
+that `crowdml --help` needs no other library.
 
-`run` raises ValueError or OSError for bad input, and KeyboardInterrupt with a text that says how to go on.  It finds
-what the user typed in `options.program` ("crowdml sweep") and `options.words` (the arguments).
+`run` raises ValueError or OSError for bad input.  It raises KeyboardInterrupt with a text that says how to continue.
+`options.program` ("crowdml sweep") and `options.words` (the arguments) hold what the user typed.
 """
 
 from __future__ import annotations
@@ -98,11 +98,9 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
     """
     name = _command_name(words)
     module = import_module(f"crowdml.cli.{COMMANDS[name].module}")
-    *group, last = name.split()
-    commands = Parser(prog=" ".join(["crowdml", *group])).add_subparsers()
-    module.add_parser(commands)
-    parser: Parser = commands.choices[last]
-    parser.prog = script or parser.prog
+    description, _, examples = (module.__doc__ or "").partition("\n\nexample")
+    parser = Parser(prog=script or f"crowdml {name}", description=description, epilog=f"example{examples}")
+    module.add_options(parser)
     given = list(words[len(name.split()) :])
     parser.set_defaults(run=module.run, program=parser.prog, words=given)
     return parser.parse_args(given)

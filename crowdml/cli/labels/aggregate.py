@@ -1,4 +1,15 @@
-"""`crowdml aggregate`: find the true labels from a file of annotations."""
+"""Find the true label of each task and the quality of each worker.
+
+The suffix of a file name chooses the format: .csv, .csv.gz, .jsonl or .parquet.
+
+examples:
+  crowdml aggregate answers.csv                                        agreement and worst workers of the crowd
+  crowdml aggregate answers.csv --method em --out consensus.parquet --workers workers.csv
+  crowdml aggregate answers.csv --method glad --gold known.csv --doubtful-labels look_at_these.csv --out labels.csv
+  crowdml aggregate answers.csv --compare all --truth truth.csv        all methods side by side
+  crowdml aggregate today.csv --history yesterday.csv --confusion tomorrow.csv --out labels.csv
+  crowdml aggregate parts/ --engine ray --out consensus/               a crowd larger than memory
+"""
 
 from __future__ import annotations
 
@@ -29,15 +40,6 @@ from crowdml.files.frames import confusion_frame, consensus_frame, doubtful_labe
 from crowdml.files.writing import STDOUT
 from crowdml.labels import CrowdLabels
 
-EXAMPLES = """examples:
-  crowdml aggregate answers.csv                                        agreement of the crowd, its worst workers
-  crowdml aggregate answers.csv --method em --out consensus.parquet --workers workers.csv
-  crowdml aggregate answers.csv --method glad --gold known.csv --doubtful-labels look_at_these.csv --out labels.csv
-  crowdml aggregate answers.csv --compare all --truth truth.csv        all methods side by side
-  crowdml aggregate today.csv --history yesterday.csv --confusion tomorrow.csv --out labels.csv
-  crowdml aggregate parts/ --engine ray --out consensus/               a crowd larger than memory
-"""
-
 TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
     "out": consensus_frame,
     "workers": workers_frame,
@@ -46,14 +48,8 @@ TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "aggregate",
-        description="Find the true label of each task and the quality of each worker.  The ending of a file name says\n"
-        "the format: .csv, .csv.gz, .jsonl or .parquet.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_input(command)
     add_method_options(command)
     out = command.add_argument_group("output")

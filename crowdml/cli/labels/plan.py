@@ -1,4 +1,12 @@
-"""`crowdml plan`: find where to buy the next labels, and how many labels per task are enough."""
+"""Find the tasks whose next label helps most, and how many labels per task are enough.
+
+Tasks are ranked by the expected gain of one more label.  For the second question, random parts of the labels
+are aggregated, which shows how accuracy grows with the number of labels per task.
+
+examples:
+  crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
+  crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
+"""
 
 from __future__ import annotations
 
@@ -23,20 +31,9 @@ from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 from crowdml.quality.label_planning import enough_labels, next_labels
 
-EXAMPLES = """examples:
-  crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
-  crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
-"""
 
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "plan",
-        description="Rank the tasks by the expected gain of one more label.  Aggregate random parts of the labels to\n"
-        "see how accuracy grows with the number of labels per task.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_input(command)
     add_method_options(command)
     bought = command.add_argument_group("the next labels")

@@ -1,4 +1,17 @@
-"""`crowdml simulate`: make a crowd whose true labels are known."""
+"""Simulate the labels of a crowd whose true labels are known.
+
+The same options and seed give the same labels.  The error for an unknown option of a pattern, worker model or
+assignment lists the valid options.
+
+examples:
+  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
+      --out answers.csv --truth-out truth.csv
+  crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
+      --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
+  crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
+      --rate 0.4 --missing-rate 0.3 --seed 1 --out answers.csv
+  crowdml aggregate answers.csv --truth truth.csv --compare all
+"""
 
 from __future__ import annotations
 
@@ -28,27 +41,11 @@ from crowdml.noise import (
 )
 from crowdml.noise.spread import ItemDifficulty
 
-EXAMPLES = """examples:
-  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
-      --out answers.csv --truth-out truth.csv
-  crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
-      --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
-  crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
-      --rate 0.4 --missing-rate 0.3 --seed 1 --out answers.csv
-  crowdml aggregate answers.csv --truth truth.csv --compare all
-"""
-
 OPTIONS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "simulate",
-        description="Simulate the labels of a crowd.  The same options and seed give the same labels.  An unknown\n"
-        "option of a pattern, worker model or assignment is answered with the list of options.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     for size in ("items", "workers"):
         command.add_argument(f"--{size}", type=int, required=True, metavar="N")
     command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")

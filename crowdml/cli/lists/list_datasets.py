@@ -1,4 +1,12 @@
-"""`crowdml datasets`: list the data sets."""
+"""List the data sets: images with true classes, true classes alone, and crowds of real workers.
+
+A missing data set is downloaded at its first use, if its publisher allows that.
+
+examples:
+  crowdml datasets
+  crowdml datasets web rte
+  CROWDML_DATA_ROOT=/data crowdml datasets
+"""
 
 from __future__ import annotations
 
@@ -16,14 +24,8 @@ from crowdml.support.names import check_name
 DETAILS = ("summary", "n_items", "n_known", "n_workers", "n_annotations", "n_classes", "origin", "licence", "citation")
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "datasets",
-        description="List the data sets: images with true classes, true classes alone, and crowds of real workers.\n"
-        "A data set that is not at hand is downloaded at its first use, if its publisher allows.",
-        epilog=f"examples:\n  crowdml datasets\n  crowdml datasets web rte\n  {ROOT_VARIABLE}=/data crowdml datasets",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
 
 

@@ -1,4 +1,13 @@
-"""`crowdml methods`: list the methods."""
+"""List the methods.
+
+Aggregators find labels from annotations.  Learners train a network on labels.  Crowd methods train a network on
+all annotations.  Joint methods improve the labels and the network in turns.
+
+examples:
+  crowdml methods
+  crowdml methods --kind aggregator
+  crowdml methods em nnaqc
+"""
 
 from __future__ import annotations
 
@@ -18,14 +27,8 @@ KINDS = {
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "methods",
-        description="List the methods: aggregators find labels from annotations, learners train a network on labels,\n"
-        "crowd methods train a network on all annotations, joint methods improve labels and network in turns.",
-        epilog="examples:\n  crowdml methods\n  crowdml methods --kind aggregator\n  crowdml methods em nnaqc",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("names", nargs="*", metavar="NAME", help="list only these")
     command.add_argument("--kind", choices=KINDS, help="list only methods of this kind")
 

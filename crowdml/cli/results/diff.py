@@ -1,4 +1,13 @@
-"""`crowdml results diff A B`: compare two results folders."""
+"""Compare two results folders.
+
+The command prints the cells that only one folder has, the cells whose results differ (times, memory and
+tracebacks do not count), and differences in the origin of the rows.
+
+example:
+  crowdml results diff old new --csv differences.csv
+
+exit code: 0 the same cells with the same results, 1 not the same
+"""
 
 from __future__ import annotations
 
@@ -20,15 +29,8 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 20
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "diff",
-        description="Compare two results folders: cells that only one folder has, cells whose results differ (times,\n"
-        "memory and tracebacks do not count), and where the rows come from.",
-        epilog="example:\n  crowdml results diff old new --csv differences.csv\n\n"
-        "exit code: 0 the same cells with the same results, 1 not the same",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("a", metavar="A", help="results folder, local or s3://... or gs://...")
     command.add_argument("b", metavar="B", help="another results folder")
     command.add_argument(

@@ -1,4 +1,19 @@
-"""`crowdml sweep`: the options of the main job."""
+"""Run a grid of label-noise experiments on Ray and write one Parquet row per cell.
+
+Cells that already have a result in the results folder are not computed again.  After an interruption, the same
+command computes the rest.
+
+examples:
+  crowdml sweep                                                the grid that fits this machine
+  crowdml sweep --preset labels --dry-run                      hours and money before anything runs
+  crowdml sweep --preset laptop --only 'method == "labnet" and n_workers > 3' --priority seed
+  crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
+  crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
+
+crowdml presets, crowdml methods and crowdml datasets list the names.
+
+exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated
+"""
 
 from __future__ import annotations
 
@@ -8,26 +23,9 @@ import os
 from crowdml.cli.parser import not_negative, positive
 from crowdml.cli.sweeping.grid_options import add_grid_options
 
-EXAMPLES = """examples:
-  crowdml sweep                                                the grid that fits this machine
-  crowdml sweep --preset labels --dry-run                      hours and money before anything runs
-  crowdml sweep --preset laptop --only 'method == "labnet" and n_workers > 3' --priority seed
-  crowdml sweep --methods mv em labnet --workers 3 7 --noise-rates 0.3 0.6
-  crowdml sweep --grid my_grid.toml --results s3://bucket/crowdml --gpus-per-trial 0.25
 
-crowdml presets, crowdml methods and crowdml datasets list the names.
-
-exit code: 0 all cells have a result, 2 bad input, 3 some cells failed, 130 interrupted, 143 terminated"""
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "sweep",
-        description="Run a grid of label-noise experiments on Ray and write one Parquet row per cell.  Cells that the\n"
-        "results folder has are not computed again, so the same command goes on after an interruption.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_grid_options(command)
     command.add_argument(
         "--results",

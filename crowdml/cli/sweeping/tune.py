@@ -1,4 +1,15 @@
-"""`crowdml tune`: the options of a search for the best options of a method."""
+"""Search the best options of a method on one crowd, and write them to a file for crowdml sweep.
+
+The search never looks at test labels.  The same command continues an earlier search.  Several processes that name
+the same study share its trials.
+
+examples:
+  crowdml tune --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
+  crowdml tune --method em --dataset rte --backend inline --out em.toml
+  crowdml sweep --methods em nnaqc --method-options best.toml
+
+exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted
+"""
 
 from __future__ import annotations
 
@@ -13,23 +24,9 @@ from sweeps.tuning.samplers import Sampler
 from sweeps.tuning.search import Objective
 from sweeps.tuning.search_inline import Scheduler
 
-EXAMPLES = """examples:
-  crowdml tune --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
-  crowdml tune --method em --dataset rte --backend inline --out em.toml
-  crowdml sweep --methods em nnaqc --method-options best.toml
 
-exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted"""
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "tune",
-        description="Search the options of a method on one crowd and write the best ones into a file for\n"
-        "crowdml sweep --method-options.  The search never looks at test labels.  Run again, it\n"
-        "continues its study; several processes that name one study share its trials.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("--method", required=True, metavar="NAME", help="nnaqc, em, labnet, em+elr, ...")
     crowd = command.add_argument_group("crowd")
     crowd.add_argument("--dataset", required=True, metavar="NAME", help="a data set, or a crowd of real workers")

@@ -1,4 +1,19 @@
-"""`crowdml train`: train a network on the user's own items, from the labels of a crowd."""
+"""Find the labels of your items, train a network on them, and predict the class of every item.
+
+The network learns by any method that crowdml methods lists.  Items that nobody labelled are predicted too.
+
+examples:
+  crowdml train features.npy answers.csv --method em+nnaqc --out model/
+  crowdml train photos/ answers.csv --side 32 --network resnet20 --method geocrowdnet_w --epochs 80 --out model/
+  crowdml train train.parquet answers.parquet --test test.parquet --test-labels truth.csv --out model/
+  crowdml train clothing1m/ --stream --method nnaqc --network resnet50 --weights resnet50.pth --workers 8 \\
+    --optimizer sgd --lr 0.002 --weight-decay 0.001 --epochs 10 --milestones 5 --augment crop_flip --out model/
+  crowdml predict model/ more_photos/ --out predictions.csv
+
+If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
+workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
+skipped.json (images that cannot be read) and report.json.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +25,9 @@ from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
 from crowdml.training.defaults import METHOD, NETWORK
 
-EXAMPLES = """examples:
-  crowdml train features.npy answers.csv --method em+nnaqc --out model/
-  crowdml train photos/ answers.csv --side 32 --network resnet20 --method geocrowdnet_w --epochs 80 --out model/
-  crowdml train train.parquet answers.parquet --test test.parquet --test-labels truth.csv --out model/
-  crowdml train clothing1m/ --stream --method nnaqc --network resnet50 --weights resnet50.pth --workers 8 \\
-    --optimizer sgd --lr 0.002 --weight-decay 0.001 --epochs 10 --milestones 5 --augment crop_flip --out model/
-  crowdml predict model/ more_photos/ --out predictions.csv
 
-If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
-workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
-skipped.json (images that cannot be read) and report.json."""
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "train",
-        description="Find the labels of your items, train a network on them by any method that crowdml methods lists,\n"
-        "and predict the class of every item, including items that nobody labelled.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.set_defaults(history=None)
     command.add_argument(
         "data",
