@@ -1,6 +1,6 @@
-"""Compute one grid cell in one process: a Cell goes in, a CellResult comes out.
+"""Compute one grid cell in one process: `run_cell` turns a Cell into a CellResult.
 
-Ray, tests and notebooks all compute a cell by `run_cell`.  It imports torch only for a cell that trains a network.
+`run_cell` imports torch only for a cell that trains a network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from crowdml.learning.task import Task
 
 CURVES = "curves.jsonl"
-"""Name of the file of learning curves in the folder with the checkpoints of a cell."""
+"""Name of the file of learning curves in the folder of checkpoints of a cell."""
 
 
 class NonFiniteResultError(ArithmeticError):
@@ -48,7 +48,7 @@ def attempt_cell(
     shared: SharedWork | None = None,
     checkpoints: Path | None = None,
 ) -> CellResult:
-    """Compute one cell as `run_cell` does; turn an exception into a failed result with its kind and traceback."""
+    """Compute one cell as `run_cell` does, but return an exception as a failed result."""
     start = time.perf_counter()
     try:
         return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
@@ -68,10 +68,10 @@ def run_cell(
     """Compute one cell: get the crowd, infer the labels, train and test the network.
 
     Args:
-        cell: what to compute.
+        cell: the cell.
         data: the whole data set `cell.dataset`.
-        device: a torch device name; "auto" is a GPU if there is one.  Only training uses it.
-        shared: work of earlier cells, which is not done again; their results hold its seconds.
+        device: name of the torch device for training; "auto" is a GPU if there is one.
+        shared: results of work of earlier cells, which are used again.  The seconds of this work count only there.
         checkpoints: a folder for this cell only, where its trainings keep their state.  The cell continues from the
             state that an interrupted computation left there.
 
@@ -144,7 +144,7 @@ def run_cell(
 
 
 class _Curves:
-    """Points of the learning curves, also kept in a file if the cell may be interrupted."""
+    """The points of the learning curves, in memory and, with a folder of checkpoints, also in a file."""
 
     def __init__(self, kept: KeptCurves | None) -> None:
         self._kept = kept
@@ -164,7 +164,7 @@ class _Curves:
 
 
 class _Clock:
-    """Wall seconds of the phases of a cell."""
+    """The wall seconds of each phase of a cell."""
 
     def __init__(self) -> None:
         self._start = self._last = time.perf_counter()
@@ -180,7 +180,7 @@ class _Clock:
 
 
 def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
-    """Return the curves in the folder of checkpoints; None without a folder, and in all processes but the first."""
+    """Return the curves in the folder of checkpoints; None without a folder and in all processes except the first."""
     if checkpoints is None:
         return None
     from crowdml.learning import parallel
@@ -189,7 +189,7 @@ def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
 
 
 def _items_key(cell: Cell) -> tuple[Any, ...]:
-    """Return what the training items of the cell depend on."""
+    """Return all values on which the training items of the cell depend."""
     return (cell.dataset, cell.n_train, None if cell.n_train is None else cell.seed)
 
 
@@ -220,7 +220,7 @@ def _task(
 
 
 def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float, float]:
-    """Return the accuracy over all test items and over the affected classes; the mean if there are several networks."""
+    """Return the accuracy over all test items and over the affected classes, as the mean over all networks."""
     from crowdml.learning.evaluate import predict_members
 
     assert task.test_inputs is not None
@@ -232,7 +232,6 @@ def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float
 
 
 def _confusion_error(true: np.ndarray, estimated: np.ndarray) -> float | None:
-    """Return the mean total variation distance of the rows, or None if no true row is known."""
     distance = np.abs(true - estimated).sum(axis=2) / 2
     known = np.isfinite(distance)
     return float(distance[known].mean()) if known.any() else None
