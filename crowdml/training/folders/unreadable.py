@@ -1,4 +1,4 @@
-"""Find the images that cannot be read, before a training and not in the middle of it."""
+"""Find the images that cannot be read before the training starts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from typing import Literal, get_args
 from crowdml.training.folders.decoding import UnreadableImageError, check_header, read_centre
 
 Check = Literal["decode", "header"]
-"""How images are checked: "header" opens each image; "decode" also decodes it, which finds files that are cut short."""
+"""How images are checked: "header" opens each image; "decode" also decodes the image, which finds truncated files."""
 
-# JPEG decodes at this small side much faster than at its own, and all bytes of the file are still read.
+# Decoding a JPEG to this small side is much faster than to its full size, and still reads all bytes of the file.
 _SIDE = 8
-# The threads take this many paths at a time, so that a million paths do not make a million waiting tasks.
+# Number of paths that wait for the threads at a time, so that a million paths do not make a million tasks.
 _AT_A_TIME = 4096
 
 
 def unreadable_images(paths: Iterable[Path], threads: int = 2, *, check: Check = "decode") -> dict[Path, str]:
     """Return the images that cannot be read, in the given order, each with the reason.
-
-    Args:
-        paths: the images to check.
-        threads: number of threads that check.
-        check: see Check.
 
     Raises:
         ValueError: `check` is unknown, or `threads` is below 1.

@@ -171,7 +171,7 @@ def test_folders_that_cannot_be_used(folder: Path, tmp_path: Path, capsys: pytes
     assert run(tmp_path / "flat", tmp_path / "out") == 2
     assert "does not give the classes of its items" in capsys.readouterr().err
     assert run(folder, tmp_path / "flat") == 2
-    assert "is not an empty folder, and not of a training" in capsys.readouterr().err
+    assert "is neither an empty folder nor the folder of a training" in capsys.readouterr().err
 
 
 @pytest.mark.slow
