@@ -1,4 +1,4 @@
-"""The `crowdml` command: find the sub-command, run it, and turn errors into exit codes.
+"""The `crowdml` command: run the sub-command and turn errors into exit codes.
 
 Each sub-command is a module whose docstring is its help text and that has two functions:
 
@@ -66,8 +66,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
 
     Args:
         arguments: a command and its arguments; by default the arguments of this process.
-        script: how the user called the command if not as `crowdml COMMAND`, such as "python sweeps/full_grid.py".
-            Help texts and messages show it.
+        script: the program name in help texts and messages; the default is `crowdml COMMAND`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = script or "crowdml"
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
             program = options.program
             return options.run(options) or EXIT_OK
     except (ValueError, OSError) as error:
-        # Bad input has one clear line; any other exception is a bug and shows its traceback.
+        # Bad input gives one clear line.  Any other exception is a bug and shows its traceback.
         program = error.program if isinstance(error, UsageError) else program
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -90,7 +89,7 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
     """Read a command line.
 
     Returns:
-        The options of the command, and `run` (its function), `program` and `words` (what the user typed).
+        The options, with `run` (the function of the command), `program` and `words` (what the user typed).
 
     Raises:
         ValueError: an unknown command or option, or a bad value.
@@ -107,7 +106,7 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
 
 
 def _command_name(words: Sequence[str]) -> str:
-    """Return the key in COMMANDS that the words begin with, or print help and leave."""
+    """Return the key of COMMANDS with which the words begin, or print help and exit."""
     group = "results" if words[:1] == ["results"] else ""
     program = f"crowdml {group}".strip()
     rest = words[1:] if group else words
@@ -132,7 +131,7 @@ def _command_name(words: Sequence[str]) -> str:
 
 @contextmanager
 def _termination_is_an_exit() -> Iterator[None]:
-    """Raise SystemExit in the block when the process is told to end, so that a run can record its end."""
+    """Raise SystemExit in the block at a SIGTERM, so that a run can record its end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

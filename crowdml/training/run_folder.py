@@ -39,7 +39,10 @@ class State(Enum):
 
 
 class OtherRunError(ValueError):
-    """The folder holds another training, or something else."""
+    """The folder holds another training, or other files."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; choose another --out, or add --overwrite")
 
 
 @dataclass
@@ -75,19 +78,14 @@ class RunFolder:
             for name in (*self._written(), REPORT, SKIPPED, SETTINGS):
                 (self.path / name).unlink(missing_ok=True)
         elif not there.is_file() and self._holds_other_files():
-            raise OtherRunError(
-                f"{self.path} is neither an empty folder nor the folder of a training; choose another --out, or add --overwrite"
-            )
+            raise OtherRunError(f"{self.path} is neither an empty folder nor the folder of a training")
         before = _read(there) if there.is_file() else None
         if before is None or (before != wanted and not self._holds_work()):
             self.path.mkdir(parents=True, exist_ok=True)
             _write(there, wanted)
             return State.FRESH
         if before != wanted:
-            raise OtherRunError(
-                f"{self.path} holds a run with other settings ({_difference(before, wanted)}); "
-                "choose another --out, or add --overwrite"
-            )
+            raise OtherRunError(f"{self.path} holds a run with other settings ({_difference(before, wanted)})")
         return State.DONE if (self.path / REPORT).is_file() else State.STARTED
 
     def settings(self) -> dict[str, Any]:
@@ -171,9 +169,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise OtherRunError(
-            f"{path} is not of this program ({error}); choose another --out, or add --overwrite"
-        ) from error
+        raise OtherRunError(f"{path} is not of a training ({error})") from error
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> str:

@@ -57,7 +57,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     out.add_argument("--workers", metavar="FILE", help="worker, n_labels, quality with standard error and interval")
     out.add_argument("--confusion", metavar="FILE", help="worker, truth, label, probability, count")
     out.add_argument(
-        "--doubtful-labels", metavar="FILE", help="the annotations with p_wrong, most probably wrong first"
+        "--doubtful-labels", metavar="FILE", help="the annotations with their probability p_wrong, highest first"
     )
     out.add_argument("--truth", metavar="FILE", help="true labels, to print the accuracy: columns task, label")
     out.add_argument(
@@ -68,10 +68,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="ray: share the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
+        help="ray: divide the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
     )
     place.add_argument("--address", help="Ray cluster (default: $RAY_ADDRESS, else a running one, else a new one)")
-    place.add_argument("--shards", type=int, metavar="N", help="processes that share the crowd (default: by size)")
+    place.add_argument(
+        "--shards", type=int, metavar="N", help="number of processes (default: by the size of the crowd)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -102,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _table(name: str, crowd: CrowdLabels, result: Aggregation, options: argparse.Namespace) -> pd.DataFrame:
-    """Return an output table.  Tables of tasks and annotations use the column names of the input."""
+    """Return an output table; tables of tasks and annotations have the column names of the input."""
     frame = TABLES[name](crowd, result)
     if name in ("workers", "confusion"):
         return frame

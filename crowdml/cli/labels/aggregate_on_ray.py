@@ -1,4 +1,4 @@
-"""`crowdml aggregate --engine ray`: share the crowd among the processes of a Ray cluster."""
+"""`crowdml aggregate --engine ray`: divide the crowd among the processes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from rich.console import Console
 from crowdml.cli.display import speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
+# These options need the whole crowd in the memory of one process.
 LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
-"""Options that need the whole crowd in the memory of one process."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Aggregate, write the tables, and print a summary."""
     for name in LOCAL_ONLY:
         if getattr(options, name):
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--engine ray cannot take {flag}; leave out one of them")
-    # Ray takes a second to import; other commands do not need it.
+            raise ValueError(f"--engine ray cannot take --{name.replace('_', '-')}; leave out one of them")
+    # Imported here, because Ray takes a second to import.
     from sweeps.aggregation.sharded import aggregate_sharded
 
     result = aggregate_sharded(

@@ -56,7 +56,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help=f"labels are enough if the accuracy is within P of the best (default: {MARGIN})",
     )
     enough.add_argument(
-        "--truth", metavar="FILE", help="true labels: columns task, label; without it, agreement with all labels"
+        "--truth", metavar="FILE", help="true labels: columns task, label (default: the result from all labels)"
     )
     enough.add_argument(
         "--labels-per-item",

@@ -16,7 +16,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,28 +47,35 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     for size in ("items", "workers"):
         command.add_argument(f"--{size}", type=int, required=True, metavar="N")
-    command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")
+    command.add_argument("--classes", type=int, required=True, metavar="N", help="number of equally frequent classes")
     errors = command.add_argument_group("errors")
     errors.add_argument(
-        "--rate", type=float, required=True, metavar="P", help="probability of a draw from the pattern, in [0, 1)"
+        "--rate", type=float, required=True, metavar="P", help="probability that the pattern draws a label, in [0, 1)"
     )
-    errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default: uniform)")
+    errors.add_argument(
+        "--pattern", default="uniform", metavar="NAME", help=f"{', '.join(PATTERNS)} (default: uniform)"
+    )
     errors.add_argument("--pattern-option", **OPTIONS)
     errors.add_argument(
-        "--worker-model", default="homogeneous", metavar="NAME", help=f"{_names(WORKER_MODELS)} (default: homogeneous)"
+        "--worker-model",
+        default="homogeneous",
+        metavar="NAME",
+        help=f"{', '.join(WORKER_MODELS)} (default: homogeneous)",
     )
     errors.add_argument("--worker-option", **OPTIONS)
     asked = command.add_argument_group("who labels what")
     asked.add_argument(
         "--assignment",
         metavar="NAME",
-        help=f"{_names(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
+        help=f"{', '.join(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
     )
     asked.add_argument("--assignment-option", **OPTIONS)
     asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option labels_per_item")
-    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default: 0)")
     asked.add_argument(
-        "--missing", choices=MISSING_RULES, default="floor", help="how the share becomes a number of labels per item"
+        "--missing-rate", type=float, default=0.0, metavar="P", help="share of labels to remove (default: 0)"
+    )
+    asked.add_argument(
+        "--missing", choices=MISSING_RULES, default="floor", help="how this share becomes a number of labels per item"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     command.add_argument("--out", required=True, metavar="FILE", help="task, worker, label; - for standard output")
@@ -118,10 +124,6 @@ def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int6
         seed=options.seed,
     )
     return crowd, truth
-
-
-def _names(there: Iterable[str]) -> str:
-    return ", ".join(there)
 
 
 def _values(words: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Summaries of a crowd and of an aggregation, in a few lines."""
+"""Print a summary of a crowd and of an aggregation, in a few lines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
 from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
 
-N_WORST = 5
-DOUBTFUL = 0.5
-"""Items with more doubt are counted as doubtful."""
+N_WORST, DOUBTFUL = 5, 0.5
+"""Number of worst workers that are shown, and the doubt above which an item counts as doubtful."""
 
 
 def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
@@ -44,7 +43,7 @@ def describe_result(
     seconds: float,
     truth: NDArray[np.int64] | None,
 ) -> None:
-    """Print how the method ended, its doubt, its accuracy if the truth is given, and the worst workers."""
+    """Print iterations, doubt, accuracy if the truth is given, and the worst workers."""
     end = "converged" if result.converged else "not converged"
     speak(console, f"method          {method}, {end} at iteration {result.n_iter}, {seconds:.2f} s")
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
@@ -80,7 +79,6 @@ def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
 
 
 def _some(names: NDArray) -> str:
-    """Return the first names, and dots if there are more."""
     shown = ", ".join(map(str, names[:8]))
     return shown if len(names) <= 8 else f"{shown}, ..."
 

@@ -26,11 +26,13 @@ DETAILS = ("summary", "n_items", "n_known", "n_workers", "n_annotations", "n_cla
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
+    command.add_argument(
+        "names", nargs="*", metavar="NAME", help="show all facts about these: origin, licence, citation"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row per data set, or the named data sets in full."""
+    """Print one row per data set, or all facts about the named data sets."""
     console = Console()
     every = {row.name: row for row in datasets.describe()}
     for name in options.names:
@@ -55,15 +57,8 @@ def run(options: argparse.Namespace) -> None:
 
 def at_hand(row: Description) -> bool:
     """Return whether a data set can be loaded without a download."""
-    if row.kind == "crowd":
-        source = datasets.crowd_source(row.name)
-        return _all_there(source.folder, source.files)
-    files = images.files(row.name)
-    return files is None or _all_there(files.folder, files.files)
-
-
-def _all_there(folder: str, files: tuple[str, ...]) -> bool:
-    return all(Path(data_root(), folder, name).is_file() for name in files)
+    source = datasets.crowd_source(row.name) if row.kind == "crowd" else images.files(row.name)
+    return source is None or all(Path(data_root(), source.folder, name).is_file() for name in source.files)
 
 
 def _describe(console: Console, row: Description) -> None:

@@ -23,7 +23,7 @@ KINDS = {
     "aggregator": "finds labels from annotations",
     "learner": "trains a network on labels, after any aggregator: em+NAME",
     "crowd": "trains a network on all annotations end to end",
-    "joint": "improves labels and network in turns, with any learner inside: NAME+nnaqc",
+    "joint": "improves labels and network in turns, with any learner: NAME+nnaqc",
 }
 
 
@@ -34,11 +34,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row per method, kind by kind.
-
-    Raises:
-        UnknownNameError: an unknown name; the message names the nearest.
-    """
+    """Print one row per method, sorted by kind."""
     console = Console()
     also = {name: [alias for alias, meant in ALIASES.items() if meant == name] for name in REGISTRY}
     wanted = {ALIASES.get(name, name) for name in options.names}

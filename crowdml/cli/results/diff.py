@@ -37,7 +37,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=not_negative,
         metavar="X",
-        help="largest difference of two equal numbers (default: 0, and 1e-6 for cells with a network)",
+        help="numbers that differ by at most X count as equal (default: 0, and 1e-6 for cells with a network)",
     )
     command.add_argument("--csv", metavar="FILE", help="write every differing cell to a CSV file")
 
@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     found = compare(*frames, tolerance=options.tolerance)
     for name, rows in (("A", found.only_a), ("B", found.only_b)):
         _print(console, f"{len(rows)} cells only in {name}", rows)
-    _print(console, f"{found.n_both} cells in both; {_n_cells(found.different)} have other results", found.different)
+    n_different = len(found.different.drop(columns=["column", "a", "b"]).drop_duplicates())
+    _print(console, f"{found.n_both} cells in both; {n_different} have other results", found.different)
     if found.n_other_version:
         speak(console, f"{found.n_other_version} cells in both are of another version of their method")
     _print(console, f"{len(found.provenance)} differences in where rows come from", found.provenance)
@@ -74,8 +75,9 @@ def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
     speak(console, title)
     if rows.empty:
         return
-    # Axes that are equal in all rows would only take space.
-    shown = [name for name in rows.columns if name in ("method", "what", "column", "a", "b") or _varies(rows[name])]
+    # Leave out axes that are equal in all rows.
+    always = ("method", "what", "column", "a", "b")
+    shown = [name for name in rows.columns if name in always or rows[name].nunique(dropna=False) > 1]
     table = Table(*shown)
     for row in rows[shown].head(ROWS_SHOWN).itertuples(index=False):
         table.add_row(*map(_shown, row))
@@ -84,14 +86,6 @@ def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
         speak(console, f"... and {len(rows) - ROWS_SHOWN} more; --csv FILE writes all")
 
 
-def _varies(column: pd.Series) -> bool:
-    return column.nunique(dropna=False) > 1
-
-
 def _shown(value: Any) -> str:
     return "-" if value is None or value != value else escape(str(value))
-
-
-def _n_cells(different: pd.DataFrame) -> int:
-    return len(different.drop(columns=["column", "a", "b"]).drop_duplicates())
 

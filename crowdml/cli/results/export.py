@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def flatten(cells: pd.DataFrame) -> pd.DataFrame:
-    """Replace each JSON column of the cells by one column per field, `column.field`, empty where a row lacks it."""
+    """Replace each JSON column by one column `column.field` per field, empty in rows without the field."""
     import pandas as pd
 
     columns = []

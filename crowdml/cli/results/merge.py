@@ -18,7 +18,7 @@ from crowdml.cli.display import speak
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     command.add_argument("sources", nargs="+", metavar="RESULTS", help="folders to read, local or s3://... or gs://...")
-    command.add_argument("--out", required=True, metavar="RESULTS", help="folder to add to; a new or a results folder")
+    command.add_argument("--out", required=True, metavar="RESULTS", help="target: a new folder or a results folder")
 
 
 def run(options: argparse.Namespace) -> None:

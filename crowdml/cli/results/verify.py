@@ -69,7 +69,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
-    """Return the cells of the grid that the options name, or None if they name no grid."""
     from crowdml.cli.sweeping.grid_choice import choose_cells
 
     if options.preset is None and options.grid is None:

@@ -25,11 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the tables, write the report, and say where it is.
-
-    Raises:
-        ValueError: not a results folder, or a folder without cells.
-    """
+    """Print the tables, write the report, and print the names of its files."""
     from analysis.load import load
     from analysis.published import aggregation_tables as published
     from analysis.report import describe, summary, write_report

@@ -95,7 +95,7 @@ def _table(runs: list[RunState]) -> Table:
         try:
             snapshot = run.last_snapshot()
         except ValueError:
-            # An old run of another version of crowdml; only its numbers cannot be told.
+            # The run wrote its snapshot by another version of crowdml.
             cells.append("of another version")
         else:
             if snapshot is not None:

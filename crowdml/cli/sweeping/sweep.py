@@ -34,7 +34,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
     )
     what = command.add_argument_group("what to run")
-    what.add_argument("--write-grid", metavar="FILE", help="write the grid as a TOML file to start from, and stop")
+    what.add_argument("--write-grid", metavar="FILE", help="write the grid to a TOML file for editing; run nothing")
     what.add_argument("--dry-run", action="store_true", help="print the cells and an estimate of time; run nothing")
     again = what.add_mutually_exclusive_group()
     again.add_argument("--retry-failed", action="store_true", help="run only the cells that failed before")
@@ -62,22 +62,22 @@ def add_options(command: argparse.ArgumentParser) -> None:
     place.add_argument(
         "--backend", choices=("ray", "inline"), default="ray", help="inline: in this process, without Ray"
     )
-    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="CPUs per trial (default: 1)")
     place.add_argument(
         "--gpus-per-trial",
         type=_share_of_gpu,
         metavar="X",
-        help="GPUs of a training trial; a share packs several trials on one GPU, 2 and more train with DDP (default: "
-        "auto, as many trials per GPU as its memory holds, by earlier results or a short probe)",
+        help="GPUs per training trial; with a fraction, several trials share a GPU; with 2 or more, DDP trains on all "
+        "of them (default: auto, as many trials per GPU as its memory holds, by earlier results or a short probe)",
     )
     place.add_argument(
-        "--train-workers", type=positive, metavar="N", help="Ray Train workers per training cell (default: its GPUs)"
+        "--train-workers", type=positive, metavar="N", help="Ray Train workers per training cell (default: one per GPU)"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep."""
-    # The run needs Ray and torch; the help does not.
+    # Imported here, because the help needs neither Ray nor torch.
     from crowdml.cli.sweeping.run_sweep import run
 
     return run(options)

@@ -27,7 +27,7 @@ from sweeps.tuning.search_inline import Scheduler
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    command.add_argument("--method", required=True, metavar="NAME", help="nnaqc, em, labnet, em+elr, ...")
+    command.add_argument("--method", required=True, metavar="NAME", help="such as nnaqc, em, labnet or em+elr")
     crowd = command.add_argument_group("crowd")
     crowd.add_argument("--dataset", required=True, metavar="NAME", help="a data set, or a crowd of real workers")
     crowd.add_argument(
@@ -47,15 +47,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     what.add_argument(
         "--objective", choices=get_args(Objective), default="noisy_validation",
-        help="on held-out items: agreement with the labels of their crowd (for an aggregator: likelihood of held-out "
-        "annotations), or accuracy by their true classes",
+        help="score on held-out items: agreement with the labels of the crowd (for an aggregator: likelihood of "
+        "held-out annotations), or accuracy by true classes",
     )  # fmt: skip
     what.add_argument(
         "--validation", type=float, default=0.2, metavar="SHARE", help="share of items held out (default: 0.2)"
     )
     what.add_argument("--multi-objective", action="store_true", help="also minimise seconds: find the Pareto front")
     what.add_argument(
-        "--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial is the mean over these (default: 0)"
+        "--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial scores the mean over these (default: 0)"
     )
     what.add_argument(
         "--test-seeds", nargs="+", type=int, metavar="N", help="seeds of the final test (default: --seeds)"
@@ -95,13 +95,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     place = command.add_argument_group("where to run")
     place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one for this search')
     place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process")
-    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
-    place.add_argument("--gpus-per-trial", type=float, metavar="X", help="default: 1 if there are GPUs")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="CPUs (default: 1)")
+    place.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs (default: 1 if there are GPUs)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the search."""
-    # The search needs Ray and torch; the help does not.
+    # Imported here, because the help needs neither Ray nor torch.
     from crowdml.cli.sweeping.run_tune import run
 
     return run(options)

@@ -32,7 +32,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read the items, predict, and write the predictions."""
-    # Imported here, because the other commands need no torch.
+    # Imported here, because the help needs no torch.
     from crowdml.support.torch_device import usable_device
     from crowdml.training.items import some
     from crowdml.training.results import predictions_frame

@@ -59,11 +59,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    command.add_argument("--overwrite", action="store_true", help="forget what an earlier run left in --out")
+    command.add_argument("--overwrite", action="store_true", help="delete the files of an earlier run in --out")
     command.add_argument(
         "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
     )
-    command.add_argument("--test", metavar="DATA", help="test items, in the form of DATA")
+    command.add_argument("--test", metavar="DATA", help="test items, in the same form as DATA")
     command.add_argument("--test-labels", metavar="FILE", help="true labels of the test items: columns task, label")
     _add_images(command)
     _add_processes(command)
@@ -72,8 +72,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, or go on with a stopped training, or say that the training is done."""
-    # Imported here, because the other commands need no torch.
+    """Train, or continue a stopped training, or say that the training is done."""
+    # Imported here, because the help needs no torch.
     from crowdml.cli.training.train_run import train
     from crowdml.learning.loop import TrainingDivergedError
 
@@ -92,21 +92,24 @@ def run(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         # Checkpoints are written once per minute.
         raise KeyboardInterrupt(
-            f"stopped; the same command goes on from the last checkpoint in {options.out}, at most a minute old"
+            f"stopped; the same command continues from the last checkpoint in {options.out}, at most a minute old"
         ) from None
 
 
 def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
     images.add_argument(
-        "--side", type=int, metavar="PIXELS", help="resize images to a square (default: as they are; streamed: 224)"
+        "--side",
+        type=int,
+        metavar="PIXELS",
+        help="resize images to squares (default: 224 with --stream, else unchanged)",
     )
     images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(
         "--layout",
         choices=("auto", "flat", "imagenet", "clothing1m"),
         default="auto",
-        help="layout of the folder: any images; train/CLASS/ and val/CLASS/; Clothing1M's (default: recognise it)",
+        help="flat: any images; imagenet: train/CLASS/ and val/CLASS/; clothing1m: its lists (default: recognise it)",
     )
     images.add_argument(
         "--train-crop",
@@ -118,7 +121,7 @@ def _add_images(command: argparse.ArgumentParser) -> None:
         "--check",
         choices=("decode", "header"),
         default="decode",
-        help="check of images with --stream before the training: decode each (default), or read its header only",
+        help="check each image before a training with --stream: decode it (default), or read only its header",
     )
 
 
@@ -129,13 +132,13 @@ def _add_processes(command: argparse.ArgumentParser) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="processes that train together on Ray, one GPU each if any (default 1)",
+        help="processes that train together on Ray, each with one GPU if there are GPUs (default 1)",
     )
     processes.add_argument(
         "--cpus",
         type=positive,
         metavar="N",
-        help="CPUs of each process, which decode streamed images (default: an even share of this machine's)",
+        help="CPUs per process, which decode streamed images (default: an equal share of this machine)",
     )
     processes.add_argument(
         "--address",

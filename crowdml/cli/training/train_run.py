@@ -1,4 +1,4 @@
-"""Do what `crowdml train` says.  Imports torch."""
+"""The work of `crowdml train`.  Imports torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sweeps.store.provenance import collect
 
 
 def train(options: argparse.Namespace) -> None:
-    """Read, check, train and write; say what comes of it.
+    """Read the data, train, write the results, and print a summary.
 
     Raises:
         ValueError: data, method and settings do not go together, or --out holds another run.
@@ -51,7 +51,7 @@ def train(options: argparse.Namespace) -> None:
     for note in notes:
         speak(console, f"note: {note}")
     if state is State.STARTED:
-        speak(console, f"going on with the run in {folder.path}")
+        speak(console, f"continuing the run in {folder.path}")
     started = time.perf_counter()
     with watch_training(folder):
         figures = _run(job, options)
@@ -68,10 +68,10 @@ def train(options: argparse.Namespace) -> None:
 
 
 def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJob, list[str]]:
-    """Read the files that the options name; return the job, and what a person should know of it.
+    """Read the files that the options name; return the job, and notes for the user.
 
-    Method, network and device are checked before any file is read, and the network is built once, so that what does
-    not fit is said before long work.
+    Method, network and device are checked before any file is read, and the network is built once, so that mistakes are
+    found before long work.
     """
     method_options = {name: plain_value(text) for name, text in named_values(options.method_options).items()}
     method = configured_method(options.method, method_options)
@@ -131,7 +131,7 @@ def _labels(options: argparse.Namespace, data: Data) -> CrowdLabels:
 
 
 def _test_items(data: Data, classes: NDArray[Any]) -> tuple[TestItems | None, list[str]]:
-    """Return the test items whose class is known, and what a person should know of them."""
+    """Return the test items with known classes, and notes for the user."""
     if data.test is None or data.test_labels is None:
         return None, []
     truth, notes = match_labels(data.test_labels, data.test, classes)
@@ -149,7 +149,7 @@ def _unreadable(items: Items) -> list[str]:
 def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:
     if options.workers == 1:
         return job.run()
-    # Imported here, because one process needs no Ray.
+    # Imported here, because a single process needs no Ray.
     from sweeps.running.data_parallel import run_in_processes
 
     return run_in_processes(

@@ -129,12 +129,12 @@ def test_an_interrupted_run_ends_as_one_that_was_not(folder: Path, monkeypatch, 
 
     monkeypatch.setattr(RunFolder, "keep_point", stop)
     assert run(f"{line} --out run") == 130
-    assert "the same command goes on from the last checkpoint in run" in capsys.readouterr().err
+    assert "the same command continues from the last checkpoint in run" in capsys.readouterr().err
     assert not Path("run/report.json").exists()
     assert run(f"{line} --lr 0.5 --out run") == 2
     assert "recipe.lr was 0.02, now 0.5" in capsys.readouterr().err
     assert run(f"{line} --out run") == 0
-    assert "going on with the run in run" in capsys.readouterr().out
+    assert "continuing the run in run" in capsys.readouterr().out
     for table in ("predictions", "curves", "workers"):
         assert Path(f"run/{table}.csv").read_text() == Path(f"whole/{table}.csv").read_text()
 

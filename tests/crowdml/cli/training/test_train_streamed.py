@@ -96,7 +96,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
         patch.setattr(Checkpoint, "is_due", True)
         patch.setattr(RunFolder, "keep_point", stop)
         assert run(folder, tmp_path / "twice") == 130
-    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+    assert "the same command continues from the last checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "twice" / "report.json").exists()
     with monkeypatch.context() as patch:  # the images were checked already
         patch.setattr(user_data, "unreadable_images", lambda *_, **__: pytest.fail("checked again"))
