@@ -21,10 +21,9 @@ from crowdml.support.names import check_name
 def add_input(command: argparse.ArgumentParser) -> None:
     """Add the file of annotations and the options that say how it is read."""
     command.add_argument(
-        "input",
-        metavar="ANSWERS",
+        "input", metavar="ANSWERS",
         help="one row per annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
-    )
+    )  # fmt: skip
     add_reading(command)
 
 
@@ -37,17 +36,14 @@ def add_reading(command: argparse.ArgumentParser) -> None:
         "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: the labels that occur, sorted)"
     )
     columns.add_argument(
-        "--repeats",
-        choices=("error", "first", "keep"),
-        default="error",
+        "--repeats", choices=("error", "first", "keep"), default="error",
         help="if a worker labelled a task twice: refuse (default), keep the first label, or keep all",
-    )
+    )  # fmt: skip
     columns.add_argument("--gold", metavar="FILE", help="known labels of some tasks: columns task, label")
     columns.add_argument(
-        "--history",
-        metavar="FILE",
+        "--history", metavar="FILE",
         help="earlier answers of the workers: columns worker, truth, label, count, as --confusion writes them",
-    )
+    )  # fmt: skip
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -85,19 +81,13 @@ def add_method_options(command: argparse.ArgumentParser) -> None:
     method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default: lowest)")
     method.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")
     method.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
+        "--option", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="options of the method, such as max_iter=50; an unknown name lists all",
-    )
+    )  # fmt: skip
     method.add_argument(
-        "--prior",
-        nargs="+",
-        metavar="P|FILE",
+        "--prior", nargs="+", metavar="P|FILE",
         help="the probability of each class, in order, or a file with columns task, p_<class>, as --out writes them",
-    )
+    )  # fmt: skip
 
 
 def configured(method: str, options: argparse.Namespace) -> Aggregator:

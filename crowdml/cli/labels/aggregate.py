@@ -65,11 +65,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     place = command.add_argument_group("where to run")
     place.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
+        "--engine", choices=("local", "ray"), default="local",
         help="ray: divide the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
-    )
+    )  # fmt: skip
     place.add_argument("--address", help="Ray cluster (default: $RAY_ADDRESS, else a running one, else a new one)")
     place.add_argument(
         "--shards", type=int, metavar="N", help="number of processes (default: by the size of the crowd)"

@@ -40,31 +40,23 @@ def add_options(command: argparse.ArgumentParser) -> None:
     bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best task first")
     bought.add_argument("--n", type=int, metavar="N", help="number of tasks (default: all)")
     bought.add_argument(
-        "--gain",
-        choices=("information", "error"),
-        default="information",
+        "--gain", choices=("information", "error"), default="information",
         help="expected decrease of the entropy in nats (default), or of the probability of a wrong label",
-    )
+    )  # fmt: skip
     enough = command.add_argument_group("enough labels")
     enough.add_argument("--enough", metavar="FILE", help="labels_per_item, mean_labels, accuracy, standard_error")
     enough.add_argument("--figure", metavar="FILE", help="the same as a figure: .png, .svg or .pdf")
     enough.add_argument(
-        "--margin",
-        type=not_negative,
-        default=MARGIN,
-        metavar="P",
+        "--margin", type=not_negative, default=MARGIN, metavar="P",
         help=f"labels are enough if the accuracy is within P of the best (default: {MARGIN})",
-    )
+    )  # fmt: skip
     enough.add_argument(
         "--truth", metavar="FILE", help="true labels: columns task, label (default: the result from all labels)"
     )
     enough.add_argument(
-        "--labels-per-item",
-        nargs="+",
-        type=int,
-        metavar="K",
+        "--labels-per-item", nargs="+", type=int, metavar="K",
         help="numbers of labels per task to try (default: up to the number that most tasks have)",
-    )
+    )  # fmt: skip
     enough.add_argument("--samples", type=int, default=5, metavar="N", help="sub-samples per number (default: 5)")
 
 

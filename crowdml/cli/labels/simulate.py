@@ -57,18 +57,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     errors.add_argument("--pattern-option", **OPTIONS)
     errors.add_argument(
-        "--worker-model",
-        default="homogeneous",
-        metavar="NAME",
+        "--worker-model", default="homogeneous", metavar="NAME",
         help=f"{', '.join(WORKER_MODELS)} (default: homogeneous)",
-    )
+    )  # fmt: skip
     errors.add_argument("--worker-option", **OPTIONS)
     asked = command.add_argument_group("who labels what")
     asked.add_argument(
-        "--assignment",
-        metavar="NAME",
+        "--assignment", metavar="NAME",
         help=f"{', '.join(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
-    )
+    )  # fmt: skip
     asked.add_argument("--assignment-option", **OPTIONS)
     asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option labels_per_item")
     asked.add_argument(

@@ -19,10 +19,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
-        "--drop-superseded",
-        action="store_true",
+        "--drop-superseded", action="store_true",
         help="leave out attempts that a better or newer attempt of the same cell replaced",
-    )
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

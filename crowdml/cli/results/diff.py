@@ -34,11 +34,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("a", metavar="A", help="results folder, local or s3://... or gs://...")
     command.add_argument("b", metavar="B", help="another results folder")
     command.add_argument(
-        "--tolerance",
-        type=not_negative,
-        metavar="X",
+        "--tolerance", type=not_negative, metavar="X",
         help="numbers that differ by at most X count as equal (default: 0, and 1e-6 for cells with a network)",
-    )
+    )  # fmt: skip
     command.add_argument("--csv", metavar="FILE", help="write every differing cell to a CSV file")
 
 

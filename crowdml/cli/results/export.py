@@ -30,10 +30,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--table", choices=TABLE_NAMES, help="default: cells for a file, all three for a folder")
     command.add_argument(
-        "--flatten",
-        action="store_true",
+        "--flatten", action="store_true",
         help="write one column per option and recipe field (method_options.max_iter) instead of JSON text",
-    )
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:

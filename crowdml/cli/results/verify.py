@@ -36,10 +36,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
-        "--repair",
-        action="store_true",
+        "--repair", action="store_true",
         help="move damaged files to RESULTS/damaged/ and delete leftovers of interrupted writes",
-    )
+    )  # fmt: skip
     add_grid_options(command)
 
 

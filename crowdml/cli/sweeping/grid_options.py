@@ -18,10 +18,9 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
     grid.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
     grid.add_argument("--grid", metavar="FILE", help="a grid of your own, a TOML file such as examples/my_grid.toml")
     grid.add_argument(
-        "--allow-imports",
-        action="store_true",
+        "--allow-imports", action="store_true",
         help="let a grid file name methods as your.module:Class, whose code then runs",
-    )
+    )  # fmt: skip
     grid.add_argument(
         "--only", metavar="QUERY", help="select cells by a condition: 'method == \"labnet\" and n_workers > 3'"
     )
@@ -29,13 +28,9 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
         "--method-options", metavar="FILE", help="options of methods and recipes, a TOML file as crowdml tune writes it"
     )
     grid.add_argument(
-        "--priority",
-        nargs="+",
-        default=[],
-        type=_criterion,
-        metavar="AXIS",
+        "--priority", nargs="+", default=[], type=_criterion, metavar="AXIS",
         help="which cells run first: seed (lowest first), n_workers- (highest first), method=labnet,em (in this order)",
-    )
+    )  # fmt: skip
     axes = command.add_argument_group("axes (each replaces an axis of the grid)")
     for name, column in axis_options().items():
         kind = {Kind.WHOLE: int, Kind.NUMBER: float}.get(column.axis.kind, str)

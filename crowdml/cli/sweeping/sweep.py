@@ -28,11 +28,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     add_grid_options(command)
     command.add_argument(
-        "--results",
-        default=os.environ.get("CROWDML_RESULTS", "results"),
-        metavar="DIR|URI",
+        "--results", default=os.environ.get("CROWDML_RESULTS", "results"), metavar="DIR|URI",
         help="results folder, s3://... or gs://... (default: $CROWDML_RESULTS or results/)",
-    )
+    )  # fmt: skip
     what = command.add_argument_group("what to run")
     what.add_argument("--write-grid", metavar="FILE", help="write the grid to a TOML file for editing; run nothing")
     what.add_argument("--dry-run", action="store_true", help="print the cells and an estimate of time; run nothing")
@@ -43,16 +41,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--price-per-gpu-hour", type=not_negative, metavar="X", help="price of one GPU, for the estimate of --dry-run"
     )
     what.add_argument(
-        "--price-per-cpu-hour",
-        type=not_negative,
-        metavar="X",
+        "--price-per-cpu-hour", type=not_negative, metavar="X",
         help="price of one processor, for the estimate of --dry-run",
-    )
+    )  # fmt: skip
     what.add_argument(
-        "--tensorboard",
-        metavar="DIR",
+        "--tensorboard", metavar="DIR",
         help="folder of the run's TensorBoard scalars (default: RESULTS/tensorboard if RESULTS is a local folder)",
-    )
+    )  # fmt: skip
     place = command.add_argument_group("where to run")
     place.add_argument(
         "--address",
@@ -64,12 +59,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="CPUs per trial (default: 1)")
     place.add_argument(
-        "--gpus-per-trial",
-        type=_share_of_gpu,
-        metavar="X",
+        "--gpus-per-trial", type=_share_of_gpu, metavar="X",
         help="GPUs per training trial; with a fraction, several trials share a GPU; with 2 or more, DDP trains on all "
         "of them (default: auto, as many trials per GPU as its memory holds, by earlier results or a short probe)",
-    )
+    )  # fmt: skip
     place.add_argument(
         "--train-workers", type=positive, metavar="N", help="Ray Train workers per training cell (default: one per GPU)"
     )

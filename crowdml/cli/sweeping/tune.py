@@ -68,12 +68,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     how = command.add_argument_group("how to search")
     how.add_argument(
-        "--trials",
-        type=positive,
-        default=50,
-        metavar="N",
+        "--trials", type=positive, default=50, metavar="N",
         help="trials of all processes and runs together (default: 50)",
-    )
+    )  # fmt: skip
     how.add_argument("--sampler", choices=get_args(Sampler), default="tpe")
     how.add_argument(
         "--scheduler", choices=get_args(Scheduler),
@@ -82,10 +79,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     how.add_argument("--search-seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
     how.add_argument(
-        "--study",
-        metavar="FILE|URL",
+        "--study", metavar="FILE|URL",
         help="a file, or a database such as sqlite:///s.db (default: a file beside --out)",
-    )
+    )  # fmt: skip
     how.add_argument(
         "--out", default="best.toml", metavar="FILE", help="file for the best options (default: best.toml)"
     )

@@ -30,27 +30,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     command.set_defaults(history=None)
     command.add_argument(
-        "data",
-        metavar="DATA",
+        "data", metavar="DATA",
         help="features: .npy (row = task number), .csv, .csv.gz or .parquet with a column task; or a folder of images",
-    )
+    )  # fmt: skip
     command.add_argument(
-        "input",
-        metavar="LABELS",
-        nargs="?",
+        "input", metavar="LABELS", nargs="?",
         help="one row per label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; the task of an image is its "
         "path in the folder; not needed if the folder's layout gives the labels",
-    )
+    )  # fmt: skip
     command.add_argument("--out", metavar="FOLDER", required=True, help="folder for everything that is written")
     command.add_argument("--method", default=METHOD, metavar="NAME", help=f"see crowdml methods (default {METHOD})")
     command.add_argument(
-        "--method-options",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
+        "--method-options", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="options of the method; an unknown name lists the known ones",
-    )
+    )  # fmt: skip
     command.add_argument(
         "--network", default=NETWORK, metavar="NAME", help=f"default {NETWORK}; an unknown name lists the known ones"
     )
@@ -99,47 +92,34 @@ def run(options: argparse.Namespace) -> None:
 def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
     images.add_argument(
-        "--side",
-        type=int,
-        metavar="PIXELS",
+        "--side", type=int, metavar="PIXELS",
         help="resize images to squares (default: 224 with --stream, else unchanged)",
-    )
+    )  # fmt: skip
     images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(
-        "--layout",
-        choices=("auto", "flat", "imagenet", "clothing1m"),
-        default="auto",
+        "--layout", choices=("auto", "flat", "imagenet", "clothing1m"), default="auto",
         help="flat: any images; imagenet: train/CLASS/ and val/CLASS/; clothing1m: its lists (default: recognise it)",
-    )
+    )  # fmt: skip
     images.add_argument(
-        "--train-crop",
-        choices=("shift", "area"),
-        default="shift",
+        "--train-crop", choices=("shift", "area"), default="shift",
         help="random crops with --stream: move a square (default), or also vary its size and shape",
-    )
+    )  # fmt: skip
     images.add_argument(
-        "--check",
-        choices=("decode", "header"),
-        default="decode",
+        "--check", choices=("decode", "header"), default="decode",
         help="check each image before a training with --stream: decode it (default), or read only its header",
-    )
+    )  # fmt: skip
 
 
 def _add_processes(command: argparse.ArgumentParser) -> None:
     processes = command.add_argument_group("processes")
     processes.add_argument(
-        "--workers",
-        type=positive,
-        default=1,
-        metavar="N",
+        "--workers", type=positive, default=1, metavar="N",
         help="processes that train together on Ray, each with one GPU if there are GPUs (default 1)",
-    )
+    )  # fmt: skip
     processes.add_argument(
-        "--cpus",
-        type=positive,
-        metavar="N",
+        "--cpus", type=positive, metavar="N",
         help="CPUs per process, which decode streamed images (default: an equal share of this machine)",
-    )
+    )  # fmt: skip
     processes.add_argument(
         "--address",
         help='Ray cluster for --workers: host:port, "auto" or "local" (default: RAY_ADDRESS, else this machine)',
