@@ -84,6 +84,11 @@ def speak(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def sizes(crowd: Any) -> str:
+    """Return the numbers of labels, items and workers of a crowd, or of the result of an aggregation on Ray."""
+    return f"{crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers"
+
+
 def written(paths: Sequence[str]) -> str:
     """Return a line that names the written files."""
     return f"wrote {', '.join(paths)}" if paths else "nothing written; --out FILE writes the labels"

@@ -55,16 +55,10 @@ def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
     """Read the annotations by the options of `add_input`."""
     columns = columns_of(options)
     return read_crowd(
-        options.input,
-        columns.task,
-        columns.worker,
-        columns.label,
+        options.input, columns.task, columns.worker, columns.label,
         class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats,
-        gold=options.gold,
-        history=options.history,
-        progress=progress,
-    )
+        repeats=options.repeats, gold=options.gold, history=options.history, progress=progress,
+    )  # fmt: skip
 
 
 def whole_numbers(words: Sequence[str]) -> list[Any]:

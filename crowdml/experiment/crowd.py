@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from crowdml.noise import make_assignment, make_pattern, make_workers, remove_la
 from crowdml.noise.machine_annotators import crowd_of_answers, machine_answers, make_machine_annotators
 from crowdml.noise.machine_classifiers import Examples
 from crowdml.noise.spread import ItemDifficulty
-
-if TYPE_CHECKING:
-    from crowdml.noise.missing import MissingRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +78,7 @@ def _simulated(cell: Cell, asked: Simulated, data: ImageData) -> CellCrowd:
         assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
         missing_rate=asked.missing_rate,
-        missing=cast("MissingRule", asked.missing),
+        missing=asked.missing,
         seed=cell.crowd_seed,
     )
     right = np.diagonal(workers.transitions, axis1=1, axis2=2)
@@ -107,7 +103,7 @@ def _by_machines(
         data.n_classes,
         assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
         missing_rate=asked.missing_rate,
-        missing=cast("MissingRule", asked.missing),
+        missing=asked.missing,
         seed=cell.crowd_seed,
     )
     confusion = counted_confusion(CrowdLabels.from_dense(answers, n_classes=data.n_classes), data.train_labels)
@@ -128,7 +124,7 @@ def _real(asked: Real, data: CrowdData, seed: int) -> CellCrowd:
     crowd = data.crowd
     if asked.n_workers is not None:
         crowd = _some_workers(crowd, asked.n_workers, seed)
-    crowd = remove_labels(crowd, asked.missing_rate, cast("MissingRule", asked.missing), seed)
+    crowd = remove_labels(crowd, asked.missing_rate, asked.missing, seed)
     known = data.truth[crowd.item] >= 0
     right = np.bincount(
         crowd.worker[known], weights=crowd.label[known] == data.truth[crowd.item[known]], minlength=crowd.n_workers

@@ -9,6 +9,7 @@ from typing import ClassVar
 from crowdml.experiment.axes import CellError, Kind, Options, axis, check_axes, check_made, same_axis
 from crowdml.noise import ASSIGNMENTS, MISSING_RULES, PATTERNS, WORKER_MODELS, make_assignment, make_worker_model
 from crowdml.noise.machine_annotators import make_machine_annotators
+from crowdml.noise.missing import MissingRule
 
 REAL, MACHINES = "real", "machine_annotators"
 """Values of the column `pattern` for real workers, and for classifiers that learned from few images."""
@@ -67,7 +68,7 @@ class Simulated:
         Kind.NUMBER, "share of labels missing", default=0.0, at_least=0, below=1, panel=False, costs=False,
         draws=False, plural="missing_rates", unit="missing",
     )  # fmt: skip
-    missing: str = axis(
+    missing: MissingRule = axis(
         Kind.TEXT, "how a missing rate becomes a number of labels", default="floor", names=MISSING_RULES, costs=False,
         draws=False,
     )  # fmt: skip
@@ -98,7 +99,7 @@ class MachineAnnotators:
     assignment_options: Options = same_axis(Simulated, "assignment_options")
     n_workers: int = same_axis(Simulated, "n_workers")
     missing_rate: float = same_axis(Simulated, "missing_rate")
-    missing: str = same_axis(Simulated, "missing")
+    missing: MissingRule = same_axis(Simulated, "missing")
 
     def __post_init__(self) -> None:
         check_axes(self)
@@ -123,7 +124,7 @@ class Real:
 
     n_workers: int | None = same_axis(Simulated, "n_workers", default=None)
     missing_rate: float = same_axis(Simulated, "missing_rate")
-    missing: str = same_axis(Simulated, "missing")
+    missing: MissingRule = same_axis(Simulated, "missing")
 
     def __post_init__(self) -> None:
         check_axes(self)

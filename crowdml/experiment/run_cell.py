@@ -209,14 +209,9 @@ def _task(
         "inputs", (_items_key(cell), form, device), lambda: in_memory(items.train, items.test, form, device)
     )
     return make_task(
-        inputs,
-        data.n_classes,
-        TrainingSettings(training.network, training.recipe, cell.seed),
-        test_inputs=test_inputs,
-        test_labels=items.test_labels,
-        observers=observers,
-        truth=truth,
-    )
+        inputs, data.n_classes, TrainingSettings(training.network, training.recipe, cell.seed),
+        test_inputs=test_inputs, test_labels=items.test_labels, observers=observers, truth=truth,
+    )  # fmt: skip
 
 
 def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float, float]:

@@ -69,15 +69,9 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
         gold = np.full(len(places), -1, np.int64)
         gold[row[row >= 0]] = crowd.gold[row >= 0]
     matched = replace(
-        crowd,
-        item=row[crowd.item[kept]],
-        worker=crowd.worker[kept],
-        label=crowd.label[kept],
-        n_items=len(places),
-        item_ids=items.ids[places],
-        repeats="keep",
-        gold=gold,
-    )
+        crowd, item=row[crowd.item[kept]], worker=crowd.worker[kept], label=crowd.label[kept],
+        n_items=len(places), item_ids=items.ids[places], repeats="keep", gold=gold,
+    )  # fmt: skip
     given = np.bincount(matched.label, minlength=crowd.n_classes)
     if (given > 0).sum() < 2:
         only = class_names(crowd)[given.argmax()]

@@ -57,14 +57,9 @@ class Preparation:
             if not items.paths:
                 raise ValueError(f"{items.source}: the network was trained on image files; give a folder of images")
             return Streamed(
-                items.paths,
-                self.in_shape[1],
-                scale=self.scale,
-                shift=self.shift,
-                device=device,
-                threads=threads,
-                train_crop=train_crop,
-            )
+                items.paths, self.in_shape[1], scale=self.scale, shift=self.shift, device=device,
+                threads=threads, train_crop=train_crop,
+            )  # fmt: skip
         if items.values is None or items.in_shape != self.in_shape:
             raise ValueError(f"{items.source}: an item has the shape {items.in_shape}, in training {self.in_shape}")
         if self.columns and items.columns and items.columns != self.columns:

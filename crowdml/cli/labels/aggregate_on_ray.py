@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from crowdml.cli.display import speak, written
+from crowdml.cli.display import sizes, speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
 # These options need the whole crowd in the memory of one process.
@@ -22,27 +22,14 @@ def run(options: argparse.Namespace) -> None:
     from sweeps.aggregation.sharded import aggregate_sharded
 
     result = aggregate_sharded(
-        options.input,
-        options.method,
-        out=options.out,
-        workers_out=options.workers,
+        options.input, options.method, out=options.out, workers_out=options.workers,
         columns=columns_of(options),
         class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats,
-        options=method_options(options.method, options),
-        n_shards=options.shards,
+        repeats=options.repeats, options=method_options(options.method, options), n_shards=options.shards,
         address=options.address,
-    )
+    )  # fmt: skip
     console = Console()
-    speak(
-        console,
-        f"{options.input}: {result.n_annotations:,} labels of {result.n_items:,} items by {result.n_workers:,} "
-        f"workers, {result.n_classes} classes",
-    )
-    end = "converged" if result.converged else "not converged"
-    speak(
-        console,
-        f"method          {options.method} in {result.n_shards} shards, {end} at iteration {result.n_iter}, "
-        f"{result.seconds:.1f} s",
-    )
+    speak(console, f"{options.input}: {sizes(result)}, {result.n_classes} classes")
+    end = f"{'converged' if result.converged else 'not converged'} at iteration {result.n_iter}"
+    speak(console, f"method          {options.method} in {result.n_shards} shards, {end}, {result.seconds:.1f} s")
     speak(console, written([path for path in (options.out, options.workers) if path]))

@@ -82,14 +82,9 @@ def run(options: argparse.Namespace) -> None:
     if options.enough or options.figure:
         with step("aggregating sub-samples") as progress:
             curve = enough_labels(
-                crowd,
-                method,
-                truth,
-                labels_per_item=options.labels_per_item,
-                n_samples=options.samples,
-                seed=options.seed or 0,
-                progress=progress,
-            )
+                crowd, method, truth, labels_per_item=options.labels_per_item, n_samples=options.samples,
+                seed=options.seed or 0, progress=progress,
+            )  # fmt: skip
         if options.enough:
             tables[options.enough] = curve
         _show(console, curve["measure"].iloc[0], curve.drop(columns="measure"))

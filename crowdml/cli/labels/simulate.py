@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 
-from crowdml.cli.display import speak, step, written
+from crowdml.cli.display import sizes, speak, step, written
 from crowdml.cli.options import check_outputs, named_values, plain_value
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
@@ -92,11 +92,7 @@ def run(options: argparse.Namespace) -> None:
     with step("writing"):
         write_tables(dict(zip(outputs, tables, strict=False)))
     share = float((crowd.label == truth[crowd.item]).mean())
-    speak(
-        Console(stderr=STDOUT in outputs),
-        f"{crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
-        f"{100 * share:.1f} % right; {written(outputs)}",
-    )
+    speak(Console(stderr=STDOUT in outputs), f"{sizes(crowd)}, {100 * share:.1f} % right; {written(outputs)}")
 
 
 def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int64]]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, speak, table
+from crowdml.cli.display import show, sizes, speak, table
 from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
 from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
@@ -21,11 +21,8 @@ def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
     """Print sizes, labels per item and agreement."""
     names = class_names(crowd)
     labels = crowd.labels_per_item
-    speak(
-        console,
-        f"{source}: {crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
-        f"{len(names)} classes ({_some(names)})",
-    )
+    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
+    speak(console, f"{source}: {sizes(crowd)}, {len(names)} classes ({shown})")
     speak(console, f"labels per item {labels.mean():.2f} ({labels.min()} to {labels.max()})")
     speak(console, f"agreement       {_agreement(crowd)}")
     if crowd.gold is not None:
@@ -47,9 +44,8 @@ def describe_result(
     end = "converged" if result.converged else "not converged"
     speak(console, f"method          {method}, {end} at iteration {result.n_iter}, {seconds:.2f} s")
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
-    speak(
-        console, f"doubt           mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
-    )
+    doubt = f"mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
+    speak(console, f"doubt           {doubt}")
     if truth is not None:
         share, error = accuracy(result.labels, truth)
         speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {(truth >= 0).sum():,} items")
@@ -76,11 +72,6 @@ def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
         for worker in worst
     ]
     return table(("worst workers", "labels", "quality"), rows, numbers=("labels", "quality"))
-
-
-def _some(names: NDArray) -> str:
-    shown = ", ".join(map(str, names[:8]))
-    return shown if len(names) <= 8 else f"{shown}, ..."
 
 
 def _agreement(crowd: CrowdLabels) -> str:

@@ -104,15 +104,9 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         sinks = [record.update, *_sinks(options, store, run_id, cluster)]
         progress = stack.enter_context(Progress(console, tally, sinks, run_id))
         run = Run(
-            cells=plan.todo,
-            ranks=order(plan.todo, priority),
-            data=data,
-            store=store,
-            before=before,
-            provenance=of_run,
-            seconds=costs.seconds,
-            progress=progress,
-        )
+            cells=plan.todo, ranks=order(plan.todo, priority), data=data, store=store, before=before,
+            provenance=of_run, seconds=costs.seconds, progress=progress,
+        )  # fmt: skip
         if options.backend == "inline":
             run_inline(run)
         else:
@@ -137,12 +131,9 @@ def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> No
 
 def _print_share(snapshot: Snapshot, console: Console) -> None:
     """Print the share of the processes' time that was spent in cells, and the other time per cell."""
-    if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
-        speak(
-            console,
-            f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
-            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms per cell outside",
-        )
+    share, seconds = snapshot.share_in_cells, snapshot.overhead_seconds_a_cell
+    if share is not None and seconds is not None:
+        speak(console, f"{100 * share:.1f} % of the time in cells, {1000 * seconds:.2f} ms per cell outside")
 
 
 def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:

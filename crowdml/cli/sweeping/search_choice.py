@@ -21,13 +21,9 @@ def search_of(options: argparse.Namespace) -> Search:
     """Return the search of the options; raise ValueError for an unknown name or a value out of range."""
     recipe = () if options.recipe is None else tuple(options.recipe) or USUAL_RECIPE
     return make_search(
-        _cell(options),
-        seeds=options.seeds,
-        objective=options.objective,
-        options=options.options,
-        recipe=recipe,
-        share=options.validation,
-    )
+        _cell(options), seeds=options.seeds, objective=options.objective, options=options.options,
+        recipe=recipe, share=options.validation,
+    )  # fmt: skip
 
 
 def scheduler_of(options: argparse.Namespace, search: Search) -> Scheduler:
@@ -48,19 +44,10 @@ def _cell(options: argparse.Namespace) -> Cell:
         raise ValueError(f"--pattern is needed: the workers of {name} are simulated (there are: {', '.join(PATTERNS)})")
     trains = options.network is not None or methods.needs_network(options.method)
     block = Block(
-        datasets=(name,),
-        patterns=(pattern,),
-        noise_rates=(options.noise_rate,),
-        workers=(options.workers,),
-        missing_rates=(options.missing_rate,),
-        worker_models=(options.worker_model,),
-        assignments=(options.assignment,),
-        methods=(options.method,),
-        seeds=(options.seeds[0],),
-        train=trains,
-        network=options.network,
-        epochs=options.epochs if trains else None,
-        n_train=options.n_train,
-    )
+        datasets=(name,), patterns=(pattern,), noise_rates=(options.noise_rate,), workers=(options.workers,),
+        missing_rates=(options.missing_rate,), worker_models=(options.worker_model,),
+        assignments=(options.assignment,), methods=(options.method,), seeds=(options.seeds[0],), train=trains,
+        network=options.network, epochs=options.epochs if trains else None, n_train=options.n_train,
+    )  # fmt: skip
     (cell,) = block.cells()
     return cell

@@ -82,32 +82,21 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     recipe = read_recipe(options)
     check_name("network", options.network, networks.names())
     images = ImageOptions(
-        side=options.side,
-        stream=options.stream,
-        layout=options.layout,
-        train_crop=options.train_crop,
-        check=options.check,
-        threads=options.cpus,
-    )
+        side=options.side, stream=options.stream, layout=options.layout, train_crop=options.train_crop,
+        check=options.check, threads=options.cpus,
+    )  # fmt: skip
     checked = folder.checked()
     with step(f"reading {options.data}"):
         data = read_data(options.data, task_column=options.task_column, images=images, checked=checked)
     matched = match_crowd(_labels(options, data), data.items)
     job = TrainingJob(
-        items=data.items,
-        matched=matched,
-        test=None,
-        method=options.method,
-        method_options=method_options,
+        items=data.items, matched=matched, test=None, method=options.method, method_options=method_options,
         settings=TrainingSettings(
             options.network, recipe, options.seed, None if options.weights is None else Path(options.weights)
         ),
-        images=images,
-        device=options.device,
-        out=Path(options.out),
-        table_format=options.format,
+        images=images, device=options.device, out=Path(options.out), table_format=options.format,
         task_column=options.task_column,
-    )
+    )  # fmt: skip
     if options.test is not None:
         like = replace(images, channels=job.preparation.channels, layout="flat")
         with step(f"reading {options.test}"):
@@ -158,18 +147,11 @@ def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _conclude(console: Console, report: Mapping[str, Any], path: Path) -> None:
-    settings = report["settings"]
-    n_trainings = report["n_trainings"]
-    trained = f"{n_trainings} training{'s' if n_trainings > 1 else ''}"
+    settings, n_trainings, test = report["settings"], report["n_trainings"], report["test"]
+    trained = f"{n_trainings} training{'s' if n_trainings > 1 else ''}, {report['seconds']:.1f} s"
     speed = f"{report['items_per_second']:,.0f} items per second"
-    speak(
-        console,
-        f"method          {settings['method']}, {settings['network']}, {trained}, {report['seconds']:.1f} s, {speed}",
-    )
-    if report["test"] is not None:
-        test = report["test"]
-        speak(
-            console,
-            f"test accuracy   {test['accuracy']:.4f} ± {test['standard_error']:.4f} on {test['n_items']:,} items",
-        )
+    speak(console, f"method          {settings['method']}, {settings['network']}, {trained}, {speed}")
+    if test is not None:
+        share = f"{test['accuracy']:.4f} ± {test['standard_error']:.4f}"
+        speak(console, f"test accuracy   {share} on {test['n_items']:,} items")
     speak(console, f"wrote {', '.join(report['files'])} and report.json to {path}")
