@@ -73,14 +73,11 @@ def _simulated(cell: Cell, asked: Simulated, data: ImageData) -> CellCrowd:
     options = dict(asked.worker_options)
     workers = make_workers(asked.worker_model, pattern, asked.n_workers, data.n_classes, rng, options)
     crowd = simulate_crowd(
-        data.train_labels,
-        workers,
+        data.train_labels, workers,
         assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
-        missing_rate=asked.missing_rate,
-        missing=asked.missing,
-        seed=cell.crowd_seed,
-    )
+        missing_rate=asked.missing_rate, missing=asked.missing, seed=cell.crowd_seed,
+    )  # fmt: skip
     right = np.diagonal(workers.transitions, axis1=1, axis2=2)
     share = np.bincount(data.train_labels, minlength=data.n_classes) / len(data.train_labels)
     # Some workers, such as spammers, also err on classes that the pattern does not change.
@@ -99,13 +96,9 @@ def _by_machines(
         examples = _not_trained_on(cell, whole, options.n_images) or examples
     answers = machine_answers(data.train_images, examples, asked.n_workers, options=options, seed=cell.crowd_seed)
     crowd = crowd_of_answers(
-        answers,
-        data.n_classes,
-        assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
-        missing_rate=asked.missing_rate,
-        missing=asked.missing,
-        seed=cell.crowd_seed,
-    )
+        answers, data.n_classes, assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
+        missing_rate=asked.missing_rate, missing=asked.missing, seed=cell.crowd_seed,
+    )  # fmt: skip
     confusion = counted_confusion(CrowdLabels.from_dense(answers, n_classes=data.n_classes), data.train_labels)
     quality = (answers == data.train_labels[:, None]).mean(axis=0)
     return CellCrowd(crowd, data.train_labels, np.ones(data.n_classes, bool), quality, confusion)
@@ -157,11 +150,8 @@ def _some_workers(crowd: CrowdLabels, n_workers: int, seed: int) -> CrowdLabels:
     place[order] = np.arange(crowd.n_workers)
     chosen = place[crowd.worker] < n_workers
     return replace(
-        crowd,
-        item=crowd.item[chosen],
-        worker=place[crowd.worker[chosen]],
-        label=crowd.label[chosen],
+        crowd, item=crowd.item[chosen], worker=place[crowd.worker[chosen]], label=crowd.label[chosen],
         n_workers=n_workers,
         worker_ids=(np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids)[order[:n_workers]],
         repeats="keep",
-    )
+    )  # fmt: skip

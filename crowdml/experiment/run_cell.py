@@ -91,7 +91,7 @@ def run_cell(
     crowd = given.crowd
     clock.lap("simulate")
 
-    curves = _Curves(_kept_curves(checkpoints))
+    curves = _Curves(checkpoints)
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.training is None)
     task: Task | None = None
     if cell.training is not None:
@@ -115,30 +115,19 @@ def run_cell(
     clock.lap("learn")
 
     result = CellResult(
-        cell=cell,
-        status="ok",
-        aggregation_error=float(wrong.mean()),
-        aggregation_error_affected=float(wrong[given.affected[truth]].mean()),
-        test_accuracy=accuracy[0],
-        test_accuracy_affected=accuracy[1],
+        cell=cell, status="ok",
+        aggregation_error=float(wrong.mean()), aggregation_error_affected=float(wrong[given.affected[truth]].mean()),
+        test_accuracy=accuracy[0], test_accuracy_affected=accuracy[1],
         confusion_error=_confusion_error(given.confusion, aggregation.confusion),
-        n_items=crowd.n_items,
-        n_classes=crowd.n_classes,
-        n_annotations=crowd.n_annotations,
-        n_unlabelled=aggregation.n_unlabelled,
-        n_iter=aggregation.n_iter,
-        converged=aggregation.converged,
+        n_items=crowd.n_items, n_classes=crowd.n_classes, n_annotations=crowd.n_annotations,
+        n_unlabelled=aggregation.n_unlabelled, n_iter=aggregation.n_iter, converged=aggregation.converged,
         n_trainings=0 if trained is None else trained.n_trainings,
         images_per_second=trained.n_images / trained.seconds if trained is not None and trained.seconds > 0 else None,
-        seconds=clock.total(),
-        seconds_simulate=clock.laps["simulate"],
-        seconds_aggregate=clock.laps["aggregate"],
-        seconds_learn=clock.laps["learn"],
-        peak_memory_mb=peak_memory_mb(),
-        device=describe_device("cpu" if task is None else str(task.device)),
-        curves=curves.points(),
-        workers=_worker_rows(given, aggregation),
-    )
+        seconds=clock.total(), seconds_simulate=clock.laps["simulate"],
+        seconds_aggregate=clock.laps["aggregate"], seconds_learn=clock.laps["learn"],
+        peak_memory_mb=peak_memory_mb(), device=describe_device("cpu" if task is None else str(task.device)),
+        curves=curves.points(), workers=_worker_rows(given, aggregation),
+    )  # fmt: skip
     _check_finite(result, aggregation)
     return result
 
@@ -146,9 +135,14 @@ def run_cell(
 class _Curves:
     """The points of the learning curves, in memory and, with a folder of checkpoints, also in a file."""
 
-    def __init__(self, kept: KeptCurves | None) -> None:
-        self._kept = kept
+    def __init__(self, checkpoints: Path | None) -> None:
         self._points: list[Point] = []
+        self._kept: KeptCurves | None = None
+        if checkpoints is not None:
+            from crowdml.learning import parallel
+
+            if parallel.rank() == 0:  # one process writes the file
+                self._kept = KeptCurves(checkpoints / CURVES)
 
     def add(self, step: int, metric: str, value: float) -> None:
         self._points.append((step, metric, value))
@@ -177,15 +171,6 @@ class _Clock:
 
     def total(self) -> float:
         return time.perf_counter() - self._start
-
-
-def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
-    """Return the curves in the folder of checkpoints; None without a folder and in all processes except the first."""
-    if checkpoints is None:
-        return None
-    from crowdml.learning import parallel
-
-    return KeptCurves(checkpoints / CURVES) if parallel.rank() == 0 else None
 
 
 def _items_key(cell: Cell) -> tuple[Any, ...]:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from crowdml.files import FileError
 from crowdml.labels import CrowdLabels
 from crowdml.training.feature_tables import read_table
-from crowdml.training.folders.decoding import TrainCrop
+from crowdml.training.folders.decoding import Check, TrainCrop, unreadable_images
 from crowdml.training.folders.in_memory import read_images
 from crowdml.training.folders.layouts import Layout, read_layout
-from crowdml.training.folders.unreadable import Check, unreadable_images
 from crowdml.training.items import Items, digest, file_state
 
 STREAMED_SIDE = 224

@@ -12,12 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 
-from crowdml.aggregation.aggregator import Aggregation, Aggregator
+from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.display import show, speak, step, table
 from crowdml.cli.labels.summary import accuracy, describe_crowd
 from crowdml.cli.options import configured, read_input, read_prior, read_truth
 from crowdml.files import write_tables
-from crowdml.labels import CrowdLabels
 from crowdml.methods.registry import REGISTRY
 
 
@@ -44,7 +43,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     with step("comparing") as progress:
         for name, method in methods.items():
             progress(len(outcomes), len(methods))
-            outcomes.append(_outcome(name, method, crowd, prior))
+            started = time.perf_counter()
+            try:
+                result = method.fit(crowd, prior)
+            except ValueError as error:
+                outcomes.append(ComparedMethod(name, None, 0.0, " ".join(str(error).split())))
+            else:
+                outcomes.append(ComparedMethod(name, result, time.perf_counter() - started))
     frame = comparison(outcomes, truth)
     if options.out:
         write_tables({options.out: frame})
@@ -79,15 +84,6 @@ def comparison(outcomes: Sequence[ComparedMethod], truth: NDArray[np.int64] | No
         rows.append(row | {"refusal": refusal})
     frame = pd.DataFrame(rows)
     return frame.astype({"n_iter": "Int64", "converged": "boolean"}) if answered else frame
-
-
-def _outcome(name: str, method: Aggregator, crowd: CrowdLabels, prior: NDArray[np.float64] | None) -> ComparedMethod:
-    started = time.perf_counter()
-    try:
-        result = method.fit(crowd, prior)
-    except ValueError as error:
-        return ComparedMethod(name, None, 0.0, " ".join(str(error).split()))
-    return ComparedMethod(name, result, time.perf_counter() - started)
 
 
 def _show(console: Console, frame: pd.DataFrame) -> None:

@@ -108,14 +108,10 @@ def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int6
         options.worker_model, pattern, options.workers, options.classes, rng, _values(options.worker_option)
     )
     crowd = simulate_crowd(
-        truth,
-        workers,
-        assignment=assignment,
+        truth, workers, assignment=assignment,
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
-        missing_rate=options.missing_rate,
-        missing=options.missing,
-        seed=options.seed,
-    )
+        missing_rate=options.missing_rate, missing=options.missing, seed=options.seed,
+    )  # fmt: skip
     return crowd, truth
 
 

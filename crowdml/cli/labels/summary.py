@@ -63,14 +63,8 @@ def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[f
 def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
     names = worker_names(crowd)
     worst = np.argsort(result.worker_quality, kind="stable")[:N_WORST]
-    rows = [
-        (
-            names[worker],
-            f"{crowd.labels_per_worker[worker]:,}",
-            f"{result.worker_quality[worker]:.3f} ± {result.worker_quality_se[worker]:.3f}",
-        )
-        for worker in worst
-    ]
+    n_labels, quality, error = crowd.labels_per_worker, result.worker_quality, result.worker_quality_se
+    rows = [(names[at], f"{n_labels[at]:,}", f"{quality[at]:.3f} ± {error[at]:.3f}") for at in worst]
     return table(("worst workers", "labels", "quality"), rows, numbers=("labels", "quality"))
 
 

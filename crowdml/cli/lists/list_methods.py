@@ -1,7 +1,4 @@
-"""List the methods.
-
-Aggregators find labels from annotations.  Learners train a network on labels.  Crowd methods train a network on
-all annotations.  Joint methods improve the labels and the network in turns.
+"""List the methods, and explain their kinds.
 
 examples:
   crowdml methods

@@ -40,7 +40,5 @@ def run(options: argparse.Namespace) -> None:
         console.print(published.to_rich(report.comparison, measure))
     n_failed = int((cells["status"] == "failed").sum())
     failures = f", {n_failed} failed" if n_failed else ""
-    speak(
-        console,
-        f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {report.html.parent}; open {report.html}",
-    )
+    files = f"{describe(report.files)} to {report.html.parent}"
+    speak(console, f"{len(cells)} cells{failures}; wrote {files}; open {report.html}")

@@ -122,11 +122,8 @@ def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> No
         speak(console, str(error))
         return
     for other in others:
-        speak(
-            console,
-            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; this run skips "
-            "the cells that it finishes",
-        )
+        who = f"run {other.run_id} (process {other.pid} on {other.host})"
+        speak(console, f"{who} is at work on this folder too; this run skips the cells that it finishes")
 
 
 def _print_share(snapshot: Snapshot, console: Console) -> None:
@@ -147,11 +144,8 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
         console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
     if store.damaged_parts:
         where = shlex.quote(store.public_location)
-        speak(
-            console,
-            "the cells in damaged files are computed again; "
-            f"crowdml results verify {where} --repair moves the files aside",
-        )
+        repair = f"crowdml results verify {where} --repair"
+        speak(console, f"the cells in damaged files are computed again; {repair} moves the files aside")
 
 
 def _sinks(

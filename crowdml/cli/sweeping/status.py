@@ -71,11 +71,8 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
             console.print(view(snapshot, title=title(run), width=console.width, height=None))
     if not live:
         snapshot = snapshot_of_rows(store.read_cells())
-        speak(
-            console,
-            f"no run is alive; the folder holds {snapshot.n_cells} cells: {snapshot.n_done} ok, "
-            f"{snapshot.n_failed_before} failed\n",
-        )
+        counts = f"{snapshot.n_cells} cells: {snapshot.n_done} ok, {snapshot.n_failed_before} failed"
+        speak(console, f"no run is alive; the folder holds {counts}\n")
         console.print(body(snapshot, width=console.width, height=None))
 
 

@@ -1,4 +1,4 @@
-"""Decode an image file into pixels of the size that a network takes.
+"""Decode an image file into pixels of the size that a network takes, and find the files that cannot be read.
 
 Each image is decoded once, and one step cuts and resizes it.  Pillow decodes, because torchvision installs Pillow,
 Pillow reads all common formats, and other threads run while Pillow works.
@@ -7,9 +7,10 @@ Pillow reads all common formats, and other threads run while Pillow works.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,15 @@ _LEAST_AREA, _MOST_ASPECT = 0.08, 4 / 3
 # A JPEG is decoded at a half, a quarter or an eighth of its size if each side keeps at least twice the needed pixels.
 # This is much faster for large images, and the later resizing still averages enough pixels to show no difference.
 _DECODE_GAP = 2.0
+
+
+Check = Literal["decode", "header"]
+"""How images are checked: "header" opens each image; "decode" also decodes the image, which finds truncated files."""
+
+# Decoding a JPEG to this small side is much faster than to its full size, and still reads all bytes of the file.
+_CHECKED_SIDE = 8
+# Number of paths that wait for the threads at a time, so that a million paths do not make a million tasks.
+_AT_A_TIME = 4096
 
 
 class UnreadableImageError(ValueError):
@@ -143,3 +153,34 @@ def fault_of(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
     return str(error) or type(error).__name__
+
+
+def unreadable_images(paths: Iterable[Path], threads: int = 2, *, check: Check = "decode") -> dict[Path, str]:
+    """Return the images that cannot be read, in the given order, each with the reason.
+
+    Raises:
+        ValueError: `check` is unknown, or `threads` is below 1.
+    """
+    if check not in get_args(Check):
+        raise ValueError(f'check must be "header" or "decode", got {check!r}')
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    todo = list(paths)
+    found: dict[Path, str] = {}
+    with ThreadPoolExecutor(threads, thread_name_prefix="check") as pool:
+        for first in range(0, len(todo), _AT_A_TIME):
+            some = todo[first : first + _AT_A_TIME]
+            reasons = pool.map(_fault, some, [check] * len(some))
+            found |= {path: reason for path, reason in zip(some, reasons, strict=True) if reason is not None}
+    return found
+
+
+def _fault(path: Path, check: Check) -> str | None:
+    try:
+        if check == "header":
+            check_header(path)
+        else:
+            read_centre(path, _CHECKED_SIDE)
+    except UnreadableImageError as error:
+        return error.reason
+    return None
