@@ -91,7 +91,7 @@ class Items:
 
 
 def file_state(path: str | Path) -> str:
-    """Return the path, size and time of a file, a text that changes when the file changes.
+    """Return the path, size and time of a file as a text, which changes when the file changes.
 
     Raises:
         OSError: there is no such file.
@@ -131,6 +131,6 @@ def _checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def some(names: Sequence[object] | NDArray[Any], n_shown: int = 3) -> str:
-    """Return the number of names and the first names, as text."""
+    """Return the number of names and the first `n_shown` names, as text."""
     shown = ", ".join(str(name) for name in names[:n_shown])
     return f"{len(names):,} ({shown}{', ...' if len(names) > n_shown else ''})"

@@ -39,7 +39,7 @@ TableFormat = Literal["csv", "parquet"]
 
 @dataclass(frozen=True, eq=False)
 class TestItems:
-    """The test items with known truth, (n_test,) classes; n_classes stands for a class without training labels."""
+    """The test items with known true classes, (n_test,); n_classes stands for a class without training labels."""
 
     items: Items
     truth: NDArray[np.int64]

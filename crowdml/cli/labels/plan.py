@@ -61,7 +61,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the annotations, aggregate, plan, write the tables, and print their beginnings."""
+    """Read the annotations, aggregate, plan, write the tables, and print their first rows."""
     outputs = [path for path in (options.next, options.enough, options.figure) if path]
     if not outputs:
         raise ValueError("nothing to do; give --next FILE, --enough FILE or --figure FILE")

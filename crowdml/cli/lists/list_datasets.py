@@ -40,16 +40,10 @@ def run(options: argparse.Namespace) -> None:
     if options.names:
         return
     numbers = ("items", "workers", "labels", "classes")
-    rows = [
-        (
-            row.name,
-            row.kind,
-            *map(_number, (row.n_items, row.n_workers, row.n_annotations, row.n_classes)),
-            "yes" if at_hand(row) else "no",
-            row.licence or "",
-        )
-        for row in every.values()
-    ]
+    rows = []
+    for row in every.values():
+        sizes = map(_number, (row.n_items, row.n_workers, row.n_annotations, row.n_classes))
+        rows.append((row.name, row.kind, *sizes, "yes" if at_hand(row) else "no", row.licence or ""))
     heads = ("name", "kind", *numbers, "at hand", "licence")
     show(console, table(heads, rows, numbers=numbers, names=("name", "kind", "at hand"), cut=("licence",)))
     speak(console, f"\nfiles lie in {data_root()}; {ROOT_VARIABLE} names another folder")

@@ -33,7 +33,6 @@ _LEAST_AREA, _MOST_ASPECT = 0.08, 4 / 3
 # This is much faster for large images, and the later resizing still averages enough pixels to show no difference.
 _DECODE_GAP = 2.0
 
-
 Check = Literal["decode", "header"]
 """How images are checked: "header" opens each image; "decode" also decodes the image, which finds truncated files."""
 

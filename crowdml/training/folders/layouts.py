@@ -106,14 +106,10 @@ def _read_clothing1m(root: Path) -> FolderItems:
     train_keys, test_keys = _lines(lists / _CLOTHING1M_FILES[0]), _lines(lists / _CLOTHING1M_FILES[2])
     train_paths = tuple(root / key for key in train_keys)
     return FolderItems(
-        train_paths,
-        _ids(root, train_paths),
-        _labels_of(train_keys, lists / _CLOTHING1M_FILES[1], len(names)),
-        tuple(root / key for key in test_keys),
-        _labels_of(test_keys, lists / _CLOTHING1M_FILES[3], len(names)),
-        names,
-        "clothing1m",
-    )
+        train_paths, _ids(root, train_paths), _labels_of(train_keys, lists / _CLOTHING1M_FILES[1], len(names)),
+        tuple(root / key for key in test_keys), _labels_of(test_keys, lists / _CLOTHING1M_FILES[3], len(names)),
+        names, "clothing1m",
+    )  # fmt: skip
 
 
 _READERS = {"flat": _read_flat, "imagenet": _read_imagenet, "clothing1m": _read_clothing1m}
