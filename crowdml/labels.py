@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 Repeats = Literal["error", "first", "keep"]
@@ -199,6 +201,8 @@ class CrowdLabels:
         Raises:
             ValueError: a column is missing or has empty values, the frame is empty, or a label is not in `class_names`.
         """
+        import pandas as pd  # imported here, because a grid needs the class and no frame
+
         for column in (task, worker, label):
             if column not in frame:
                 raise ValueError(f"column {column!r} is missing; the frame has {list(frame.columns)}")
@@ -223,6 +227,8 @@ class CrowdLabels:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a frame with one row per annotation: `task`, `worker` and `label`, with the caller's names."""
+        import pandas as pd
+
         columns = {"task": _names(self.item_ids, self.item), "worker": _names(self.worker_ids, self.worker)}
         return pd.DataFrame(columns | {"label": _names(self.class_names, self.label)})
 

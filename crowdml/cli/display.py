@@ -1,4 +1,4 @@
-"""What a person sees: lines, tables, and the progress of long steps."""
+"""Print lines, tables, and the progress of long steps."""
 
 from __future__ import annotations
 
@@ -13,18 +13,14 @@ from rich.table import Table
 
 from crowdml.support.live_text import LiveText, clock_time
 
-_WIDE = 10_000
-
 
 @contextmanager
 def step(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show on standard error, if it is a terminal, how far the block is.
-
-    Args:
-        what: the step in a few words.
+    """Show the progress of the block on standard error, if standard error is a terminal.
 
     Yields:
-        A function that takes how much is done and how much there is.  Until the first call only the time is shown.
+        A function that takes the finished and the total amount of work.  Before its first call, only the elapsed time
+        is shown.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -56,13 +52,12 @@ def table(
     names: Sequence[str] = (),
     cut: Sequence[str] = (),
 ) -> Table:
-    """Return a plain table.
+    """Return a table with the column names `heads`.
 
     Args:
-        heads: names of the columns.
-        rows: values of the columns.
-        numbers: columns that are aligned right and never broken into lines.
-        names: columns that are never broken into lines.
+        heads, rows: names and values of the columns.
+        numbers: columns that are aligned right and never wrapped.
+        names: columns that are never wrapped.
         cut: columns that are cut off if the terminal is too narrow.
     """
     drawn = Table(box=None, pad_edge=False, header_style="bold")
@@ -79,16 +74,21 @@ def table(
 
 
 def show(console: Console, drawn: Table) -> None:
-    """Print a table as wide as the terminal.  In a file or pipe no line is broken, so that grep and diff work."""
-    place = console if console.is_terminal else Console(file=console.file, width=_WIDE)
+    """Print a table.  In a file or pipe no line is wrapped, so that grep and diff work."""
+    place = console if console.is_terminal else Console(file=console.file, width=10_000)
     place.print(drawn)
 
 
 def speak(console: Console, text: str) -> None:
-    """Print a line of text as it is."""
+    """Print a line of text without markup, colours or wrapping."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def sizes(crowd: Any) -> str:
+    """Return the numbers of labels, items and workers of a crowd, or of the result of an aggregation on Ray."""
+    return f"{crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers"
+
+
 def written(paths: Sequence[str]) -> str:
-    """Say which files were written."""
+    """Return a line that names the written files."""
     return f"wrote {', '.join(paths)}" if paths else "nothing written; --out FILE writes the labels"

@@ -1,15 +1,15 @@
-"""The `crowdml` command: find the sub-command, run it, and turn errors into exit codes.
+"""The `crowdml` command: run the sub-command and turn errors into exit codes.
 
-Each sub-command is a module with two functions:
+Each sub-command is a module whose docstring is its help text and that has two functions:
 
-    add_parser(commands) -> None        add the parser of the command to argparse's subparsers
+    add_options(command) -> None        add the options to the parser of the command
     run(options) -> int | None          do the work; return the exit code, None for 0
 
-To add a command, write the module and add a line to COMMANDS.  Only the module of the command that is called is
-imported, so that the help of `crowdml` needs no other library.
+To add a command, write the module and add a line to COMMANDS.  Only the module of the called command is imported, so
+that `crowdml --help` needs no other library.
 
-`run` raises ValueError or OSError for bad input, and KeyboardInterrupt with a text that says how to go on.  It finds
-what the user typed in `options.program` ("crowdml sweep") and `options.words` (the arguments).
+`run` raises ValueError or OSError for bad input.  It raises KeyboardInterrupt with a text that says how to continue.
+`options.program` ("crowdml sweep") and `options.words` (the arguments) hold what the user typed.
 """
 
 from __future__ import annotations
@@ -66,8 +66,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
 
     Args:
         arguments: a command and its arguments; by default the arguments of this process.
-        script: how the user called the command if not as `crowdml COMMAND`, such as "python sweeps/full_grid.py".
-            Help texts and messages show it.
+        script: the program name in help texts and messages; the default is `crowdml COMMAND`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     program = script or "crowdml"
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
             program = options.program
             return options.run(options) or EXIT_OK
     except (ValueError, OSError) as error:
-        # Bad input has one clear line; any other exception is a bug and shows its traceback.
+        # Bad input gives one clear line.  Any other exception is a bug and shows its traceback.
         program = error.program if isinstance(error, UsageError) else program
         print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -90,7 +89,7 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
     """Read a command line.
 
     Returns:
-        The options of the command, and `run` (its function), `program` and `words` (what the user typed).
+        The options, with `run` (the function of the command), `program` and `words` (what the user typed).
 
     Raises:
         ValueError: an unknown command or option, or a bad value.
@@ -98,18 +97,16 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
     """
     name = _command_name(words)
     module = import_module(f"crowdml.cli.{COMMANDS[name].module}")
-    *group, last = name.split()
-    commands = Parser(prog=" ".join(["crowdml", *group])).add_subparsers()
-    module.add_parser(commands)
-    parser: Parser = commands.choices[last]
-    parser.prog = script or parser.prog
+    description, _, examples = (module.__doc__ or "").partition("\n\nexample")
+    parser = Parser(prog=script or f"crowdml {name}", description=description, epilog=f"example{examples}")
+    module.add_options(parser)
     given = list(words[len(name.split()) :])
     parser.set_defaults(run=module.run, program=parser.prog, words=given)
     return parser.parse_args(given)
 
 
 def _command_name(words: Sequence[str]) -> str:
-    """Return the key in COMMANDS that the words begin with, or print help and leave."""
+    """Return the key of COMMANDS with which the words begin, or print help and exit."""
     group = "results" if words[:1] == ["results"] else ""
     program = f"crowdml {group}".strip()
     rest = words[1:] if group else words
@@ -134,7 +131,7 @@ def _command_name(words: Sequence[str]) -> str:
 
 @contextmanager
 def _termination_is_an_exit() -> Iterator[None]:
-    """Raise SystemExit in the block when the process is told to end, so that a run can record its end."""
+    """Raise SystemExit in the block at a SIGTERM, so that a run can record its end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

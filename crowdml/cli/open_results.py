@@ -1,4 +1,4 @@
-"""Open a results folder that must exist."""
+"""Open an existing results folder."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ from sweeps.store.result_store import ResultsError, ResultStore
 
 
 def open_results(location: str) -> ResultStore:
-    """Return the results folder at a location, local or a URI.
-
-    Raises:
-        ResultsError: there is no results folder.
-    """
+    """Return the results folder at a path or URI; raise ResultsError if there is none."""
     store = ResultStore(location)
     if not store.exists():
         raise ResultsError(f"there is no results folder at {store.public_location}")

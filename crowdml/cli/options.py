@@ -1,4 +1,4 @@
-"""The options that several commands share: files of annotations, methods, and `NAME=VALUE` words."""
+"""Options of several commands: files of annotations, methods, and `NAME=VALUE` words."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from crowdml.support.names import check_name
 def add_input(command: argparse.ArgumentParser) -> None:
     """Add the file of annotations and the options that say how it is read."""
     command.add_argument(
-        "input",
-        metavar="ANSWERS",
+        "input", metavar="ANSWERS",
         help="one row per annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
-    )
+    )  # fmt: skip
     add_reading(command)
 
 
@@ -32,22 +31,19 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     """Add the options that say how a file of annotations is read."""
     columns = command.add_argument_group("input")
     for name in ("task", "worker", "label"):
-        columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"column (default: {name})")
+        columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default: {name}")
     columns.add_argument(
         "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: the labels that occur, sorted)"
     )
     columns.add_argument(
-        "--repeats",
-        choices=("error", "first", "keep"),
-        default="error",
+        "--repeats", choices=("error", "first", "keep"), default="error",
         help="if a worker labelled a task twice: refuse (default), keep the first label, or keep all",
-    )
+    )  # fmt: skip
     columns.add_argument("--gold", metavar="FILE", help="known labels of some tasks: columns task, label")
     columns.add_argument(
-        "--history",
-        metavar="FILE",
+        "--history", metavar="FILE",
         help="earlier answers of the workers: columns worker, truth, label, count, as --confusion writes them",
-    )
+    )  # fmt: skip
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -59,20 +55,14 @@ def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
     """Read the annotations by the options of `add_input`."""
     columns = columns_of(options)
     return read_crowd(
-        options.input,
-        columns.task,
-        columns.worker,
-        columns.label,
+        options.input, columns.task, columns.worker, columns.label,
         class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats,
-        gold=options.gold,
-        history=options.history,
-        progress=progress,
-    )
+        repeats=options.repeats, gold=options.gold, history=options.history, progress=progress,
+    )  # fmt: skip
 
 
 def whole_numbers(words: Sequence[str]) -> list[Any]:
-    """Return the words as integers if every word is a whole number, else unchanged, as for columns of CSV."""
+    """Return the words as integers if every word is a whole number, else unchanged, as pandas reads a column of CSV."""
     return [int(word) for word in words] if all(_is_whole(word) for word in words) else list(words)
 
 
@@ -85,19 +75,13 @@ def add_method_options(command: argparse.ArgumentParser) -> None:
     method.add_argument("--ties", choices=TIES, help="how to choose among equally probable classes (default: lowest)")
     method.add_argument("--seed", type=int, metavar="N", help="seed of all random draws (default: 0)")
     method.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
+        "--option", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="options of the method, such as max_iter=50; an unknown name lists all",
-    )
+    )  # fmt: skip
     method.add_argument(
-        "--prior",
-        nargs="+",
-        metavar="P|FILE",
-        help="the probability of each class, in order; or a file with the columns task, p_<class>, as --out writes it",
-    )
+        "--prior", nargs="+", metavar="P|FILE",
+        help="the probability of each class, in order, or a file with columns task, p_<class>, as --out writes them",
+    )  # fmt: skip
 
 
 def configured(method: str, options: argparse.Namespace) -> Aggregator:
@@ -106,10 +90,10 @@ def configured(method: str, options: argparse.Namespace) -> Aggregator:
 
 
 def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options given for a method, each with the type of its default.
+    """Return the given options of a method, each with the type of its default.
 
     Raises:
-        ValueError: an unknown method or option, or a value of another type.
+        ValueError: an unknown method or option, or a value of the wrong type.
     """
     common = {name: getattr(options, name) for name in ("ties", "seed") if getattr(options, name) is not None}
     if not options.option:
@@ -131,11 +115,7 @@ def check_outputs(paths: Sequence[str]) -> None:
 
 
 def named_values(words: Iterable[str]) -> dict[str, str]:
-    """Return NAME=VALUE words as a dictionary.
-
-    Raises:
-        ValueError: a word without a name or a value.
-    """
+    """Return NAME=VALUE words as a dictionary; raise ValueError for a word without a name or a value."""
     pairs: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -146,7 +126,7 @@ def named_values(words: Iterable[str]) -> dict[str, str]:
 
 
 def plain_value(text: str) -> Any:
-    """Return the number, tuple, True, False or None that the text spells in Python, else the text."""
+    """Return the value of a Python literal, such as a number, tuple or None; return any other text unchanged."""
     try:
         return ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(text.lower(), text))
     except (ValueError, SyntaxError):
@@ -154,10 +134,10 @@ def plain_value(text: str) -> Any:
 
 
 def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64] | None:
-    """Return the prior that `--prior` gives: (n_classes,), (n_items, n_classes) or None.
+    """Return the prior of `--prior`: (n_classes,), (n_items, n_classes) or None.
 
     Raises:
-        ValueError: the numbers are not as many as the classes, a file lacks a task, or a word is no number.
+        ValueError: there is not one number per class, or a file lacks a task.
     """
     if words is None:
         return None
@@ -173,9 +153,9 @@ def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str
 
 
 def read_truth(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.int64] | None:
-    """Return the true classes of `--truth`, (n_items,) int64, or None without that option.
+    """Return (n_items,) int64 true classes of `--truth`, or None without that option.
 
-    A class is -1 where it is unknown.  It is also -1 for gold labels, because the method has seen them.
+    The class is -1 where it is unknown, and for items with a gold label, because the method uses gold labels.
 
     Raises:
         ValueError: no true class is left.

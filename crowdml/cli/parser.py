@@ -1,4 +1,4 @@
-"""The one parser of all commands, and types of arguments."""
+"""The parser of all commands, and types of arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 
 class UsageError(ValueError):
-    """A command line that the parser refuses.  `program` is the command that refuses it."""
+    """A command line that the parser of `program` refuses."""
 
     def __init__(self, program: str, message: str) -> None:
         super().__init__(f"{' '.join(message.split())}; see {program} --help")
@@ -16,7 +16,7 @@ class UsageError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raise UsageError instead of leaving the process, keep the lines of texts, and take no shortened options."""
+    """Raise UsageError instead of exiting, keep the line breaks of help texts, and refuse abbreviated options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Parse the words.  The error for an unknown option names the nearest options."""
+        """Parse the words; the error for an unknown option names similar options."""
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """Read a whole number that is at least 1; use it as the `type` of an argument."""
+    """Return a whole number of at least 1, as the `type` of an argument."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
@@ -47,7 +47,7 @@ def positive(text: str) -> int:
 
 
 def not_negative(text: str) -> float:
-    """Read a number that is at least 0; use it as the `type` of an argument."""
+    """Return a number of at least 0, as the `type` of an argument."""
     value = float(text)
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"must not be negative, got {value:g}")

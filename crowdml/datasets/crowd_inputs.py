@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from crowdml.datasets.data import TrainTest
@@ -50,6 +49,8 @@ def read_inputs(name: str, crowd: CrowdLabels, base: Path, folder: Path) -> Trai
 
 def _labelme(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
     """Read 512 VGG16 features per item, averaged over the image."""
+    import pandas as pd
+
     with np.load(folder / FILES["labelme"][0]) as arrays:
         train, test = arrays["train"], arrays["test"]
     labels = pd.read_csv(folder / FILES["labelme"][1])["label"].to_numpy(np.int64)
@@ -58,6 +59,8 @@ def _labelme(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 def _music(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
     """Read the 124 Marsyas features per clip."""
+    import pandas as pd
+
     train, test = (pd.read_csv(folder / file) for file in FILES["music"])
     features = [column for column in train.columns if column not in ("id", "class")]
     labels = pd.Index(np.asarray(crowd.class_names)).get_indexer(pd.Index(test["class"])).astype(np.int64)
@@ -66,7 +69,8 @@ def _music(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
 
 
 def _sentiment(crowd: CrowdLabels, base: Path, folder: Path) -> TrainTest:
-    """Hash words and pairs of words to N_WORD_FEATURES features, and scale each row to length one."""
+    """Hash words and pairs of words to N_WORD_FEATURES features, scaled to length one."""
+    import pandas as pd
     from sklearn.feature_extraction.text import HashingVectorizer
 
     train, test = (pd.read_csv(folder / file) for file in FILES["sentiment"])
@@ -95,4 +99,8 @@ _READERS: dict[str, Callable[[CrowdLabels, Path, Path], TrainTest]] = {
 
 def _places(crowd: CrowdLabels, ids: np.ndarray) -> np.ndarray:
     """Return (n_items,) the position of each item of the crowd in `ids`."""
-    return np.arange(crowd.n_items) if crowd.item_ids is None else pd.Index(ids).get_indexer(pd.Index(crowd.item_ids))
+    import pandas as pd
+
+    if crowd.item_ids is None:
+        return np.arange(crowd.n_items)
+    return pd.Index(ids).get_indexer(pd.Index(crowd.item_ids))

@@ -11,7 +11,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.datasets.crowd_files import convert_published, read_crowd
 from crowdml.datasets.crowd_inputs import crowd_names_with_inputs, read_inputs
 from crowdml.datasets.crowd_sources import SOURCES, CrowdSource
 from crowdml.datasets.data import TrainTest
@@ -94,6 +93,9 @@ def load_crowd(
         DatasetMissingError: files are missing and cannot be downloaded, or are damaged; the message says what to do.
         ValueError: `for_networks` is set and the items of this crowd are not available.
     """
+    # Imported here, because the names of the crowds need no pandas.
+    from crowdml.datasets.crowd_files import read_crowd
+
     if for_networks and name not in crowd_names_with_inputs():
         listed = ", ".join(crowd_names_with_inputs())
         raise ValueError(f"networks need items, and {name} has only labels; crowds with items are {listed}")
@@ -113,6 +115,8 @@ def load_crowd(
 
 
 def _download(name: str, source: CrowdSource, base: Path, *, download: bool) -> None:
+    from crowdml.datasets.crowd_files import convert_published
+
     if not download or not source.published:
         reason = f"has no automatic download (origin: {source.origin})" if download else "download is off"
         raise missing_error(name, source, base, reason)

@@ -1,7 +1,6 @@
-"""Axes: what a field of a cell declares about itself.
+"""Axes: each field of a cell is declared once, by `axis`.
 
-Each field of a cell is declared once, by `axis`.  Columns, ids, filters, tables, help texts and the checks of a value
-all derive from that declaration.
+Columns, ids, filters, tables, help texts and the checks of values all derive from that declaration.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ Options = tuple[tuple[str, Any], ...]
 
 
 class CellError(ValueError):
-    """A cell that cannot be: a field, its value, and what is wrong with it.
+    """A value that a cell cannot have.
 
     Args:
         field: name of the column; `worker_options.alpha` is one option of the column `worker_options`.
-        value: the value that is refused.
+        value: the refused value.
         reason: what the value must be, such as "must be at least 1".
     """
 
@@ -36,14 +35,14 @@ class CellError(ValueError):
 
 
 class OptionError(CellError):
-    """A value that the code behind it refuses; the reason is a whole sentence of that code."""
+    """A value that a method, pattern or other code refuses; `reason` is the whole message of that code."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
 
 
 class Kind(Enum):
-    """What the values of an axis are."""
+    """The type of the values of an axis."""
 
     TEXT = "text"
     WHOLE = "a whole number"
@@ -53,7 +52,7 @@ class Kind(Enum):
 
     @property
     def is_json(self) -> bool:
-        """Whether a column holds the values as JSON text."""
+        """Whether a column stores the values as JSON text."""
         return self in (Kind.OPTIONS, Kind.RECIPE)
 
 
@@ -62,18 +61,18 @@ class Axis:
     """What a field of a cell declares.
 
     Args:
-        kind: what its values are.
+        kind: type of the values.
         help: one line for help texts.
-        names: the valid values of a text; empty if the values are not checked here.
-        at_least: the smallest value of a number.
-        below: a value of a number must lie below this one.
-        panel: whether cells with different values stand in different tables; tables never average over such an axis.
-        costs: whether the seconds of a cell depend on it.
-        draws: whether a crowd with another value is drawn by another seed.  False for sizes: the crowd of 3 workers is
-            the first 3 of the crowd of 12.
-        follows: another axis that usually decides this one, such as the pattern its options.
-        plural: what a grid calls a list of values; None if a grid has no list of its own for the axis.
-        unit: a word after a value of this axis in the name of a panel.
+        names: the valid values of a text; empty if the axis does not check the values.
+        at_least: the smallest valid number.
+        below: every valid number is smaller than this number.
+        panel: whether results with different values go into different tables; tables never average over such an axis.
+        costs: whether the running time of a cell depends on the value.
+        draws: whether the seed of the crowd depends on the value.  False for sizes, so that the crowd of 3 workers is
+            the first 3 workers of the crowd of 12.
+        follows: another axis whose value usually decides the value here; the options of a pattern follow the pattern.
+        plural: name of the list of values in a grid; None if a grid has no such list.
+        unit: a word after the value in the title of a table.
     """
 
     kind: Kind
@@ -89,10 +88,10 @@ class Axis:
     unit: str = ""
 
     def checked(self, name: str, value: Any) -> Any:
-        """Return the value as a cell keeps it.
+        """Check a value and return it in the form that a cell stores.
 
         Raises:
-            CellError: the value is of another kind, out of range, or an unknown name.
+            CellError: the value has another type, is out of range, or is an unknown name.
         """
         match self.kind:
             case Kind.OPTIONS:
@@ -122,21 +121,21 @@ class Axis:
 
 
 def axis(kind: Kind, help: str, *, default: Any = MISSING, **facts: Any) -> Any:
-    """Declare a field of a cell; see Axis.
+    """Declare a field of a cell; `facts` are further fields of Axis.
 
-    A default never changes: ids and seeds leave out what is at its default.
+    A default never changes, because ids and seeds leave out values that equal their default.
     """
     return field(default=default, metadata={"axis": Axis(kind=kind, help=help, **facts)})
 
 
 def same_axis(owner: type, name: str, **changes: Any) -> Any:
-    """Declare a field as another class declares the field of this name; `default` may be another one."""
+    """Declare a field like the field of another class; `changes` may hold another `default`."""
     declared = next(item for item in fields(owner) if item.name == name)
     return field(**{"default": declared.default, "metadata": declared.metadata, **changes})
 
 
 def check_axes(owner: Any) -> None:
-    """Check every declared field of a frozen dataclass and bring its values into the form that a cell keeps.
+    """Check every declared field of a frozen dataclass and bring its value into the form that a cell stores.
 
     Raises:
         CellError: see `Axis.checked`.
@@ -149,17 +148,11 @@ def check_axes(owner: Any) -> None:
 
 
 def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], Any]) -> None:
-    """Make something of options, to see whether they are valid.
-
-    An option is to blame if the others are valid without it, or if it is the only one; else all of them are.
-
-    Args:
-        column: the column of the options.
-        options: the options.
-        make: makes it; raises ValueError or TypeError if it refuses the options.
+    """Check options by calling `make`, which raises ValueError or TypeError if it refuses them.
 
     Raises:
-        OptionError: what `make` refused.
+        OptionError: `make` refuses the options.  The error names one option if there is only one, or if `make` accepts
+            the others without it; else the error names the whole column.
     """
     given = dict(options)
     try:
@@ -173,7 +166,7 @@ def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], A
 
 
 def must_be_one_of(value: str, names: Sequence[str]) -> str:
-    """Say which names there are, and which of them are near the value."""
+    """Return the reason for a refused name: the valid names, and those that resemble the value."""
     near = near_names(value, names)
     return f"must be one of {', '.join(names)}{f' (did you mean {near}?)' if near else ''}"
 

@@ -20,11 +20,7 @@ from crowdml.noise import make_pattern
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """A network, and how it is trained.
-
-    Args:
-        network: name of the network.
-        recipe: how it is trained.
+    """A network, by name, and the recipe by which it is trained.
 
     Raises:
         CellError: an unknown name.
@@ -44,16 +40,16 @@ class Cell:
     """Everything that determines one result.
 
     Args:
-        dataset: name of a data set of images or labels; of a crowd if the crowd is real.
-        n_train: number of training items used; None is all.
-        training: the network and its recipe; None to aggregate only.
-        crowd: the workers and what they label.
+        dataset: name of a data set of images or true classes; for real workers, name of their crowd.
+        n_train: number of training items used; None uses all.
+        training: the network and its recipe; None aggregates only.
+        crowd: the workers, and how they label.
         method: name of a method.
         method_options: options of the method; a mapping, or (name, value) pairs.
         seed: seed of the crowd, the network and the training.
 
     Raises:
-        CellError: an unknown name, a value out of range, or parts that do not go together.
+        CellError: an unknown name, a value out of range, or values that do not go together.
     """
 
     dataset: str = axis(Kind.TEXT, "data set", plural="datasets")
@@ -100,22 +96,22 @@ class Cell:
 
     @property
     def network(self) -> str | None:
-        """Name of the network that is trained; None if the cell aggregates only."""
+        """Name of the trained network; None if the cell aggregates only."""
         return None if self.training is None else self.training.network
 
     @cached_property
     def id(self) -> str:
-        """16 hexadecimal digits: a hash of what determines the result, and of the version of the method."""
+        """16 hexadecimal digits: a hash of the values of the cell and the version of its method."""
         return id_of(type(self), columns_of(self), methods.version(self.method, labels_only=self.training is None))
 
     @property
     def crowd_seed(self) -> int:
         """Seed of the crowd.
 
-        The seed does not depend on the method and the training, so that all methods see the same labels.  It does not
-        depend on sizes either: a smaller crowd is a part of a larger one.  It is a hash of six core fields, then of the
-        further fields of the crowd that are not at their default, then of the seed.  A core field that the crowd does
-        not have counts as its default.  So a new field changes no crowd.
+        The seed does not depend on the method and the training, so that all methods see the same labels.  The seed
+        does not depend on sizes, so that a smaller crowd is a part of a larger crowd.  The seed is a hash of six core
+        fields, the further fields of the crowd that differ from their defaults, and the seed of the cell.  A core field
+        that the crowd lacks counts as its default.  Therefore a new field changes no existing crowd.
         """
         known = columns(type(self))
         core = [getattr(self.crowd, name, known[name].default) for name in _CORE]
@@ -130,7 +126,7 @@ class Cell:
 
     @property
     def crowd_key(self) -> tuple[Any, ...]:
-        """What the crowd depends on; equal for cells that have the same crowd."""
+        """All values on which the crowd depends; equal for cells with the same crowd."""
         return (self.dataset, self.n_train, self.crowd, self.seed)
 
 
@@ -141,33 +137,22 @@ COLUMNS = columns(Cell)
 
 
 def cell_of(values: Mapping[str, Any]) -> Cell:
-    """Make a cell of a value per column; options may be mappings.
-
-    A column that is left out is at its default.  One that the cell cannot have, such as the noise rate of real
-    workers, must be left out, None or at its default.
-
-    Raises:
-        CellError: a value that a cell cannot have, or one that is missing.
-    """
+    """Make a cell from one value per column, see `columns.build`; options may be mappings."""
     return build(Cell, values)
 
 
 def cell_from(row: Mapping[str, Any]) -> Cell:
-    """Make the cell of a row of the results; the inverse of `columns_of`.
-
-    Raises:
-        CellError: a value that a cell cannot have, or one that is missing.
-    """
+    """Make the cell of a row of the results, see `columns.build`; the inverse of `columns_of`."""
     return build(Cell, {name: COLUMNS[name].load(stored) for name, stored in row.items() if name in COLUMNS})
 
 
 def check_options(cell: Cell) -> None:
-    """Make the method and the pattern of a cell, to see whether they take their options.
+    """Check the options of the method and of the pattern of a cell.
 
-    A cell does not check this itself, because it imports the code of the method.
+    Cell does not check them itself, because the check imports the code of the method.
 
     Raises:
-        CellError: an option that there is not, or a value out of range.
+        CellError: an unknown option, or a value out of range.
     """
     resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
     check_made("method_options", cell.method_options, resolve)

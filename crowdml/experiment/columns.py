@@ -1,8 +1,7 @@
-"""The codec between a cell and the columns of a row, made from what the fields of the cell declare.
+"""Convert a cell to the columns of a row and back, as the fields of the cell declare.
 
-`columns(Cell)` lists the columns.  A cell has *values* (options as pairs, a recipe as a Recipe); a row *stores* them
-(options and a recipe as JSON text).  A value that the cell does not have, such as the noise rate of real workers, is
-None.
+A cell has *values*: options are pairs, and a recipe is a Recipe.  A row has *stored* values: options and recipes are
+JSON text.  The value of a field that the cell lacks, such as the noise rate of real workers, is None.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from crowdml.learning.recipe import Recipe
 
 @dataclass(frozen=True)
 class Parts:
-    """What a field of a cell declares that holds further fields.
+    """The declaration of a field of a cell that holds further fields.
 
     Args:
-        by: the column whose value says which type the part has.
-        choose: value of that column -> the type; None if the cell has no such part.
-        types: all types; `has` of a type begins a sentence about it, such as "real workers have".
+        by: the column whose value chooses the type of the field.
+        choose: value of that column -> the type, or None if the cell lacks the field.
+        types: all types; `has` of a type begins a sentence about the type, such as "real workers have".
     """
 
     by: str
@@ -40,14 +39,14 @@ def parts(by: str, choose: Callable[[Any], type | None], *types: type, **default
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the results, and the field of a cell that it holds.
+    """A column of the results that stores one field of a cell.
 
     Args:
-        name: of the column and of the field.
-        axis: what the field declares.
-        default: its default; None if it is required.
-        required: whether a cell that has the field must give its value.
-        part: the field of the cell that holds the field; None if it is the cell's own.
+        name: name of the column and of the field.
+        axis: the declaration of the field.
+        default: default of the field; None if the field has no default.
+        required: whether the field has no default.
+        part: "training" or "crowd" if that part of the cell holds the field; None if the cell itself does.
     """
 
     name: str
@@ -57,24 +56,24 @@ class Column:
     part: str | None
 
     def value(self, cell: Any) -> Any:
-        """Return the cell's value; None if it has none."""
+        """Return the value of a cell; None if the cell lacks the field."""
         return getattr(cell if self.part is None else getattr(cell, self.part), self.name, None)
 
     def is_default(self, value: Any) -> bool:
-        """Whether a value says nothing that is not said without it: None, the default or no options."""
+        """Return whether a value is None, the default, or empty options."""
         return value is None or value == self.default or (self.axis.kind is Kind.OPTIONS and not value)
 
     def store(self, value: Any) -> Any:
-        """Return a value as a row stores it."""
+        """Return the stored form of a value."""
         if value is None or not self.axis.kind.is_json:
             return value
         return _recipe_text(value) if isinstance(value, Recipe) else json.dumps(dict(value), sort_keys=True)
 
     def load(self, stored: Any) -> Any:
-        """Return the value that a row stores; a missing number of a frame (NaN) is None.
+        """Return the value of a stored form; NaN, the missing number of a frame, gives None.
 
         Raises:
-            CellError: the value is not JSON, or not what the column holds.
+            CellError: the stored form is not valid JSON, or the value is not valid.
         """
         if stored is None or stored != stored:
             return None
@@ -89,7 +88,7 @@ class Column:
 
 @cache
 def columns(cell_type: type) -> dict[str, Column]:
-    """Return the columns of a type of cell by name, in the order in which its fields are declared."""
+    """Return the columns of a type of cell by name, in the order of the declarations."""
     found: dict[str, Column] = {}
     for item in fields(cell_type):
         declared: Parts | None = item.metadata.get("parts")
@@ -108,12 +107,13 @@ def columns_of(cell: Any) -> dict[str, Any]:
 
 
 def build(cell_type: type, values: Mapping[str, Any]) -> Any:
-    """Make a cell of a value per column; a column that is left out is at its default.
+    """Make a cell from one value per column.
 
-    A column that the cell cannot have must be left out, None or at its default.
+    A missing column has its default.  A field that the cell lacks, such as the noise rate of real workers, must be
+    missing, None or at its default.
 
     Raises:
-        CellError: a value that a cell cannot have, or one that is missing.
+        CellError: a value is not valid, or a required value is missing.
     """
     known = columns(cell_type)
     for name, value in values.items():
@@ -141,16 +141,16 @@ def build(cell_type: type, values: Mapping[str, Any]) -> Any:
 def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
     """Return the id of the cell with this row: 16 hexadecimal digits.
 
-    The id is a hash of what determines the result: the row and the version of its method.  Values at their default are
-    left out, so that a new axis changes no id.
+    The id is a hash of the row and the version of its method.  The hash leaves out values at their default, so that a
+    new axis changes no id.
 
     Args:
-        cell_type: type of the cell.
+        cell_type: the class of the cell.
         row: column -> stored value.
         method_version: see `crowdml.methods.version`.
 
     Raises:
-        ValueError: options that are not JSON.
+        ValueError: options are not JSON.
     """
     content: dict[str, Any] = {"method_version": method_version}
     for name, column in columns(cell_type).items():
@@ -173,12 +173,11 @@ def _recipe_text(recipe: Recipe) -> str:
 
 @lru_cache(maxsize=1024)
 def _recipe_changes(text: str) -> dict[str, Any]:
-    """Return the fields of a stored recipe that are not at their default."""
+    """Return the fields of a stored recipe that differ from their defaults."""
     return {name: value for name, value in json.loads(text).items() if _RECIPE_DEFAULTS.get(name, MISSING) != value}
 
 
 def _take(item: Any, values: Mapping[str, Any], arguments: dict[str, Any], have: str) -> None:
-    """Put the value of a field into the arguments, if there is one."""
     value = values.get(item.name)
     if value is not None:
         arguments[item.name] = value

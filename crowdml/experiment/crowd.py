@@ -1,9 +1,8 @@
-"""The crowd of a cell: simulated on the true classes or images of a data set, or real and perhaps thinned."""
+"""The crowd of a cell: simulated workers, machine annotators, or all or some labels of real workers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +17,20 @@ from crowdml.noise.machine_annotators import crowd_of_answers, machine_answers, 
 from crowdml.noise.machine_classifiers import Examples
 from crowdml.noise.spread import ItemDifficulty
 
-if TYPE_CHECKING:
-    from crowdml.noise.missing import MissingRule
-
 
 @dataclass(frozen=True, eq=False)
 class CellCrowd:
-    """What a method is given, and what it is judged by.
+    """The annotations that a method gets, and the truth that its results are compared with.
 
-    The true quality and matrices of a worker are expected values if the worker errs by a pattern.  For a machine
-    annotator they are counted over all items, labelled or not.  For a real worker they are counted over the items with
-    known truth.
+    The quality and matrices of simulated workers are expected values.  For machine annotators they are counted over
+    all items, labelled or not.  For real workers they are counted over the labels of items with known truth.
 
     Args:
         crowd: the annotations.
         truth: (n_items,) true classes, -1 where unknown.
         affected: (n_classes,) the classes whose labels can be wrong.
         quality: (n_workers,) share of right labels; NaN for a worker who labelled no item with known truth.
-        confusion: (n_workers, n_classes, n_classes) the matrices of the workers; rows that cannot be counted are NaN.
+        confusion: (n_workers, n_classes, n_classes) confusion matrices; rows without any label are NaN.
     """
 
     crowd: CrowdLabels
@@ -46,15 +41,15 @@ class CellCrowd:
 
 
 def cell_crowd(cell: Cell, data: ImageData | CrowdData, *, whole: ImageData | CrowdData | None = None) -> CellCrowd:
-    """Return the crowd of a cell; it depends on no method.
+    """Return the crowd of a cell.
 
-    Machine annotators learn from the training images of `whole` that the cell does not use, because those of the paper
-    learn from images held out.  If these are too few, they learn from the images that they then label.
+    Machine annotators learn from the training images of `whole` that the cell does not use, because the annotators of
+    the paper learn from held-out images.  If these are too few, they learn from the images that they then label.
 
     Args:
-        cell: what is to be computed.
-        data: the data set `cell.dataset`; of images only the part that the cell trains on.
-        whole: the whole data set; None if it is not available.
+        cell: the cell.
+        data: the data set `cell.dataset`; for images, only the part that the cell uses.
+        whole: the whole data set, or None.
 
     Raises:
         CellError: the cell does not fit the data.
@@ -78,17 +73,14 @@ def _simulated(cell: Cell, asked: Simulated, data: ImageData) -> CellCrowd:
     options = dict(asked.worker_options)
     workers = make_workers(asked.worker_model, pattern, asked.n_workers, data.n_classes, rng, options)
     crowd = simulate_crowd(
-        data.train_labels,
-        workers,
+        data.train_labels, workers,
         assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
-        missing_rate=asked.missing_rate,
-        missing=cast("MissingRule", asked.missing),
-        seed=cell.crowd_seed,
-    )
+        missing_rate=asked.missing_rate, missing=asked.missing, seed=cell.crowd_seed,
+    )  # fmt: skip
     right = np.diagonal(workers.transitions, axis1=1, axis2=2)
     share = np.bincount(data.train_labels, minlength=data.n_classes) / len(data.train_labels)
-    # Some workers err where the pattern does not.
+    # Some workers, such as spammers, also err on classes that the pattern does not change.
     affected = pattern.affected(data.n_classes) | (right < 1).any(axis=0)
     return CellCrowd(crowd, data.train_labels, affected, right @ share, workers.transitions)
 
@@ -104,20 +96,16 @@ def _by_machines(
         examples = _not_trained_on(cell, whole, options.n_images) or examples
     answers = machine_answers(data.train_images, examples, asked.n_workers, options=options, seed=cell.crowd_seed)
     crowd = crowd_of_answers(
-        answers,
-        data.n_classes,
-        assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
-        missing_rate=asked.missing_rate,
-        missing=cast("MissingRule", asked.missing),
-        seed=cell.crowd_seed,
-    )
+        answers, data.n_classes, assignment=make_assignment(asked.assignment, dict(asked.assignment_options)),
+        missing_rate=asked.missing_rate, missing=asked.missing, seed=cell.crowd_seed,
+    )  # fmt: skip
     confusion = counted_confusion(CrowdLabels.from_dense(answers, n_classes=data.n_classes), data.train_labels)
     quality = (answers == data.train_labels[:, None]).mean(axis=0)
     return CellCrowd(crowd, data.train_labels, np.ones(data.n_classes, bool), quality, confusion)
 
 
 def _not_trained_on(cell: Cell, whole: ImageData, n_needed: int) -> Examples | None:
-    """Return the training images that `take_train` leaves, or None if they are fewer than needed."""
+    """Return the training images that the cell does not use, or None if they are too few."""
     n_items = len(whole.train_labels)
     if whole.train_images is None or cell.n_train is None or n_items - cell.n_train < n_needed:
         return None
@@ -129,7 +117,7 @@ def _real(asked: Real, data: CrowdData, seed: int) -> CellCrowd:
     crowd = data.crowd
     if asked.n_workers is not None:
         crowd = _some_workers(crowd, asked.n_workers, seed)
-    crowd = remove_labels(crowd, asked.missing_rate, cast("MissingRule", asked.missing), seed)
+    crowd = remove_labels(crowd, asked.missing_rate, asked.missing, seed)
     known = data.truth[crowd.item] >= 0
     right = np.bincount(
         crowd.worker[known], weights=crowd.label[known] == data.truth[crowd.item[known]], minlength=crowd.n_workers
@@ -140,15 +128,11 @@ def _real(asked: Real, data: CrowdData, seed: int) -> CellCrowd:
 
 
 def counted_confusion(crowd: CrowdLabels, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Count the confusion matrix of each worker.
-
-    Args:
-        crowd: the annotations.
-        truth: (n_items,) true classes, -1 where unknown.
+    """Return the confusion matrix of each worker, from (n_items,) true classes, -1 where unknown.
 
     Returns:
-        (n_workers, n_classes, n_classes) share of each label among a worker's labels of items of each true class.  The
-        row of a class is NaN if the worker labelled no item of it.
+        (n_workers, n_classes, n_classes): entry (w, t, l) is the share of label l among the labels that worker w gave
+        to items of class t.  A row is NaN if the worker labelled no item of the class.
     """
     known = truth[crowd.item] >= 0
     counts = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
@@ -158,22 +142,16 @@ def counted_confusion(crowd: CrowdLabels, truth: NDArray[np.int64]) -> NDArray[n
 
 
 def _some_workers(crowd: CrowdLabels, n_workers: int, seed: int) -> CrowdLabels:
-    """Keep the first workers of a random order, numbered in that order; keep all items."""
+    """Return the labels of the first workers in a random order, numbered in that order, with all items."""
     if n_workers > crowd.n_workers:
         raise CellError("n_workers", n_workers, f"must be at most {crowd.n_workers}, the workers of the crowd")
     order = np.random.default_rng([seed, 0]).permutation(crowd.n_workers)
     place = np.empty(crowd.n_workers, np.int64)
     place[order] = np.arange(crowd.n_workers)
     chosen = place[crowd.worker] < n_workers
-    return CrowdLabels(
-        item=crowd.item[chosen],
-        worker=place[crowd.worker[chosen]],
-        label=crowd.label[chosen],
-        n_items=crowd.n_items,
+    return replace(
+        crowd, item=crowd.item[chosen], worker=place[crowd.worker[chosen]], label=crowd.label[chosen],
         n_workers=n_workers,
-        n_classes=crowd.n_classes,
-        item_ids=crowd.item_ids,
         worker_ids=(np.arange(crowd.n_workers) if crowd.worker_ids is None else crowd.worker_ids)[order[:n_workers]],
-        class_names=crowd.class_names,
         repeats="keep",
-    )
+    )  # fmt: skip

@@ -9,30 +9,29 @@ from typing import ClassVar
 from crowdml.experiment.axes import CellError, Kind, Options, axis, check_axes, check_made, same_axis
 from crowdml.noise import ASSIGNMENTS, MISSING_RULES, PATTERNS, WORKER_MODELS, make_assignment, make_worker_model
 from crowdml.noise.machine_annotators import make_machine_annotators
+from crowdml.noise.missing import MissingRule
 
-REAL = "real"
-"""The value of the column `pattern` for a crowd of real workers."""
-MACHINES = "machine_annotators"
-"""The value of the column `pattern` for classifiers that learned from few images."""
+REAL, MACHINES = "real", "machine_annotators"
+"""Values of the column `pattern` for real workers, and for classifiers that learned from few images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """Simulated workers, who err by a noise pattern.
+    """Simulated workers whose errors follow a noise pattern.
 
-    The order of the fields is the order of the columns; `crowd_seed` of a cell depends on it.
+    Do not change the order of the fields, because `crowd_seed` of a cell depends on it.
 
     Args:
         pattern: name of a noise pattern.
-        noise_rate: probability that a worker's label is drawn by the pattern instead of being right, in [0, 1).
+        noise_rate: probability in [0, 1) that the pattern draws the label of a worker; otherwise the label is right.
         pattern_options: options of the pattern; a mapping, or (name, value) pairs.
         worker_model: name of the worker model, which turns the pattern into one matrix per worker.
         worker_options: options of the worker model.
-        assignment: name of the design that says which workers label an item.
+        assignment: name of the design that chooses the workers who label an item.
         assignment_options: options of the assignment.
         n_workers: number of workers.
-        missing_rate: share of an item's labels that is removed, in [0, 1).
-        missing: how a missing rate becomes a number of labels: "floor", "round" or "bernoulli".
+        missing_rate: share of the labels of an item that is removed, in [0, 1).
+        missing: rule that turns the missing rate into a number of labels: "floor", "round" or "bernoulli".
 
     Raises:
         CellError: an unknown name, or a value out of range.
@@ -69,7 +68,7 @@ class Simulated:
         Kind.NUMBER, "share of labels missing", default=0.0, at_least=0, below=1, panel=False, costs=False,
         draws=False, plural="missing_rates", unit="missing",
     )  # fmt: skip
-    missing: str = axis(
+    missing: MissingRule = axis(
         Kind.TEXT, "how a missing rate becomes a number of labels", default="floor", names=MISSING_RULES, costs=False,
         draws=False,
     )  # fmt: skip
@@ -84,11 +83,9 @@ class Simulated:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineAnnotators:
-    """Classifiers that learned from few images, and label as they have learned.
+    """Classifiers that learned from few images and label the others; fields as in Simulated.
 
-    Args:
-        pattern_options: options of `crowdml.noise.machine_annotators.MachineAnnotatorOptions`.
-        assignment, assignment_options, n_workers, missing_rate, missing: see Simulated.
+    `pattern_options` are the fields of `crowdml.noise.machine_annotators.MachineAnnotatorOptions`.
 
     Raises:
         CellError: an unknown name, or a value out of range.
@@ -102,7 +99,7 @@ class MachineAnnotators:
     assignment_options: Options = same_axis(Simulated, "assignment_options")
     n_workers: int = same_axis(Simulated, "n_workers")
     missing_rate: float = same_axis(Simulated, "missing_rate")
-    missing: str = same_axis(Simulated, "missing")
+    missing: MissingRule = same_axis(Simulated, "missing")
 
     def __post_init__(self) -> None:
         check_axes(self)
@@ -112,10 +109,10 @@ class MachineAnnotators:
 
 @dataclass(frozen=True, kw_only=True)
 class Real:
-    """Real workers; the data set of the cell names their crowd.
+    """Real workers; `dataset` of the cell names their crowd.
 
     Args:
-        n_workers: number of workers, drawn at random; None takes all.
+        n_workers: number of workers, drawn at random; None uses all.
         missing_rate, missing: see Simulated.
 
     Raises:
@@ -127,7 +124,7 @@ class Real:
 
     n_workers: int | None = same_axis(Simulated, "n_workers", default=None)
     missing_rate: float = same_axis(Simulated, "missing_rate")
-    missing: str = same_axis(Simulated, "missing")
+    missing: MissingRule = same_axis(Simulated, "missing")
 
     def __post_init__(self) -> None:
         check_axes(self)
@@ -138,7 +135,7 @@ CROWD_TYPES = (Simulated, MachineAnnotators, Real)
 
 
 def crowd_type(pattern: str | None) -> type[Crowd]:
-    """Return the type of crowd that a value of the column `pattern` stands for."""
+    """Return the type of crowd for a value of the column `pattern`."""
     return {MACHINES: MachineAnnotators, REAL: Real}.get(pattern or "", Simulated)
 
 

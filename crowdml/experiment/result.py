@@ -1,4 +1,4 @@
-"""CellResult: what one cell gave."""
+"""CellResult: the result of one cell."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from crowdml.experiment.cell import Cell
 
 @dataclass(frozen=True, kw_only=True)
 class CellResult:
-    """What one cell gave; each attribute but the cell, the curves and the workers is a column of the results.
+    """The result of one cell.  Every attribute except `cell`, `curves` and `workers` is a column of the results.
 
     Attributes:
-        cell: the cell.
         status: "ok" or "failed".
         error_kind: class name of the exception that ended a failed cell; None if the cell is ok, or if its process
             ended without an exception.
-        error: the traceback of a failed cell; else None.
-        aggregation_error: share of items whose inferred label is wrong, over the training items, or over the items of a
-            real crowd with known truth.
+        error: the traceback of a failed cell, or why there is no traceback; None if the cell is ok.
+        aggregation_error: share of wrong inferred labels among the training items; for real workers, among the items
+            with known truth.
         aggregation_error_affected: the same share over the classes that the noise pattern can change.
-        test_accuracy: share of test items that the network classifies right after the last epoch.
+        test_accuracy: share of test items that the network classifies correctly after the last epoch.
         test_accuracy_affected: the same share over the test items of the affected classes.
-        confusion_error: mean distance (total variation, 0 to 1) between the rows of the estimated and the true
-            confusion matrices of the workers, over the rows that are known.
+        confusion_error: mean total variation distance (0 to 1) between the rows of the estimated and the true
+            confusion matrices of the workers, over the known rows of the true matrices.
         n_items, n_classes, n_annotations: size of the crowd.
         n_unlabelled: number of items without any annotation.
         n_iter: iterations of the aggregator.
@@ -33,7 +32,7 @@ class CellResult:
         seconds: wall seconds of the cell.
         seconds_simulate, seconds_aggregate, seconds_learn: parts of `seconds`.  The trainings of a joint method count
             as aggregation, because they make the labels.
-        peak_memory_mb: peak memory during the cell, in MB: of the GPU if one was used, else of the process.
+        peak_memory_mb: peak memory during the cell, in MB, of the GPU if the cell used a GPU, else of the process.
         device: name of the processor or GPU.
         curves: (step, metric, value) points.
         workers: (worker, true quality, estimated quality); qualities lie in [0, 1].
@@ -67,12 +66,5 @@ class CellResult:
 
 
 def failed(cell: Cell, error: str, *, kind: str | None = None, seconds: float | None = None) -> CellResult:
-    """Return the result of a cell that gave none.
-
-    Args:
-        cell: the cell.
-        error: the traceback, or why there is none.
-        kind: class name of the exception; None if the process ended without one.
-        seconds: wall seconds until the cell failed.
-    """
+    """Return the result of a failed cell; `kind` is its `error_kind`, `seconds` the wall seconds until it failed."""
     return CellResult(cell=cell, status="failed", error_kind=kind, error=error, seconds=seconds)

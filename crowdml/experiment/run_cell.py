@@ -1,6 +1,6 @@
-"""Compute one grid cell in one process: a Cell goes in, a CellResult comes out.
+"""Compute one grid cell in one process: `run_cell` turns a Cell into a CellResult.
 
-Ray, tests and notebooks all compute a cell by `run_cell`.  It imports torch only for a cell that trains a network.
+`run_cell` imports torch only for a cell that trains a network.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from crowdml.learning.task import Task
 
 CURVES = "curves.jsonl"
-"""Name of the file of learning curves in the folder with the checkpoints of a cell."""
+"""Name of the file of learning curves in the folder of checkpoints of a cell."""
 
 
 class NonFiniteResultError(ArithmeticError):
@@ -48,7 +48,7 @@ def attempt_cell(
     shared: SharedWork | None = None,
     checkpoints: Path | None = None,
 ) -> CellResult:
-    """Compute one cell as `run_cell` does; turn an exception into a failed result with its kind and traceback."""
+    """Compute one cell as `run_cell` does, but return an exception as a failed result."""
     start = time.perf_counter()
     try:
         return run_cell(cell, data, device=device, shared=shared, checkpoints=checkpoints)
@@ -68,10 +68,10 @@ def run_cell(
     """Compute one cell: get the crowd, infer the labels, train and test the network.
 
     Args:
-        cell: what to compute.
+        cell: the cell.
         data: the whole data set `cell.dataset`.
-        device: a torch device name; "auto" is a GPU if there is one.  Only training uses it.
-        shared: work of earlier cells, which is not done again; their results hold its seconds.
+        device: name of the torch device for training; "auto" is a GPU if there is one.
+        shared: results of work of earlier cells, which are used again.  The seconds of this work count only there.
         checkpoints: a folder for this cell only, where its trainings keep their state.  The cell continues from the
             state that an interrupted computation left there.
 
@@ -91,7 +91,7 @@ def run_cell(
     crowd = given.crowd
     clock.lap("simulate")
 
-    curves = _Curves(_kept_curves(checkpoints))
+    curves = _Curves(checkpoints)
     method = methods.resolve(cell.method, dict(cell.method_options), labels_only=cell.training is None)
     task: Task | None = None
     if cell.training is not None:
@@ -115,40 +115,34 @@ def run_cell(
     clock.lap("learn")
 
     result = CellResult(
-        cell=cell,
-        status="ok",
-        aggregation_error=float(wrong.mean()),
-        aggregation_error_affected=float(wrong[given.affected[truth]].mean()),
-        test_accuracy=accuracy[0],
-        test_accuracy_affected=accuracy[1],
+        cell=cell, status="ok",
+        aggregation_error=float(wrong.mean()), aggregation_error_affected=float(wrong[given.affected[truth]].mean()),
+        test_accuracy=accuracy[0], test_accuracy_affected=accuracy[1],
         confusion_error=_confusion_error(given.confusion, aggregation.confusion),
-        n_items=crowd.n_items,
-        n_classes=crowd.n_classes,
-        n_annotations=crowd.n_annotations,
-        n_unlabelled=aggregation.n_unlabelled,
-        n_iter=aggregation.n_iter,
-        converged=aggregation.converged,
+        n_items=crowd.n_items, n_classes=crowd.n_classes, n_annotations=crowd.n_annotations,
+        n_unlabelled=aggregation.n_unlabelled, n_iter=aggregation.n_iter, converged=aggregation.converged,
         n_trainings=0 if trained is None else trained.n_trainings,
         images_per_second=trained.n_images / trained.seconds if trained is not None and trained.seconds > 0 else None,
-        seconds=clock.total(),
-        seconds_simulate=clock.laps["simulate"],
-        seconds_aggregate=clock.laps["aggregate"],
-        seconds_learn=clock.laps["learn"],
-        peak_memory_mb=peak_memory_mb(),
-        device=describe_device("cpu" if task is None else str(task.device)),
-        curves=curves.points(),
-        workers=_worker_rows(given, aggregation),
-    )
+        seconds=clock.total(), seconds_simulate=clock.laps["simulate"],
+        seconds_aggregate=clock.laps["aggregate"], seconds_learn=clock.laps["learn"],
+        peak_memory_mb=peak_memory_mb(), device=describe_device("cpu" if task is None else str(task.device)),
+        curves=curves.points(), workers=_worker_rows(given, aggregation),
+    )  # fmt: skip
     _check_finite(result, aggregation)
     return result
 
 
 class _Curves:
-    """Points of the learning curves, also kept in a file if the cell may be interrupted."""
+    """The points of the learning curves, in memory and, with a folder of checkpoints, also in a file."""
 
-    def __init__(self, kept: KeptCurves | None) -> None:
-        self._kept = kept
+    def __init__(self, checkpoints: Path | None) -> None:
         self._points: list[Point] = []
+        self._kept: KeptCurves | None = None
+        if checkpoints is not None:
+            from crowdml.learning import parallel
+
+            if parallel.rank() == 0:  # one process writes the file
+                self._kept = KeptCurves(checkpoints / CURVES)
 
     def add(self, step: int, metric: str, value: float) -> None:
         self._points.append((step, metric, value))
@@ -164,7 +158,7 @@ class _Curves:
 
 
 class _Clock:
-    """Wall seconds of the phases of a cell."""
+    """The wall seconds of each phase of a cell."""
 
     def __init__(self) -> None:
         self._start = self._last = time.perf_counter()
@@ -179,27 +173,13 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def _kept_curves(checkpoints: Path | None) -> KeptCurves | None:
-    """Return the curves in the folder of checkpoints; None without a folder, and in all processes but the first."""
-    if checkpoints is None:
-        return None
-    from crowdml.learning import parallel
-
-    return KeptCurves(checkpoints / CURVES) if parallel.rank() == 0 else None
-
-
 def _items_key(cell: Cell) -> tuple[Any, ...]:
-    """Return what the training items of the cell depend on."""
+    """Return all values on which the training items of the cell depend."""
     return (cell.dataset, cell.n_train, None if cell.n_train is None else cell.seed)
 
 
 def _task(
-    cell: Cell,
-    data: ImageData | CrowdData,
-    truth: np.ndarray,
-    device: str,
-    shared: SharedWork,
-    observers: Observers,
+    cell: Cell, data: ImageData | CrowdData, truth: np.ndarray, device: str, shared: SharedWork, observers: Observers
 ) -> Task:
     from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
@@ -214,18 +194,13 @@ def _task(
         "inputs", (_items_key(cell), form, device), lambda: in_memory(items.train, items.test, form, device)
     )
     return make_task(
-        inputs,
-        data.n_classes,
-        TrainingSettings(training.network, training.recipe, cell.seed),
-        test_inputs=test_inputs,
-        test_labels=items.test_labels,
-        observers=observers,
-        truth=truth,
-    )
+        inputs, data.n_classes, TrainingSettings(training.network, training.recipe, cell.seed),
+        test_inputs=test_inputs, test_labels=items.test_labels, observers=observers, truth=truth,
+    )  # fmt: skip
 
 
 def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float, float]:
-    """Return the accuracy over all test items and over the affected classes; the mean if there are several networks."""
+    """Return the accuracy over all test items and over the affected classes, as the mean over all networks."""
     from crowdml.learning.evaluate import predict_members
 
     assert task.test_inputs is not None
@@ -237,7 +212,6 @@ def _accuracy(model: nn.Module, task: Task, affected: np.ndarray) -> tuple[float
 
 
 def _confusion_error(true: np.ndarray, estimated: np.ndarray) -> float | None:
-    """Return the mean total variation distance of the rows, or None if no true row is known."""
     distance = np.abs(true - estimated).sum(axis=2) / 2
     known = np.isfinite(distance)
     return float(distance[known].mean()) if known.any() else None

@@ -1,7 +1,7 @@
-"""Work that the cells of one process share, so that it is done once.
+"""SharedWork: results of work that several cells of one process need, so that the work is done once.
 
-Cells that are computed in sequence often differ only in their method.  The caller passes the same `SharedWork` to
-every `run_cell`.  The results do not change.
+Cells that run one after another often differ only in their method.  The caller passes the same `SharedWork` to every
+`run_cell`.  The results of the cells stay the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _KEPT = {"items": 1, "inputs": 1, "crowd": 2, "labels": 8}
-"""Kind of work -> how many of the latest results are kept; a result can be as large as a data set."""
+"""Kind of work -> number of latest results that are kept; a result can be as large as a data set."""
 
 
 class SharedWork:
@@ -23,13 +23,13 @@ class SharedWork:
         self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in _KEPT}
 
     def get(self, kind: str, key: Hashable, make: Callable[[], T]) -> T:
-        """Return the result that was made under a key, or make it.
+        """Return the kept result of a key, or call `make` and keep its result.
 
         Args:
-            kind: "items" (the training items of a cell), "inputs" (these items on a device), "crowd", or "labels" (what
-                an aggregator found).
-            key: everything that the result depends on.  The result of a key without a hash is not kept.
-            make: makes the result; nobody may change the result afterwards.
+            kind: "items" (the training items of a cell), "inputs" (these items on a device), "crowd", or "labels" (the
+                result of an aggregator).
+            key: all values on which the result depends.  The result of a key that cannot be hashed is not kept.
+            make: makes the result, which nobody may change afterwards.
         """
         kept = self._kept[kind]
         try:

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 
 class EveryClass:
@@ -66,6 +65,8 @@ class Bimodal(EveryClass):
         return _mix(np.tile(np.mean(modes, axis=0), (n_classes, 1)), self.rate, self.include_true)
 
     def _mode(self, n_classes: int, centre: float, deviation: float) -> NDArray[np.float64]:
+        from scipy import stats  # imported here, because it takes half a second
+
         classes = np.arange(n_classes)
         normal = stats.norm(centre, deviation)
         if self.discretise == "pdf":

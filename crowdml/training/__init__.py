@@ -1,1 +1,1 @@
-"""Train on a user's own items: features or images and labels go in; a network, predictions and a report come out."""
+"""Train a network on a user's own features or images and their labels; write the network, predictions and a report."""

@@ -19,16 +19,7 @@ from crowdml.files.frames import confusion_frame, workers_frame
 from crowdml.files.gold_and_history import class_names
 from crowdml.labels import CrowdLabels
 from crowdml.learning.observers import Observers
-from crowdml.learning.recipe import (
-    Augment,
-    InputForm,
-    Keep,
-    Optimizer,
-    Precision,
-    Recipe,
-    Schedule,
-    TrainingSettings,
-)
+from crowdml.learning.recipe import Augment, InputForm, Keep, Optimizer, Precision, Recipe, Schedule, TrainingSettings
 from crowdml.learning.task import make_task
 from crowdml.methods.carry_out import carry_out
 from crowdml.support.torch_device import usable_device
@@ -45,7 +36,7 @@ _RECIPE_FIELDS = tuple(item.name for item in fields(Recipe))
 
 
 class _Fitted:
-    """The attributes that `fit` sets; they stand here, because annotations of the class itself are its parameters."""
+    """The attributes that `fit` sets, declared here because a dataclass makes parameters of its annotations."""
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -60,10 +51,10 @@ class _Fitted:
 
 @dataclass(eq=False, repr=False)
 class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
-    """Find the labels of items that a crowd has labelled, and train a network on them, by any method of the registry.
+    """Find the labels of items that a crowd has labelled, and train a network on these labels.
 
     Args:
-        method: name of the method; `crowdml methods` lists them.
+        method: name of any method that `crowdml methods` lists.
         network: name of the network, see `crowdml.networks.names()`; features need an mlp.
         method_options: options of the method.
         epochs, batch_size, lr, momentum, weight_decay, milestones, lr_decay, augment, precision, optimizer, schedule,
@@ -73,11 +64,11 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
 
     Attributes:
         classes_: (n_classes,) the names of the classes, in the order of the columns of `predict_proba`.
-        n_features_in_: number of values of one item; channels * height * width for images.
-        crowd_: the annotations that the network learned from; its items are the rows in `rows_`.
-        rows_: (n_labelled,) int64 the rows of X that have labels; other rows are not trained on.
-        aggregation_: what the method concludes from the annotations, see Aggregation.
-        workers_, confusion_: frames on the workers, see `workers_frame` and `confusion_frame`.
+        n_features_in_: number of values per item; channels * height * width for images.
+        crowd_: the annotations that the network learned from; its items are the rows of X in `rows_`.
+        rows_: (n_labelled,) int64 the rows of X with labels; the network trains on these rows only.
+        aggregation_: the labels and the workers' quality that the method finds, see Aggregation.
+        workers_, confusion_: frames about the workers, see `workers_frame` and `confusion_frame`.
         curves_: the learning curves, a frame with the columns step, metric, value.
         network_: the trained network, see TrainedNetwork.
     """
@@ -114,10 +105,10 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
             y: the labels: CrowdLabels whose items are the rows of X; a frame with the columns task (row number, from
                 0), worker and label; (n_items, n_workers) whole numbers, -1 where a worker gave no label; or (n_items,)
                 one label per item.
-            checkpoints: folder in which the training keeps its state, so that an interrupted `fit` can go on.
+            checkpoints: folder in which the training keeps its state, so that an interrupted `fit` can continue.
 
         Raises:
-            ValueError: values, labels or options cannot be used; the message says which.
+            ValueError: values, labels or options are not valid; the message says which.
             TrainingDivergedError: the loss is not finite.
         """
         items = _items(X)
@@ -134,7 +125,7 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
             TrainingSettings(self.network, recipe, self.seed),
             observers=Observers(report=lambda *point: points.append(point), checkpoints=checkpoints),
         )
-        task.build_network()  # so that a mistake is found before a long aggregation
+        task.build_network()  # so that a network that does not fit is found before a long aggregation
         result = carry_out(method, matched.crowd, task)
         self.classes_ = class_names(matched.crowd)
         self.n_features_in_ = int(np.prod(preparation.in_shape))
@@ -152,7 +143,7 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return (n_items,) the most probable class of each item."""
-        # Before `classes_` is read, so that an unfitted classifier gets scikit-learn's message.
+        # Call this before reading `classes_`, so that an unfitted classifier raises scikit-learn's error.
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
@@ -168,32 +159,27 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder: str | Path, device: str = "auto") -> CrowdClassifier:
-        """Return a classifier that predicts, from a folder that `save` or `crowdml train` wrote.
+        """Return a fitted classifier from a folder that `save` or `crowdml train` wrote.
 
-        Load only folders from people whom you trust.  The classifier has no attributes on the workers.
+        Load only folders from people whom you trust.  The classifier lacks the attributes about the annotations.
 
         Raises:
             SavedModelError: the folder holds no trained network; the message says what is missing.
         """
         network = load_network(folder, usable_device(device))
         settings = network.settings
-        options = {name: settings[name] for name in ("method", "network", "seed")}
-        options["method_options"] = settings["method_options"] or None
+        options = {name: settings[name] or None for name in ("method", "network", "method_options")}
         recipe = Recipe(**settings["recipe"])
-        made = cls(**options, **{name: getattr(recipe, name) for name in _RECIPE_FIELDS}, device=device)
+        given = {name: getattr(recipe, name) for name in _RECIPE_FIELDS}
+        made = cls(**options, **given, seed=settings["seed"], device=device)
         made.network_, made.classes_ = network, network.classes
         made.n_features_in_ = int(np.prod(network.preparation.in_shape))
         return made
 
     def _settings(self) -> dict[str, Any]:
-        recipe = {name: getattr(self, name) for name in _RECIPE_FIELDS}
-        settings = {
-            "method": self.method,
-            "network": self.network,
-            "method_options": dict(self.method_options or {}),
-            "seed": self.seed,
-            "recipe": recipe,
-        }
+        settings = {name: getattr(self, name) for name in ("method", "network", "seed")}
+        settings["method_options"] = dict(self.method_options or {})
+        settings["recipe"] = {name: getattr(self, name) for name in _RECIPE_FIELDS}
         return json.loads(json.dumps(settings))
 
 
@@ -204,7 +190,7 @@ def _items(X: ArrayLike) -> Items:
 
 
 def _crowd(y: CrowdLabels | pd.DataFrame | ArrayLike, n_items: int) -> CrowdLabels:
-    """Return the annotations, with the rows of X as item ids."""
+    """Return the annotations; item ids are rows of X."""
     if isinstance(y, CrowdLabels):
         if y.n_items != n_items:
             raise ValueError(f"the crowd has {y.n_items} items and X {n_items} rows")

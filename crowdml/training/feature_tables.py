@@ -1,4 +1,4 @@
-"""Read features from a table: one column of tasks, and numbers in all other columns."""
+"""Read features from a table with one column of tasks and numbers in all other columns."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ def read_table(path: Path, task_column: str) -> Items:
     """Return the items of a .csv, .csv.gz or .parquet file.
 
     Raises:
-        FileError: the file has another suffix, no column of tasks or no feature, or a feature is not a number; the
-            message says where.
+        FileError: the suffix is unknown, the column of tasks or every feature is missing, or a feature is not a number.
     """
     name = path.name.lower()
     if not name.endswith((".csv", ".csv.gz", ".parquet")):

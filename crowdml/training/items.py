@@ -18,16 +18,16 @@ class Items:
 
     Args:
         source: where the items come from, for messages.
-        ids: (n_items,) the id of each item; a file of labels calls it the task.
+        ids: (n_items,) the id of each item; a file of labels calls the id the task.
         values: (n_items, channels, height, width) uint8 images or (n_items, n_features) features; None if the images
             stay in their files.
-        paths: (n_items,) the files of a folder's images; empty for other items.
-        columns: the names of the features; empty if they have none.
-        skipped: the files that cannot be read, with the reasons.
-        checked: what `skipped` depends on, see `crowdml.training.user_data.read_data`; empty if nothing was checked.
+        paths: (n_items,) the files of the images of a folder; empty for other items.
+        columns: the names of the features; empty if the features have no names.
+        skipped: (file, reason) of each file that cannot be read.
+        checked: key of the check that found `skipped`, see `crowdml.training.user_data.read_data`; empty without check.
 
     Raises:
-        ValueError: there are no items, the values have another type or shape, or an id is there twice.
+        ValueError: there are no items, the values have a wrong type or shape, or an id occurs twice.
     """
 
     source: str
@@ -42,13 +42,13 @@ class Items:
         if not len(self.ids):
             raise ValueError(f"{self.source}: no items")
         if self.values is not None:
-            object.__setattr__(self, "values", checked_values(self.source, self.values))
+            object.__setattr__(self, "values", _checked_values(self.source, self.values))
             assert self.values is not None
             if len(self.values) != len(self.ids):
                 raise ValueError(f"{self.source}: {len(self.ids)} ids and {len(self.values)} items")
         names, counts = np.unique(self.ids, return_counts=True)
         if counts.max() > 1:
-            raise ValueError(f"{self.source}: task {names[counts > 1][0]} is there {counts.max()} times")
+            raise ValueError(f"{self.source}: task {names[counts > 1][0]} occurs {counts.max()} times")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,10 +70,7 @@ class Items:
         )
 
     def without(self, faults: Mapping[Path, str]) -> Items:
-        """Return the items without the files that cannot be read, and keep those as `skipped`.
-
-        Args:
-            faults: file -> reason.
+        """Return the items without the files in `faults` (file -> reason), which become `skipped`.
 
         Raises:
             ValueError: no item is left.
@@ -88,15 +85,13 @@ class Items:
         return replace(self.take(np.flatnonzero(readable)), skipped=skipped)
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that change when the items change; images in files count by size and time."""
-        named = (*map(str, self.ids), *self.columns)
-        if self.values is not None:
-            return digest(*named, self.values)
-        return digest(*named, *map(file_state, self.paths))
+        """Return 16 hexadecimal digits that change when the items, or the sizes or times of streamed images, change."""
+        content = map(file_state, self.paths) if self.values is None else [self.values]
+        return digest(*map(str, self.ids), *self.columns, *content)
 
 
 def file_state(path: str | Path) -> str:
-    """Return a text that changes when a file changes: its path, size and time.
+    """Return the path, size and time of a file as a text, which changes when the file changes.
 
     Raises:
         OSError: there is no such file.
@@ -106,7 +101,7 @@ def file_state(path: str | Path) -> str:
 
 
 def digest(*parts: str | NDArray[Any] | None) -> str:
-    """Return 16 hexadecimal digits, a hash of texts and arrays, their order, and the arrays' types and shapes."""
+    """Return 16 hexadecimal digits, a hash of texts and arrays that includes types, shapes and order."""
     total = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -117,12 +112,8 @@ def digest(*parts: str | NDArray[Any] | None) -> str:
     return total.hexdigest()[:16]
 
 
-def checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return images unchanged, and features as float32.
-
-    Raises:
-        ValueError: the values have another type or shape, or one is not finite; the message says which.
-    """
+def _checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
+    """Return images unchanged, and features as float32."""
     if values.dtype == np.uint8 and values.ndim == 4:
         return values
     if values.ndim != 2 or not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
@@ -140,6 +131,6 @@ def checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def some(names: Sequence[object] | NDArray[Any], n_shown: int = 3) -> str:
-    """Return the number of names and the first of them, as text."""
+    """Return the number of names and the first `n_shown` names, as text."""
     shown = ", ".join(str(name) for name in names[:n_shown])
     return f"{len(names):,} ({shown}{', ...' if len(names) > n_shown else ''})"

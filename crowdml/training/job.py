@@ -1,4 +1,4 @@
-"""TrainingJob: one training on a user's items, from matched data to files.
+"""TrainingJob: one training on a user's items, from matched data to written files.
 
 The same job runs in one process, or in each of several processes that train by data parallelism.
 """
@@ -39,12 +39,7 @@ TableFormat = Literal["csv", "parquet"]
 
 @dataclass(frozen=True, eq=False)
 class TestItems:
-    """The test items whose true class is known.
-
-    Args:
-        items: the test items.
-        truth: (n_test,) their true classes; n_classes stands for a class that nobody gave in training.
-    """
+    """The test items with known true classes, (n_test,); n_classes stands for a class without training labels."""
 
     items: Items
     truth: NDArray[np.int64]
@@ -55,15 +50,15 @@ class TrainingJob:
     """What is trained, on which data, and where the results go.
 
     Args:
-        items: all items; the network predicts their classes.
-        matched: the annotations, and which items they label; these items are trained on.
+        items: all items, whose classes the network predicts.
+        matched: the annotations and the items that they label; the network trains on these items.
         test: the test items, or None.
         method: name of the method.
         method_options: options of the method.
         settings: network, recipe, seed and pretrained weights.
         images: how images are read.
-        device: "auto" or the name of a torch device; "auto" is a GPU if there is one.
-        out: the run folder; every process must see it.
+        device: "auto" (a GPU if there is one) or the name of a torch device.
+        out: the run folder, which every process must see.
         table_format: file format of the tables.
         task_column: name of the column of ids in the tables.
     """
@@ -85,7 +80,7 @@ class TrainingJob:
         """How items become inputs, see `prepare`.
 
         Raises:
-            ValueError: the recipe's form of inputs does not suit the items.
+            ValueError: the recipe's form of inputs does not fit the items.
         """
         return prepare(self.items.take(self.matched.places), self.settings.recipe.inputs, self.images.side)
 
@@ -95,8 +90,8 @@ class TrainingJob:
         return class_names(self.matched.crowd)
 
     def record(self) -> dict[str, Any]:
-        """Return everything that the results depend on, as JSON-able values."""
-        settings, test = self.settings, self.test
+        """Return everything on which the results depend, as values for JSON."""
+        settings, test, prepared = self.settings, self.test, self.preparation
         return {
             "method": methods.canonical(self.method),
             "method_version": methods.version(self.method),
@@ -105,11 +100,7 @@ class TrainingJob:
             "weights": settings.weights and file_state(settings.weights),
             "seed": settings.seed,
             "recipe": asdict(settings.recipe),
-            "images": {
-                "side": self.preparation.side,
-                "stream": self.preparation.streamed,
-                "train_crop": self.images.train_crop,
-            },
+            "images": {"side": prepared.side, "stream": prepared.streamed, "train_crop": self.images.train_crop},
             "data": self.items.fingerprint(),
             "labels": fingerprint(self.matched.crowd),
             "test": None if test is None else test.items.fingerprint(),
@@ -142,7 +133,7 @@ class TrainingJob:
         )
 
     def check(self) -> None:
-        """Build the network once, so that a mistake is found before long work.
+        """Build the network once, to find mistakes before long work.
 
         Raises:
             ValueError: the network does not take the items, or the pretrained weights do not fit.
@@ -151,9 +142,9 @@ class TrainingJob:
         self.task(torch.device("cpu")).build_network()
 
     def run(self) -> dict[str, Any]:
-        """Train, predict, and write tables and network; return figures and notes for the report.
+        """Train, predict, and write the tables and the network; return the values of the report.
 
-        The run folder must be claimed, see `RunFolder.begin`.  Of several processes the first one writes.
+        Call `RunFolder.begin` first.  If there are several processes, only the first process writes.
 
         Raises:
             FileNotFoundError: this process does not see the run folder.
@@ -201,7 +192,7 @@ class TrainingJob:
         found: NDArray[np.float64],
         of_test: NDArray[np.float64] | None,
     ) -> tuple[list[str], list[str]]:
-        """Write tables and network; return the names of the files, and notes on what could not be written."""
+        """Return the names of the written files, and notes about files that cannot be written."""
         tables, notes = crowd_tables(self.matched.crowd, result.aggregation)
         tables["predictions"] = predictions_frame(self.items.ids, found, self.classes, self.task_column)
         if self.test is not None and of_test is not None:
@@ -222,7 +213,7 @@ def configured_method(name: str, options: Mapping[str, Any]) -> methods.Method:
     """Return the method with its options.
 
     Raises:
-        ValueError: there is no such method or option, or an option does not take the value.
+        ValueError: the method or an option is unknown, or a value is not valid.
     """
     try:
         return methods.resolve(name, options)
@@ -231,10 +222,10 @@ def configured_method(name: str, options: Mapping[str, Any]) -> methods.Method:
 
 
 def check_several_processes(method: methods.Method, name: str) -> None:
-    """Raise ValueError if a method cannot train in several processes, because it keeps something for each item."""
+    """Raise ValueError if a method keeps values per item, because then it cannot train in several processes."""
     learners = (method.learner, getattr(method.source, "learner", None))
     if any(getattr(learner, "one_process", False) for learner in learners):
-        raise ValueError(f"{name} keeps something for each item and trains in one process; leave out --workers")
+        raise ValueError(f"{name} keeps values per item and trains in one process only; leave out --workers")
 
 
 def _absolute(items: Items) -> Items:

@@ -1,4 +1,4 @@
-"""Match labels with items by the items' ids.  What stands on one side only is counted and reported."""
+"""Match labels with items by the ids of the items; count and report ids without a partner."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from crowdml.training.items import Items, digest, some
 
 @dataclass(frozen=True, eq=False)
 class Matched:
-    """The annotations of the items, and what does not match.
+    """The annotations of the items, and the ids without a partner.
 
     Attributes:
         crowd: the annotations; its items are the items at `places`, in that order.
         places: (n_labelled,) int64 the places of the labelled items among all items, increasing.
-        without_item: the tasks that have labels but are not among the items.
-        without_label: the ids of the items that nobody labelled.
-        unused_classes: the classes that no label names.
+        without_item: the tasks that have labels but no item.
+        without_label: the ids of the items without labels.
+        unused_classes: the classes without labels.
     """
 
     crowd: CrowdLabels
@@ -35,22 +35,20 @@ class Matched:
     unused_classes: NDArray[Any]
 
     def notes(self) -> list[str]:
-        """Return what a person should know before the training, one line per fact."""
-        lines = []
-        if len(self.without_item):
-            lines.append(f"tasks with labels but no item, left out: {some(self.without_item)}")
-        if len(self.without_label):
-            lines.append(f"items without a label, not trained on: {some(self.without_label)}")
-        if len(self.unused_classes):
-            lines.append(f"classes without any item, never learned: {some(self.unused_classes)}")
-        return lines
+        """Return what the user should know before the training, one line per fact."""
+        found = {
+            "tasks with labels but no item, left out": self.without_item,
+            "items without a label, not trained on": self.without_label,
+            "classes without any item, never learned": self.unused_classes,
+        }
+        return [f"{what}: {some(names)}" for what, names in found.items() if len(names)]
 
 
 def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
-    """Return the annotations of the items, and what does not match.
+    """Match the tasks of a crowd with items.
 
     Raises:
-        ValueError: no task of the labels is among the items, or all labels of the items name one class.
+        ValueError: no task is among the items, or all labels name the same class.
     """
     known = crowd.labels_per_item > 0
     if crowd.gold is not None:
@@ -71,15 +69,9 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
         gold = np.full(len(places), -1, np.int64)
         gold[row[row >= 0]] = crowd.gold[row >= 0]
     matched = replace(
-        crowd,
-        item=row[crowd.item[kept]],
-        worker=crowd.worker[kept],
-        label=crowd.label[kept],
-        n_items=len(places),
-        item_ids=items.ids[places],
-        repeats="keep",
-        gold=gold,
-    )
+        crowd, item=row[crowd.item[kept]], worker=crowd.worker[kept], label=crowd.label[kept],
+        n_items=len(places), item_ids=items.ids[places], repeats="keep", gold=gold,
+    )  # fmt: skip
     given = np.bincount(matched.label, minlength=crowd.n_classes)
     if (given > 0).sum() < 2:
         only = class_names(crowd)[given.argmax()]
@@ -90,14 +82,14 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
 
 
 def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the true classes of test items, from labels whose index is the tasks.
+    """Match true labels, indexed by task, with test items.
 
     Returns:
-        (n_items,) int64 classes: -1 for an item without a label, n_classes for a label that is not among the classes;
-        and what a person should know, one line per fact.
+        (n_items,) int64 true classes: -1 for an item without a label, n_classes for a label that is not in `classes`;
+        and what the user should know, one line per fact.
 
     Raises:
-        ValueError: no item has a label that is among the classes.
+        ValueError: no item has a label that is in `classes`.
     """
     at = find_items(items, labels.index.to_numpy())
     found = lookup(classes, labels.to_numpy())
@@ -130,7 +122,7 @@ def fingerprint(crowd: CrowdLabels) -> str:
 
 
 def find_items(items: Items, tasks: NDArray[Any]) -> NDArray[np.int64]:
-    """Return (n_tasks,) the place of each task among the items, or -1.  The suffix of an image file may be left out."""
+    """Return (n_tasks,) the place of each task among the items, or -1; a task may lack the suffix of its image file."""
     at = lookup(items.ids, tasks)
     if items.paths and (at < 0).any():
         at[at < 0] = lookup(_stems(items.ids), _stems(tasks[at < 0]))

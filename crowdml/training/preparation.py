@@ -1,4 +1,4 @@
-"""Preparation: how items become inputs of a network.  It is kept with the trained network."""
+"""Preparation: how items become inputs of a network; saved with the trained network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crowdml.training.folders.streaming import Streamed
 from crowdml.training.items import Items
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet's red, green and blue pixels in [0, 1]; torchvision's weights expect them."""
+"""Mean and deviation of the red, green and blue pixels of ImageNet in [0, 1], which torchvision's weights expect."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Preparation:
     Args:
         in_shape: shape of one input: (channels, height, width) or (n_features,).
         scale, shift: (channels,) or (n_features,); an input is `values * scale - shift`.
-        columns: the names of the features; empty if they have none.
-        side: images are resized to this side; None keeps them as they are.
-        streamed: images are read from their files as they are needed.
+        columns: the names of the features; empty if the features have no names.
+        side: images are resized to this side; None keeps their size.
+        streamed: whether images are read from their files during training.
     """
 
     in_shape: tuple[int, ...]
@@ -48,12 +48,7 @@ class Preparation:
     def inputs(
         self, items: Items, device: torch.device, *, threads: int = 2, train_crop: TrainCrop = "shift"
     ) -> Inputs:
-        """Return the items as inputs of the network.
-
-        Args:
-            items: the items.
-            device: where batches are put.
-            threads, train_crop: for streamed images, see Streamed.
+        """Return the items as inputs of the network; for `threads` and `train_crop` of streamed images see Streamed.
 
         Raises:
             ValueError: the items are not of the kind that the network was trained on.
@@ -62,14 +57,9 @@ class Preparation:
             if not items.paths:
                 raise ValueError(f"{items.source}: the network was trained on image files; give a folder of images")
             return Streamed(
-                items.paths,
-                self.in_shape[1],
-                scale=self.scale,
-                shift=self.shift,
-                device=device,
-                threads=threads,
-                train_crop=train_crop,
-            )
+                items.paths, self.in_shape[1], scale=self.scale, shift=self.shift, device=device,
+                threads=threads, train_crop=train_crop,
+            )  # fmt: skip
         if items.values is None or items.in_shape != self.in_shape:
             raise ValueError(f"{items.source}: an item has the shape {items.in_shape}, in training {self.in_shape}")
         if self.columns and items.columns and items.columns != self.columns:
@@ -84,18 +74,18 @@ class Preparation:
 
 
 def prepare(items: Items, form: InputForm, side: int | None) -> Preparation:
-    """Return how items become inputs, from the training items.
+    """Return how items become inputs, computed from the training items.
 
-    Streamed images are normalised by ImageNet's statistics, because a pass over all images would take as long as an
+    Streamed images are normalised by the statistics of ImageNet, because reading all images would take as long as an
     epoch.
 
     Args:
         items: the training items.
-        form: see Recipe.
-        side: the side to which images are resized; streamed images need it.
+        form: see `inputs` of Recipe.
+        side: the side to which images are resized; streamed images need a side.
 
     Raises:
-        ValueError: new items cannot be brought into this form.
+        ValueError: `form` depends on all items of a data set, so that new items cannot be prepared.
     """
     if form == "whitened":
         raise ValueError('inputs "whitened" is for experiments on data sets; take "standard" or "unit"')

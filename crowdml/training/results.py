@@ -1,4 +1,4 @@
-"""Tables and figures that a training leaves behind."""
+"""Tables and numbers that a training writes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from crowdml.files.frames import confusion_frame, consensus_frame, workers_frame
 from crowdml.labels import CrowdLabels
 
 MOST_CONFUSION_ROWS = 5_000_000
-"""Confusion matrices with more entries are not written as a table."""
+"""No table of confusion matrices is written if it would have more rows."""
 MOST_PROBABILITIES = 50_000_000
-"""Tables of items leave out the columns p_<class> if together they would hold more numbers."""
+"""Tables of items leave out the columns p_<class> if these columns would hold more numbers."""
 
 
 def predictions_frame(
@@ -29,12 +29,12 @@ def predictions_frame(
     """Return one row per item: task, label (the most probable class), and p_<class> for each class.
 
     Args:
-        ids: (n_items,) the items' ids.
-        probabilities: (n_items, n_classes).  More than MOST_PROBABILITIES numbers are shortened to one column,
-            `probability`, of the label.
+        ids: (n_items,) the ids of the items.
+        probabilities: (n_items, n_classes).  Above MOST_PROBABILITIES numbers, one column `probability` of the label
+            replaces the columns p_<class>.
         classes: (n_classes,) the names of the classes.
         task_column: the name of the column of ids.
-        truth: (n_items,) true classes, added as a column; n_classes stands for a class that nobody gave in training.
+        truth: (n_items,) true classes, added as a column; n_classes stands for a class without training labels.
     """
     columns = {task_column: ids, "label": classes[probabilities.argmax(axis=1)]}
     if truth is not None:
@@ -45,12 +45,12 @@ def predictions_frame(
 
 
 def curves_frame(points: Sequence[tuple[int, str, float]]) -> pd.DataFrame:
-    """Return one row per point of the learning curves: step (epochs over all trainings), metric, value."""
+    """Return one row per point of the learning curves: step (epoch, counted over all trainings), metric, value."""
     return pd.DataFrame(points, columns=pd.Index(["step", "metric", "value"])).astype({"step": int, "value": float})
 
 
 def crowd_tables(crowd: CrowdLabels, aggregation: Aggregation) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Return the tables consensus, workers and confusion, and what is left out, one line per fact."""
+    """Return the tables consensus, workers and confusion, and one line per part that is left out."""
     consensus, left_out = consensus_frame(crowd, aggregation), []
     if crowd.n_items * crowd.n_classes > MOST_PROBABILITIES:
         consensus = consensus.loc[:, ~consensus.columns.str.startswith("p_")]

@@ -2,11 +2,11 @@
 
 settings.json           what is trained, on which data; a run with other settings is refused
 skipped.json            images that cannot be read, with the reasons
-checkpoints/            learning curves, and the state that an interrupted run goes on from; gone when the run is done
+checkpoints/            learning curves, and the state from which an interrupted run continues; deleted at the end
 consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
 weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
 failure.txt             why a worker process failed, if one did
-report.json             accuracy, costs, notes; written last, so that its presence says that the run is done
+report.json             accuracy, costs, notes; written last, so that its presence means that the run is done
 """
 
 from __future__ import annotations
@@ -39,60 +39,53 @@ class State(Enum):
 
 
 class OtherRunError(ValueError):
-    """The folder holds another training, or something else."""
+    """The folder holds another training, or other files."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; choose another --out, or add --overwrite")
 
 
 @dataclass
 class RunFolder:
-    """The folder of one training; the only code that claims it, takes it up again or refuses it.
-
-    Args:
-        path: the folder.
-    """
+    """The folder at `path` of one training, which begins, continues or refuses a run there."""
 
     path: Path
     _share_due: float = field(default=0.0, init=False, repr=False)
 
     @property
     def checkpoints(self) -> Path:
-        """The folder in which trainings keep their state until the run is done."""
+        """The folder in which the trainings keep their state until the run is done."""
         return self.path / CHECKPOINTS
 
     def begin(self, settings: Mapping[str, Any], *, overwrite: bool) -> State:
-        """Make the folder, or take up the run that it holds.
+        """Create the folder, or continue the run that it holds.
 
-        A run that has left no state, because it was refused or stopped early, may be replaced by another one.
+        A run without checkpoints and report, such as a refused run, may be replaced by a run with other settings.
 
         Args:
-            settings: everything that the result depends on, as JSON-able values.
-            overwrite: forget what an earlier run left here.
+            settings: everything on which the result depends, as values for JSON.
+            overwrite: delete the files of an earlier run.
 
         Raises:
-            OtherRunError: the folder holds a run with other settings, and the message says which differ; or it holds
-                files that are not of a training.
-            OSError: the folder cannot be made.
+            OtherRunError: the folder holds other files, or a run with other settings; the message says which differ.
+            OSError: the folder cannot be created.
         """
         wanted = json.loads(json.dumps(settings))
         there = self.path / SETTINGS
         if overwrite:
-            # The settings go last: if this is cut short, they still say whose files are left.
+            # Delete the settings last, so that after an interruption the folder still counts as a run folder.
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             for name in (*self._written(), REPORT, SKIPPED, SETTINGS):
                 (self.path / name).unlink(missing_ok=True)
         elif not there.is_file() and self._holds_other_files():
-            raise OtherRunError(
-                f"{self.path} is not an empty folder, and not of a training; choose another --out, or --overwrite"
-            )
+            raise OtherRunError(f"{self.path} is neither an empty folder nor the folder of a training")
         before = _read(there) if there.is_file() else None
         if before is None or (before != wanted and not self._holds_work()):
             self.path.mkdir(parents=True, exist_ok=True)
             _write(there, wanted)
             return State.FRESH
         if before != wanted:
-            raise OtherRunError(
-                f"{self.path} holds a run with other settings ({_difference(before, wanted)}); "
-                "choose another --out, or --overwrite"
-            )
+            raise OtherRunError(f"{self.path} holds a run with other settings ({_difference(before, wanted)})")
         return State.DONE if (self.path / REPORT).is_file() else State.STARTED
 
     def settings(self) -> dict[str, Any]:
@@ -100,7 +93,7 @@ class RunFolder:
         return _read(self.path / SETTINGS)
 
     def keep_skipped(self, items: Sequence[Items]) -> None:
-        """Write the list of images that cannot be read, if images were checked or skipped."""
+        """Write which images cannot be read, if images were checked or skipped."""
         checks = [
             {"source": part.source, "checked": part.checked, "skipped": dict(part.skipped)}
             for part in items
@@ -110,7 +103,7 @@ class RunFolder:
             _write(self.path / SKIPPED, {"images": checks})
 
     def checked(self) -> dict[str, dict[Path, str]]:
-        """Return the checks of images that `keep_skipped` wrote, see `read_data`."""
+        """Return the checks of images that `keep_skipped` wrote, in the form that `read_data` takes."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             checks = json.loads((self.path / SKIPPED).read_text())["images"]
             return {
@@ -121,15 +114,15 @@ class RunFolder:
         return {}
 
     def keep_point(self, step: int, metric: str, value: float) -> None:
-        """Add a point to the learning curves.  Points survive an interruption."""
+        """Append a point to the file of learning curves."""
         self._kept_curves.keep(step, metric, value)
 
     def curves(self) -> list[Point]:
-        """Return the points in order; of a point that was computed again after an interruption, the last value."""
+        """Return the points in order; a point that was computed again after an interruption has its last value."""
         return self._kept_curves.points()
 
     def keep_share(self, training: int, share: float) -> None:
-        """Write the share of the running training that is done, at most once per second."""
+        """Write the finished share of the running training, at most once per second."""
         now = time.monotonic()
         if now >= self._share_due:
             self._share_due = now + _SECONDS_BETWEEN_SHARES
@@ -154,7 +147,6 @@ class RunFolder:
         return KeptCurves(self.checkpoints / _CURVES)
 
     def _written(self) -> list[str]:
-        """Return the names of the tables and network files of a run that is done."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             return [Path(name).name for name in json.loads((self.path / REPORT).read_text())["files"]]
         return []
@@ -177,7 +169,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise OtherRunError(f"{path} is not of this program ({error}); choose another --out, or --overwrite") from error
+        raise OtherRunError(f"{path} is not of a training ({error})") from error
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> str:

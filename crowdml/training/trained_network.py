@@ -1,8 +1,8 @@
-"""A trained network in a folder, with all that predicting needs except the code of its method.
+"""A trained network in a folder, which predicts without the code of its method.
 
-weights.pt    the state_dict of the whole model, including what the method learned about noise and workers
+weights.pt    the state_dict of the whole model, including the parameters of noise and workers
 network.pt2   the model as a program of torch.export, from normalised inputs to logits of the true class
-model.json    the form of the items, and the names of the classes
+model.json    the form of the items, the names of the classes, and the settings of the training
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from crowdml.training.preparation import Preparation
 
 WEIGHTS, PROGRAM, DESCRIPTION = "weights.pt", "network.pt2", "model.json"
 _FORMAT = 1
-# Numbers in a batch of inputs: 2048 small images, or a hundred images of 224 x 224 pixels.
+# Most numbers and items per batch: 2048 small images, or a hundred images of 224 x 224 pixels.
 _BATCH_VALUES, _MOST_ITEMS = 1 << 24, 2048
-# Several processes exchange the predictions of this many items at a time, so that a device never holds all of them.
+# Processes exchange predictions of this many items at a time, so that a device never holds all predictions.
 _EXCHANGED_ITEMS = 32_768
 
 
 class SavedModelError(ValueError):
-    """A network cannot be saved, or a folder holds no trained network that can be read."""
+    """A network cannot be saved, or cannot be loaded from a folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +47,8 @@ class TrainedNetwork:
         logits: maps inputs (n, ...) to logits (n, n_classes), on the device.
         preparation: how items become inputs.
         classes: (n_classes,) the names of the classes.
-        device: where the network predicts.
-        settings: the settings of the training, as JSON-able values.
+        device: device of the network.
+        settings: the settings of the training, as values for JSON.
     """
 
     logits: Callable[[Tensor], Tensor]
@@ -60,11 +60,8 @@ class TrainedNetwork:
     def predict_proba(self, items: Items, *, threads: int = 2) -> NDArray[np.float64]:
         """Return (n_items, n_classes) probabilities of the classes; rows sum to one.
 
-        Under data parallelism every process must call this.  Each predicts its share, and all return the whole.
-
-        Args:
-            items: the items.
-            threads: number of threads that decode streamed images.
+        Under data parallelism every process must call this method.  Each process predicts its share of the items, and
+        returns the probabilities of all items.  `threads` is the number of threads that decode streamed images.
 
         Raises:
             ValueError: the items are not of the kind that the network was trained on.
@@ -87,13 +84,13 @@ class TrainedNetwork:
         """Write the three files into an existing folder.
 
         Raises:
-            SavedModelError: the network was loaded from files, or torch.export cannot express it; in the second case
-                the weights are written.
+            SavedModelError: the network was loaded from files, or torch.export cannot express the network.  In the
+                second case the weights are written.
         """
         if not isinstance(self.logits, nn.Module):
             raise SavedModelError("this network was loaded from files; copy these files")
         model = copy.deepcopy(self.logits).cpu().eval()
-        # Clone, because a tensor that is a view of a larger one would be saved with all of it.
+        # Clone, because torch saves a view of a larger tensor with the whole larger tensor.
         own = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
         model.load_state_dict(own, assign=True)
         with whole_file(folder / WEIGHTS) as temporary:
@@ -145,7 +142,7 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Trai
 
 
 def _exported(model: nn.Module, in_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    # Two items, because the tracer would take a size of one for a constant.
+    # Two items, because the tracer treats a size of one as a constant.
     example = torch.zeros((2, *in_shape))
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Read a user's data: a file of features, a folder of images, or a folder that also holds labels and test items."""
+"""Read a user's data: a file of features, or a folder of images that may also hold labels and test items."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from numpy.typing import NDArray
 from crowdml.files import FileError
 from crowdml.labels import CrowdLabels
 from crowdml.training.feature_tables import read_table
-from crowdml.training.folders.decoding import TrainCrop
+from crowdml.training.folders.decoding import Check, TrainCrop, unreadable_images
 from crowdml.training.folders.in_memory import read_images
 from crowdml.training.folders.layouts import Layout, read_layout
-from crowdml.training.folders.unreadable import Check, unreadable_images
 from crowdml.training.items import Items, digest, file_state
 
 STREAMED_SIDE = 224
-"""The side of streamed images by default, as networks for ImageNet take them."""
+"""The default side of streamed images, which networks for ImageNet take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What a path holds.
+    """The data at a path.
 
     Args:
-        items: the items to train on or to predict for.
-        crowd: the labels that a folder's layout gives, one per item, as a crowd of one worker whose item_ids are the
-            items' ids; else None.
-        test: the test items that a folder's layout gives, else None.
-        test_labels: the true classes of the test items, by id, else None.
+        items: the items.
+        crowd: the labels that the layout of the folder gives, one per item, as a crowd of one worker; or None.  Its
+            item_ids are the ids of the items.
+        test: the test items that the layout of the folder gives, or None.
+        test_labels: the true classes of the test items, indexed by id, or None.
     """
 
     items: Items
@@ -48,11 +47,11 @@ class ImageOptions:
     """How images are read.
 
     Args:
-        side: resize images, see `read_images`; by default STREAMED_SIDE if they are streamed.
+        side: side to which images are resized, see `read_images`; the default for streamed images is STREAMED_SIDE.
         channels: 1 or 3, see `read_images`.
-        stream: leave images in their files until they are needed.
+        stream: read images from their files during training.
         layout: the layout of a folder, see `read_layout`.
-        train_crop: what the augmentation of streamed images cuts out.
+        train_crop: how the augmentation crops streamed images.
         check: how streamed images are checked before the training.
         threads: number of threads that check and decode streamed images.
 
@@ -90,8 +89,8 @@ def read_data(
         path: .npy (rows are the tasks 0, 1, 2, ...), .csv, .csv.gz or .parquet of features, or a folder of images.
         task_column: the column of a table that holds the tasks.
         images: how the images of a folder are read.
-        checked: results of earlier checks of streamed images, which are not checked again: `Items.checked` -> the
-            files that cannot be read, with the reasons.
+        checked: results of earlier checks of streamed images, which are not repeated: `Items.checked` -> (file ->
+            reason) of the files that cannot be read.
 
     Raises:
         FileError: a file is missing or holds no items; the message says what is wrong and where.
@@ -111,17 +110,10 @@ def one_label_each(labels: NDArray[np.integer], ids: NDArray[Any], class_names: 
     """Return (n_items,) labels of one source as a crowd of one worker."""
     n_items = len(labels)
     return CrowdLabels(
-        item=np.arange(n_items),
-        worker=np.zeros(n_items, np.int64),
-        label=labels,
-        n_items=n_items,
-        n_workers=1,
-        n_classes=len(class_names),
-        item_ids=ids,
-        worker_ids=np.array(["labels"]),
-        class_names=class_names,
-        repeats="keep",
-    )
+        item=np.arange(n_items), worker=np.zeros(n_items, np.int64), label=labels,
+        n_items=n_items, n_workers=1, n_classes=len(class_names),
+        item_ids=ids, worker_ids=np.array(["labels"]), class_names=class_names, repeats="keep",
+    )  # fmt: skip
 
 
 def _read_array(path: Path) -> Items:
@@ -140,7 +132,7 @@ def _read_folder(folder: Path, images: ImageOptions, checked: Mapping[str, Mappi
     if found.train_labels is None or found.class_names is None:
         return Data(items)
     names = np.asarray(found.class_names)
-    # Images that cannot be read are left out, and their labels with them.
+    # Leave out the labels of images that cannot be read.
     label_of = pd.Series(found.train_labels, index=pd.Index(found.train_ids))
     crowd = one_label_each(label_of[items.ids].to_numpy(), items.ids, names)
     if found.test_labels is None:

@@ -1,4 +1,15 @@
-"""`crowdml aggregate`: find the true labels from a file of annotations."""
+"""Find the true label of each task and the quality of each worker.
+
+The suffix of a file name chooses the format: .csv, .csv.gz, .jsonl or .parquet.
+
+examples:
+  crowdml aggregate answers.csv                                        agreement and worst workers of the crowd
+  crowdml aggregate answers.csv --method em --out consensus.parquet --workers workers.csv
+  crowdml aggregate answers.csv --method glad --gold known.csv --doubtful-labels look_at_these.csv --out labels.csv
+  crowdml aggregate answers.csv --compare all --truth truth.csv        all methods side by side
+  crowdml aggregate today.csv --history yesterday.csv --confusion tomorrow.csv --out labels.csv
+  crowdml aggregate parts/ --engine ray --out consensus/               a crowd larger than memory
+"""
 
 from __future__ import annotations
 
@@ -29,15 +40,6 @@ from crowdml.files.frames import confusion_frame, consensus_frame, doubtful_labe
 from crowdml.files.writing import STDOUT
 from crowdml.labels import CrowdLabels
 
-EXAMPLES = """examples:
-  crowdml aggregate answers.csv                                        agreement of the crowd, its worst workers
-  crowdml aggregate answers.csv --method em --out consensus.parquet --workers workers.csv
-  crowdml aggregate answers.csv --method glad --gold known.csv --doubtful-labels look_at_these.csv --out labels.csv
-  crowdml aggregate answers.csv --compare all --truth truth.csv        all methods side by side
-  crowdml aggregate today.csv --history yesterday.csv --confusion tomorrow.csv --out labels.csv
-  crowdml aggregate parts/ --engine ray --out consensus/               a crowd larger than memory
-"""
-
 TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
     "out": consensus_frame,
     "workers": workers_frame,
@@ -46,14 +48,8 @@ TABLES: dict[str, Callable[[CrowdLabels, Aggregation], pd.DataFrame]] = {
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "aggregate",
-        description="Find the true label of each task and the quality of each worker.  The ending of a file name says\n"
-        "the format: .csv, .csv.gz, .jsonl or .parquet.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_input(command)
     add_method_options(command)
     out = command.add_argument_group("output")
@@ -61,7 +57,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     out.add_argument("--workers", metavar="FILE", help="worker, n_labels, quality with standard error and interval")
     out.add_argument("--confusion", metavar="FILE", help="worker, truth, label, probability, count")
     out.add_argument(
-        "--doubtful-labels", metavar="FILE", help="the annotations with p_wrong, most probably wrong first"
+        "--doubtful-labels", metavar="FILE", help="the annotations with their probability p_wrong, highest first"
     )
     out.add_argument("--truth", metavar="FILE", help="true labels, to print the accuracy: columns task, label")
     out.add_argument(
@@ -69,13 +65,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     place = command.add_argument_group("where to run")
     place.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="ray: share the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
-    )
+        "--engine", choices=("local", "ray"), default="local",
+        help="ray: divide the work among processes of a Ray cluster, for Parquet larger than memory; --out is a folder",
+    )  # fmt: skip
     place.add_argument("--address", help="Ray cluster (default: $RAY_ADDRESS, else a running one, else a new one)")
-    place.add_argument("--shards", type=int, metavar="N", help="processes that share the crowd (default: by size)")
+    place.add_argument(
+        "--shards", type=int, metavar="N", help="number of processes (default: by the size of the crowd)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -106,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _table(name: str, crowd: CrowdLabels, result: Aggregation, options: argparse.Namespace) -> pd.DataFrame:
-    """Return an output table.  Tables of tasks and annotations use the column names of the input."""
+    """Return an output table; tables of tasks and annotations have the column names of the input."""
     frame = TABLES[name](crowd, result)
     if name in ("workers", "confusion"):
         return frame

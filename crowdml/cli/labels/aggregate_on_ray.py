@@ -1,4 +1,4 @@
-"""`crowdml aggregate --engine ray`: share the crowd among the processes of a Ray cluster."""
+"""`crowdml aggregate --engine ray`: divide the crowd among the processes of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,44 +6,30 @@ import argparse
 
 from rich.console import Console
 
-from crowdml.cli.display import speak, written
+from crowdml.cli.display import sizes, speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
+# These options need the whole crowd in the memory of one process.
 LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
-"""Options that need the whole crowd in the memory of one process."""
 
 
 def run(options: argparse.Namespace) -> None:
     """Aggregate, write the tables, and print a summary."""
     for name in LOCAL_ONLY:
         if getattr(options, name):
-            flag = f"--{name.replace('_', '-')}"
-            raise ValueError(f"--engine ray cannot take {flag}; leave out one of them")
-    # Ray takes a second to import; other commands do not need it.
+            raise ValueError(f"--engine ray cannot take --{name.replace('_', '-')}; leave out one of them")
+    # Imported here, because Ray takes a second to import.
     from sweeps.aggregation.sharded import aggregate_sharded
 
     result = aggregate_sharded(
-        options.input,
-        options.method,
-        out=options.out,
-        workers_out=options.workers,
+        options.input, options.method, out=options.out, workers_out=options.workers,
         columns=columns_of(options),
         class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats,
-        options=method_options(options.method, options),
-        n_shards=options.shards,
+        repeats=options.repeats, options=method_options(options.method, options), n_shards=options.shards,
         address=options.address,
-    )
+    )  # fmt: skip
     console = Console()
-    speak(
-        console,
-        f"{options.input}: {result.n_annotations:,} labels of {result.n_items:,} items by {result.n_workers:,} "
-        f"workers, {result.n_classes} classes",
-    )
-    end = "converged" if result.converged else "not converged"
-    speak(
-        console,
-        f"method          {options.method} in {result.n_shards} shards, {end} at iteration {result.n_iter}, "
-        f"{result.seconds:.1f} s",
-    )
+    speak(console, f"{options.input}: {sizes(result)}, {result.n_classes} classes")
+    end = f"{'converged' if result.converged else 'not converged'} at iteration {result.n_iter}"
+    speak(console, f"method          {options.method} in {result.n_shards} shards, {end}, {result.seconds:.1f} s")
     speak(console, written([path for path in (options.out, options.workers) if path]))

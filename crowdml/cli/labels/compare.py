@@ -12,15 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 
-from crowdml.aggregation.aggregator import Aggregation, Aggregator
+from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.display import show, speak, step, table
 from crowdml.cli.labels.summary import accuracy, describe_crowd
 from crowdml.cli.options import configured, read_input, read_prior, read_truth
 from crowdml.files import write_tables
-from crowdml.labels import CrowdLabels
 from crowdml.methods.registry import REGISTRY
-
-ALL = "all"
 
 
 class ComparedMethod(NamedTuple):
@@ -34,7 +31,9 @@ class ComparedMethod(NamedTuple):
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Read the annotations, run every method, print and write the comparison."""
-    _check(options)
+    for name in ("workers", "confusion", "doubtful_labels"):
+        if getattr(options, name):
+            raise ValueError(f"--compare writes one table, to --out; leave out --{name.replace('_', '-')}")
     methods = {name: configured(name, options) for name in chosen_methods(options.compare)}
     with step(f"reading {options.input}") as progress:
         crowd = read_input(options, progress)
@@ -44,7 +43,13 @@ def run(options: argparse.Namespace, console: Console) -> None:
     with step("comparing") as progress:
         for name, method in methods.items():
             progress(len(outcomes), len(methods))
-            outcomes.append(_outcome(name, method, crowd, prior))
+            started = time.perf_counter()
+            try:
+                result = method.fit(crowd, prior)
+            except ValueError as error:
+                outcomes.append(ComparedMethod(name, None, 0.0, " ".join(str(error).split())))
+            else:
+                outcomes.append(ComparedMethod(name, result, time.perf_counter() - started))
     frame = comparison(outcomes, truth)
     if options.out:
         write_tables({options.out: frame})
@@ -56,7 +61,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 def chosen_methods(names: Sequence[str]) -> list[str]:
     """Return the named methods, or every aggregator for `all`."""
-    if list(names) == [ALL]:
+    if list(names) == ["all"]:
         return [name for name, entry in REGISTRY.items() if entry.kind == "aggregator"]
     return list(dict.fromkeys(names))
 
@@ -64,8 +69,8 @@ def chosen_methods(names: Sequence[str]) -> list[str]:
 def comparison(outcomes: Sequence[ComparedMethod], truth: NDArray[np.int64] | None = None) -> pd.DataFrame:
     """Return one row per method.
 
-    Columns: method, seconds, n_iter, converged; accuracy and accuracy_se if the truth is given; same_<method> for each
-    method with a result, the share of items with the same label; refusal, empty for a method with a result.
+    Columns: method, seconds, n_iter, converged; accuracy and accuracy_se if the truth is given; same_<method>, the
+    share of items to which that method gives the same label; refusal, which is empty for a method with a result.
     """
     answered = {outcome.method: outcome.result for outcome in outcomes if outcome.result is not None}
     rows = []
@@ -79,21 +84,6 @@ def comparison(outcomes: Sequence[ComparedMethod], truth: NDArray[np.int64] | No
         rows.append(row | {"refusal": refusal})
     frame = pd.DataFrame(rows)
     return frame.astype({"n_iter": "Int64", "converged": "boolean"}) if answered else frame
-
-
-def _check(options: argparse.Namespace) -> None:
-    for name in ("workers", "confusion", "doubtful_labels"):
-        if getattr(options, name):
-            raise ValueError(f"--compare writes one table, to --out; leave out --{name.replace('_', '-')}")
-
-
-def _outcome(name: str, method: Aggregator, crowd: CrowdLabels, prior: NDArray[np.float64] | None) -> ComparedMethod:
-    started = time.perf_counter()
-    try:
-        result = method.fit(crowd, prior)
-    except ValueError as error:
-        return ComparedMethod(name, None, 0.0, " ".join(str(error).split()))
-    return ComparedMethod(name, result, time.perf_counter() - started)
 
 
 def _show(console: Console, frame: pd.DataFrame) -> None:
@@ -121,10 +111,7 @@ def _show_agreement(console: Console, answered: pd.DataFrame) -> None:
     numbers = range(1, len(answered) + 1)
     speak(console, "   " + "".join(f"{number:>4}" for number in numbers))
     for number, row in zip(numbers, answered.to_dict("records"), strict=True):
-        shares = "".join(f"{_percent(row[f'same_{other}']):>4}" for other in answered["method"])
-        speak(console, f"{number:>3}{shares}  {row['method']}")
+        shares = [row[f"same_{other}"] for other in answered["method"]]
+        percents = "".join(f"{'=' if share == 1 else f'{100 * share:.0f}':>4}" for share in shares)
+        speak(console, f"{number:>3}{percents}  {row['method']}")
     speak(console, "")
-
-
-def _percent(share: float) -> str:
-    return "=" if share == 1 else f"{100 * share:.0f}"

@@ -1,4 +1,12 @@
-"""`crowdml plan`: find where to buy the next labels, and how many labels per task are enough."""
+"""Find the tasks whose next label helps most, and how many labels per task are enough.
+
+Tasks are ranked by the expected gain of one more label.  For the second question, random parts of the labels
+are aggregated, which shows how accuracy grows with the number of labels per task.
+
+examples:
+  crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
+  crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
+"""
 
 from __future__ import annotations
 
@@ -23,56 +31,37 @@ from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 from crowdml.quality.label_planning import enough_labels, next_labels
 
-EXAMPLES = """examples:
-  crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
-  crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
-"""
 
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "plan",
-        description="Rank the tasks by the expected gain of one more label.  Aggregate random parts of the labels to\n"
-        "see how accuracy grows with the number of labels per task.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_input(command)
     add_method_options(command)
     bought = command.add_argument_group("the next labels")
     bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best task first")
     bought.add_argument("--n", type=int, metavar="N", help="number of tasks (default: all)")
     bought.add_argument(
-        "--gain",
-        choices=("information", "error"),
-        default="information",
+        "--gain", choices=("information", "error"), default="information",
         help="expected decrease of the entropy in nats (default), or of the probability of a wrong label",
-    )
+    )  # fmt: skip
     enough = command.add_argument_group("enough labels")
     enough.add_argument("--enough", metavar="FILE", help="labels_per_item, mean_labels, accuracy, standard_error")
     enough.add_argument("--figure", metavar="FILE", help="the same as a figure: .png, .svg or .pdf")
     enough.add_argument(
-        "--margin",
-        type=not_negative,
-        default=MARGIN,
-        metavar="P",
+        "--margin", type=not_negative, default=MARGIN, metavar="P",
         help=f"labels are enough if the accuracy is within P of the best (default: {MARGIN})",
+    )  # fmt: skip
+    enough.add_argument(
+        "--truth", metavar="FILE", help="true labels: columns task, label (default: the result from all labels)"
     )
     enough.add_argument(
-        "--truth", metavar="FILE", help="true labels: columns task, label; without it, agreement with all labels"
-    )
-    enough.add_argument(
-        "--labels-per-item",
-        nargs="+",
-        type=int,
-        metavar="K",
+        "--labels-per-item", nargs="+", type=int, metavar="K",
         help="numbers of labels per task to try (default: up to the number that most tasks have)",
-    )
+    )  # fmt: skip
     enough.add_argument("--samples", type=int, default=5, metavar="N", help="sub-samples per number (default: 5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the annotations, aggregate, plan, write the tables, and print their beginnings."""
+    """Read the annotations, aggregate, plan, write the tables, and print their first rows."""
     outputs = [path for path in (options.next, options.enough, options.figure) if path]
     if not outputs:
         raise ValueError("nothing to do; give --next FILE, --enough FILE or --figure FILE")
@@ -93,14 +82,9 @@ def run(options: argparse.Namespace) -> None:
     if options.enough or options.figure:
         with step("aggregating sub-samples") as progress:
             curve = enough_labels(
-                crowd,
-                method,
-                truth,
-                labels_per_item=options.labels_per_item,
-                n_samples=options.samples,
-                seed=options.seed or 0,
-                progress=progress,
-            )
+                crowd, method, truth, labels_per_item=options.labels_per_item, n_samples=options.samples,
+                seed=options.seed or 0, progress=progress,
+            )  # fmt: skip
         if options.enough:
             tables[options.enough] = curve
         _show(console, curve["measure"].iloc[0], curve.drop(columns="measure"))

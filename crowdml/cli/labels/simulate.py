@@ -1,9 +1,21 @@
-"""`crowdml simulate`: make a crowd whose true labels are known."""
+"""Simulate the labels of a crowd whose true labels are known.
+
+The same options and seed give the same labels.  The error for an unknown option of a pattern, worker model or
+assignment lists the valid options.
+
+examples:
+  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
+      --out answers.csv --truth-out truth.csv
+  crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
+      --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
+  crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
+      --rate 0.4 --missing-rate 0.3 --seed 1 --out answers.csv
+  crowdml aggregate answers.csv --truth truth.csv --compare all
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from rich.console import Console
 
-from crowdml.cli.display import speak, step, written
+from crowdml.cli.display import sizes, speak, step, written
 from crowdml.cli.options import check_outputs, named_values, plain_value
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
@@ -28,55 +40,39 @@ from crowdml.noise import (
 )
 from crowdml.noise.spread import ItemDifficulty
 
-EXAMPLES = """examples:
-  crowdml simulate --items 1000 --workers 9 --classes 4 --rate 0.5 --worker-model beta_ability \\
-      --out answers.csv --truth-out truth.csv
-  crowdml simulate --items 100000 --workers 500 --classes 2 --rate 0.3 --labels-per-item 5 \\
-      --worker-model hammer_spammer --worker-option hammers=0.7 --out answers.parquet --truth-out truth.parquet
-  crowdml simulate --items 1000 --workers 9 --classes 4 --pattern flip --pattern-option 'pairs=((0,1),(2,3))' \\
-      --rate 0.4 --missing-rate 0.3 --seed 1 --out answers.csv
-  crowdml aggregate answers.csv --truth truth.csv --compare all
-"""
-
 OPTIONS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "simulate",
-        description="Simulate the labels of a crowd.  The same options and seed give the same labels.  An unknown\n"
-        "option of a pattern, worker model or assignment is answered with the list of options.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     for size in ("items", "workers"):
         command.add_argument(f"--{size}", type=int, required=True, metavar="N")
-    command.add_argument("--classes", type=int, required=True, metavar="N", help="classes, equally frequent")
+    command.add_argument("--classes", type=int, required=True, metavar="N", help="number of equally frequent classes")
     errors = command.add_argument_group("errors")
     errors.add_argument(
-        "--rate",
-        type=float,
-        required=True,
-        metavar="P",
-        help="probability of a draw from the pattern, in [0, 1)",
+        "--rate", type=float, required=True, metavar="P", help="probability that the pattern draws a label, in [0, 1)"
     )
-    errors.add_argument("--pattern", default="uniform", metavar="NAME", help=f"{_names(PATTERNS)} (default: uniform)")
+    errors.add_argument(
+        "--pattern", default="uniform", metavar="NAME", help=f"{', '.join(PATTERNS)} (default: uniform)"
+    )
     errors.add_argument("--pattern-option", **OPTIONS)
     errors.add_argument(
-        "--worker-model", default="homogeneous", metavar="NAME", help=f"{_names(WORKER_MODELS)} (default: homogeneous)"
-    )
+        "--worker-model", default="homogeneous", metavar="NAME",
+        help=f"{', '.join(WORKER_MODELS)} (default: homogeneous)",
+    )  # fmt: skip
     errors.add_argument("--worker-option", **OPTIONS)
     asked = command.add_argument_group("who labels what")
     asked.add_argument(
-        "--assignment",
-        metavar="NAME",
-        help=f"{_names(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
-    )
+        "--assignment", metavar="NAME",
+        help=f"{', '.join(ASSIGNMENTS)} (default: every_item, or balanced with --labels-per-item)",
+    )  # fmt: skip
     asked.add_argument("--assignment-option", **OPTIONS)
     asked.add_argument("--labels-per-item", type=int, metavar="N", help="the assignment option labels_per_item")
-    asked.add_argument("--missing-rate", type=float, default=0.0, metavar="P", help="share missing (default: 0)")
     asked.add_argument(
-        "--missing", choices=MISSING_RULES, default="floor", help="how the share becomes a number of labels per item"
+        "--missing-rate", type=float, default=0.0, metavar="P", help="share of labels to remove (default: 0)"
+    )
+    asked.add_argument(
+        "--missing", choices=MISSING_RULES, default="floor", help="how this share becomes a number of labels per item"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default: 0)")
     command.add_argument("--out", required=True, metavar="FILE", help="task, worker, label; - for standard output")
@@ -96,11 +92,7 @@ def run(options: argparse.Namespace) -> None:
     with step("writing"):
         write_tables(dict(zip(outputs, tables, strict=False)))
     share = float((crowd.label == truth[crowd.item]).mean())
-    speak(
-        Console(stderr=STDOUT in outputs),
-        f"{crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
-        f"{100 * share:.1f} % right; {written(outputs)}",
-    )
+    speak(Console(stderr=STDOUT in outputs), f"{sizes(crowd)}, {100 * share:.1f} % right; {written(outputs)}")
 
 
 def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int64]]:
@@ -116,19 +108,11 @@ def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int6
         options.worker_model, pattern, options.workers, options.classes, rng, _values(options.worker_option)
     )
     crowd = simulate_crowd(
-        truth,
-        workers,
-        assignment=assignment,
+        truth, workers, assignment=assignment,
         difficulty=pattern.spread if isinstance(pattern, ItemDifficulty) else 0.0,
-        missing_rate=options.missing_rate,
-        missing=options.missing,
-        seed=options.seed,
-    )
+        missing_rate=options.missing_rate, missing=options.missing, seed=options.seed,
+    )  # fmt: skip
     return crowd, truth
-
-
-def _names(there: Iterable[str]) -> str:
-    return ", ".join(there)
 
 
 def _values(words: list[str]) -> dict[str, Any]:

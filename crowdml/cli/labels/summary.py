@@ -1,4 +1,4 @@
-"""Summaries of a crowd and of an aggregation, in a few lines."""
+"""Print a summary of a crowd and of an aggregation, in a few lines."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ from rich.console import Console
 from rich.table import Table
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, speak, table
+from crowdml.cli.display import show, sizes, speak, table
 from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
 from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
 
-N_WORST = 5
-DOUBTFUL = 0.5
-"""Items with more doubt are counted as doubtful."""
+N_WORST, DOUBTFUL = 5, 0.5
+"""Number of worst workers that are shown, and the doubt above which an item counts as doubtful."""
 
 
 def describe_crowd(console: Console, source: str, crowd: CrowdLabels) -> None:
     """Print sizes, labels per item and agreement."""
     names = class_names(crowd)
     labels = crowd.labels_per_item
-    speak(
-        console,
-        f"{source}: {crowd.n_annotations:,} labels of {crowd.n_items:,} items by {crowd.n_workers:,} workers, "
-        f"{len(names)} classes ({_some(names)})",
-    )
+    shown = ", ".join(map(str, names[:8])) + (", ..." if len(names) > 8 else "")
+    speak(console, f"{source}: {sizes(crowd)}, {len(names)} classes ({shown})")
     speak(console, f"labels per item {labels.mean():.2f} ({labels.min()} to {labels.max()})")
     speak(console, f"agreement       {_agreement(crowd)}")
     if crowd.gold is not None:
@@ -44,13 +40,12 @@ def describe_result(
     seconds: float,
     truth: NDArray[np.int64] | None,
 ) -> None:
-    """Print how the method ended, its doubt, its accuracy if the truth is given, and the worst workers."""
+    """Print iterations, doubt, accuracy if the truth is given, and the worst workers."""
     end = "converged" if result.converged else "not converged"
     speak(console, f"method          {method}, {end} at iteration {result.n_iter}, {seconds:.2f} s")
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
-    speak(
-        console, f"doubt           mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
-    )
+    doubt = f"mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
+    speak(console, f"doubt           {doubt}")
     if truth is not None:
         share, error = accuracy(result.labels, truth)
         speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {(truth >= 0).sum():,} items")
@@ -68,21 +63,9 @@ def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[f
 def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
     names = worker_names(crowd)
     worst = np.argsort(result.worker_quality, kind="stable")[:N_WORST]
-    rows = [
-        (
-            names[worker],
-            f"{crowd.labels_per_worker[worker]:,}",
-            f"{result.worker_quality[worker]:.3f} ± {result.worker_quality_se[worker]:.3f}",
-        )
-        for worker in worst
-    ]
+    n_labels, quality, error = crowd.labels_per_worker, result.worker_quality, result.worker_quality_se
+    rows = [(names[at], f"{n_labels[at]:,}", f"{quality[at]:.3f} ± {error[at]:.3f}") for at in worst]
     return table(("worst workers", "labels", "quality"), rows, numbers=("labels", "quality"))
-
-
-def _some(names: NDArray) -> str:
-    """Return the first names, and dots if there are more."""
-    shown = ", ".join(map(str, names[:8]))
-    return shown if len(names) <= 8 else f"{shown}, ..."
 
 
 def _agreement(crowd: CrowdLabels) -> str:

@@ -1,4 +1,12 @@
-"""`crowdml datasets`: list the data sets."""
+"""List the data sets: images with true classes, true classes alone, and crowds of real workers.
+
+A missing data set is downloaded at its first use, if its publisher allows that.
+
+examples:
+  crowdml datasets
+  crowdml datasets web rte
+  CROWDML_DATA_ROOT=/data crowdml datasets
+"""
 
 from __future__ import annotations
 
@@ -16,19 +24,15 @@ from crowdml.support.names import check_name
 DETAILS = ("summary", "n_items", "n_known", "n_workers", "n_annotations", "n_classes", "origin", "licence", "citation")
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "datasets",
-        description="List the data sets: images with true classes, true classes alone, and crowds of real workers.\n"
-        "A data set that is not at hand is downloaded at its first use, if its publisher allows.",
-        epilog=f"examples:\n  crowdml datasets\n  crowdml datasets web rte\n  {ROOT_VARIABLE}=/data crowdml datasets",
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    command.add_argument(
+        "names", nargs="*", metavar="NAME", help="show all facts about these: origin, licence, citation"
     )
-    command.add_argument("names", nargs="*", metavar="NAME", help="describe these in full: origin, licence, citation")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row per data set, or the named data sets in full."""
+    """Print one row per data set, or all facts about the named data sets."""
     console = Console()
     every = {row.name: row for row in datasets.describe()}
     for name in options.names:
@@ -36,16 +40,10 @@ def run(options: argparse.Namespace) -> None:
     if options.names:
         return
     numbers = ("items", "workers", "labels", "classes")
-    rows = [
-        (
-            row.name,
-            row.kind,
-            *map(_number, (row.n_items, row.n_workers, row.n_annotations, row.n_classes)),
-            "yes" if at_hand(row) else "no",
-            row.licence or "",
-        )
-        for row in every.values()
-    ]
+    rows = []
+    for row in every.values():
+        sizes = map(_number, (row.n_items, row.n_workers, row.n_annotations, row.n_classes))
+        rows.append((row.name, row.kind, *sizes, "yes" if at_hand(row) else "no", row.licence or ""))
     heads = ("name", "kind", *numbers, "at hand", "licence")
     show(console, table(heads, rows, numbers=numbers, names=("name", "kind", "at hand"), cut=("licence",)))
     speak(console, f"\nfiles lie in {data_root()}; {ROOT_VARIABLE} names another folder")
@@ -53,15 +51,8 @@ def run(options: argparse.Namespace) -> None:
 
 def at_hand(row: Description) -> bool:
     """Return whether a data set can be loaded without a download."""
-    if row.kind == "crowd":
-        source = datasets.crowd_source(row.name)
-        return _all_there(source.folder, source.files)
-    files = images.files(row.name)
-    return files is None or _all_there(files.folder, files.files)
-
-
-def _all_there(folder: str, files: tuple[str, ...]) -> bool:
-    return all(Path(data_root(), folder, name).is_file() for name in files)
+    source = datasets.crowd_source(row.name) if row.kind == "crowd" else images.files(row.name)
+    return source is None or all(Path(data_root(), source.folder, name).is_file() for name in source.files)
 
 
 def _describe(console: Console, row: Description) -> None:

@@ -1,4 +1,10 @@
-"""`crowdml methods`: list the methods."""
+"""List the methods, and explain their kinds.
+
+examples:
+  crowdml methods
+  crowdml methods --kind aggregator
+  crowdml methods em nnaqc
+"""
 
 from __future__ import annotations
 
@@ -14,28 +20,18 @@ KINDS = {
     "aggregator": "finds labels from annotations",
     "learner": "trains a network on labels, after any aggregator: em+NAME",
     "crowd": "trains a network on all annotations end to end",
-    "joint": "improves labels and network in turns, with any learner inside: NAME+nnaqc",
+    "joint": "improves labels and network in turns, with any learner: NAME+nnaqc",
 }
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "methods",
-        description="List the methods: aggregators find labels from annotations, learners train a network on labels,\n"
-        "crowd methods train a network on all annotations, joint methods improve labels and network in turns.",
-        epilog="examples:\n  crowdml methods\n  crowdml methods --kind aggregator\n  crowdml methods em nnaqc",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("names", nargs="*", metavar="NAME", help="list only these")
     command.add_argument("--kind", choices=KINDS, help="list only methods of this kind")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one row per method, kind by kind.
-
-    Raises:
-        UnknownNameError: an unknown name; the message names the nearest.
-    """
+    """Print one row per method, sorted by kind."""
     console = Console()
     also = {name: [alias for alias, meant in ALIASES.items() if meant == name] for name in REGISTRY}
     wanted = {ALIASES.get(name, name) for name in options.names}

@@ -1,4 +1,9 @@
-"""`crowdml presets`: list the grids that `crowdml sweep` has ready."""
+"""List the grids that crowdml sweep --preset takes.
+
+examples:
+  crowdml presets
+  crowdml presets laptop
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,8 @@ from crowdml.support.names import check_name
 from sweeps.grid.presets import PRESETS
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "presets",
-        description="List the grids that crowdml sweep --preset takes.",
-        epilog="examples:\n  crowdml presets\n  crowdml presets laptop",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("names", nargs="*", metavar="NAME", help="list only these")
 
 

@@ -1,4 +1,10 @@
-"""`crowdml results compact RESULTS`: join the many small files of a results folder."""
+"""Join the many small files of a results folder, so that reading it is faster.
+
+No result changes.  A sweep may write into the folder at the same time.
+
+example:
+  crowdml results compact results
+"""
 
 from __future__ import annotations
 
@@ -9,20 +15,13 @@ from rich.console import Console
 from crowdml.cli.display import speak
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "compact",
-        description="Join the files of a results folder, so that reading it is faster.  No result changes.  A sweep\n"
-        "may write into the folder at the same time.",
-        epilog="example:\n  crowdml results compact results",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
-        "--drop-superseded",
-        action="store_true",
+        "--drop-superseded", action="store_true",
         help="leave out attempts that a better or newer attempt of the same cell replaced",
-    )
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

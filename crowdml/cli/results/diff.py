@@ -1,4 +1,13 @@
-"""`crowdml results diff A B`: compare two results folders."""
+"""Compare two results folders.
+
+The command prints the cells that only one folder has, the cells whose results differ (times, memory and
+tracebacks do not count), and differences in the origin of the rows.
+
+example:
+  crowdml results diff old new --csv differences.csv
+
+exit code: 0 the same cells with the same results, 1 not the same
+"""
 
 from __future__ import annotations
 
@@ -20,23 +29,14 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 20
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "diff",
-        description="Compare two results folders: cells that only one folder has, cells whose results differ (times,\n"
-        "memory and tracebacks do not count), and where the rows come from.",
-        epilog="example:\n  crowdml results diff old new --csv differences.csv\n\n"
-        "exit code: 0 the same cells with the same results, 1 not the same",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("a", metavar="A", help="results folder, local or s3://... or gs://...")
     command.add_argument("b", metavar="B", help="another results folder")
     command.add_argument(
-        "--tolerance",
-        type=not_negative,
-        metavar="X",
-        help="largest difference of two equal numbers (default: 0, and 1e-6 for cells with a network)",
-    )
+        "--tolerance", type=not_negative, metavar="X",
+        help="numbers that differ by at most X count as equal (default: 0, and 1e-6 for cells with a network)",
+    )  # fmt: skip
     command.add_argument("--csv", metavar="FILE", help="write every differing cell to a CSV file")
 
 
@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
     found = compare(*frames, tolerance=options.tolerance)
     for name, rows in (("A", found.only_a), ("B", found.only_b)):
         _print(console, f"{len(rows)} cells only in {name}", rows)
-    _print(console, f"{found.n_both} cells in both; {_n_cells(found.different)} have other results", found.different)
+    n_different = len(found.different.drop(columns=["column", "a", "b"]).drop_duplicates())
+    _print(console, f"{found.n_both} cells in both; {n_different} have other results", found.different)
     if found.n_other_version:
         speak(console, f"{found.n_other_version} cells in both are of another version of their method")
     _print(console, f"{len(found.provenance)} differences in where rows come from", found.provenance)
@@ -72,8 +73,9 @@ def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
     speak(console, title)
     if rows.empty:
         return
-    # Axes that are equal in all rows would only take space.
-    shown = [name for name in rows.columns if name in ("method", "what", "column", "a", "b") or _varies(rows[name])]
+    # Leave out axes that are equal in all rows.
+    always = ("method", "what", "column", "a", "b")
+    shown = [name for name in rows.columns if name in always or rows[name].nunique(dropna=False) > 1]
     table = Table(*shown)
     for row in rows[shown].head(ROWS_SHOWN).itertuples(index=False):
         table.add_row(*map(_shown, row))
@@ -82,14 +84,6 @@ def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
         speak(console, f"... and {len(rows) - ROWS_SHOWN} more; --csv FILE writes all")
 
 
-def _varies(column: pd.Series) -> bool:
-    return column.nunique(dropna=False) > 1
-
-
 def _shown(value: Any) -> str:
     return "-" if value is None or value != value else escape(str(value))
-
-
-def _n_cells(different: pd.DataFrame) -> int:
-    return len(different.drop(columns=["column", "a", "b"]).drop_duplicates())
 

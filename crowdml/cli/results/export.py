@@ -1,4 +1,9 @@
-"""`crowdml results export RESULTS --csv FILE|DIR`: write results as CSV."""
+"""Write the tables of a results folder as CSV, with the best attempt of each cell.
+
+examples:
+  crowdml results export results --csv cells.csv
+  crowdml results export results --csv csv/
+"""
 
 from __future__ import annotations
 
@@ -17,23 +22,17 @@ if TYPE_CHECKING:
 TABLE_NAMES = ("cells", "curves", "workers")
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "export",
-        description="Write the tables of a results folder as CSV.  Each cell stands there with its best attempt.",
-        epilog="examples:\n  crowdml results export results --csv cells.csv\n  crowdml results export results --csv csv/",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
         "--csv", required=True, metavar="FILE|DIR", help="a file that ends in .csv, or a folder for one file per table"
     )
     command.add_argument("--table", choices=TABLE_NAMES, help="default: cells for a file, all three for a folder")
     command.add_argument(
-        "--flatten",
-        action="store_true",
+        "--flatten", action="store_true",
         help="write one column per option and recipe field (method_options.max_iter) instead of JSON text",
-    )
+    )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def flatten(cells: pd.DataFrame) -> pd.DataFrame:
-    """Replace each JSON column of the cells by one column per field, `column.field`, empty where a row lacks it."""
+    """Replace each JSON column by one column `column.field` per field, empty in rows without the field."""
     import pandas as pd
 
     columns = []

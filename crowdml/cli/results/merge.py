@@ -1,4 +1,10 @@
-"""`crowdml results merge A B --out C`: bring several results folders into one."""
+"""Copy the computed cells of several results folders into one folder.
+
+Each attempt is copied once, with its origin.  A second run copies only new attempts.
+
+example:
+  crowdml results merge mine yours --out both
+"""
 
 from __future__ import annotations
 
@@ -9,16 +15,10 @@ from rich.console import Console
 from crowdml.cli.display import speak
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "merge",
-        description="Copy every computed cell of several results folders into one.  Each attempt is copied once, with\n"
-        "its origin.  A second run copies only what is new.",
-        epilog="example:\n  crowdml results merge mine yours --out both",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("sources", nargs="+", metavar="RESULTS", help="folders to read, local or s3://... or gs://...")
-    command.add_argument("--out", required=True, metavar="RESULTS", help="folder to add to; a new or a results folder")
+    command.add_argument("--out", required=True, metavar="RESULTS", help="target: a new folder or a results folder")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,4 +1,15 @@
-"""`crowdml results verify RESULTS`: check that a results folder is whole, right and complete."""
+"""Check that a results folder is complete and correct.
+
+The report lists damaged or changed files, missing columns, attempts recorded twice, rows whose id is not the
+hash of their axes, curves without a cell, leftovers of interrupted writes, and failed cells.  With --preset or
+--grid, the report also lists the missing cells of that grid.
+
+examples:
+  crowdml results verify results --repair
+  crowdml results verify results --preset laptop
+
+exit code: 0 all well, 1 something is damaged, wrong, missing or failed
+"""
 
 from __future__ import annotations
 
@@ -21,22 +32,13 @@ if TYPE_CHECKING:
 LINES_SHOWN = 20
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "verify",
-        description="Check a results folder: files that cannot be read or have changed, missing columns, attempts\n"
-        "recorded twice, rows whose id is not the hash of their axes, curves without a cell, leftovers of\n"
-        "interrupted writes, failed cells.  With --preset or --grid, also which cells of that grid are missing.",
-        epilog="examples:\n  crowdml results verify results --repair\n  crowdml results verify results --preset laptop\n\n"
-        "exit code: 0 all well, 1 something is damaged, wrong, missing or failed",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
-        "--repair",
-        action="store_true",
+        "--repair", action="store_true",
         help="move damaged files to RESULTS/damaged/ and delete leftovers of interrupted writes",
-    )
+    )  # fmt: skip
     add_grid_options(command)
 
 
@@ -66,7 +68,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
-    """Return the cells of the grid that the options name, or None if they name no grid."""
     from crowdml.cli.sweeping.grid_choice import choose_cells
 
     if options.preset is None and options.grid is None:

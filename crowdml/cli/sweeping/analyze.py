@@ -1,4 +1,11 @@
-"""`crowdml analyze RESULTS`: print the tables of a results folder and write its report."""
+"""Print the tables of a results folder, compare them with published numbers, and write a report.
+
+The report has tables (CSV, Markdown, LaTeX), figures (PNG, SVG) and one HTML page.
+
+examples:
+  crowdml analyze results
+  crowdml analyze s3://bucket/crowdml --out report
+"""
 
 from __future__ import annotations
 
@@ -9,14 +16,8 @@ from rich.console import Console
 from crowdml.cli.display import speak
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "analyze",
-        description="Print the tables of a results folder and compare them with published numbers.  Write tables\n"
-        "(CSV, Markdown, LaTeX), figures (PNG, SVG) and one HTML page.",
-        epilog="examples:\n  crowdml analyze results\n  crowdml analyze s3://bucket/crowdml --out report",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
         "--out", metavar="DIR", help="folder of the report (default: RESULTS/report, or report/ for a URI)"
@@ -24,11 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the tables, write the report, and say where it is.
-
-    Raises:
-        ValueError: not a results folder, or a folder without cells.
-    """
+    """Print the tables, write the report, and print the names of its files."""
     from analysis.load import load
     from analysis.published import aggregation_tables as published
     from analysis.report import describe, summary, write_report
@@ -43,7 +40,5 @@ def run(options: argparse.Namespace) -> None:
         console.print(published.to_rich(report.comparison, measure))
     n_failed = int((cells["status"] == "failed").sum())
     failures = f", {n_failed} failed" if n_failed else ""
-    speak(
-        console,
-        f"{len(cells)} cells{failures}; wrote {describe(report.files)} to {report.html.parent}; open {report.html}",
-    )
+    files = f"{describe(report.files)} to {report.html.parent}"
+    speak(console, f"{len(cells)} cells{failures}; wrote {files}; open {report.html}")

@@ -1,4 +1,4 @@
-"""The cells that a command line names: a preset or a grid file, with changed axes and options, all or some."""
+"""Choose the cells of a command line: a preset or a grid file, changed axes and options, and a selection."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from sweeps.grid.selection import select
 
 
 class Chosen(NamedTuple):
-    """The cells of a grid, and which of them run first, see `sweeps.grid.selection.order`."""
+    """The cells of a grid, and the priority by which `sweeps.grid.selection.order` sorts them."""
 
     cells: list[Cell]
     priority: Sequence[str]
 
 
 def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: Console) -> Chosen:
-    """Return the cells of the grid that the options name.
+    """Return the cells of the grid that the options of `add_grid_options` name.
 
     Args:
-        options: see `add_grid_options`.
-        gpus: number of GPUs; it decides the preset if the options name no grid.
+        options: the options.
+        gpus: number of GPUs, which chooses the preset if the options name no grid.
         where: the place of the GPUs in words, for the message.
         console: shows which grid was chosen.
 
@@ -58,7 +58,7 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
     """Write the grid that the options name as a file for `--grid`.
 
     Raises:
-        ValueError: see `choose_cells`; or the file cannot be written.
+        ValueError: see `choose_cells`, or the file cannot be written.
     """
     grid = _grid(options, gpus, where, console)
     blocks = tuple(replace(block, **overrides(options)) for block in grid.preset.blocks)
@@ -74,7 +74,7 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the axes that the options replace: Block field -> value."""
+    """Return the fields of Block that the options replace, with the new values."""
     chosen: dict[str, Any] = {
         name: value for name in ("network", "epochs", "n_train") if (value := getattr(options, name)) is not None
     }
@@ -89,7 +89,7 @@ def overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def with_options(cells: Sequence[Cell], options: MethodOptions) -> list[Cell]:
-    """Return the cells with the options of methods and the recipes of data sets that a file sets."""
+    """Return the cells with the options of methods and the recipes that an options file sets."""
     changed = []
     for cell in cells:
         chosen = {**dict(cell.method_options), **options.methods.get(cell.method, {})}
@@ -103,7 +103,7 @@ def with_options(cells: Sequence[Cell], options: MethodOptions) -> list[Cell]:
 def _grid(options: argparse.Namespace, gpus: float, where: str, console: Console) -> GridFile:
     if options.grid is not None:
         if options.preset is not None:
-            raise ValueError("--preset and --grid are two grids; give one of them")
+            raise ValueError("--preset and --grid both name a grid; give only one of them")
         speak(console, f"grid {options.grid}")
         return read_grid(options.grid, allow_imports=options.allow_imports)
     if options.preset is not None:

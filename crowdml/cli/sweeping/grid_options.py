@@ -1,4 +1,4 @@
-"""The options that name a grid of cells and change it."""
+"""Command-line options that name a grid of cells and change the grid."""
 
 from __future__ import annotations
 
@@ -9,35 +9,28 @@ from crowdml.experiment.axes import Axis, Kind
 from sweeps.grid.grids import axis_options
 
 OTHER_OPTIONS = ("only", "method_options", "labels_per_item", "network", "epochs", "n_train")
-"""Options that change a grid, besides the axes."""
+"""Options that change a grid and are not axes."""
 
 
 def add_grid_options(command: argparse.ArgumentParser) -> None:
-    """Add the options that name a grid of cells and change it."""
+    """Add the options that name a grid of cells and change the grid."""
     grid = command.add_argument_group("grid")
     grid.add_argument("--preset", help="grid to run (default: paper if there is a GPU, else laptop)")
     grid.add_argument("--grid", metavar="FILE", help="a grid of your own, a TOML file such as examples/my_grid.toml")
     grid.add_argument(
-        "--allow-imports",
-        action="store_true",
-        help="let a grid file name methods your.module:Class, which runs their code",
+        "--allow-imports", action="store_true",
+        help="let a grid file name methods as your.module:Class, whose code then runs",
+    )  # fmt: skip
+    grid.add_argument(
+        "--only", metavar="QUERY", help="select cells by a condition: 'method == \"labnet\" and n_workers > 3'"
     )
     grid.add_argument(
-        "--only", metavar="QUERY", help="only the cells for which it holds: 'method == \"labnet\" and n_workers > 3'"
+        "--method-options", metavar="FILE", help="options of methods and recipes, a TOML file as crowdml tune writes it"
     )
     grid.add_argument(
-        "--method-options",
-        metavar="FILE",
-        help="options of methods and recipes, a TOML file as crowdml tune writes it",
-    )
-    grid.add_argument(
-        "--priority",
-        nargs="+",
-        default=[],
-        type=_criterion,
-        metavar="AXIS",
-        help="which cells run first: seed (the lowest), n_workers- (the highest), method=labnet,em (these, in order)",
-    )
+        "--priority", nargs="+", default=[], type=_criterion, metavar="AXIS",
+        help="which cells run first: seed (lowest first), n_workers- (highest first), method=labnet,em (in this order)",
+    )  # fmt: skip
     axes = command.add_argument_group("axes (each replaces an axis of the grid)")
     for name, column in axis_options().items():
         kind = {Kind.WHOLE: int, Kind.NUMBER: float}.get(column.axis.kind, str)
@@ -45,7 +38,7 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
             f"--{name.replace('_', '-')}", nargs="+", type=kind, metavar="X", help=_described(column.axis)
         )
     axes.add_argument(
-        "--labels-per-item", type=positive, metavar="N", help="for assignments in which not every worker is asked"
+        "--labels-per-item", type=positive, metavar="N", help="for assignments that do not ask every worker"
     )
     training = command.add_argument_group("training (each replaces the setting of the data set)")
     training.add_argument("--network", metavar="NAME", help="network for all data sets")
@@ -56,7 +49,6 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
 
 
 def _described(axis: Axis) -> str:
-    """Describe an axis and its values."""
     if axis.names:
         return f"{axis.help}: {', '.join(axis.names)}"
     if axis.at_least is None:
@@ -66,8 +58,5 @@ def _described(axis: Axis) -> str:
 
 
 def _criterion(text: str) -> str:
-    """Return a priority as `sweeps.grid.selection.order` takes it.
-
-    argparse would read a word that begins with a minus as an option, so the command line writes the minus at the end.
-    """
+    """Move a minus from the end to the start, because argparse takes a word that begins with a minus as an option."""
     return f"-{text.removesuffix('-')}" if text.endswith("-") else text

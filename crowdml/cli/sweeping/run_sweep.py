@@ -1,4 +1,4 @@
-"""Run a grid of cells on Ray, write Parquet, print the tables: what `crowdml sweep` does."""
+"""The work of `crowdml sweep`: run a grid of cells on Ray, write Parquet, print the tables."""
 
 from __future__ import annotations
 
@@ -42,20 +42,16 @@ EXIT_OK, EXIT_FAILED_CELLS = 0, 3
 
 
 def new_run_id() -> str:
-    """Return a unique id of a run: the time in UTC, and four random digits."""
+    """Return a unique id of a run: the time in UTC and four random hexadecimal digits."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the sweep and return its exit code.
-
-    Raises:
-        KeyboardInterrupt: the run was interrupted; the results so far are written.
-    """
+    """Run the sweep and return its exit code; the results of an interrupted run stay written."""
     try:
         return _run(options, Console())
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
+        raise KeyboardInterrupt("stopped; the same command computes the rest") from None
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -108,15 +104,9 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         sinks = [record.update, *_sinks(options, store, run_id, cluster)]
         progress = stack.enter_context(Progress(console, tally, sinks, run_id))
         run = Run(
-            cells=plan.todo,
-            ranks=order(plan.todo, priority),
-            data=data,
-            store=store,
-            before=before,
-            provenance=of_run,
-            seconds=costs.seconds,
-            progress=progress,
-        )
+            cells=plan.todo, ranks=order(plan.todo, priority), data=data, store=store, before=before,
+            provenance=of_run, seconds=costs.seconds, progress=progress,
+        )  # fmt: skip
         if options.backend == "inline":
             run_inline(run)
         else:
@@ -126,32 +116,25 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _tell_of_other_runs(store: ResultStore, run_id: str, console: Console) -> None:
-    """Say which other runs are at work on the results folder."""
     try:
         others = [other for other in live_runs(store) if other.run_id != run_id]
     except ResultsError as error:
         speak(console, str(error))
         return
     for other in others:
-        speak(
-            console,
-            f"run {other.run_id} (process {other.pid} on {other.host}) is at work on this folder too; this run skips "
-            "the cells that it finishes",
-        )
+        who = f"run {other.run_id} (process {other.pid} on {other.host})"
+        speak(console, f"{who} is at work on this folder too; this run skips the cells that it finishes")
 
 
 def _print_share(snapshot: Snapshot, console: Console) -> None:
-    """Print which share of the time of the processes was spent in cells, and the rest per cell."""
-    if snapshot.share_in_cells is not None and snapshot.overhead_seconds_a_cell is not None:
-        speak(
-            console,
-            f"{100 * snapshot.share_in_cells:.1f} % of the time in cells, "
-            f"{1000 * snapshot.overhead_seconds_a_cell:.2f} ms per cell besides",
-        )
+    """Print the share of the processes' time that was spent in cells, and the other time per cell."""
+    share, seconds = snapshot.share_in_cells, snapshot.overhead_seconds_a_cell
+    if share is not None and seconds is not None:
+        speak(console, f"{100 * share:.1f} % of the time in cells, {1000 * seconds:.2f} ms per cell outside")
 
 
 def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.CrowdData]:
-    """Load the data sets of the cells, with their items where a network is trained on them."""
+    """Load the data sets of the cells, with items if a network is trained on them."""
     trained = {cell.dataset for cell in cells if cell.network is not None}
     return {name: datasets.load(name, for_networks=name in trained) for name in dict.fromkeys(c.dataset for c in cells)}
 
@@ -161,17 +144,14 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
         console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
     if store.damaged_parts:
         where = shlex.quote(store.public_location)
-        speak(
-            console,
-            "the cells in damaged files are computed again; "
-            f"crowdml results verify {where} --repair moves the files aside",
-        )
+        repair = f"crowdml results verify {where} --repair"
+        speak(console, f"the cells in damaged files are computed again; {repair} moves the files aside")
 
 
 def _sinks(
     options: argparse.Namespace, store: ResultStore, run_id: str, cluster: ray_cluster.Cluster | None
 ) -> list[Sink]:
-    """Return the places besides the screen where the numbers of the run go."""
+    """Return the further outputs of the numbers of the run: Ray's metrics and TensorBoard."""
     sinks: list[Sink] = []
     if cluster is not None:
         from sweeps.watching.metrics import RayMetrics
@@ -186,7 +166,7 @@ def _sinks(
 
 
 def _where(cluster: ray_cluster.Cluster) -> str:
-    nodes = "a Ray of its own on this machine" if cluster.own else f"the Ray cluster, {cluster.n_nodes} nodes"
+    nodes = "a new Ray cluster on this machine" if cluster.own else f"the Ray cluster, {cluster.n_nodes} nodes"
     dashboard = f"; dashboard {cluster.dashboard}" if cluster.dashboard else ""
     return f"running on {nodes}: {cluster.cpus:g} CPUs, {cluster.gpus:g} GPUs{dashboard}"
 
@@ -194,7 +174,7 @@ def _where(cluster: ray_cluster.Cluster) -> str:
 def _finish(
     plan: Plan, store: ResultStore, options: argparse.Namespace, console: Console, unchanged: pd.DataFrame | None = None
 ) -> int:
-    """Print the tables.  Write the report, unless the results are unchanged and it exists.  Return the exit code."""
+    """Print the tables and return the exit code.  Write the report unless it exists and the results are unchanged."""
     from analysis.load import with_names
     from analysis.report import find_report, summary, write_report
 
@@ -209,7 +189,7 @@ def _finish(
         report = write_report(store.location, cells=with_names(every), damaged="skip").html
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
-    speak(console, f"look on   crowdml analyze {shlex.quote(store.public_location)}")
+    speak(console, f"tables    crowdml analyze {shlex.quote(store.public_location)}")
     if n_missing:
         speak(console, f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:

@@ -1,4 +1,4 @@
-"""`crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
+"""The work of `crowdml tune`: search the options of a method on one crowd and write the best options to a file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from crowdml import datasets
+from crowdml.cli.display import speak
 from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
@@ -30,11 +31,7 @@ EXIT_OK, EXIT_NO_RESULT = 0, 3
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the search and return its exit code.
-
-    Raises:
-        KeyboardInterrupt: the search was interrupted; its trials so far are kept.
-    """
+    """Run the search and return its exit code; an interrupted search keeps its trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         return _search(options, Console())
@@ -47,12 +44,12 @@ def _search(options: argparse.Namespace, console: Console) -> int:
     scheduler = scheduler_of(options, search)
     out = Path(options.out)
     storage = options.study or str(out.with_suffix(".journal"))
-    print_space(console, search.space, search.defaults())
+    _print_space(console, search.space, search.defaults())
     kind = {"multi_objective": options.multi_objective, "population": scheduler == "pbt"}
     name = study_name(search, **kind)
     n_before = n_begun(storage, name)
     n_left = max(options.trials - n_before, 0)
-    _say(console, f"study {name} in {without_password(storage)}: {n_before} trials before, {n_left} to go")
+    speak(console, f"study {name} in {without_password(storage)}: {n_before} trials before, {n_left} to go")
     if options.dry_run:
         return EXIT_OK
     study = SharedStudy(
@@ -97,7 +94,6 @@ def _run(
 def _finish(
     options: argparse.Namespace, study: SharedStudy, data: DataSet, out: Path, storage: str, console: Console
 ) -> int:
-    """Write the report and the best options; return the exit code."""
     tables = write_trials(trials_frame(study), out)
     best = study.best()
     if best is None:
@@ -114,16 +110,15 @@ def _finish(
     write_best_options(out, study, point, best.values[0], storage=storage, tested=comments)
     figures = write_figures(study, out)
     console.print(_best_table(study, point, best.values[0], tested))
-    _say(console, f"options   {out}")
-    _say(console, f"trials    {', '.join(map(str, tables))}")
-    _say(console, f"figures   {', '.join(map(str, figures))}")
+    speak(console, f"options   {out}")
+    speak(console, f"trials    {', '.join(map(str, tables))}")
+    speak(console, f"figures   {', '.join(map(str, figures))}")
     sweep = ["crowdml", "sweep", "--methods", study.search.cell.method, "--method-options", str(out)]
-    _say(console, f"use them  {shlex.join(sweep)}")
+    speak(console, f"use them  {shlex.join(sweep)}")
     return EXIT_OK
 
 
-def print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
-    """Print one line per option with its range and its default."""
+def _print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
     table = Table("option", "range", "default", box=None, pad_edge=False)
     for name, kind in space.items():
         table.add_row(name, escape(str(kind)), escape(_value(defaults[name])))
@@ -146,7 +141,3 @@ def _best_table(
 
 def _value(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(escape(text), highlight=False, soft_wrap=True)

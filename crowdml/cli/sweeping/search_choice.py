@@ -1,4 +1,4 @@
-"""The search that the options of `crowdml tune` name."""
+"""Make the search from the options of `crowdml tune`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,20 @@ from sweeps.tuning.search import Search, make_search
 from sweeps.tuning.search_inline import Scheduler
 
 USUAL_RECIPE = ("lr", "weight_decay", "momentum", "batch_size")
-"""What `--recipe` searches if no field is named.  Epochs are left out because more of them are mostly better."""
+"""The fields that `--recipe` without names searches.  Epochs are left out, because more epochs are mostly better."""
 
 
 def search_of(options: argparse.Namespace) -> Search:
-    """Return the search that the options describe.
-
-    Raises:
-        ValueError: an unknown name or a value out of range.
-    """
+    """Return the search of the options; raise ValueError for an unknown name or a value out of range."""
     recipe = () if options.recipe is None else tuple(options.recipe) or USUAL_RECIPE
     return make_search(
-        _cell(options),
-        seeds=options.seeds,
-        objective=options.objective,
-        options=options.options,
-        recipe=recipe,
-        share=options.validation,
-    )
+        _cell(options), seeds=options.seeds, objective=options.objective, options=options.options,
+        recipe=recipe, share=options.validation,
+    )  # fmt: skip
 
 
 def scheduler_of(options: argparse.Namespace, search: Search) -> Scheduler:
-    """Return which trials are stopped early.
-
-    Raises:
-        ValueError: the scheduler does not go with the objectives or the backend.
-    """
+    """Return the scheduler, which stops trials early; raise ValueError if the objectives or the backend forbid it."""
     one_objective = not options.multi_objective
     chosen: Scheduler = options.scheduler or ("asha" if one_objective and search.cell.network is not None else "none")
     if chosen != "none" and not one_objective:
@@ -56,19 +44,10 @@ def _cell(options: argparse.Namespace) -> Cell:
         raise ValueError(f"--pattern is needed: the workers of {name} are simulated (there are: {', '.join(PATTERNS)})")
     trains = options.network is not None or methods.needs_network(options.method)
     block = Block(
-        datasets=(name,),
-        patterns=(pattern,),
-        noise_rates=(options.noise_rate,),
-        workers=(options.workers,),
-        missing_rates=(options.missing_rate,),
-        worker_models=(options.worker_model,),
-        assignments=(options.assignment,),
-        methods=(options.method,),
-        seeds=(options.seeds[0],),
-        train=trains,
-        network=options.network,
-        epochs=options.epochs if trains else None,
-        n_train=options.n_train,
-    )
+        datasets=(name,), patterns=(pattern,), noise_rates=(options.noise_rate,), workers=(options.workers,),
+        missing_rates=(options.missing_rate,), worker_models=(options.worker_model,),
+        assignments=(options.assignment,), methods=(options.method,), seeds=(options.seeds[0],), train=trains,
+        network=options.network, epochs=options.epochs if trains else None, n_train=options.n_train,
+    )  # fmt: skip
     (cell,) = block.cells()
     return cell

@@ -1,4 +1,12 @@
-"""`crowdml status RESULTS`: show the runs of a results folder and their progress."""
+"""Show the live and past runs of a results folder.
+
+The command works from any terminal or machine.  It shows the progress by axis, failures, the best methods, and the
+expected end of a live run.  Without a live run, it shows what the folder holds.
+
+examples:
+  crowdml status results
+  crowdml status s3://bucket/crowdml --json
+"""
 
 from __future__ import annotations
 
@@ -21,14 +29,8 @@ if TYPE_CHECKING:
 _MOST_RUNS = 10
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "status",
-        description="Show the live and past runs of a results folder, from any terminal or machine: progress by axis,\n"
-        "failures, best methods, and when a live run will end.  Without a live run, show what the folder holds.",
-        epilog="examples:\n  crowdml status results\n  crowdml status s3://bucket/crowdml --json",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument("--json", action="store_true", help="print JSON, for programs")
 
@@ -69,11 +71,8 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
             console.print(view(snapshot, title=title(run), width=console.width, height=None))
     if not live:
         snapshot = snapshot_of_rows(store.read_cells())
-        speak(
-            console,
-            f"no run is alive; the folder holds {snapshot.n_cells} cells: {snapshot.n_done} ok, "
-            f"{snapshot.n_failed_before} failed\n",
-        )
+        counts = f"{snapshot.n_cells} cells: {snapshot.n_done} ok, {snapshot.n_failed_before} failed"
+        speak(console, f"no run is alive; the folder holds {counts}\n")
         console.print(body(snapshot, width=console.width, height=None))
 
 
@@ -93,7 +92,7 @@ def _table(runs: list[RunState]) -> Table:
         try:
             snapshot = run.last_snapshot()
         except ValueError:
-            # An old run of another version of crowdml; only its numbers cannot be told.
+            # The run wrote its snapshot by another version of crowdml.
             cells.append("of another version")
         else:
             if snapshot is not None:

@@ -1,4 +1,15 @@
-"""`crowdml tune`: the options of a search for the best options of a method."""
+"""Search the best options of a method on one crowd, and write them to a file for crowdml sweep.
+
+The search never looks at test labels.  The same command continues an earlier search.  Several processes that name
+the same study share its trials.
+
+examples:
+  crowdml tune --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
+  crowdml tune --method em --dataset rte --backend inline --out em.toml
+  crowdml sweep --methods em nnaqc --method-options best.toml
+
+exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted
+"""
 
 from __future__ import annotations
 
@@ -13,24 +24,10 @@ from sweeps.tuning.samplers import Sampler
 from sweeps.tuning.search import Objective
 from sweeps.tuning.search_inline import Scheduler
 
-EXAMPLES = """examples:
-  crowdml tune --method nnaqc --dataset digits --pattern uniform --noise-rate 0.5 --workers 1
-  crowdml tune --method em --dataset rte --backend inline --out em.toml
-  crowdml sweep --methods em nnaqc --method-options best.toml
 
-exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted"""
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "tune",
-        description="Search the options of a method on one crowd and write the best ones into a file for\n"
-        "crowdml sweep --method-options.  The search never looks at test labels.  Run again, it\n"
-        "continues its study; several processes that name one study share its trials.",
-        epilog=EXAMPLES,
-    )
-    command.add_argument("--method", required=True, metavar="NAME", help="nnaqc, em, labnet, em+elr, ...")
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    command.add_argument("--method", required=True, metavar="NAME", help="such as nnaqc, em, labnet or em+elr")
     crowd = command.add_argument_group("crowd")
     crowd.add_argument("--dataset", required=True, metavar="NAME", help="a data set, or a crowd of real workers")
     crowd.add_argument(
@@ -50,15 +47,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     what.add_argument(
         "--objective", choices=get_args(Objective), default="noisy_validation",
-        help="on held-out items: agreement with the labels of their crowd (for an aggregator: likelihood of held-out "
-        "annotations), or accuracy by their true classes",
+        help="score on held-out items: agreement with the labels of the crowd (for an aggregator: likelihood of "
+        "held-out annotations), or accuracy by true classes",
     )  # fmt: skip
     what.add_argument(
         "--validation", type=float, default=0.2, metavar="SHARE", help="share of items held out (default: 0.2)"
     )
     what.add_argument("--multi-objective", action="store_true", help="also minimise seconds: find the Pareto front")
     what.add_argument(
-        "--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial is the mean over these (default: 0)"
+        "--seeds", nargs="+", type=int, default=[0], metavar="N", help="a trial scores the mean over these (default: 0)"
     )
     what.add_argument(
         "--test-seeds", nargs="+", type=int, metavar="N", help="seeds of the final test (default: --seeds)"
@@ -71,12 +68,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     how = command.add_argument_group("how to search")
     how.add_argument(
-        "--trials",
-        type=positive,
-        default=50,
-        metavar="N",
+        "--trials", type=positive, default=50, metavar="N",
         help="trials of all processes and runs together (default: 50)",
-    )
+    )  # fmt: skip
     how.add_argument("--sampler", choices=get_args(Sampler), default="tpe")
     how.add_argument(
         "--scheduler", choices=get_args(Scheduler),
@@ -85,10 +79,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     how.add_argument("--search-seed", type=int, default=0, metavar="N", help="seed of the sampler (default: 0)")
     how.add_argument(
-        "--study",
-        metavar="FILE|URL",
+        "--study", metavar="FILE|URL",
         help="a file, or a database such as sqlite:///s.db (default: a file beside --out)",
-    )
+    )  # fmt: skip
     how.add_argument(
         "--out", default="best.toml", metavar="FILE", help="file for the best options (default: best.toml)"
     )
@@ -98,13 +91,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     place = command.add_argument_group("where to run")
     place.add_argument("--address", help='Ray cluster: host:port, "auto", or "local" to start one for this search')
     place.add_argument("--backend", choices=("ray", "inline"), default="ray", help="inline: in this process")
-    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="default: 1")
-    place.add_argument("--gpus-per-trial", type=float, metavar="X", help="default: 1 if there are GPUs")
+    place.add_argument("--cpus-per-trial", type=positive, default=1, metavar="N", help="CPUs (default: 1)")
+    place.add_argument("--gpus-per-trial", type=float, metavar="X", help="GPUs (default: 1 if there are GPUs)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the search."""
-    # The search needs Ray and torch; the help does not.
+    # Imported here, because the help needs neither Ray nor torch.
     from crowdml.cli.sweeping.run_tune import run
 
     return run(options)

@@ -1,4 +1,12 @@
-"""`crowdml watch RESULTS`: show the live screen of a run, from another terminal or machine."""
+"""Show the live screen of a run until the run ends or you press Ctrl-C.
+
+The command works from any terminal or machine, and does not disturb the run.
+
+example:
+  crowdml watch results
+
+exit code: 0 the run finished, 1 it was stopped, failed or died, or no run is alive
+"""
 
 from __future__ import annotations
 
@@ -18,15 +26,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 2.0
 
 
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "watch",
-        description="Show the live screen of a run, from any terminal or machine, until the run ends or you press\n"
-        "Ctrl-C.  The run does not notice.",
-        epilog="example:\n  crowdml watch results\n\n"
-        "exit code: 0 the run finished, 1 it was stopped, failed or died, or no run is alive",
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument("--run", metavar="ID", dest="run_id", help="run to watch (default: the newest live run)")
 

@@ -1,4 +1,11 @@
-"""`crowdml predict`: predict the classes of new items with a network that `crowdml train` made."""
+"""Predict the class of every item with a network that crowdml train has trained.
+
+Use only networks from people whom you trust.
+
+examples:
+  crowdml predict model/ new.npy --out predictions.csv
+  crowdml predict model/ photos/ --out - | head
+"""
 
 from __future__ import annotations
 
@@ -11,19 +18,9 @@ from crowdml.cli.options import check_outputs
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 
-EXAMPLES = """examples:
-  crowdml predict model/ new.npy --out predictions.csv
-  crowdml predict model/ photos/ --out - | head"""
 
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "predict",
-        description="Predict the class of every item with the network in a folder that crowdml train has filled.\n"
-        "Use only folders from people whom you trust.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.add_argument("model", metavar="FOLDER", help="the --out folder of crowdml train")
     command.add_argument("data", metavar="DATA", help="items in the form that the network was trained on")
     command.add_argument(
@@ -35,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read the items, predict, and write the predictions."""
-    # Imported here, because the other commands need no torch.
+    # Imported here, because the help needs no torch.
     from crowdml.support.torch_device import usable_device
     from crowdml.training.items import some
     from crowdml.training.results import predictions_frame

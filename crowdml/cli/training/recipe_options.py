@@ -1,4 +1,4 @@
-"""Options of a command for the fields of a Recipe."""
+"""Command-line options for the fields of a Recipe."""
 
 from __future__ import annotations
 
@@ -25,35 +25,26 @@ HELP = {
     "decay_from": "schedule linear: the epoch from which the learning rate falls",
     "late_momentum": "schedule linear: the momentum from that epoch on",
     "inputs": "standard: mean 0 and deviation 1; unit: pixels scaled to [0, 1]",
-    "validation": "share of the items that are held out to judge the network",
+    "validation": "share of the items that is held out to score the network",
     "patience": "stop after this many epochs without a better validation loss",
     "keep": "keep the network of the last epoch, or of the best validation loss",
 }
 
 
 def add_recipe(command: argparse.ArgumentParser) -> None:
-    """Add one option per field."""
+    """Add one option per field of Recipe."""
     group = command.add_argument_group("training")
     hints = get_type_hints(Recipe)
     for name, hint in ((item.name, hints[item.name]) for item in fields(Recipe)):
         default = getattr(RECIPE, name)
-        shown = "none" if default in (None, ()) else default
-        says = f"{HELP[name]} (default {shown})"
-        group.add_argument(f"--{name.replace('_', '-')}", dest=_destination(name), help=says, **_kind(hint))
+        says = f"{HELP[name]} (default {'none' if default in (None, ()) else default})"
+        group.add_argument(f"--{name.replace('_', '-')}", dest=f"recipe_{name}", help=says, **_kind(hint))
 
 
 def read_recipe(options: argparse.Namespace) -> Recipe:
-    """Return the default recipe with the given values.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-    given = {item.name: getattr(options, _destination(item.name)) for item in fields(Recipe)}
+    """Return the default recipe with the given values; raise ValueError for a value out of range."""
+    given = {item.name: getattr(options, f"recipe_{item.name}") for item in fields(Recipe)}
     return replace(RECIPE, **{name: value for name, value in given.items() if value is not None})
-
-
-def _destination(name: str) -> str:
-    return f"recipe_{name}"
 
 
 def _kind(hint: Any) -> dict[str, Any]:

@@ -1,4 +1,19 @@
-"""`crowdml train`: train a network on the user's own items, from the labels of a crowd."""
+"""Find the labels of your items, train a network on them, and predict the class of every item.
+
+The network learns by any method that crowdml methods lists.  Items that nobody labelled are predicted too.
+
+examples:
+  crowdml train features.npy answers.csv --method em+nnaqc --out model/
+  crowdml train photos/ answers.csv --side 32 --network resnet20 --method geocrowdnet_w --epochs 80 --out model/
+  crowdml train train.parquet answers.parquet --test test.parquet --test-labels truth.csv --out model/
+  crowdml train clothing1m/ --stream --method nnaqc --network resnet50 --weights resnet50.pth --workers 8 \\
+    --optimizer sgd --lr 0.002 --weight-decay 0.001 --epochs 10 --milestones 5 --augment crop_flip --out model/
+  crowdml predict model/ more_photos/ --out predictions.csv
+
+If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
+workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
+skipped.json (images that cannot be read) and report.json.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +25,25 @@ from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
 from crowdml.training.defaults import METHOD, NETWORK
 
-EXAMPLES = """examples:
-  crowdml train features.npy answers.csv --method em+nnaqc --out model/
-  crowdml train photos/ answers.csv --side 32 --network resnet20 --method geocrowdnet_w --epochs 80 --out model/
-  crowdml train train.parquet answers.parquet --test test.parquet --test-labels truth.csv --out model/
-  crowdml train clothing1m/ --stream --method nnaqc --network resnet50 --weights resnet50.pth --workers 8 \\
-    --optimizer sgd --lr 0.002 --weight-decay 0.001 --epochs 10 --milestones 5 --augment crop_flip --out model/
-  crowdml predict model/ more_photos/ --out predictions.csv
 
-If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
-workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
-skipped.json (images that cannot be read) and report.json."""
-
-
-def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add the parser of this command."""
-    command = commands.add_parser(
-        "train",
-        description="Find the labels of your items, train a network on them by any method that crowdml methods lists,\n"
-        "and predict the class of every item, including items that nobody labelled.",
-        epilog=EXAMPLES,
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     command.set_defaults(history=None)
     command.add_argument(
-        "data",
-        metavar="DATA",
+        "data", metavar="DATA",
         help="features: .npy (row = task number), .csv, .csv.gz or .parquet with a column task; or a folder of images",
-    )
+    )  # fmt: skip
     command.add_argument(
-        "input",
-        metavar="LABELS",
-        nargs="?",
+        "input", metavar="LABELS", nargs="?",
         help="one row per label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; the task of an image is its "
         "path in the folder; not needed if the folder's layout gives the labels",
-    )
+    )  # fmt: skip
     command.add_argument("--out", metavar="FOLDER", required=True, help="folder for everything that is written")
     command.add_argument("--method", default=METHOD, metavar="NAME", help=f"see crowdml methods (default {METHOD})")
     command.add_argument(
-        "--method-options",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="NAME=VALUE",
+        "--method-options", nargs="+", action="extend", default=[], metavar="NAME=VALUE",
         help="options of the method; an unknown name lists the known ones",
-    )
+    )  # fmt: skip
     command.add_argument(
         "--network", default=NETWORK, metavar="NAME", help=f"default {NETWORK}; an unknown name lists the known ones"
     )
@@ -62,11 +52,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    command.add_argument("--overwrite", action="store_true", help="forget what an earlier run left in --out")
+    command.add_argument("--overwrite", action="store_true", help="delete the files of an earlier run in --out")
     command.add_argument(
         "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
     )
-    command.add_argument("--test", metavar="DATA", help="test items, in the form of DATA")
+    command.add_argument("--test", metavar="DATA", help="test items, in the same form as DATA")
     command.add_argument("--test-labels", metavar="FILE", help="true labels of the test items: columns task, label")
     _add_images(command)
     _add_processes(command)
@@ -75,8 +65,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, or go on with a stopped training, or say that the training is done."""
-    # Imported here, because the other commands need no torch.
+    """Train, or continue a stopped training, or say that the training is done."""
+    # Imported here, because the help needs no torch.
     from crowdml.cli.training.train_run import train
     from crowdml.learning.loop import TrainingDivergedError
 
@@ -95,51 +85,41 @@ def run(options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         # Checkpoints are written once per minute.
         raise KeyboardInterrupt(
-            f"stopped; the same command goes on from the last checkpoint in {options.out}, at most a minute old"
+            f"stopped; the same command continues from the last checkpoint in {options.out}, at most a minute old"
         ) from None
 
 
 def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
     images.add_argument(
-        "--side", type=int, metavar="PIXELS", help="resize images to a square (default: as they are; streamed: 224)"
-    )
+        "--side", type=int, metavar="PIXELS",
+        help="resize images to squares (default: 224 with --stream, else unchanged)",
+    )  # fmt: skip
     images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(
-        "--layout",
-        choices=("auto", "flat", "imagenet", "clothing1m"),
-        default="auto",
-        help="layout of the folder: any images; train/CLASS/ and val/CLASS/; Clothing1M's (default: recognise it)",
-    )
+        "--layout", choices=("auto", "flat", "imagenet", "clothing1m"), default="auto",
+        help="flat: any images; imagenet: train/CLASS/ and val/CLASS/; clothing1m: its lists (default: recognise it)",
+    )  # fmt: skip
     images.add_argument(
-        "--train-crop",
-        choices=("shift", "area"),
-        default="shift",
+        "--train-crop", choices=("shift", "area"), default="shift",
         help="random crops with --stream: move a square (default), or also vary its size and shape",
-    )
+    )  # fmt: skip
     images.add_argument(
-        "--check",
-        choices=("decode", "header"),
-        default="decode",
-        help="check of images with --stream before the training: decode each (default), or read its header only",
-    )
+        "--check", choices=("decode", "header"), default="decode",
+        help="check each image before a training with --stream: decode it (default), or read only its header",
+    )  # fmt: skip
 
 
 def _add_processes(command: argparse.ArgumentParser) -> None:
     processes = command.add_argument_group("processes")
     processes.add_argument(
-        "--workers",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="processes that train together on Ray, one GPU each if any (default 1)",
-    )
+        "--workers", type=positive, default=1, metavar="N",
+        help="processes that train together on Ray, each with one GPU if there are GPUs (default 1)",
+    )  # fmt: skip
     processes.add_argument(
-        "--cpus",
-        type=positive,
-        metavar="N",
-        help="CPUs of each process, which decode streamed images (default: an even share of this machine's)",
-    )
+        "--cpus", type=positive, metavar="N",
+        help="CPUs per process, which decode streamed images (default: an equal share of this machine)",
+    )  # fmt: skip
     processes.add_argument(
         "--address",
         help='Ray cluster for --workers: host:port, "auto" or "local" (default: RAY_ADDRESS, else this machine)',

@@ -1,4 +1,4 @@
-"""Do what `crowdml train` says.  Imports torch."""
+"""The work of `crowdml train`.  Imports torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from sweeps.store.provenance import collect
 
 
 def train(options: argparse.Namespace) -> None:
-    """Read, check, train and write; say what comes of it.
+    """Read the data, train, write the results, and print a summary.
 
     Raises:
         ValueError: data, method and settings do not go together, or --out holds another run.
@@ -51,7 +51,7 @@ def train(options: argparse.Namespace) -> None:
     for note in notes:
         speak(console, f"note: {note}")
     if state is State.STARTED:
-        speak(console, f"going on with the run in {folder.path}")
+        speak(console, f"continuing the run in {folder.path}")
     started = time.perf_counter()
     with watch_training(folder):
         figures = _run(job, options)
@@ -68,10 +68,10 @@ def train(options: argparse.Namespace) -> None:
 
 
 def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJob, list[str]]:
-    """Read the files that the options name; return the job, and what a person should know of it.
+    """Read the files that the options name; return the job, and notes for the user.
 
-    Method, network and device are checked before any file is read, and the network is built once, so that what does
-    not fit is said before long work.
+    Method, network and device are checked before any file is read, and the network is built once, so that mistakes are
+    found before long work.
     """
     method_options = {name: plain_value(text) for name, text in named_values(options.method_options).items()}
     method = configured_method(options.method, method_options)
@@ -82,32 +82,21 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     recipe = read_recipe(options)
     check_name("network", options.network, networks.names())
     images = ImageOptions(
-        side=options.side,
-        stream=options.stream,
-        layout=options.layout,
-        train_crop=options.train_crop,
-        check=options.check,
-        threads=options.cpus,
-    )
+        side=options.side, stream=options.stream, layout=options.layout, train_crop=options.train_crop,
+        check=options.check, threads=options.cpus,
+    )  # fmt: skip
     checked = folder.checked()
     with step(f"reading {options.data}"):
         data = read_data(options.data, task_column=options.task_column, images=images, checked=checked)
     matched = match_crowd(_labels(options, data), data.items)
     job = TrainingJob(
-        items=data.items,
-        matched=matched,
-        test=None,
-        method=options.method,
-        method_options=method_options,
+        items=data.items, matched=matched, test=None, method=options.method, method_options=method_options,
         settings=TrainingSettings(
             options.network, recipe, options.seed, None if options.weights is None else Path(options.weights)
         ),
-        images=images,
-        device=options.device,
-        out=Path(options.out),
-        table_format=options.format,
+        images=images, device=options.device, out=Path(options.out), table_format=options.format,
         task_column=options.task_column,
-    )
+    )  # fmt: skip
     if options.test is not None:
         like = replace(images, channels=job.preparation.channels, layout="flat")
         with step(f"reading {options.test}"):
@@ -131,7 +120,7 @@ def _labels(options: argparse.Namespace, data: Data) -> CrowdLabels:
 
 
 def _test_items(data: Data, classes: NDArray[Any]) -> tuple[TestItems | None, list[str]]:
-    """Return the test items whose class is known, and what a person should know of them."""
+    """Return the test items with known classes, and notes for the user."""
     if data.test is None or data.test_labels is None:
         return None, []
     truth, notes = match_labels(data.test_labels, data.test, classes)
@@ -149,31 +138,20 @@ def _unreadable(items: Items) -> list[str]:
 def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:
     if options.workers == 1:
         return job.run()
-    # Imported here, because one process needs no Ray.
+    # Imported here, because a single process needs no Ray.
     from sweeps.running.data_parallel import run_in_processes
 
     return run_in_processes(
-        job,
-        n_processes=options.workers,
-        cpus=options.cpus,
-        address=options.address,
-        max_failures=options.max_failures,
+        job, n_processes=options.workers, cpus=options.cpus, address=options.address, max_failures=options.max_failures
     )
 
 
 def _conclude(console: Console, report: Mapping[str, Any], path: Path) -> None:
-    settings = report["settings"]
-    n_trainings = report["n_trainings"]
-    trained = f"{n_trainings} training{'s' if n_trainings > 1 else ''}"
+    settings, n_trainings, test = report["settings"], report["n_trainings"], report["test"]
+    trained = f"{n_trainings} training{'s' if n_trainings > 1 else ''}, {report['seconds']:.1f} s"
     speed = f"{report['items_per_second']:,.0f} items per second"
-    speak(
-        console,
-        f"method          {settings['method']}, {settings['network']}, {trained}, {report['seconds']:.1f} s, {speed}",
-    )
-    if report["test"] is not None:
-        test = report["test"]
-        speak(
-            console,
-            f"test accuracy   {test['accuracy']:.4f} ± {test['standard_error']:.4f} on {test['n_items']:,} items",
-        )
+    speak(console, f"method          {settings['method']}, {settings['network']}, {trained}, {speed}")
+    if test is not None:
+        share = f"{test['accuracy']:.4f} ± {test['standard_error']:.4f}"
+        speak(console, f"test accuracy   {share} on {test['n_items']:,} items")
     speak(console, f"wrote {', '.join(report['files'])} and report.json to {path}")

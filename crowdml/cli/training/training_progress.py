@@ -1,4 +1,4 @@
-"""Show how far a training is, from what its run folder says, in this process or in others."""
+"""Show the progress of a training, read from its run folder, in this process or in another."""
 
 from __future__ import annotations
 
@@ -15,16 +15,9 @@ from crowdml.training.run_folder import RunFolder
 SHOWN = {"train_loss": "loss", "validation_loss": "validation loss", "test_accuracy": "test accuracy"}
 """The metrics that are shown, and their names on the screen."""
 
-_SECONDS_BETWEEN_LOOKS = 1.0
-
 
 class TrainingProgress:
-    """The state of a training as one line of text.
-
-    Args:
-        folder: the folder of the run.
-        clock: returns seconds that never go back.
-    """
+    """The progress of the training in a folder, as one line of text; `clock` returns seconds that never decrease."""
 
     def __init__(self, folder: RunFolder, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
@@ -33,11 +26,11 @@ class TrainingProgress:
         self._line = "starting"
 
     def line(self) -> str:
-        """Return the state at the last look."""
+        """Return the progress at the last call of `look`."""
         return self._line
 
     def look(self) -> bool:
-        """Read the state from the folder; return whether a training has begun."""
+        """Read the progress from the folder; return whether a training has begun."""
         found = self._folder.share()
         if found is None:
             return False
@@ -45,7 +38,7 @@ class TrainingProgress:
         now = self._clock()
         if training != self._training:
             self._training, self._began, self._began_at = training, now, share
-        # What was done before the first look took none of the time since.
+        # Count only the work since the first look, because the time is counted from there.
         done = share - self._began_at
         left = clock_time((now - self._began) * (1 - share) / done) if done > 0 else "unknown"
         points = self._folder.curves()
@@ -66,5 +59,5 @@ def watch_training(folder: RunFolder, console: Console | None = None) -> Iterato
             if progress.look():
                 shown.update()
 
-        with heartbeat(look, seconds=_SECONDS_BETWEEN_LOOKS, name="progress"):
+        with heartbeat(look, seconds=1.0, name="progress"):
             yield

@@ -1,1 +1,1 @@
-"""Items that are image files in a folder: find them, check them, and read them into memory or while training."""
+"""Find the image files of a folder, check them, and read them into memory or while the network trains."""

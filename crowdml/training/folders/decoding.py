@@ -1,36 +1,45 @@
-"""Decode an image file into pixels of the size that a network takes.
+"""Decode an image file into pixels of the size that a network takes, and find the files that cannot be read.
 
-An image is decoded once; cutting and resizing are one step.  Pillow decodes, because every torchvision installation has
-it, it reads all common formats, and other threads run while it works.
+Each image is decoded once, and one step cuts and resizes it.  Pillow decodes, because torchvision installs Pillow,
+Pillow reads all common formats, and other threads run while Pillow works.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 TrainCrop = Literal["shift", "area"]
-"""How a random crop is drawn.  "shift" moves a square of the centre's size; "area" also varies its size and shape."""
+"""How a random crop is drawn: "shift" moves a square of fixed size; "area" also varies the size and the shape."""
 
 Crop = Literal["centre"] | TrainCrop
-"""Which part of an image a view is."""
+"""The part of an image that a view shows."""
 
 N_DRAWS = 5
-"""How many numbers in [0, 1) one augmented view takes: flip, two for the place, area, aspect ratio."""
+"""Number of random numbers per augmented view: flip, place across, place down, area, aspect ratio."""
 
-# The usual protocol on ImageNet and Clothing1M: resize the short side to 256 pixels, then take 224 of them.
+# The usual protocol on ImageNet and Clothing1M: resize the short side to 256 pixels, then cut 224 pixels.
 _CENTRE_SHARE = 224 / 256
 # Szegedy et al., CVPR 2015, section 6: 8 to 100 % of the area, the aspect ratio between 3/4 and 4/3.
 _LEAST_AREA, _MOST_ASPECT = 0.08, 4 / 3
-# A JPEG is decoded at a half, a quarter or an eighth of its size if that leaves twice the pixels needed each way.  This
-# is much faster for large images, and the resizing that follows still averages enough pixels to show no difference.
+# A JPEG is decoded at a half, a quarter or an eighth of its size if each side keeps at least twice the needed pixels.
+# This is much faster for large images, and the later resizing still averages enough pixels to show no difference.
 _DECODE_GAP = 2.0
+
+Check = Literal["decode", "header"]
+"""How images are checked: "header" opens each image; "decode" also decodes the image, which finds truncated files."""
+
+# Decoding a JPEG to this small side is much faster than to its full size, and still reads all bytes of the file.
+_CHECKED_SIDE = 8
+# Number of paths that wait for the threads at a time, so that a million paths do not make a million tasks.
+_AT_A_TIME = 4096
 
 
 class UnreadableImageError(ValueError):
@@ -42,9 +51,7 @@ class UnreadableImageError(ValueError):
 
 
 def read_centre(path: Path, side: int) -> NDArray[np.uint8]:
-    """Return (side, side, 3) RGB pixels of the centre of an image.
-
-    Resizes the short side to 8/7 of `side` and cuts a square of `side` from the middle.
+    """Return (side, side, 3) RGB pixels: resize the short side to 8/7 of `side`, and cut a square from the middle.
 
     Raises:
         UnreadableImageError: the file is not an image, or it is damaged.
@@ -58,7 +65,7 @@ def read_views(path: Path, side: int, draws: NDArray[np.float32], crop: Crop, *,
     Args:
         path: the image file.
         side: side of the returned squares.
-        draws: (n_views, N_DRAWS) numbers in [0, 1).  They alone decide what each view shows.
+        draws: (n_views, N_DRAWS) numbers in [0, 1), the only source of randomness.
         crop: how a part of the image is chosen.
         flip: mirror half of the views.
 
@@ -70,7 +77,7 @@ def read_views(path: Path, side: int, draws: NDArray[np.float32], crop: Crop, *,
 
 
 def check_header(path: Path) -> None:
-    """Raise UnreadableImageError if a file does not begin like an image.  Decodes nothing."""
+    """Raise UnreadableImageError if a file does not begin like an image; decode nothing."""
     try:
         with Image.open(path):
             pass
@@ -145,3 +152,34 @@ def fault_of(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image of a known format"
     return str(error) or type(error).__name__
+
+
+def unreadable_images(paths: Iterable[Path], threads: int = 2, *, check: Check = "decode") -> dict[Path, str]:
+    """Return the images that cannot be read, in the given order, each with the reason.
+
+    Raises:
+        ValueError: `check` is unknown, or `threads` is below 1.
+    """
+    if check not in get_args(Check):
+        raise ValueError(f'check must be "header" or "decode", got {check!r}')
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    todo = list(paths)
+    found: dict[Path, str] = {}
+    with ThreadPoolExecutor(threads, thread_name_prefix="check") as pool:
+        for first in range(0, len(todo), _AT_A_TIME):
+            some = todo[first : first + _AT_A_TIME]
+            reasons = pool.map(_fault, some, [check] * len(some))
+            found |= {path: reason for path, reason in zip(some, reasons, strict=True) if reason is not None}
+    return found
+
+
+def _fault(path: Path, check: Check) -> str | None:
+    try:
+        if check == "header":
+            check_header(path)
+        else:
+            read_centre(path, _CHECKED_SIDE)
+    except UnreadableImageError as error:
+        return error.reason
+    return None

@@ -1,4 +1,4 @@
-"""Read the images of a folder into memory, as they are or resized.  Images that cannot be read are listed."""
+"""Read the images of a folder into memory, unchanged or resized, and list the images that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crowdml.training.folders.decoding import convert, fault_of
 from crowdml.training.items import Items
 
 MOST_BYTES = 4 << 30
-"""Images that take more bytes are not read into memory."""
+"""Images are not read into memory if they would take more bytes."""
 
 _GREY = ("1", "L", "LA", "I;16")
 _THREADS = 4
@@ -36,9 +36,9 @@ def read_images(
         source: where the images are, for messages.
         paths: the image files.
         ids: the id of each image.
-        side: resize the short side to this many pixels and cut a square from the middle.  None keeps images as they
-            are; they must then have one size.
-        channels: 1 (grey) or 3 (RGB); None takes 1 if every image is grey.
+        side: resize the short side to this many pixels and cut a square from the middle.  None keeps the size of the
+            images, which must then be equal.
+        channels: 1 (grey) or 3 (RGB); None is 1 if every image is grey, else 3.
 
     Raises:
         ValueError: no image can be read, the images differ in size, or they do not fit into memory.
@@ -59,7 +59,7 @@ def read_images(
 
 
 def _head(path: Path) -> tuple[tuple[int, int], str] | None:
-    """Return width and height of the upright image, and its mode; None if the file does not begin like an image."""
+    """Return ((width, height) of the upright image, mode), or None if the file does not begin like an image."""
     try:
         with Image.open(path) as image:
             width, height = image.size
@@ -72,7 +72,7 @@ def _head(path: Path) -> tuple[tuple[int, int], str] | None:
 def _shape(
     source: str, heads: Sequence[tuple[tuple[int, int], str] | None], side: int | None, channels: int | None
 ) -> tuple[int, int, int]:
-    """Return (channels, height, width) of every image in memory."""
+    """Return the (channels, height, width) that every image has in memory."""
     readable = [head for head in heads if head is not None]
     if channels is None:
         channels = 1 if readable and all(mode in _GREY for _, mode in readable) else 3
@@ -87,7 +87,7 @@ def _shape(
 
 
 def _decode(path: Path, into: NDArray[np.uint8], resize: bool) -> str | None:
-    """Write an image into (channels, height, width); return the reason if it cannot be read."""
+    """Write an image into (channels, height, width) pixels, or return why the image cannot be read."""
     channels, height, width = into.shape
     try:
         with Image.open(path) as opened:

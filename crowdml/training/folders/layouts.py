@@ -1,4 +1,4 @@
-"""Find the images of a folder and their classes, in the layouts of published data sets.  Imports no torch."""
+"""Find the images of a folder and their classes, in the layouts of published data sets, without an import of torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from crowdml.support.names import check_name
 Layout = Literal["auto", "flat", "imagenet", "clothing1m"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""The suffixes of image files, in lower case."""
 
 # The classes 0 to 13 of Clothing1M (Xiao, Xia, Yang, Huang, Wang, CVPR 2015), as in its category_names_eng.txt.
 CLOTHING1M_CLASSES = (
@@ -34,9 +33,9 @@ class FolderItems:
 
     Args:
         train_paths: the training images.
-        train_ids: the id of each training image: its path from the folder, with "/" and without the suffix.
+        train_ids: the id of each training image: its path inside the folder, with "/" and without the suffix.
         train_labels: (n_items,) int64 one noisy label per image; None if the layout has no labels.
-        test_paths: the test images; empty if the layout has none.
+        test_paths: the test images; empty if the layout has no test images.
         test_labels: (n_test,) int64 true classes of the test images, or None.
         class_names: the names of the classes, in order, or None.
         layout: "flat", "imagenet" or "clothing1m".
@@ -52,18 +51,16 @@ class FolderItems:
 
 
 def read_layout(folder: str | Path, layout: Layout = "auto") -> FolderItems:
-    """Return the images below a folder and their labels.  Opens no image.
+    """Return the images in a folder and its subfolders, and their labels; open no image.
 
-    Args:
-        folder: the folder.
-        layout: "flat": any images, without labels.  "imagenet": train/CLASS/image and val/CLASS/image.  "clothing1m":
-            the release of that data set with its lists beside images/ (or in annotations/, as in some copies), with
-            noisy training labels and clean test labels.  "auto" recognises the layout.
+    Layout "flat" means any images, without labels.  "imagenet" means train/CLASS/image and val/CLASS/image.
+    "clothing1m" is the release of that data set: noisy training labels and clean test labels, with the lists beside
+    images/ or, as in some copies, in annotations/.  "auto" recognises the layout.
 
     Raises:
         NotADirectoryError: there is no such folder.
-        ValueError: the folder does not have the layout, or its lists contradict each other; the message says what was
-            looked for.
+        ValueError: the folder does not have the layout, or its lists contradict each other; the message says which
+            files the layout needs.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -96,15 +93,8 @@ def _read_imagenet(root: Path) -> FolderItems:
         raise ValueError(f"{root / 'val'} has {len(unknown)} classes that train/ lacks, the first is {unknown[0]}")
     train_paths, train_labels = _labelled(root / "train", place)
     test_paths, test_labels = _labelled(root / "val", place)
-    return FolderItems(
-        train_paths,
-        _ids(root, train_paths),
-        train_labels,
-        test_paths,
-        test_labels if test_paths else None,
-        names,
-        "imagenet",
-    )
+    test_labels = test_labels if test_paths else None
+    return FolderItems(train_paths, _ids(root, train_paths), train_labels, test_paths, test_labels, names, "imagenet")
 
 
 def _read_clothing1m(root: Path) -> FolderItems:
@@ -116,14 +106,10 @@ def _read_clothing1m(root: Path) -> FolderItems:
     train_keys, test_keys = _lines(lists / _CLOTHING1M_FILES[0]), _lines(lists / _CLOTHING1M_FILES[2])
     train_paths = tuple(root / key for key in train_keys)
     return FolderItems(
-        train_paths,
-        _ids(root, train_paths),
-        _labels_of(train_keys, lists / _CLOTHING1M_FILES[1], len(names)),
-        tuple(root / key for key in test_keys),
-        _labels_of(test_keys, lists / _CLOTHING1M_FILES[3], len(names)),
-        names,
-        "clothing1m",
-    )
+        train_paths, _ids(root, train_paths), _labels_of(train_keys, lists / _CLOTHING1M_FILES[1], len(names)),
+        tuple(root / key for key in test_keys), _labels_of(test_keys, lists / _CLOTHING1M_FILES[3], len(names)),
+        names, "clothing1m",
+    )  # fmt: skip
 
 
 _READERS = {"flat": _read_flat, "imagenet": _read_imagenet, "clothing1m": _read_clothing1m}
@@ -139,7 +125,7 @@ def _clothing1m_classes(path: Path) -> tuple[str, ...]:
 
 
 def _labels_of(keys: list[str], path: Path, n_classes: int) -> NDArray[np.int64]:
-    """Return (n_keys,) labels of the keys, from a file of lines "key label"."""
+    """Return (n_keys,) labels of the keys, from a file with lines "key label"."""
     label_of: dict[str, int] = {}
     for number, line in enumerate(_lines(path), 1):
         key, _, label = line.rpartition(" ")
@@ -157,7 +143,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _class_folders(parent: Path) -> Iterator[Path]:
-    """Yield the folders in a folder that hold an image, sorted by name; nothing if there is no such folder."""
+    """Yield the subfolders that hold an image, sorted by name."""
     if parent.is_dir():
         for folder in sorted(parent.iterdir()):
             if folder.is_dir() and not folder.name.startswith(".") and next(_images_below(folder), None):
@@ -182,11 +168,6 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 
 def _ids(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    """Return the paths from the folder, without suffixes.
-
-    Raises:
-        ValueError: two images differ only in their suffix.
-    """
     first: dict[str, Path] = {}
     for path in paths:
         name = path.relative_to(root).with_suffix("").as_posix()

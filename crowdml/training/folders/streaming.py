@@ -1,4 +1,4 @@
-"""Stream images: decode them from their files while the network trains, so that memory does not grow with the set."""
+"""Decode images from their files while the network trains, so that memory does not grow with the number of images."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from torch import Tensor
 
 from crowdml.training.folders.decoding import N_DRAWS, Crop, TrainCrop, read_centre, read_views
 
-# Images decoded ahead of the batch in use: enough to keep many threads busy, 77 MB at 224 pixels.
+# Images decoded ahead of the current batch: enough to keep many threads busy; 77 MB at 224 x 224 pixels.
 _AHEAD = 512
-# Images that a thread takes at a time.  Handing out single images would cost as much as decoding a small one.
+# Images that a thread takes at a time, because a task per image would cost as much as decoding a small image.
 _AT_A_TIME = 4
 
 
 class Streamed:
     """Inputs (see crowdml.learning.inputs.Inputs) that are read from image files, batch by batch.
 
-    Threads decode ahead of the training.  Pillow releases the interpreter lock while it decodes, so that threads run in
-    parallel and no further processes are needed.  Pixels travel to the device as bytes and are normalised there.
+    Threads decode ahead of the training.  They run in parallel, because Pillow releases the interpreter lock while it
+    decodes.  Pixels are copied to the device as bytes and normalised there.
 
     Args:
         paths: the image files.
-        side: an input is (3, side, side).
-        device: where batches are put.
+        side: the shape of an input is (3, side, side).
+        device: device of the batches.
         threads: number of threads that decode.
-        train_crop: what the augmentations "crop" and "crop_flip" cut out, see TrainCrop.
+        train_crop: the part that the augmentations "crop" and "crop_flip" cut out, see TrainCrop.
         scale, shift: (3,) per channel; an input is `pixels * scale - shift` with pixels in [0, 255].
 
     Raises:
@@ -69,7 +69,7 @@ class Streamed:
 
     @property
     def device(self) -> torch.device:
-        """Where batches are put."""
+        """Device of the batches."""
         return self._device
 
     @property
@@ -79,7 +79,7 @@ class Streamed:
 
     @property
     def predict_batch(self) -> int:
-        """Number of images with the pixels of 2,048 images of 32 x 32, because activations grow with pixels."""
+        """Images per prediction batch: the pixels of 2,048 images of 32 x 32, because activations grow with pixels."""
         return max(32, 2048 * 32 * 32 // self._side**2)
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Streamed:
     def batches(
         self, indices: Iterable[Tensor], *, kind: str = "none", generator: torch.Generator | None = None, views: int = 1
     ) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches, see Inputs.  The threads end when the last batch is taken or the iterator is closed.
+        """Yield batches, see Inputs.  The threads end after the last batch, or when the iterator is closed.
 
         Raises:
             UnreadableImageError: a file cannot be decoded; the message names it.
@@ -96,15 +96,15 @@ class Streamed:
         places = list(indices)
         if not places:
             return
-        # One transfer for all batches, because one transfer per batch would make the training wait for the device.
+        # Copy all indices at once, because a copy per batch would make the training wait for the device.
         items = np.split(torch.cat(places).cpu().numpy(), np.cumsum([len(place) for place in places])[:-1])
-        draws = None if kind == "none" or generator is None else _numpy_generator(generator)
+        rng = None if kind == "none" or generator is None else _numpy_generator(generator)
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         waiting: deque[_Batch] = deque()
         n_waiting = 0
         try:
             for batch in items:
-                waiting.append(self._start(pool, batch, kind, draws, views))
+                waiting.append(self._start(pool, batch, kind, rng, views))
                 n_waiting += len(batch)
                 while n_waiting - waiting[0].n_items >= _AHEAD:
                     n_waiting -= waiting[0].n_items
@@ -115,45 +115,37 @@ class Streamed:
             pool.shutdown(cancel_futures=True)
 
     def _start(
-        self,
-        pool: ThreadPoolExecutor,
-        items: NDArray[np.int64],
-        kind: str,
-        draws: np.random.Generator | None,
-        views: int,
+        self, pool: ThreadPoolExecutor, items: NDArray[np.int64], kind: str, rng: np.random.Generator | None, views: int
     ) -> _Batch:
-        """Start to decode a batch.  Its random numbers are drawn here, so that they do not depend on the threads."""
+        """Start to decode a batch.  Draw its random numbers here, so that they do not depend on the threads."""
         pinned = self._device.type == "cuda"
-        n_views = 1 if draws is None else views
+        n_views = 1 if rng is None else views
         pixels = torch.empty((n_views, len(items), self._side, self._side, 3), dtype=torch.uint8, pin_memory=pinned)
         into = pixels.numpy()
         parts = [slice(first, first + _AT_A_TIME) for first in range(0, len(items), _AT_A_TIME)]
-        if draws is None:
+        if rng is None:
             return _Batch(pixels, [pool.submit(self._centres, items[part], into[0, part]) for part in parts])
-        numbers = draws.random((len(items), views, N_DRAWS), dtype=np.float32)
+        numbers = rng.random((len(items), views, N_DRAWS), dtype=np.float32)
         futures = [pool.submit(self._views, items[part], into[:, part], numbers[part], kind) for part in parts]
         return _Batch(pixels, futures)
 
     def _centres(self, items: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
-        """Write some images into (n, side, side, 3)."""
         for place, item in enumerate(items):
             into[place] = read_centre(self._paths[item], self._side)
 
     def _views(
         self, items: NDArray[np.int64], into: NDArray[np.uint8], numbers: NDArray[np.float32], kind: str
     ) -> None:
-        """Write the views of some images into (n_views, n, side, side, 3)."""
         crop, flip = self._cut[kind]
         for place, item in enumerate(items):
             for view, pixels in enumerate(read_views(self._paths[item], self._side, numbers[place], crop, flip=flip)):
                 into[view, place] = pixels
 
     def _finish(self, batch: _Batch, views: int) -> tuple[Tensor, ...]:
-        """Wait for a batch and normalise it on the device."""
         for future in batch.futures:
             future.result()
         pixels = batch.pixels.to(self._device, non_blocking=True).permute(0, 1, 4, 2, 3)
-        # The bytes lie pixel by pixel (channels_last), which is the order that convolutions prefer on a GPU.
+        # The bytes are in the order channels_last, which is the fastest order for convolutions on a GPU.
         order = torch.preserve_format if self._device.type == "cuda" else torch.contiguous_format
         floats = (view.to(torch.float32, memory_format=order) for view in pixels)
         normal = tuple(view.mul_(self._scale).sub_(self._shift) for view in floats)
@@ -162,7 +154,7 @@ class Streamed:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """A batch that threads are writing: (n_views, n, side, side, 3) bytes, and the futures of the threads' work."""
+    """A batch that threads write: (n_views, n, side, side, 3) bytes, and the futures of the threads' work."""
 
     pixels: Tensor
     futures: list[Future[None]]
@@ -173,5 +165,4 @@ class _Batch:
 
 
 def _numpy_generator(generator: torch.Generator) -> np.random.Generator:
-    """Return a generator on the host, seeded by one draw of a generator on any device."""
     return np.random.default_rng(int(torch.randint(2**62, (), generator=generator, device=generator.device)))

@@ -40,7 +40,11 @@ HEAVY = ["torch", "ray", "matplotlib"]
 
 @pytest.mark.parametrize(
     ("names", "libraries"),
-    [(LIGHT, [*HEAVY, "numpy", "pandas", "scipy", "numba"]), (["sweep", "results verify", "simulate"], HEAVY)],
+    [
+        (LIGHT, [*HEAVY, "numpy", "pandas", "scipy", "numba"]),
+        (["sweep", "results verify"], [*HEAVY, "pandas", "scipy.stats"]),
+        (["simulate"], HEAVY),
+    ],
 )
 def test_help_comes_without_heavy_libraries(names: list[str], libraries: list[str]) -> None:
     code = f"""

@@ -44,9 +44,9 @@ def test_curves_outlive_an_interruption(tmp_path: Path) -> None:
 
 def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photo.png").touch()
-    with pytest.raises(OtherRunError, match="is not an empty folder, and not of a training"):
+    with pytest.raises(OtherRunError, match="is neither an empty folder nor the folder of a training"):
         RunFolder(tmp_path).begin({"lr": 0.1}, overwrite=False)
-    with pytest.raises(OtherRunError, match="is not an empty folder"):
+    with pytest.raises(OtherRunError, match="is neither an empty folder"):
         RunFolder(tmp_path / "photo.png").begin({"lr": 0.1}, overwrite=False)
     assert RunFolder(tmp_path).begin({"lr": 0.1}, overwrite=True) is State.FRESH
     assert (tmp_path / "photo.png").exists()

@@ -67,7 +67,7 @@ def test_a_grid_that_was_written_is_the_grid(tmp_path: Path) -> None:
 
 
 def test_two_grids_are_one_too_many(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--preset and --grid are two grids"):
+    with pytest.raises(ValueError, match="--preset and --grid both name a grid"):
         choose(*LAPTOP, "--grid", "examples/my_grid.toml")
     with pytest.raises(ValueError, match="cannot write"):
         write_grid(str(tmp_path / "no" / "g.toml"), parse(["sweep", *LAPTOP]), 0, "", Console(quiet=True))

@@ -129,12 +129,12 @@ def test_an_interrupted_run_ends_as_one_that_was_not(folder: Path, monkeypatch, 
 
     monkeypatch.setattr(RunFolder, "keep_point", stop)
     assert run(f"{line} --out run") == 130
-    assert "the same command goes on from the last checkpoint in run" in capsys.readouterr().err
+    assert "the same command continues from the last checkpoint in run" in capsys.readouterr().err
     assert not Path("run/report.json").exists()
     assert run(f"{line} --lr 0.5 --out run") == 2
     assert "recipe.lr was 0.02, now 0.5" in capsys.readouterr().err
     assert run(f"{line} --out run") == 0
-    assert "going on with the run in run" in capsys.readouterr().out
+    assert "continuing the run in run" in capsys.readouterr().out
     for table in ("predictions", "curves", "workers"):
         assert Path(f"run/{table}.csv").read_text() == Path(f"whole/{table}.csv").read_text()
 
@@ -231,7 +231,7 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("x.npy absent.csv", "absent.csv: no such file"),
         ("absent.npy answers.csv", "absent.npy: no such file or folder"),
         ("answers.csv answers.csv", "answers.csv: features must be numbers"),
-        ("twice.csv answers.csv", "twice.csv: task 0 is there 2 times"),
+        ("twice.csv answers.csv", "twice.csv: task 0 occurs 2 times"),
         ("words.csv answers.csv", "words.csv: features must be numbers"),
         ("x.npy", "x.npy does not give the classes of its items; give a file of LABELS"),
         ("x.npy other.csv", "none of the 1 tasks with labels is among the 120 items of x.npy: t1 there, 0 here"),
@@ -252,9 +252,9 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("x.npy answers.csv --workers 0", "argument --workers: must be at least 1, got 0"),
         ("x.npy answers.csv --cpus 0", "argument --cpus: must be at least 1, got 0"),
         ("x.npy answers.csv --workers 2 --device cuda:1", "--device cuda:1 names one device for 2 processes"),
-        ("x.npy answers.csv --workers 2 --method mv+elr", "keeps something for each item and trains in one process"),
-        ("x.npy answers.csv --workers 2 --method agg_net", "keeps something for each item and trains in one process"),
-        ("absent.npy answers.csv --workers 2 --method divide_mix", "keeps something for each item"),
+        ("x.npy answers.csv --workers 2 --method mv+elr", "keeps values per item and trains in one process"),
+        ("x.npy answers.csv --workers 2 --method agg_net", "keeps values per item and trains in one process"),
+        ("absent.npy answers.csv --workers 2 --method divide_mix", "keeps values per item"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_line(folder: Path, capsys, line: str, says: str) -> None:

@@ -96,7 +96,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
         patch.setattr(Checkpoint, "is_due", True)
         patch.setattr(RunFolder, "keep_point", stop)
         assert run(folder, tmp_path / "twice") == 130
-    assert "the same command goes on from the last checkpoint" in capsys.readouterr().err
+    assert "the same command continues from the last checkpoint" in capsys.readouterr().err
     assert not (tmp_path / "twice" / "report.json").exists()
     with monkeypatch.context() as patch:  # the images were checked already
         patch.setattr(user_data, "unreadable_images", lambda *_, **__: pytest.fail("checked again"))
@@ -171,7 +171,7 @@ def test_folders_that_cannot_be_used(folder: Path, tmp_path: Path, capsys: pytes
     assert run(tmp_path / "flat", tmp_path / "out") == 2
     assert "does not give the classes of its items" in capsys.readouterr().err
     assert run(folder, tmp_path / "flat") == 2
-    assert "is not an empty folder, and not of a training" in capsys.readouterr().err
+    assert "is neither an empty folder nor the folder of a training" in capsys.readouterr().err
 
 
 @pytest.mark.slow

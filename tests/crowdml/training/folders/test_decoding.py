@@ -16,6 +16,7 @@ from crowdml.training.folders.decoding import (
     random_box,
     read_centre,
     read_views,
+    unreadable_images,
 )
 from tests.crowdml.training.folders.pictures import cut_short, paint
 
@@ -125,3 +126,24 @@ def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(UnreadableImageError, match="mode F have no fixed range"):
         read_centre(tmp_path / "a.tif", 4)
+
+
+def test_unreadable_images_are_found_in_order_with_reasons(tmp_path: Path) -> None:
+    paths = [paint(tmp_path / f"{number}.jpg", 0, size=(200, 200)) for number in range(6)]
+    cut_short(paths[4])
+    paths[1].write_text("no image")
+    missing = tmp_path / "missing.png"
+    found = unreadable_images([*paths, missing], threads=3)
+    assert list(found) == [paths[1], paths[4], missing]
+    assert found[paths[1]] == "not an image of a known format"
+    assert "truncated" in found[paths[4]]
+    assert found[missing] == "no such file"
+    # The header of a file that was cut short is in order.
+    assert list(unreadable_images([*paths, missing], check="header")) == [paths[1], missing]
+
+
+def test_checks_out_of_range_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='check must be "header" or "decode", got \'all\''):
+        unreadable_images([], check="all")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        unreadable_images([], threads=0)
