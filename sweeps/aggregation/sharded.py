@@ -131,9 +131,7 @@ def aggregate_sharded(
     n_annotations = sum(group.n_rows for group in groups)
     progress = IterationProgress(console or Console(stderr=True), em.max_iter if em else 1, em.tol if em else 0.0)
     with progress, ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster.join(address))
-        if cluster is None:
-            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=STORE_BYTES))
+        cluster = stack.enter_context(ray_cluster.join_or_start(address, data_bytes=STORE_BYTES))
         n_shards = n_shards or max(1, min(int(cluster.cpus), math.ceil(n_annotations / SHARD_ROWS)))
         progress.phase(f"reading {n_annotations} annotations")
         shards = row_groups.assign_whole(groups, n_shards)

@@ -13,7 +13,7 @@ from sweeps.tuning.study import SharedStudy
 
 @dataclass(frozen=True)
 class FinalAccuracy:
-    """The test accuracies of a point, one per seed; as text, the mean and the standard deviation."""
+    """The test accuracies of a point, one per seed.  `str` shows the mean and the standard deviation."""
 
     by_seed: tuple[float, ...]
 
@@ -25,7 +25,7 @@ class FinalAccuracy:
 
 
 def final_test(study: SharedStudy, point: Mapping[str, Value], seeds: Sequence[int], data: DataSet) -> FinalAccuracy:
-    """Return the test accuracy of a point for every seed; the study keeps each accuracy for the next call."""
+    """Return the test accuracy of a point for each seed.  The study stores each accuracy for later calls."""
     return FinalAccuracy(tuple(_accuracy(study, point, seed, data) for seed in seeds))
 
 

@@ -13,15 +13,17 @@ from optuna.trial import TrialState
 
 from crowdml.support.search_space import Value
 from sweeps.tuning import study as study_module
-from sweeps.tuning.storage import StudyError, open_storage, without_password
 from sweeps.tuning.study import (
     BY_SEED,
     COPY_OF,
     POINT,
     Claim,
     SharedStudy,
+    StudyError,
     n_begun,
+    open_storage,
     study_name,
+    without_password,
 )
 from tests.searches import of_labels, of_network
 
