@@ -24,7 +24,7 @@ from sweeps.store.locations import join, write_parquet
 
 @dataclass(frozen=True, eq=False)
 class ShardedCrowd:
-    """The crowd and the method, as every shard gets them.
+    """The crowd and the method.  Every shard gets this object.
 
     Args:
         shards: the row groups of each shard.
@@ -52,14 +52,10 @@ class LogTables(NamedTuple):
 
 
 class CrowdShard:
-    """The annotations and the posterior of a shard's items.
+    """The annotations and the posterior of the items of one shard, whose number counts from 0.
 
     The last tables determine the posterior.  So a process that replaces a dead process reads the annotations again,
-    computes the dead process's posterior from the tables, and continues; a repeated call returns the same answer.
-
-    Args:
-        crowd: the crowd and the method.
-        number: of this shard, from 0.
+    computes the dead process's posterior from the tables, and continues.  A repeated call returns the same answer.
     """
 
     def __init__(self, crowd: ShardedCrowd, number: int) -> None:
@@ -74,12 +70,9 @@ class CrowdShard:
         return self._sums(self._posterior)
 
     def step(self, iteration: int, tables: LogTables, before: LogTables | None) -> Expectation:
-        """Carry out an E-step and return its sums.
+        """Carry out the E-step of an iteration (from 1) with its tables, and return the sums.
 
-        Args:
-            iteration: from 1.
-            tables: of this iteration.
-            before: of the previous iteration; None in the first.
+        `before` are the tables of the previous iteration; None in the first iteration.
         """
         self._restore(iteration - 1, before)
         sums = self._e_step(tables)
@@ -98,21 +91,16 @@ class CrowdShard:
     def write(self, iteration: int, tables: LogTables | None, folder: str) -> None:
         """Write one row per item: its name, its label, the posterior `p_<class>`, and the doubt (see Aggregation).
 
-        Args:
-            iteration: the last iteration.
-            tables: of the last iteration; None if there was none.
-            folder: each shard writes one file into this folder.
+        The posterior is the posterior after the last iteration.  The tables are the tables of this iteration, or None
+        if there was no iteration.  Each shard writes one file into the folder.
         """
         self._restore(iteration, tables)
         _, items = self._load()
         columns, classes = self._whole.columns, self._whole.classes
-        chances = {f"p_{name}": self._posterior[:, c] for c, name in enumerate(classes.to_pylist())}
-        doubt = doubt_of(self._posterior)
         names = {columns.task: items, columns.label: classes.take(self._labels())}
-        numbers = {name: pa.array(values) for name, values in {**chances, "doubt": doubt}.items()}
-        write_parquet(pa.table({**names, **numbers}), join(folder, f"part-{self._number:05}.parquet"))
-
-    # ------------------------------------------------------------------------------------------------
+        chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
+        table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
+        write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))
 
     @property
     def _crowd(self) -> CrowdLabels:
@@ -169,24 +157,15 @@ def read_shard(crowd: ShardedCrowd, groups: Sequence[RowGroup]) -> tuple[CrowdLa
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     names = encoded.dictionary.take(order)
+    # Only messages need the names.  numpy would make one Python object per name; this wrapper makes none.
+    ids: Any = pd.arrays.ArrowExtensionArray
     labels = CrowdLabels(
-        rank[encoded.indices.to_numpy()],
-        np.concatenate(worker),
-        np.concatenate(label),
-        n_items=len(names),
-        n_workers=len(crowd.workers),
-        n_classes=len(crowd.classes),
-        item_ids=_arrow_ids(names),
-        worker_ids=_arrow_ids(crowd.workers),
-        repeats=crowd.repeats,
-    )
+        rank[encoded.indices.to_numpy()], np.concatenate(worker), np.concatenate(label),
+        n_items=len(names), n_workers=len(crowd.workers), n_classes=len(crowd.classes),
+        item_ids=ids(names), worker_ids=ids(crowd.workers), repeats=crowd.repeats,
+    )  # fmt: skip
     return labels, names
 
 
 def _numbers(values: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int32]:
     return pc.index_in(values, value_set=names).to_numpy().astype(np.int32)
-
-
-def _arrow_ids(names: pa.Array) -> Any:
-    """Wrap the names, which only messages need, because numpy would make one Python object per name."""
-    return pd.arrays.ArrowExtensionArray(names)
