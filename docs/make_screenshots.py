@@ -3,8 +3,8 @@
     pip install tensorboard
     python docs/make_screenshots.py
 
-Starts a sweep of label-only cells on its own Ray.  While the sweep runs, it takes pictures of the live screen of
-`crowdml watch` (SVG and PNG), and of Ray's dashboard and TensorBoard in headless Chromium.
+This script starts a sweep of label-only cells on a Ray of its own.  While the sweep runs, the script takes pictures of
+the live screen of `crowdml watch` (SVG and PNG), and of Ray's dashboard and TensorBoard in headless Chromium.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PATIENCE_SECONDS, _LOADING_SECONDS = 300.0, 12.0
 
 
 def main() -> int:
-    """Make all pictures."""
+    """Make all pictures and return the exit code."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None or shutil.which("tensorboard") is None:
         print("make_screenshots.py: error: chromium and tensorboard must be installed", file=sys.stderr)
@@ -65,7 +65,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _sweep(results: Path, output: Path) -> Iterator[str]:
-    """Run a sweep in its own process; yield the address of its dashboard."""
+    """Run a sweep in its own process; yield the address of the dashboard."""
     command = ["python", "sweeps/full_grid.py", *SWEEP, "--results", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"

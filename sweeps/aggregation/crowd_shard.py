@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,6 @@ class ShardedCrowd:
 
     Args:
         shards: the row groups of each shard.
-        columns: names of the columns.
         workers, classes: names of all workers and classes of the crowd, in order.
         repeats: see CrowdLabels.
         ties: chooses among equally probable classes.
@@ -60,7 +60,6 @@ class CrowdShard:
 
     def __init__(self, crowd: ShardedCrowd, number: int) -> None:
         self._whole, self._number = crowd, number
-        self._loaded: tuple[CrowdLabels, pa.Array] | None = None
         self._posterior: Posterior = np.empty((0, 0))
         self._iteration = -1  # the iteration of `_posterior`; 0 is the first posterior
 
@@ -95,22 +94,20 @@ class CrowdShard:
         if there was no iteration.  Each shard writes one file into the folder.
         """
         self._restore(iteration, tables)
-        _, items = self._load()
         columns, classes = self._whole.columns, self._whole.classes
-        names = {columns.task: items, columns.label: classes.take(self._labels())}
+        names = {columns.task: self._loaded[1], columns.label: classes.take(self._labels())}
         chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
         table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
         write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))
 
     @property
     def _crowd(self) -> CrowdLabels:
-        return self._load()[0]
+        return self._loaded[0]
 
-    def _load(self) -> tuple[CrowdLabels, pa.Array]:
+    @cached_property
+    def _loaded(self) -> tuple[CrowdLabels, pa.Array]:
         # Not in the constructor: an error in the data must reach the caller and not kill the actor.
-        if self._loaded is None:
-            self._loaded = read_shard(self._whole, self._whole.shards[self._number])
-        return self._loaded
+        return read_shard(self._whole, self._whole.shards[self._number])
 
     def _restore(self, iteration: int, tables: LogTables | None) -> None:
         """Compute the posterior of an iteration unless it is the current posterior."""

@@ -104,11 +104,7 @@ def chunks(groups: Sequence[RowGroup]) -> list[list[RowGroup]]:
 
 
 def distinct_names(groups: Sequence[RowGroup], columns: Columns) -> DistinctNames:
-    """Return the distinct workers and labels of some row groups.
-
-    Raises:
-        LocationError: a file cannot be read, or a column has empty values.
-    """
+    """Return the distinct workers and labels of some row groups; raises the errors of `read`."""
     return merge_names([_distinct_names(read(group, columns), columns) for group in groups])
 
 

@@ -56,7 +56,6 @@ class ShardedResult:
 
     Attributes:
         n_items, n_workers, n_classes, n_annotations: of the crowd.
-        n_shards: number of shards.
         split_by_item: whether the rows of the input were sorted into shards first.
         class_names: (n_classes,), in order.
         class_prior: (n_classes,) class probabilities.
@@ -107,7 +106,6 @@ def aggregate_sharded(
         out: a new folder for the consensus, with one Parquet file per shard.  Its columns are the input's columns of
             items and labels, `p_<class>`, and `doubt`.
         workers_out: a file for the table of workers (.parquet, .csv, .jsonl; as a URI .parquet).
-        columns: names of the columns.
         class_names: the classes in the wanted order; by default the classes of the annotations, sorted.
         repeats: see CrowdLabels.
         options: hyper-parameters of the method.

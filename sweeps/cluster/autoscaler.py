@@ -27,7 +27,11 @@ def autoscaler_limits() -> dict[str, float]:
     """
     stated = os.environ.get(LIMITS_VARIABLE)
     if stated:
-        return _stated_limits(stated)
+        try:
+            return {str(name): float(amount) for name, amount in json.loads(stated).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            example = '{"CPU": 38, "GPU": 4}'
+            raise ValueError(f"{LIMITS_VARIABLE} must be JSON such as {example}, got {stated!r}") from error
     config = _running_config()
     return {} if config is None else cluster_limits(yaml.safe_load(config.read_text()))
 
@@ -40,14 +44,6 @@ def cluster_limits(config: Mapping[str, Any]) -> dict[str, float]:
     types = config["available_node_types"]
     head = types[config["head_node_type"]].get("resources", {})
     return {name: head.get(name, 0) + _most_of_workers(config, name) for name in ("CPU", "GPU")}
-
-
-def _stated_limits(text: str) -> dict[str, float]:
-    try:
-        return {str(name): float(amount) for name, amount in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        example = '{"CPU": 38, "GPU": 4}'
-        raise ValueError(f"{LIMITS_VARIABLE} must be JSON such as {example}, got {text!r}") from error
 
 
 def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:

@@ -22,11 +22,8 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # `ray start` demands a token if a token exists, and any `ray.init` may have left one behind.  A driver that joins
 # sends no token by itself.  A cluster without tokens ignores the token.
-_HAS_TOKEN = (
-    bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
-    or Path("~/.ray/auth_token").expanduser().exists()
-)
-if _HAS_TOKEN:
+_TOKEN_FILE = Path("~/.ray/auth_token").expanduser()
+if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE.exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 OBJECT_STORE_SPARE = 150_000_000

@@ -45,7 +45,6 @@ class CellWorker:
         provenance: of the rows.
         data: returns a data set by name.
         before: what the store held when the run began; the worker skips cells that got a row since then.
-        compute: computes one cell.
     """
 
     def __init__(
@@ -160,6 +159,4 @@ class CellWorker:
 def _outcome(result: CellResult) -> Outcome:
     ok = result.status == "ok"
     line = None if ok else last_line(scrub(result.error or ""))
-    return Outcome(
-        result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy, line, own=True
-    )
+    return Outcome(result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy, line)

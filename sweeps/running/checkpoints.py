@@ -59,26 +59,19 @@ def _mirrored(folder: Path, location: str) -> Iterator[None]:
 
     def send() -> None:
         nonlocal sent
-        stamps = _stamps(folder)
-        changed = [name for name in stamps if sent.get(name) != stamps[name]]
-        # Read the curves after the state, and send the curves before the state.  Then the curves in the store have all
-        # epochs of the state in the store, even if the process dies in between.
-        read = [(name, (folder / name).read_bytes()) for name in sorted(changed, key=_is_curves)]
-        for name, content in sorted(read, key=lambda file: not _is_curves(file[0])):
-            put(filesystem, f"{path}/{name}", content)
-        sent = stamps
-
-    def try_to_send() -> None:
         # A failure of the storage must not end the training; the next beat tries again.
         with suppress(OSError):
-            send()
+            stamps = _stamps(folder)
+            changed = [name for name in stamps if sent.get(name) != stamps[name]]
+            # Read the curves after the state, and send the curves before the state.  Then the curves in the store have
+            # all epochs of the state in the store, even if the process dies in between.
+            read = [(name, (folder / name).read_bytes()) for name in sorted(changed, key=lambda name: name == CURVES)]
+            for name, content in sorted(read, key=lambda file: file[0] != CURVES):
+                put(filesystem, f"{path}/{name}", content)
+            sent = stamps
 
-    with heartbeat(try_to_send, seconds=SEND_SECONDS, name="checkpoints"):
+    with heartbeat(send, seconds=SEND_SECONDS, name="checkpoints"):
         yield
-
-
-def _is_curves(name: str) -> bool:
-    return name == CURVES
 
 
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:

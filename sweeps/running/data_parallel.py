@@ -25,8 +25,7 @@ def run_in_processes(
 
     Args:
         job: the job; its run folder is claimed, and its files are visible on every machine.
-        n_processes: number of workers.
-        cpus: CPUs of each worker.
+        n_processes, cpus: number of workers, and CPUs of each worker.
         address: of the Ray cluster, see `sweeps.cluster.connect.join`; without a cluster, a local Ray is started.
         max_failures: how often the workers are started again after a worker is lost.
 
@@ -53,15 +52,12 @@ def _fit(
             raise ValueError(
                 f"{n_processes} workers need {wanted:g} {kind} and the cluster has {there:g}; lower --workers or --cpus"
             )
+    resources = {"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})}
     state = job.out / ".train"
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": [ray.put(job)]},
-        scaling_config=train.ScalingConfig(
-            num_workers=n_processes,
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})},
-        ),
+        scaling_config=train.ScalingConfig(num_workers=n_processes, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=train.RunConfig(
             name="training", storage_path=str(state), failure_config=train.FailureConfig(max_failures=max_failures)
         ),

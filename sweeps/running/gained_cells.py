@@ -40,9 +40,7 @@ class GainedCells:
     """The cells that got a row since a run began; each new file is read once.
 
     Args:
-        store: the results folder.
         before: what the folder held when the run began.
-        run_id: of this run.
         skip_own: do not read the files that this run wrote, which their names show.
 
     Attributes:

@@ -40,7 +40,6 @@ class Run:
     """What a run computes, wherever it runs.
 
     Args:
-        cells: the cells to compute.
         ranks: of each cell; cells with a lower rank start first.
         data: name of data set -> data, for all cells.
         store: where results go; the folder exists.
@@ -83,10 +82,8 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     A first round runs shards of cells.  Cells whose process died (out of memory, a lost node) run again in smaller
     shards, and at last alone.  A cell that kills its process even then is recorded as failed.
 
-    Args:
-        run: what to compute.
-        placement: resources of a trial.
-        n_slots: the expected number of trials at a time; decides the size of the shards.
+    The placement has the resources of a trial.  The expected number of trials at a time, `n_slots`, decides the size of
+    the shards.
 
     Raises:
         ResultsError: the results folder cannot be read or written.

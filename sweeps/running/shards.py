@@ -54,7 +54,6 @@ def pack(
     """Split cells into shards, and return the shards in starting order: by rank, then the longest first.
 
     Args:
-        cells: all cells to compute.
         seconds: returns the estimated seconds of a cell.
         n_slots: how many shards run at a time; more slots make shorter shards.
         ranks: of each cell; by default all ranks are equal.

@@ -74,7 +74,7 @@ class ShardTrainable(tune.Trainable):
                 "on a cluster give shared storage: --results s3://..., gs://... or a network file system"
             )
         self._data: dict[str, ImageData | CrowdData] = {}
-        compute = partial(_compute, shared=shared, store=store)
+        compute = partial(_compute, shared=shared)
         self._worker = CellWorker(store, shared.provenance, self._load, shared.before, compute)
         self.reset_config(config)
 
@@ -112,13 +112,7 @@ class ShardTrainable(tune.Trainable):
 
 
 def _compute(
-    cell: Cell,
-    data: ImageData | CrowdData,
-    work: SharedWork,
-    checkpoints: Path | None,
-    *,
-    shared: Shared,
-    store: ResultStore,
+    cell: Cell, data: ImageData | CrowdData, work: SharedWork, checkpoints: Path | None, *, shared: Shared
 ) -> CellResult:
     """Compute a cell in this process, or with several Ray Train workers."""
     if cell.network is None:
@@ -141,14 +135,11 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
     from ray.train.torch import TorchTrainer
 
     resources = {"CPU": float(shared.placement.cpus), **({"GPU": gpus} if gpus else {})}
+    config = {"cell": cell, "data": [shared.data[cell.dataset]], "location": shared.location if keeps else None}
     start = time.monotonic()
     trainer = TorchTrainer(
         _train_worker,
-        train_loop_config={
-            "cell": cell,
-            "data": [shared.data[cell.dataset]],
-            "location": shared.location if keeps else None,
-        },
+        train_loop_config=config,
         scaling_config=train.ScalingConfig(
             num_workers=shared.placement.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),

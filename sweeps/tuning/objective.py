@@ -60,11 +60,11 @@ def evaluate_point(search: Search, point: Mapping[str, Value], data: DataSet, on
     """
     start = time.perf_counter()
     finished: list[float] = []
+
+    def on_epoch_of_seed(value: float) -> None:
+        on_epoch((sum(finished) + value) / (len(finished) + 1))
+
     for seed in search.seeds:
-
-        def on_epoch_of_seed(value: float) -> None:
-            on_epoch((sum(finished) + value) / (len(finished) + 1))
-
         finished.append(evaluate_cell(search, search.cell_at(point, seed), data, on_epoch_of_seed))
     return Evaluation(sum(finished) / len(finished), time.perf_counter() - start, tuple(finished))
 
@@ -164,15 +164,9 @@ def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray
 def crowd_of_items(crowd: CrowdLabels, items: NDArray[np.bool_]) -> CrowdLabels:
     """Return the annotations of the items where the mask (n_items,) is True; these items get new numbers."""
     chosen = items[crowd.item]
-    return CrowdLabels(
-        item=(np.cumsum(items) - 1)[crowd.item[chosen]],
-        worker=crowd.worker[chosen],
-        label=crowd.label[chosen],
-        n_items=int(items.sum()),
-        n_workers=crowd.n_workers,
-        n_classes=crowd.n_classes,
-        repeats="keep",
-    )
+    item, worker, label = (np.cumsum(items) - 1)[crowd.item[chosen]], crowd.worker[chosen], crowd.label[chosen]
+    sizes = {"n_items": int(items.sum()), "n_workers": crowd.n_workers, "n_classes": crowd.n_classes}
+    return CrowdLabels(item, worker, label, **sizes, repeats="keep")
 
 
 @dataclass(frozen=True, eq=False)

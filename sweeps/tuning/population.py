@@ -55,13 +55,8 @@ class PopulationError(ValueError):
 def run_population(study: SharedStudy, data: DataSet, progress: SearchProgress, resources: Mapping[str, float]) -> None:
     """Train a population on the connected Ray cluster, with one member per trial that the study has left.
 
-    A population that is interrupted starts again from the beginning.
-
-    Args:
-        study: the study, see SharedStudy's `population`.
-        data: the whole data set.
-        progress: is updated after each segment of a member.
-        resources: "CPU" and "GPU" per member.
+    Each member trains on the whole data set with the resources "CPU" and "GPU".  A population that is interrupted
+    starts again from the beginning.
 
     Raises:
         PopulationError: the cluster has several machines, or `population_space` does not support the search.

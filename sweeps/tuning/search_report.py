@@ -34,10 +34,8 @@ def trials_frame(study: SharedStudy) -> pd.DataFrame:
     The `value` of a trial that was stopped early is its last value.  `copy_of` is the number of the trial of the same
     point whose result was copied.  `pareto` is True if no other trial is better in both value and seconds.
     """
-    rows = [_row(study, trial) for trial in study.finished_trials()]
-    front = {trial.number for trial in pareto_front(study)}
-    frame = pd.DataFrame(rows)
-    frame.insert(4, "pareto", frame["trial"].isin(front))
+    frame = pd.DataFrame([_row(study, trial) for trial in study.finished_trials()])
+    frame.insert(4, "pareto", frame["trial"].isin({trial.number for trial in pareto_front(study)}))
     return frame
 
 
@@ -72,7 +70,6 @@ def write_best_options(
     """Write the best point and its value to a file for `crowdml sweep --method-options`, with its origin as comments.
 
     Args:
-        out: the file.
         study, point, value: the study, its best point, and the value of the point.
         storage: the study's storage, without a password.
         tested: name -> test accuracy, one comment line each.

@@ -54,9 +54,7 @@ class SharedStudy:
 
     Args:
         storage: the path of a journal file, which may lie on NFS, or the URL of a database.
-        search: what is searched.
         n_trials: number of trials of all drivers and runs together.
-        sampler: draws the points.
         multi_objective: the seconds of a trial are a second objective.
         population: the trials are members of a population, whose values are not the values of their points.
         seed: of the sampler.
@@ -113,10 +111,8 @@ class SharedStudy:
 
     def value_of(self, point: dict[str, Value]) -> float | None:
         """Return the value of a point; None if no trial of the point is done."""
-        for trial in self.finished_trials():
-            if trial.state == TrialState.COMPLETE and trial.user_attrs[POINT] == point:
-                return trial.values[0]
-        return None
+        done = (trial for trial in self.finished_trials() if trial.state == TrialState.COMPLETE)
+        return next((trial.values[0] for trial in done if trial.user_attrs[POINT] == point), None)
 
     def claim(self) -> Claim | None:
         """Return a trial for this driver to compute; None if there is none now (see `more_may_come`).
@@ -170,7 +166,7 @@ class SharedStudy:
     def release(self) -> None:
         """Free the places of the claimed trials that are not finished."""
         for number in list(self._claimed):
-            self._tell(number, None, TrialState.FAIL)
+            self._end(number, {}, TrialState.FAIL)
 
     def should_prune(self, number: int) -> bool:
         """Return whether the pruner would stop a claimed trial early; never with several objectives."""
@@ -184,18 +180,16 @@ class SharedStudy:
 
     def finish(self, number: int, value: float, seconds: float, by_seed: Sequence[float]) -> None:
         """Store the result of a claimed trial."""
-        self._set_attributes(number, {SECONDS: seconds, BY_SEED: list(by_seed)})
-        self._tell(number, [value, seconds] if self.multi_objective else [value], TrialState.COMPLETE)
+        values = [value, seconds] if self.multi_objective else [value]
+        self._end(number, {SECONDS: seconds, BY_SEED: list(by_seed)}, TrialState.COMPLETE, values)
 
     def stop(self, number: int, seconds: float) -> None:
         """Store that a claimed trial was stopped early."""
-        self._set_attributes(number, {SECONDS: seconds})
-        self._tell(number, None, TrialState.PRUNED)
+        self._end(number, {SECONDS: seconds}, TrialState.PRUNED)
 
     def fail(self, number: int, error: str) -> None:
         """Store that a claimed trial failed; the trial is not tried again."""
-        self._set_attributes(number, {ERROR: error})
-        self._tell(number, None, TrialState.FAIL)
+        self._end(number, {ERROR: error}, TrialState.FAIL)
 
     def _same_point(self, number: int, point: dict[str, Value]) -> FrozenTrial | None:
         """Return another trial of the same point that is finished, or that runs and has a lower number."""
@@ -216,12 +210,12 @@ class SharedStudy:
         values = known.values if known.state == TrialState.COMPLETE else None
         self.optuna_study.tell(trial, values, state=known.state)
 
-    def _set_attributes(self, number: int, attributes: Mapping[str, Any]) -> None:
+    def _end(
+        self, number: int, attributes: Mapping[str, Any], state: TrialState, values: list[float] | None = None
+    ) -> None:
         with _IGNORE_IF_GIVEN_UP:
             for name, value in attributes.items():
                 self._claimed[number].set_user_attr(name, value)
-
-    def _tell(self, number: int, values: list[float] | None, state: TrialState) -> None:
         self.optuna_study.tell(self._claimed.pop(number), values, state=state, skip_if_finished=True)
 
     def _beat(self) -> None:

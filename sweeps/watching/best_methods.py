@@ -57,7 +57,6 @@ def choose(panel: str, means: Mapping[str, tuple[float, int]], *, trains: bool) 
     """Return the best method of a panel.
 
     Args:
-        panel: name of the panel.
         means: method -> (mean of the measure, number of seeds in the mean).
         trains: whether the measure is the test accuracy; else it is the aggregation error.
     """

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crowdml.support.live_text import clock_time
-from sweeps.watching.snapshot import Best, Count, LastError, Snapshot
+from sweeps.watching.snapshot import Count, LastError, Snapshot
 
 WIDE = 120
 """Screens of at least this width show axes and best methods side by side."""
@@ -159,15 +159,12 @@ def _best(snapshot: Snapshot, n_lines: int) -> RenderableType:
     fits = snapshot.n_panels <= n_lines - 1
     rows = snapshot.best[: n_lines - 1 if fits else n_lines - 2]
     for best in rows:
-        table.add_row(_line(f"  {best.panel}", max_width=_PANEL_WIDTH), _line(best.method, "green"), _measured(best))
+        name = "accuracy" if best.measure == "test_accuracy" else "error"
+        value = Text(f"{100 * best.value:.2f} % {name}, n={best.n}", no_wrap=True)
+        table.add_row(_line(f"  {best.panel}", max_width=_PANEL_WIDTH), _line(best.method, "green"), value)
     if len(rows) < snapshot.n_panels:
         table.add_row(_line(f"  {_more(snapshot.n_panels - len(rows))}", "dim"))
     return table
-
-
-def _measured(best: Best) -> Text:
-    name = "accuracy" if best.measure == "test_accuracy" else "error"
-    return Text(f"{100 * best.value:.2f} % {name}, n={best.n}", no_wrap=True)
 
 
 def _errors(errors: Sequence[LastError], *, most: int) -> list[RenderableType]:

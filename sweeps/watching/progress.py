@@ -31,10 +31,8 @@ class Progress:
     A sink that raises is reported once and then left out, so that no sink can end the run.
 
     Args:
-        console: where to show the tally.
         tally: what to show; all changes to the tally must come through this object.
         sinks: called about every SINK_SECONDS, and at the end.
-        title: of the run.
         clock: returns seconds that never decrease.
     """
 

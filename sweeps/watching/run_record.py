@@ -40,7 +40,6 @@ class RunState:
     """The content of a run record.
 
     Args:
-        run_id: of the run.
         host, pid: machine name and process id of the driver.
         process_start: seconds from the start of that machine to the start of the driver.
         command: the command line, without secrets.

@@ -28,7 +28,6 @@ class Outcome(NamedTuple):
     """How a cell ended, as the driver learns it.
 
     Args:
-        cell_id: of the cell.
         ok: whether it has a result.
         seconds: its wall seconds.
         aggregation_error, test_accuracy: its measures.
@@ -77,7 +76,7 @@ class Tally:
         self._left = {cell.id for cell in todo}
         self._work = WorkLeft(seconds)
         self._work.add(todo)
-        self._n_before = {True: 0, False: 0}
+        self._n_before = {True: 0, False: 0}  # with a result, and failed
         self._n_ended = {True: 0, False: 0}
         self._count_earlier(done)
         self._errors: deque[LastError] = deque(maxlen=N_ERRORS)

@@ -232,5 +232,5 @@ def test_an_error_of_the_storage_does_not_show_the_password(tmp_path: Path) -> N
 
 
 def test_cmaes_refuses_several_objectives(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--sampler cmaes has one objective"):
+    with pytest.raises(ValueError, match="--sampler cmaes supports one objective"):
         SharedStudy(str(tmp_path / "s"), MANY, n_trials=1, sampler="cmaes", multi_objective=True)
