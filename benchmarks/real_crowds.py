@@ -5,8 +5,7 @@
 
 If k classes are tied and one of them is right, the item counts 1/k, so that no tie rule has an advantage.  Methods with
 random draws are averaged over seeds.  The output is a table, then each accuracy that is more than half a percentage
-point below a published figure or crowd-kit, and then the best methods on average, with a bootstrap over crowds and
-items.
+point below a published figure or crowd-kit, and then the best methods on average (bootstrap over crowds and items).
 """
 
 from __future__ import annotations

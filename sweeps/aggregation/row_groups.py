@@ -113,8 +113,7 @@ def split_by_item(
 ) -> tuple[DistinctNames, list[RowGroup]]:
     """Write the rows of some row groups to one file with one row group per shard.
 
-    The file is named by its number.  Return the distinct names of the rows, and the row group of each shard
-    (n_shards,).
+    The number names the file.  Return the distinct names of the rows, and the row group of each shard (n_shards,).
     """
     table = pa.concat_tables([read(group, columns) for group in groups])
     shard = _shard_of(table[columns.task], n_shards)

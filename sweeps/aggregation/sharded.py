@@ -100,8 +100,7 @@ def aggregate_sharded(
     """Aggregate the annotations of Parquet files on Ray.
 
     Args:
-        paths: Parquet files or folders with such files, local or s3://..., gs://...; every node must be able to read
-            them.
+        paths: Parquet files or folders with them, local or s3://..., gs://...; every node must be able to read them.
         method: a name of `sharded_methods()`, or an alias.
         out: a new folder for the consensus, with one Parquet file per shard.  Its columns are the input's columns of
             items and labels, `p_<class>`, and `doubt`.
@@ -139,9 +138,8 @@ def aggregate_sharded(
             folder = stack.enter_context(_scratch_folder(scratch, out, local_ray=cluster.own))
             names, shards = _split_by_item(groups, columns, n_shards, folder)
         else:
-            names = row_groups.merge_names(
-                run_tasks(row_groups.distinct_names, [(chunk, columns) for chunk in row_groups.chunks(groups)])
-            )
+            chunks = [(chunk, columns) for chunk in row_groups.chunks(groups)]
+            names = row_groups.merge_names(run_tasks(row_groups.distinct_names, chunks))
         classes = _classes(names.labels, class_names)
         crowd = ShardedCrowd(shards, columns, names.workers, classes, repeats, ties, em)
         pool = stack.enter_context(ShardPool(crowd, cpus=cluster.cpus))
@@ -191,11 +189,10 @@ def _check_places(out: str | Path | None, workers_out: str | Path | None) -> Non
     """Raise an error before the work starts if the results cannot be written."""
     if out is not None and not is_empty(out):
         raise LocationError(f"{out} is not empty; give a new folder for the consensus")
-    if workers_out is not None:
-        if is_local(workers_out):
-            check_writable(workers_out)
-        elif not str(workers_out).endswith(".parquet"):
-            raise LocationError(f"{workers_out}: the ending must be .parquet")
+    if workers_out is not None and is_local(workers_out):
+        check_writable(workers_out)
+    elif workers_out is not None and not str(workers_out).endswith(".parquet"):
+        raise LocationError(f"{workers_out}: the ending must be .parquet")
 
 
 @contextmanager

@@ -25,8 +25,7 @@ def autoscaler_limits() -> dict[str, float]:
     Raises:
         ValueError: CROWDML_CLUSTER_LIMITS is not a JSON object of amounts.
     """
-    stated = os.environ.get(LIMITS_VARIABLE)
-    if stated:
+    if stated := os.environ.get(LIMITS_VARIABLE):
         try:
             return {str(name): float(amount) for name, amount in json.loads(stated).items()}
         except (ValueError, TypeError, AttributeError) as error:

@@ -58,7 +58,7 @@ def join(address: str | None) -> Iterator[Cluster | None]:
 
     Args:
         address: "host:port"; "auto" for the cluster that `ray start` made this machine a part of; "local" to join no
-            cluster; None for the address in RAY_ADDRESS, or, without this variable, for "auto" or else no cluster.
+            cluster; None for RAY_ADDRESS if this is set, else for "auto" if such a cluster runs, else for "local".
 
     Raises:
         ClusterError: no cluster answers at the address.

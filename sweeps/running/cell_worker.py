@@ -1,4 +1,4 @@
-"""Compute cells one after the other in one process and write their rows.  The process is a trial's or the driver."""
+"""Compute cells one after the other and write their rows, in a Tune trial or, without Ray, in the driver."""
 
 from __future__ import annotations
 

@@ -82,8 +82,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     A first round runs shards of cells.  Cells whose process died (out of memory, a lost node) run again in smaller
     shards, and at last alone.  A cell that kills its process even then is recorded as failed.
 
-    The placement has the resources of a trial.  The expected number of trials at a time, `n_slots`, decides the size of
-    the shards.
+    The placement holds a trial's resources.  The expected number of trials at a time, `n_slots`, sizes the shards.
 
     Raises:
         ResultsError: the results folder cannot be read or written.

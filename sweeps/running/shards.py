@@ -60,8 +60,7 @@ def pack(
         longest: maximum of the estimated seconds of a shard with several cells; 0 gives each cell its own shard.
         mix: alternate shards that train (on GPUs) and shards that do not train (on CPUs).
         seed: shuffles the cells, so that runs with different seeds start with different cells of equal rank.  Shards
-            whose lengths differ by less than a factor of about two then count as equally long.  None keeps the order
-            of the cells.
+            whose lengths differ by less than a factor of about two then count as equally long.  None keeps the order.
     """
     ranked = list(zip(cells, ranks or [0] * len(cells), strict=True))
     if seed is not None:

@@ -72,7 +72,7 @@ class TrialEvents(tune.Callback):
 
 
 class StopWhere(tune.Stopper):
-    """Stops all trials when one of them cannot write results."""
+    """Stops all trials when one trial cannot write results."""
 
     def __init__(self, events: TrialEvents) -> None:
         self._events = events

@@ -165,8 +165,8 @@ def crowd_of_items(crowd: CrowdLabels, items: NDArray[np.bool_]) -> CrowdLabels:
     """Return the annotations of the items where the mask (n_items,) is True; these items get new numbers."""
     chosen = items[crowd.item]
     item, worker, label = (np.cumsum(items) - 1)[crowd.item[chosen]], crowd.worker[chosen], crowd.label[chosen]
-    sizes = {"n_items": int(items.sum()), "n_workers": crowd.n_workers, "n_classes": crowd.n_classes}
-    return CrowdLabels(item, worker, label, **sizes, repeats="keep")
+    n_items = int(items.sum())
+    return CrowdLabels(item, worker, label, n_items, crowd.n_workers, crowd.n_classes, repeats="keep")
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,7 @@ def _axes(snapshot: Snapshot, n_columns: int, n_lines: int) -> RenderableType:
         for at in range(0, len(cells), n_columns):
             name = _line("" if at else axis, "bold magenta")
             table.add_row(name, *(part for cell in cells[at : at + n_columns] for part in cell))
-    hidden = shares.count(0)
-    if hidden:
+    if hidden := shares.count(0):
         table.add_row(_line(_more(hidden), "dim"))
     return table
 
@@ -105,8 +104,7 @@ def _columns(snapshot: Snapshot, width: int) -> int:
         return 1
     name = min(max(len(_more(len(values))), *(len(value) for value, _ in values)), _VALUE_WIDTH)
     counts = max(len(_counts(count)) + len(_minus(count)) for _, count in values)
-    gaps = 4
-    return max(1, (width - max(map(len, snapshot.by_axis)) - 1) // (name + _BAR_WIDTH + counts + gaps))
+    return max(1, (width - max(map(len, snapshot.by_axis)) - 1) // (name + _BAR_WIDTH + counts + 4))  # 4 gaps
 
 
 def _axis_lines(snapshot: Snapshot, n_columns: int) -> list[int]:
@@ -119,8 +117,7 @@ def _values(values: Mapping[str, Count], room: int) -> list[tuple[RenderableType
     hidden = 0
     if len(rows) > room:
         rows.sort(key=lambda row: _stage(row[1]))
-        hidden = len(rows) - (room - 1)
-        rows = rows[: room - 1]
+        rows, hidden = rows[: room - 1], len(rows) - (room - 1)
     cells: list[tuple[RenderableType, ...]] = [
         (
             _line(value, max_width=_VALUE_WIDTH),

@@ -42,8 +42,7 @@ class RayMetrics:
     def __call__(self, snapshot: Snapshot) -> None:
         """Set the metrics."""
         for name, (_, number) in _NUMBERS.items():
-            value = number(snapshot)
-            if value is not None:
+            if (value := number(snapshot)) is not None:
                 self._numbers[name].set(value)
         for axis, values in snapshot.by_axis.items():
             for value, count in values.items():

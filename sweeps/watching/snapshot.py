@@ -61,8 +61,7 @@ class Snapshot:
         seconds_in_cells: sum over the cells that this run computed.
         slots: the largest number of trials at a time so far.
         share_in_cells: seconds_in_cells divided by (slots times seconds since the first trial).
-        overhead_seconds_a_cell: seconds of the slots outside cells, per cell.  None, as share_in_cells, before a cell
-            has ended.
+        overhead_seconds_a_cell: the other seconds of the slots, per cell.  Both are None before a cell has ended.
         running, pending: numbers of trials.
         cpus_used, cpus, gpus_used, gpus: of all machines.
         by_axis: axis -> value -> numbers of its cells, for the axes that vary.
@@ -111,11 +110,9 @@ class Snapshot:
         Raises:
             ValueError: another version of crowdml wrote the content.
         """
-        names = {item.name for item in fields(cls)}
-        if set(content) != names:
-            raise ValueError(
-                f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(names ^ set(content)))}"
-            )
+        changed = {item.name for item in fields(cls)} ^ set(content)
+        if changed:
+            raise ValueError(f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(changed))}")
         try:
             by_axis = {
                 axis: {value: Count(**count) for value, count in values.items()}
