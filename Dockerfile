@@ -1,5 +1,5 @@
-# An image that runs sweeps, for Kubernetes (clusters/kuberay.yaml) or any container host.  Build it from a commit, never
-# from a working folder, so that the commit in the result rows is the code that ran:
+# An image that runs sweeps, for Kubernetes (clusters/kuberay.yaml) or any container host.  Build it from a commit,
+# never from a working folder, so that the commit in the result rows is the code that ran:
 #
 #     git archive HEAD | docker build --build-arg CROWDML_GIT_COMMIT=$(git rev-parse HEAD) -t REGISTRY/crowdml:COMMIT -
 #

@@ -1,4 +1,4 @@
-"""CROWDLAB as a joint method: out-of-fold networks help to find the labels, and a network is trained on them.
+"""CROWDLAB as a joint method: out-of-fold networks help to infer the labels, and a network learns from these labels.
 
 Goh, Tkachenko, Mueller, arXiv 2210.06812 (2022), Section 3; the weights are in `crowdml.aggregation.crowdlab_weights`.
 """
@@ -25,8 +25,8 @@ class CrowdlabTraining(TieRule):
 
     Args:
         ties, seed: see TieRule.
-        folds: number of parts into which the items are split.  A network that is trained on the majority labels of the
-            other parts predicts for each part.
+        folds: number of parts into which the items are split.  Each part is predicted by a network that is trained on
+            the majority labels of the other parts.
     """
 
     folds: int = 3

@@ -1,4 +1,4 @@
-"""EndToEnd: a crowd learner as a joint method that fits a whole crowd."""
+"""EndToEnd: makes a joint method of a crowd learner."""
 
 from __future__ import annotations
 
@@ -36,12 +36,7 @@ class EndToEnd(TieRule):
 
         The network's prediction is the prior of each item, and the workers' matrices give the likelihood of its
         annotations.  Items of known class keep their class in the result.  In the training, a known class only affects
-        the vote shares that the learner starts from.
-
-        Args:
-            crowd: the annotations.
-            task: inputs and settings of the training.
-            learner: not used; it is here because every joint method takes a learner.
+        the vote shares that the learner starts from.  `learner` is not used; all joint methods have this argument.
 
         Raises:
             ValueError: the crowd has worker histories, whose items have no inputs for the network.
@@ -51,8 +46,7 @@ class EndToEnd(TieRule):
                 "a network cannot learn from worker histories, because their items have no inputs; use an aggregator"
             )
         trainer = Trainer(task)
-        shares = vote_shares(crowd)
-        given = supervise(shares, task.n_classes, crowd=crowd, device=task.device)
+        given = supervise(vote_shares(crowd), task.n_classes, crowd=crowd, device=task.device)
         model = trainer.learn(self.learner, given)
         predicted = predict_proba(model, task, task.inputs).cpu().numpy().astype(np.float64)
         model.eval()

@@ -1,20 +1,19 @@
 """LABNET: alternate between training a network and aggregating the labels.
 
 Ghiassi, Birke, Chen, "LABNET: A Collaborative Method for DNN Training and Label Aggregation", VISAPP 2022,
-Algorithm 1, which this module reads as follows.  The labels start from the majority vote.  Each iteration has these
-steps:
+Algorithm 1, in this interpretation: The labels start from the majority vote.  Each iteration has four steps:
 
 1. Train the network if its mean loss on the labels has grown (Eq. 7).  H_0 = 0, so the first two iterations train.
 2. Set the class prior to the network's mean prediction (Eq. 2), or to the share of each class among the labels if the
    network was not trained.
 3. Count the workers' confusion matrices from the labels.
-4. Infer the labels anew.
+4. Infer the labels again.
 
-The paper calls step 3 the E-step and step 4 the M-step; the names are usually the other way round.
+The paper calls step 3 the E-step and step 4 the M-step; usually, step 3 is the M-step and step 4 the E-step.
 
 `prior="instance"` uses the network's prediction for an item as the prior of that item, as in MBEM (Khetan, Lipton,
-Anandkumar, ICLR 2018).  These predictions come from networks that were trained on other folds, because a network has
-memorised the noise of the items that it was trained on.
+Anandkumar, ICLR 2018).  These predictions come from networks that were trained on other folds, because a network
+memorises the noise of its training items.
 """
 
 from __future__ import annotations
@@ -49,13 +48,13 @@ class Labnet(TieRule):
         init: first labels: "majority" (the paper), or "em", the posterior of soft Dawid-Skene at convergence.
         hard: infer one class per item (the paper) instead of a posterior.
         refresh_counts: count the confusion matrices from the current labels in every iteration.  False keeps the
-            matrices of the first labels, as the algorithm is printed in the paper.
+            matrices of the first labels, as in the printed algorithm of the paper.
         max_iter: largest number of iterations.
         smoothing: value that is added to every entry of the workers' counts.
         reinit: start every training from a fresh network instead of continuing with the last one.
         final_training: train once more at the end if the labels have changed since the last training.
         folds: for the instance prior: number of parts into which the items are split.
-        calibrate: for the instance prior: adapt the temperature of the predictions so that the annotations are most
+        calibrate: for the instance prior: choose the temperature of the predictions that makes the annotations most
             likely.
     """
 
@@ -102,10 +101,8 @@ class Labnet(TieRule):
         trainer = JointTrainer(learner, task)
         network = _Network(self, trainer)
         start = posterior = self._first_labels(crowd)
-        probabilities = np.empty(0)
-        prior, confusion = np.empty(0), np.empty(0)
-        losses = [0.0]
-        due, converged = True, False
+        probabilities = prior = confusion = np.empty(0)
+        losses, due, converged = [0.0], True, False
         while len(losses) <= self.max_iter and not converged:
             trained = due
             if trained:
@@ -125,20 +122,15 @@ class Labnet(TieRule):
             converged = bool(settled and not due and not trained)
             posterior = updated
         model = network.finish(posterior)
+        values = [-loss for loss in losses[1:]]
         aggregation = self.conclude(
-            crowd,
-            posterior,
-            prior,
-            confusion=confusion,
-            n_iter=len(losses) - 1,
-            converged=converged,
-            objective=[-loss for loss in losses[1:]],
+            crowd, posterior, prior, confusion=confusion, n_iter=len(values), converged=converged, objective=values
         )
         return trainer.result(aggregation, model)
 
     def _first_labels(self, crowd: CrowdLabels) -> NDArray[np.float64]:
         if self.init == "em":
-            # EM starts from vote shares and runs to convergence.  If it stopped early or started from hard labels, it
+            # EM starts from vote shares and runs to convergence.  With an early stop or hard labels at the start, EM
             # would keep systematic errors of the majority, and a network that learns these errors would confirm them.
             em = DawidSkene(smoothing=self.smoothing).fit(crowd)
             return one_hot(em.labels, crowd.n_classes) if self.hard else em.posterior
@@ -150,13 +142,8 @@ def calibrated(
 ) -> NDArray[np.float64]:
     """Return predictions (n_items, n_classes) at the temperature that makes the annotations most likely.
 
-    The temperature T maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw], where p(T) is proportional to p ** (1 / T).
-    This needs no true classes.
-
-    Args:
-        crowd: the annotations.
-        confusion: (n_workers, n_classes, n_classes) the workers' matrices A.
-        probabilities: (n_items, n_classes) the predictions p.
+    The temperature T maximises sum_i log sum_c p_ic(T) prod_w A_w[c, l_iw], where p(T) is proportional to p ** (1 / T)
+    for the predictions p (n_items, n_classes), and A are the workers' matrices.  This needs no true classes.
     """
     log_p = np.log(np.maximum(probabilities, FLOOR))
     # Likelihood of each item up to a factor that does not depend on the temperature.
@@ -181,13 +168,11 @@ class _Network:
         self._trained_on: NDArray[np.float64] | None = None
 
     def train_and_predict(self, posterior: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Train on these labels, and return predictions for all items, (n_items, n_classes)."""
         if self._options.prior == "instance":
             return self._trainer.predict_out_of_fold(posterior, self._options.folds)
         return self._trainer.predict(self._train_on_all(posterior))
 
     def finish(self, posterior: NDArray[np.float64]) -> nn.Module:
-        """Return the final network."""
         changed = self._trained_on is None or not np.array_equal(self._trained_on, posterior)
         if self._model is None or (self._options.final_training and changed):
             return self._train_on_all(posterior)
@@ -195,7 +180,6 @@ class _Network:
 
     def _train_on_all(self, posterior: NDArray[np.float64]) -> nn.Module:
         """Train the network on all items, from its current weights unless `reinit` is set."""
-        start = None if self._options.reinit else self._model
-        self._model = self._trainer.train(posterior, model=start)
+        self._model = self._trainer.train(posterior, model=None if self._options.reinit else self._model)
         self._trained_on = posterior
         return self._model

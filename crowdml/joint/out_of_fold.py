@@ -1,7 +1,7 @@
-"""JointTrainer: trains the networks of a joint method, and predicts for items by networks that have not seen them.
+"""JointTrainer: trains the networks of a joint method, and makes out-of-fold predictions.
 
-A network memorises the labels of its training items, including their noise.  A method that combines predictions with
-the workers' annotations therefore needs predictions by networks that were trained on other folds.
+A network memorises the labels of its training items, including the noise.  A method that combines predictions with
+annotations therefore predicts each item by a network that was trained on other items.
 """
 
 from __future__ import annotations
@@ -20,12 +20,7 @@ from crowdml.learning.trainer import Trainer
 
 
 class JointTrainer:
-    """Trains the networks of a joint method on posteriors and counts what they cost.
-
-    Args:
-        learner: trains each network.
-        task: inputs and settings of the training.
-    """
+    """Trains the networks of a joint method on posteriors by one learner, and adds up the costs."""
 
     def __init__(self, learner: Learner, task: Task) -> None:
         self._learner = learner
@@ -34,14 +29,10 @@ class JointTrainer:
     def train(
         self, posterior: NDArray[np.float64], *, model: nn.Module | None = None, items: NDArray[np.int64] | None = None
     ) -> nn.Module:
-        """Train a network on a posterior and return it.
+        """Train a network on a posterior (n_items, n_classes), and return the network.
 
-        The test accuracy is reported only if the network is trained on all items.
-
-        Args:
-            posterior: (n_items, n_classes) distribution over classes per item.
-            model: model to continue from; None starts from a fresh model.
-            items: (n,) indices of the items to train on; by default all.
+        The training continues from `model`; None starts from a fresh model.  `items` (n,) are the items to train on, by
+        default all items; only then is the test accuracy reported.
         """
         task = self._trainer.task
         given = supervise(posterior, task.n_classes, device=task.device)
@@ -49,18 +40,15 @@ class JointTrainer:
         return self._trainer.learn(self._learner, given, model=model, items=chosen, evaluate=items is None)
 
     def predict(self, model: nn.Module, items: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Return the probabilities (n, n_classes) that a model predicts for the training items, or for some of them."""
+        """Return the probabilities (n, n_classes) that a model predicts for all training items, or for (n,) indices."""
         chosen = None if items is None else torch.from_numpy(items)
         return self._trainer.predict(model, chosen).cpu().numpy().astype(np.float64)
 
     def predict_out_of_fold(self, posterior: NDArray[np.float64], folds: int) -> NDArray[np.float64]:
         """Return probabilities (n_items, n_classes); each item is predicted by a network trained on the other folds.
 
-        Every call with the same task and number of folds splits the items in the same way.
-
-        Args:
-            posterior: (n_items, n_classes) distribution over classes per item to train on.
-            folds: number of parts into which the items are split.
+        The networks are trained on a posterior (n_items, n_classes).  Every call with the same task and number of folds
+        splits the items in the same way.
         """
         fold = np.random.default_rng([self._trainer.task.settings.seed, 1]).permutation(len(posterior)) % folds
         probabilities = np.empty_like(posterior)

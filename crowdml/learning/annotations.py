@@ -15,7 +15,7 @@ class BatchAnnotations:
     """The annotations of a batch of items, in the order of the items.
 
     Attributes:
-        row: (n_annotations,) int64, position in the batch of the item that the annotation is about.
+        row: (n_annotations,) int64, position of the annotated item in the batch.
         worker: (n_annotations,) int64, index of the worker.
         label: (n_annotations,) int64, the label that the worker gave.
     """
@@ -29,19 +29,14 @@ class BatchAnnotations:
 
 
 class Annotations:
-    """The annotations of all items, sorted by item.
-
-    Args:
-        crowd: the annotations.
-        device: where the tensors are kept.
+    """The annotations of all items on a device, sorted by item.
 
     Attributes:
         per_item: (n_items,) int64 number of annotations per item.
     """
 
     def __init__(self, crowd: CrowdLabels, device: torch.device) -> None:
-        self.n_workers, self.n_classes = crowd.n_workers, crowd.n_classes
-        self.n_items = crowd.n_items
+        self.n_workers, self.n_classes, self.n_items = crowd.n_workers, crowd.n_classes, crowd.n_items
         item = torch.as_tensor(crowd.item.astype("int64"), device=device)
         order = torch.argsort(item, stable=True)
         self._worker = torch.as_tensor(crowd.worker.astype("int64"), device=device)[order]

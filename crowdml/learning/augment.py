@@ -19,8 +19,7 @@ def augment(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     if kind == "none":
         return images
     n, _, height, width = images.shape
-    pad = 0 if kind == "flip" else max(1, width // 8)
-    device = images.device
+    pad, device = 0 if kind == "flip" else max(1, width // 8), images.device
     top, left = torch.randint(0, 2 * pad + 1, (2, n, 1), generator=generator, device=device)
     rows = torch.arange(height, device=device) + top
     columns = torch.arange(width, device=device).expand(n, width)

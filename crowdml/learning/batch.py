@@ -15,8 +15,8 @@ class Batch:
     """The items of one training step.
 
     Args:
-        views: inputs (n, ...) of the items.  There is one view, or several differently augmented ones for a learner
-            that asks for them.
+        views: inputs (n, ...) of the items: one tensor, or several differently augmented ones if the learner's `views`
+            is above 1.
         items: (n,) int64 indices of the items among all training items.
         given: supervision of all training items.
         epoch: number of the epoch, counted from 0.
@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def inputs(self) -> Tensor:
-        """(n, ...) inputs of the items, the first view."""
+        """The first view: (n, ...) inputs of the items."""
         return self.views[0]
 
     def target(self, form: Target) -> Tensor:
@@ -51,13 +51,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Epoch:
-    """What a learner is told when an epoch begins.
-
-    Attributes:
-        number: number of the epoch, counted from 0.
-        n_epochs: number of epochs of this training.
-        items: (n,) int64 indices of the items that are trained on.
-    """
+    """An epoch that begins: its number, counted from 0, the number of epochs, and the (n,) indices of its items."""
 
     number: int
     n_epochs: int

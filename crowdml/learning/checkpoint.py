@@ -1,4 +1,4 @@
-"""Checkpoint: the state of one training in one file, so that an interrupted training can continue."""
+"""Checkpoint: the state of a training in a file, so that an interrupted training can continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crowdml.support.whole_file import whole_file
 
 
 class CheckpointMismatchError(ValueError):
-    """The checkpoint file does not belong to the training that should continue, or is no checkpoint."""
+    """The file is no checkpoint, or the checkpoint of another training."""
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Checkpoint:
     Args:
         path: the file; its folder is created when the file is written.
         identity: text that identifies the training; a file with another identity is refused.
-        every: least seconds between two writes within a training.
+        every: minimum number of seconds between two writes during the training.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Checkpoint:
         return time.monotonic() - self._written >= self.every
 
     def read(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the state that was written last, with its tensors on the device, or None if there is no file.
+        """Return the state in the file, with its tensors on the device, or None if there is no file.
 
         Raises:
             CheckpointMismatchError: the file belongs to another training, or is no checkpoint.
@@ -50,7 +50,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            # weights_only reads tensors and plain values, so a file from somebody else cannot run code.
+            # weights_only reads only tensors and plain values, so that a foreign file cannot run code.
             state = torch.load(self.path, map_location=device, weights_only=True)
             identity = state["identity"]
         except Exception as error:
@@ -65,9 +65,9 @@ class Checkpoint:
         return state
 
     def write(self, state: dict[str, Any]) -> None:
-        """Replace the file by one with this state.  Of several training processes, only the first one writes.
+        """Replace the content of the file by this state.  If several processes train, only the first process writes.
 
-        If the file cannot be written, for example on a full disk, this warns and leaves the old file in place.
+        If the file cannot be written, for example on a full disk, warn and keep the old file.
         """
         self._written = time.monotonic()
         if parallel.rank() != 0:
@@ -77,7 +77,7 @@ class Checkpoint:
             with whole_file(self.path) as partial:
                 torch.save({**state, "identity": self.identity}, partial)
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError if the disk is full
-            warnings.warn(f"the training goes on without a checkpoint: {self.path}: {error}", stacklevel=2)
+            warnings.warn(f"the training continues, but cannot write {self.path}: {error}", stacklevel=2)
 
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:

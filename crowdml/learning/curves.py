@@ -19,24 +19,22 @@ class KeptCurves:
     path: Path
 
     def keep(self, step: int, metric: str, value: float) -> None:
-        """Append a point.  Warn if it cannot be written, for example on a full disk, and continue."""
+        """Append a point.  If the point cannot be written, for example on a full disk, warn and continue."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as lines:
-                # The newline comes first, so that a line that an interruption cut short cannot swallow this point.
+                # The newline comes first, because an interruption may have left an incomplete last line.
                 lines.write("\n" + json.dumps([step, metric, value]))
         except OSError as error:
-            warnings.warn(f"a point of the learning curves was not written: {self.path}: {error}", stacklevel=2)
+            warnings.warn(f"cannot write a point of the learning curves to {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
-        """Return the points by step.  Where an epoch was repeated after an interruption, its last value counts."""
+        """Return the points, sorted by step.  If an epoch was repeated after an interruption, its last value counts."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         latest: dict[tuple[int, str], float] = {}
         for line in lines:
-            # The first line is empty.  A point on a line that was cut short is computed again.
+            # The first line is empty.  The point of an incomplete line is computed again.
             with suppress(json.JSONDecodeError):
                 step, metric, value = json.loads(line)
                 latest[step, metric] = value
-        return [
-            (step, metric, value) for (step, metric), value in sorted(latest.items(), key=lambda point: point[0][0])
-        ]
+        return sorted(((*point, value) for point, value in latest.items()), key=lambda point: point[0])

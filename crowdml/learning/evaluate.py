@@ -14,11 +14,7 @@ from crowdml.learning.task import Task
 
 
 class SeveralNetworks(nn.Module):
-    """Networks that are trained together.  Their joint prediction is the mean of their probabilities.
-
-    Args:
-        networks: each network maps inputs to logits (n, n_classes).
-    """
+    """Networks that are trained together.  Their joint prediction is the mean of their probabilities."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
@@ -42,8 +38,8 @@ def predict_members(model: nn.Module, task: Task, inputs: Inputs, items: Tensor 
 
     Args:
         model: a trained model.
-        task: the task that the model was trained on.
-        inputs: inputs of the items to predict for.
+        task: the task of the training.
+        inputs: inputs of the items.
         items: (n,) indices into `inputs`; by default all.
     """
     was_training = model.training

@@ -1,4 +1,4 @@
-"""Choose the training items that are held out to validate a network."""
+"""Choose the training items that are held out for validation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from crowdml.datasets.data import stratified_order
 
 
 def hold_out(items: Tensor, labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Split items into the items to train on and the items to hold out, stratified by label.
+    """Return the indices of the items to train on, and the indices of the items to hold out, stratified by label.
 
     Args:
         items: (n,) indices of the items to split.
-        labels: (n_items,) one label per item, for all items.
+        labels: (n_items,) labels of all items.
         share: share of the items to hold out, in [0, 1).
         seed: determines the draw, so that several trainings of one task hold out the same items.
-
-    Returns:
-        The indices of the items to train on, and the indices of the held-out items.
 
     Raises:
         ValueError: one of the two parts would be empty.

@@ -19,7 +19,7 @@ from crowdml.support.torch_device import default_device
 
 
 class Inputs(Protocol):
-    """The inputs of a set of items: images or feature vectors, normalised and augmented as batches are taken."""
+    """The inputs of a set of items: images or feature vectors, which are normalised and augmented batch by batch."""
 
     @property
     def device(self) -> torch.device:
@@ -33,7 +33,7 @@ class Inputs(Protocol):
 
     @property
     def predict_batch(self) -> int:
-        """Number of items that may go through a network at once when no gradients are kept."""
+        """Number of items per batch of a prediction, which needs no gradients."""
         ...
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class InMemory:
 
     @property
     def predict_batch(self) -> int:
-        """2,048, because items that all fit into memory are small."""
+        """2,048 items, because items of a data set that fits into memory are small."""
         return 2048
 
     def __len__(self) -> int:
@@ -123,13 +123,11 @@ def in_memory(
         if not is_images:
             raise ValueError('recipe.inputs "whitened" is for images; take "standard" for features')
         first, second = whiten(_on_device(train, device), None if test is None else _on_device(test, device))
-        one, nothing = torch.ones(1, device=device), torch.zeros(1, device=device)
-        return InMemory(first, one, nothing), None if second is None else InMemory(second, one, nothing)
-    scale, shift = scaling(train, form)
-    of_scaling = tuple(torch.as_tensor(part, dtype=torch.float32, device=device) for part in (scale, shift))
-    made = [None if part is None else InMemory(_on_device(part, device), *of_scaling) for part in (train, test)]
-    assert made[0] is not None
-    return made[0], made[1]
+        scale, shift = torch.ones(1, device=device), torch.zeros(1, device=device)
+    else:
+        first, second = _on_device(train, device), None if test is None else _on_device(test, device)
+        scale, shift = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in scaling(train, form))
+    return InMemory(first, scale, shift), None if second is None else InMemory(second, scale, shift)
 
 
 def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -143,14 +141,12 @@ def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArr
         ValueError: a feature is not finite.
     """
     if train.dtype == np.uint8:
-        mean, std = channel_statistics(train)
-        highest = 255.0
+        (mean, std), highest = channel_statistics(train), 255.0
     else:
         if not np.isfinite(train).all():
             row, column = np.argwhere(~np.isfinite(train))[0]
             raise ValueError(f"feature {column} of item {row} is {train[row, column]}; features must be finite")
-        mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-        highest = 1.0
+        mean, std, highest = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), 1.0
     if form == "unit":
         return np.full(len(mean), 1 / highest), np.zeros(len(mean))
     # Zero features that are constant in training, so that they cannot dominate at test time.

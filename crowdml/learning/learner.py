@@ -20,10 +20,10 @@ LossTerms = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Learner:
-    """A noise-aware method: a frozen dataclass of hyper-parameters.  Everything it learns lives in the model.
+    """A noise-aware method: a frozen dataclass of hyper-parameters.  The model holds everything that the method learns.
 
-    Write a new learner by overriding `loss`, and `build` if the method needs more than the network.  Override
-    `begin_epoch` to look at all items between epochs.  A method that trains several networks one after the other is a
+    To write a new learner, override `loss`.  Override `build` if the method needs more than the network, and
+    `begin_epoch` if it processes all items between epochs.  For several trainings in sequence, derive from
     `StagedLearner`.
     """
 
@@ -42,8 +42,7 @@ class Learner:
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
         """Return the terms of the loss, averaged over a batch.
 
-        `model.training` is False when the loss of held-out items is measured.  The learner must then learn nothing from
-        the batch.
+        `model.training` is False for held-out items; the learner must learn nothing from them.
         """
         raise NotImplementedError
 
@@ -57,9 +56,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class LabelLearner(Learner):
-    """A learner from one label per item, or one distribution over classes per item.
-
-    It can be combined with any aggregator.
+    """A learner from one label or one distribution over classes per item, which works with every aggregator.
 
     Args:
         target: "labels" trains on the class chosen for each item, "posterior" on the whole distribution.

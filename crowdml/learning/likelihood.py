@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
-    """Return the log-softmax of logits (..., n_classes), in float32 even if autocast made the logits bfloat16."""
+    """Return the log-softmax of logits (..., n_classes); bfloat16 logits, from autocast, become float32 first."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
 
 

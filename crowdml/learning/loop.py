@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +35,7 @@ class TrainingOutcome:
     Attributes:
         model: maps normalised inputs to logits.
         n_images: training inputs seen, summed over all epochs.
-        n_epochs: epochs done; early stopping can make them fewer than the recipe's.
+        n_epochs: number of finished epochs, fewer than in the recipe after early stopping.
         seconds: wall seconds of the training without evaluation, including the time before an interruption.
     """
 
@@ -64,9 +63,9 @@ def train(
     that continues from a checkpoint gives the same model as an uninterrupted one.
 
     After every epoch the loop reports "train_loss", each term of the loss as "train_<term>" if there are several, and
-    "validation_loss" if items are held out.  It reports the test accuracy after the last epoch, and before as often as
-    possible while the training sees at least twice as many inputs as the tests; on common data sets that is every
-    epoch.
+    "validation_loss" if items are held out.  It reports the test accuracy after the last epoch and after every k-th
+    epoch.  k is the smallest number for which k epochs have at least twice as many inputs as the test; on common data
+    sets it is 1.
 
     The last batch of an epoch is left out if it has fewer than two items per process, because batch normalisation
     needs two.
@@ -78,7 +77,7 @@ def train(
         model: model to continue from; None starts from a fresh model.
         items: (n,) indices of the items to train on; by default all.
         stream: number of the training within the task, so that each training has its own random draws.
-        first_epoch: number of epochs that the learning curves hold already.
+        first_epoch: number of epochs that the learning curves already contain.
         evaluate: report the test accuracy.
         checkpoint: where the state is written, and where it is read from if the file exists.
 
@@ -93,10 +92,12 @@ def train(
     if learner.one_process and parallel.world_size() > 1:
         name = type(learner).__name__
         raise ValueError(f"{name} stores values per item, so it must be trained in one process; use one worker")
-    with _seeded(seed_of(task.settings.seed, stream), task.device):
-        fresh = learner.build(task, given) if model is None else model
-        fresh = fresh.to(task.device)
-        fresh.to(memory_format=_memory_format(task.device))  # pyright: ignore[reportCallIssue]
+    on_gpu = task.device.type == "cuda"
+    with torch.random.fork_rng([task.device] if on_gpu else []):
+        torch.manual_seed(seed_of(task.settings.seed, stream))  # initial weights and dropout
+        fresh = (learner.build(task, given) if model is None else model).to(task.device)
+        memory_format = torch.channels_last if on_gpu else torch.contiguous_format
+        fresh.to(memory_format=memory_format)  # pyright: ignore[reportCallIssue]
         training = _Training(learner, task, given, fresh, items, stream)
         training.run(first_epoch, evaluate, checkpoint)
     return TrainingOutcome(fresh, training.n_images, training.epoch, training.seconds)
@@ -115,18 +116,21 @@ class _Loss(nn.Module):
 
 
 class _Training:
-    """The state of one training."""
-
     def __init__(
         self, learner: Learner, task: Task, given: Supervision, model: nn.Module, items: Tensor | None, stream: int
     ) -> None:
         recipe, chosen = task.settings.recipe, task.indices(items)
         self._items, self._held_out = hold_out(chosen, given.labels, recipe.validation, task.settings.seed)
-        _check_batches(len(self._items), recipe.batch_size)
+        n_items, size, needed = len(self._items), recipe.batch_size, _smallest_batch()
+        if min(n_items, size) < needed:
+            raise ValueError(
+                f"training needs at least {needed} items per batch, two per process, but recipe.batch_size is {size} "
+                f"and there are {n_items} items"
+            )
         self._learner, self._task, self._given, self._model, self._stream = learner, task, given, model, stream
         self._loss = parallel.wrap(_Loss(learner, model))
         self._optimizer = make_optimizer(recipe, learner.parameter_groups(model, recipe))
-        self._schedule = RateSchedule(recipe, self._optimizer, _n_batches(len(self._items), recipe.batch_size))
+        self._schedule = RateSchedule(recipe, self._optimizer, n_items // size + (n_items % size >= needed))
         self.epoch = self.n_images = 0
         self.seconds = 0.0
         self._best_loss, self._best_epoch = math.inf, 0
@@ -161,7 +165,7 @@ class _Training:
     def _train_epoch(self) -> dict[str, float]:
         """Train for one epoch, and return the mean loss and the means of its terms."""
         task, recipe = self._task, self._task.settings.recipe
-        # All processes draw the same order of the items, but each draws its own augmentation and dropout.
+        # All processes draw the same order of the items.  Each process draws its own augmentation and dropout.
         order = torch.Generator(task.device).manual_seed(seed_of(task.settings.seed, self._stream, 1 + self.epoch))
         own_seed = seed_of(task.settings.seed, self._stream, 1 + self.epoch, parallel.rank())
         draws = torch.Generator(task.device).manual_seed(own_seed)
@@ -171,7 +175,6 @@ class _Training:
         self._model.train()
         batches = list(_batches(self._items, recipe.batch_size, order))
         mine = [parallel.share(batch) for batch in batches]
-        sizes = [len(batch) for batch in batches]
         views = task.inputs.batches(mine, kind=recipe.augment, generator=draws, views=self._learner.views)
         log = StepLog(task.device, len(batches))
         for step, (items, whole, inputs) in enumerate(zip(mine, batches, views, strict=True)):
@@ -187,7 +190,7 @@ class _Training:
             self._schedule.after_step()
             task.observers.tick(self._stream, (self.epoch + (step + 1) / len(batches)) / recipe.epochs)
         self._schedule.after_epoch()
-        self.n_images += sum(sizes)
+        self.n_images += sum(len(batch) for batch in batches)
         return log.means(self._diverged)
 
     def _weight(self, mine: Tensor, whole: Tensor) -> float | Tensor:
@@ -207,15 +210,16 @@ class _Training:
         )
 
     def _validate(self) -> float:
-        """Return the mean loss of the held-out items, and store the network if it is the best one and must be kept."""
+        """Return the mean loss of the held-out items; store the best network if the recipe keeps it."""
         task, recipe = self._task, self._task.settings.recipe
         self._model.eval()
         total = torch.zeros((), device=task.device)
         places = self._held_out.split(task.inputs.predict_batch)
         with torch.inference_mode(), autocast(recipe, task.device):
             for items, inputs in zip(places, task.inputs.batches(places, views=self._learner.views), strict=True):
-                batch = Batch(inputs, items, self._given, self.epoch - 1, recipe.epochs)
-                terms = self._learner.loss(self._model, batch)
+                terms = self._learner.loss(
+                    self._model, Batch(inputs, items, self._given, self.epoch - 1, recipe.epochs)
+                )
                 total += torch.stack(list(terms.values())).sum() * len(items)
         loss = float(total) / len(self._held_out)
         if loss < self._best_loss:
@@ -261,36 +265,11 @@ def _batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator
     return (batch for batch in order.split(size) if len(batch) >= _smallest_batch())
 
 
-def _n_batches(n_items: int, size: int) -> int:
-    return n_items // size + (n_items % size >= _smallest_batch())
-
-
-def _check_batches(n_items: int, batch_size: int) -> None:
-    needed = _smallest_batch()
-    if min(n_items, batch_size) < needed:
-        raise ValueError(
-            f"training needs at least {needed} items per batch, two per process, but recipe.batch_size is {batch_size} "
-            f"and there are {n_items} items"
-        )
-
-
 def _smallest_batch() -> int:
     return 2 * parallel.world_size()
 
 
-def _memory_format(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generator (initial weights, dropout), and restore its state at the end."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
 def seed_of(*parts: int) -> int:
     """Return a 63-bit seed that is different for different sequences of whole numbers."""
-    # A SeedSequence ignores zeros at the end, so the number of parts stands before them.
+    # A SeedSequence ignores zeros at the end, so the number of parts is added at the start.
     return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1, np.uint64)[0] >> 1)

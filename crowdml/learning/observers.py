@@ -10,7 +10,7 @@ ReportPoint = Callable[[int, str, float], None]
 """`report(step, metric, value)` receives one point of a learning curve; steps count epochs over all trainings."""
 
 Tick = Callable[[int, float], None]
-"""`tick(training, done)` is called after each step with the number of the training and its finished share in [0, 1]."""
+"""`tick(training, done)` is called after each step; `done` is the share of the training that is finished, in [0, 1]."""
 
 
 def ignore_point(step: int, metric: str, value: float) -> None:
@@ -23,9 +23,7 @@ def ignore_tick(training: int, done: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Observers:
-    """Who is told how a training goes, and where the training keeps its state.
-
-    Nothing here changes what is computed.
+    """Who is told how a training goes, and where the training keeps its state.  Observers do not change the results.
 
     Args:
         report: receives the points of the learning curves.

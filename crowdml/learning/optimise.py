@@ -11,12 +11,7 @@ from crowdml.learning.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, groups: Iterable[dict[str, Any]]) -> optim.Optimizer:
-    """Return the optimiser of the recipe.
-
-    Args:
-        recipe: names the optimiser and its settings.
-        groups: parameter groups; a group may hold settings that replace the recipe's.
-    """
+    """Return the optimiser of the recipe for parameter groups; settings in a group replace settings of the recipe."""
     betas = (recipe.momentum, 0.999)
     if recipe.optimizer == "sgd":
         return optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
@@ -31,7 +26,7 @@ class RateSchedule:
 
     Args:
         recipe: names the schedule.
-        optimizer: optimiser whose settings are changed.
+        optimizer: the optimiser.
         steps_per_epoch: number of steps per epoch; "one_cycle" changes the learning rate at every step.
     """
 
@@ -52,7 +47,7 @@ class RateSchedule:
             )
 
     def begin_epoch(self, epoch: int) -> None:
-        """Set the momentum of an epoch, before its first step.  Epochs count from 0."""
+        """Set the momentum before the first step of an epoch.  Epochs count from 0."""
         recipe = self._recipe
         if recipe.schedule == "linear" and recipe.late_momentum is not None and epoch >= recipe.decay_from:
             for group in self._optimizer.param_groups:
@@ -62,12 +57,12 @@ class RateSchedule:
                     group["momentum"] = recipe.late_momentum
 
     def after_step(self) -> None:
-        """Change the learning rate after a step, if the schedule changes it at every step."""
+        """Change the learning rate after a step, if the schedule works per step."""
         if self._each_step:
             self._schedule.step()
 
     def after_epoch(self) -> None:
-        """Change the learning rate after the last step of an epoch, if the schedule changes it once per epoch."""
+        """Change the learning rate after an epoch, if the schedule works per epoch."""
         if not self._each_step:
             self._schedule.step()
 

@@ -1,8 +1,8 @@
-"""Data-parallel training: what each of several training processes does differently from a single one.
+"""Data-parallel training: functions that make several training processes work together.
 
-The program that starts the processes (Ray Train or torchrun) initialises torch.distributed.  Without torch.distributed
-there is one process, and the functions here change nothing.  All processes draw the same order of the items, and each
-process takes its share of every batch.
+The program that starts the processes (Ray Train or torchrun) initialises torch.distributed.  Otherwise there is one
+process, and these functions change nothing.  All processes draw the same order of the items, and each process takes its
+share of every batch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ def wrap(module: nn.Module) -> nn.Module:
 
 
 def agree(model: nn.Module) -> None:
-    """Copy the buffers of the model from the first process to all others.
-
-    Each process has updated the running statistics of batch normalisation with its own share of the batches.
-    """
+    """Copy the buffers of the model from the first process to all others."""
+    # Each process has updated the running statistics of batch normalisation with its own share of the batches.
     if world_size() > 1:
         for buffer in model.buffers():
             distributed.broadcast(buffer, src=0)

@@ -32,21 +32,21 @@ class Recipe:
         momentum: momentum of SGD; the first beta of the other optimisers.
         weight_decay: L2 penalty on every parameter; for AdamW its decoupled weight decay.
         milestones: for the schedule "step": epochs after which the learning rate is multiplied by `lr_decay`.
-        lr_decay: factor of the schedule "step", see `milestones`.
+        lr_decay: factor for the schedule "step".
         augment: "none" leaves images unchanged; "flip" mirrors half of them; "crop" pads by an eighth of the side and
             crops at random (for digits); "crop_flip" crops and mirrors.
         precision: "auto" is bfloat16 autocast on a GPU that supports it, and float32 elsewhere.
         optimizer: "sgd", "adam", "adamw" or "radam".
         schedule: learning rate over time: "step" (see `milestones`), "linear" (constant until the epoch `decay_from`,
             then linear to 0 at the end), "cosine", or "one_cycle" (Smith and Topin 2019, changes at every step).
-        decay_from: for the schedule "linear": the epoch from which the learning rate falls.
+        decay_from: for the schedule "linear": the first epoch in which the learning rate falls.
         late_momentum: for the schedule "linear": the momentum from the epoch `decay_from` on; None does not change the
             momentum.  JoCoR and Co-teaching use 0.1.
         inputs: "standard" subtracts the mean of the training items and divides by their standard deviation, for each
             channel or feature; "unit" only scales pixels to [0, 1]; "whitened" normalises the contrast of each image
             and decorrelates the pixels (ZCA).
-        validation: share of the training items that are held out, stratified by label; 0 holds none out.  The
-            validation loss is the learner's loss on their (noisy) labels.
+        validation: share of the training items that are held out, stratified by label.  The validation loss is the
+            learner's loss on the (noisy) labels of these items.
         patience: number of epochs without a better validation loss after which the training stops; None trains all
             epochs.
         keep: "last" keeps the network of the last epoch, "best" the network with the best validation loss.
@@ -122,9 +122,8 @@ class TrainingSettings:
     Args:
         network: name of the network.
         recipe: how the network is trained.
-        seed: every random draw of the training follows from it.
-        weights: file of a pretrained state_dict that the network starts from, except for its last layer; None starts
-            from random weights.
+        seed: determines every random draw of the training.
+        weights: file of a pretrained state_dict for all layers but the last one; None starts from random weights.
     """
 
     network: str

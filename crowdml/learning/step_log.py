@@ -12,12 +12,7 @@ from crowdml.learning.learner import LossTerms
 
 
 class StepLog:
-    """Stores the loss terms of every step on the device, so that no step waits for a transfer.
-
-    Args:
-        device: device of the losses.
-        n_steps: number of steps in the epoch.
-    """
+    """Stores the loss terms of `n_steps` steps on the device, so that no step waits for a transfer."""
 
     def __init__(self, device: torch.device, n_steps: int) -> None:
         self._device, self._n_steps = device, n_steps
@@ -36,11 +31,8 @@ class StepLog:
     def means(self, error: Callable[[int, str, float], Exception]) -> dict[str, float]:
         """Return the mean loss over all items and processes as "loss", and the mean of each term if there are several.
 
-        Args:
-            error: makes the exception to raise from (step, name of the term, value).
-
         Raises:
-            Exception: a term is not finite; the exception is `error(...)` for the first such step.
+            Exception: a term is not finite; the exception is `error(step, term, value)` for the first such step.
         """
         sizes = torch.tensor(self._sizes, dtype=torch.float32, device=self._device)
         totals = torch.cat([sizes @ self._values, sizes.sum()[None]])

@@ -36,11 +36,7 @@ class Supervision:
 
     @property
     def crowd(self) -> Annotations:
-        """The annotations of the crowd.
-
-        Raises:
-            ValueError: the supervision holds no annotations.
-        """
+        """The annotations of the crowd; ValueError if there are none."""
         if self.annotations is None:
             raise ValueError("this learner trains on all annotations of a crowd, but it was given one label per item")
         return self.annotations
@@ -54,10 +50,10 @@ def supervise(
     crowd: CrowdLabels | None = None,
     device: torch.device | str = "cpu",
 ) -> Supervision:
-    """Return the supervision by labels (n_items,) or by a posterior (n_items, n_classes).
+    """Return the supervision by integer labels (n_items,) or by a float posterior (n_items, n_classes).
 
     Args:
-        target: integer labels or a float posterior.
+        target: the labels or the posterior.
         n_classes: number of classes.
         labels: (n_items,) the class chosen for each item of a posterior; by default its most probable class.
         crowd: every annotation, for learners that train on annotations.

@@ -1,4 +1,4 @@
-"""Treat labels and distributions over classes as targets of the same kind."""
+"""Functions of a target that accept both labels and distributions over classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from torch.nn import functional
 
 
 def expected(values: Tensor, target: Tensor) -> Tensor:
-    """Return (n,) the value of each item's class, or its expectation under the item's distribution.
+    """Return (n,): the value of each item's label, or the mean value under the item's distribution.
 
-    Args:
-        values: (n, n_classes) one value per item and class.
-        target: (n,) int64 labels, or (n, n_classes) distributions.
+    `values` is (n, n_classes).  `target` holds labels (n,) or distributions (n, n_classes).
     """
     if target.ndim == 1:
         return values.gather(1, target[:, None])[:, 0]
@@ -20,10 +18,5 @@ def expected(values: Tensor, target: Tensor) -> Tensor:
 
 
 def distribution(target: Tensor, n_classes: int) -> Tensor:
-    """Return distributions (n, n_classes) float32; a label becomes a distribution with all mass on its class.
-
-    Args:
-        target: (n,) int64 labels, or (n, n_classes) distributions, which are returned unchanged.
-        n_classes: number of classes.
-    """
+    """Return labels (n,) as one-hot float32 distributions (n, n_classes), and return distributions unchanged."""
     return functional.one_hot(target, n_classes).to(torch.float32) if target.ndim == 1 else target

@@ -1,4 +1,4 @@
-"""Task: everything that a training is given, except the labels."""
+"""Task: everything that a training needs, except the labels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from crowdml.networks.pretrained import load_backbone
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Everything that a training is given, except the labels.  `make_task` builds a task.
+    """Everything that a training needs, except the labels.  `make_task` builds a task.
 
     Args:
-        inputs: inputs of the training items.
+        inputs: inputs of the training items, in memory or streamed.
         test_inputs: inputs of the test items, or None.
         test_labels: (n_test,) int64 true classes of the test items on the inputs' device, or None.
         n_classes: number of classes.
@@ -68,19 +68,12 @@ def make_task(
     observers: Observers | None = None,
     truth: NDArray[np.int64] | None = None,
 ) -> Task:
-    """Return the task of training the network that the settings name on prepared inputs.
+    """Return the task of training the network of the settings on prepared inputs.  For the arguments see `Task`.
 
-    Args:
-        inputs: inputs of the training items, in memory or streamed.
-        n_classes: number of classes.
-        settings: network, recipe and seed.
-        test_inputs: inputs of the test items.
-        test_labels: (n_test,) true classes of the test items; a value that is no class counts as wrong.
-        observers: who is told of the progress, and where checkpoints are kept; by default nobody and nowhere.
-        truth: (n_items,) true classes of the training items, -1 where unknown, for genie-aided baselines.
+    A test label that is no class counts as wrong.  By default, there are no observers and no checkpoints.
 
     Raises:
-        ValueError: the network does not exist, or does not take inputs of this shape (when it is built).
+        ValueError: the network does not exist.  `build_network` raises it if the network does not take such inputs.
     """
     build = partial(build_network, settings.network, inputs.in_shape, n_classes)
     if settings.weights is not None:

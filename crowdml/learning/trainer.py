@@ -1,4 +1,4 @@
-"""Trainer: trains the networks of one task one after the other.  StagedLearner: a learner of several trainings."""
+"""Trainer trains the networks of a task in sequence.  StagedLearner is a learner that may train several times."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from crowdml.learning.task import Task
 
 
 class Trainer:
-    """Trains the networks of one task one after the other and counts what they cost.
+    """Trains the networks of a task in sequence, and adds up their costs.
 
     Each training has its own random draws, which depend on the task's seed and the number of the training.
 
-    If the task has a folder for checkpoints, the state of every training is kept there.  The same trainings run again
-    with that folder load finished trainings, continue the interrupted one, and give the same networks as a run without
-    an interruption.
+    If the task has a folder for checkpoints, the state of every training is kept there.  A repeated run with this
+    folder loads the finished trainings and continues the interrupted training.  The networks are the same as without an
+    interruption.
 
     Attributes:
         n_trainings: number of finished trainings.
@@ -47,7 +47,7 @@ class Trainer:
         items: Tensor | None = None,
         evaluate: bool = True,
     ) -> nn.Module:
-        """Carry out a learner, in one training or in several, and return the trained model.
+        """Run a learner, which trains one or several networks, and return the trained model.
 
         Args:
             learner: the method.
@@ -71,13 +71,7 @@ class Trainer:
     ) -> nn.Module:
         """Train one network by the training loop, and return the trained model.
 
-        Args:
-            learner: gives the model and the loss.
-            given: supervision of all training items.
-            model: model to continue from; None starts from a fresh model.
-            items: (n,) indices of the items to train on; by default all.
-            evaluate: report the test accuracy.
-            recipe: replaces the recipe of the task.
+        The arguments are the arguments of `learn`, and a recipe that replaces the recipe of the task.
 
         Raises:
             TrainingDivergedError: the loss is not finite.
@@ -104,7 +98,7 @@ class Trainer:
         return trained.model
 
     def predict(self, model: nn.Module, items: Tensor | None = None) -> Tensor:
-        """Return the probabilities (n, n_classes) that a model predicts for the training items, or for some of them."""
+        """Return the probabilities (n, n_classes) that a model predicts for all training items, or for (n,) indices."""
         return predict_proba(model, self.task, self.task.inputs, items)
 
     def _checkpoint(self, learner: Learner, task: Task) -> Checkpoint | None:
@@ -120,15 +114,7 @@ class Trainer:
 
 @dataclass(frozen=True, eq=False)
 class TrainingRun:
-    """What a staged learner is given: a trainer, the labels, and the items to train on.
-
-    Args:
-        trainer: trains and predicts.
-        given: supervision of all training items.
-        model: model of an earlier run to continue from, or None.
-        items: (n,) indices of the items to train on; None is all.
-        evaluate: report the test accuracy.
-    """
+    """The trainer of a staged learner, with the arguments of `Trainer.learn`."""
 
     trainer: Trainer
     given: Supervision
@@ -152,12 +138,8 @@ class TrainingRun:
     ) -> nn.Module:
         """Train one network on the items of this run, and return the trained model.
 
-        Args:
-            learner: gives the model and the loss.
-            model: model to continue from; None starts from a fresh model.
-            given: replaces the supervision of this run.
-            recipe: replaces the recipe of the task.
-            evaluate: replaces the `evaluate` of this run.
+        `model` is the model to continue from; None starts from a fresh model.  The other arguments replace the
+        supervision and `evaluate` of this run, and the recipe of the task.
         """
         return self.trainer.train(
             learner,
@@ -185,7 +167,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class StagedLearner(Learner):
-    """A learner that trains several networks, or does more than one plain training."""
+    """A learner that trains several times, or has steps before or after its training."""
 
     def learn(self, run: TrainingRun) -> nn.Module:
         """Carry out all stages, and return the trained model."""

@@ -1,4 +1,4 @@
-"""Contrast normalisation and ZCA whitening of images, as MatConvNet's CIFAR-10 example prepares them."""
+"""Contrast normalisation and ZCA whitening of images, as in the CIFAR-10 example of MatConvNet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEAST_CONTRAST, LEAST_DEVIATION = 40.0, 10.0
 
 
 def whiten(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Return whitened training and test images, (n, channels, height, width) float32.
+    """Return whitened training and test images, float32, from uint8 images (n, channels, height, width).
 
     All statistics are estimated from the training images.  The steps are:
 
@@ -20,9 +20,6 @@ def whiten(train: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor | None]:
     3. ZCA: with the eigenvectors V and eigenvalues d of the second moments of the pixels, multiply by
        V diag(r / max(sqrt d, LEAST_DEVIATION)) V', where r is the root of the mean of d.
     4. Scale the training images to a root mean square of one, so that the usual learning rates fit.
-
-    Args:
-        train, test: (n, channels, height, width) uint8.
     """
     mean = train.float().mean(dim=0)
     flat, contrast = _normalise_contrast(train, mean, None)

@@ -1,4 +1,4 @@
-"""Carry a method out: find the labels and train the network.  Imports torch."""
+"""Run a method: find the labels and train the network.  Imports torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,8 @@ from crowdml.methods.configure import Method
 def carry_out(method: Method, crowd: CrowdLabels, task: Task, aggregation: Aggregation | None = None) -> JointResult:
     """Find the labels of a crowd by a method, and train a network on these labels.
 
-    A joint method does both together.  Otherwise the aggregator runs first, and the learner trains on its labels.
-
-    Args:
-        method: the method with its options.
-        crowd: the annotations.
-        task: inputs and settings of the training.
-        aggregation: what the method's aggregator has found for this crowd already, so that it does not run again.
+    A joint method does both together.  Otherwise the aggregator runs first, and the learner trains on its labels.  If
+    `aggregation` is an earlier result of the aggregator for this crowd, the aggregator does not run again.
 
     Raises:
         ValueError: the method, the crowd and the task do not fit together.

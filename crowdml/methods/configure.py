@@ -1,7 +1,7 @@
 """Turn the name of a method in a grid into configured objects.
 
 A name has the form `source+learner`, such as `em+nnaqc`.  The registry has an entry for each part.  `resolve` imports
-the class of each entry and creates it with the options of the entry and of the user.  The result is a `Method`.
+the class of each entry, and creates an object with the options of the entry and of the user.
 
 - An aggregator works with every learner.  `em` alone means `em+base` (Dawid-Skene, then plain cross-entropy); `nnaqc`
   alone means `mv+nnaqc` (NNAQC on the majority vote).
@@ -26,7 +26,7 @@ from crowdml.support.names import UnknownNameError, check_name
 class Method:
     """A configured method: `source` finds the labels, `learner` learns from these labels.
 
-    `source_is_joint` says whether the source trains networks itself, like LABNET.
+    `source_is_joint` is True if the source trains networks itself, like LABNET.
     """
 
     source: Any
@@ -67,8 +67,6 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
 def canonical(name: str) -> str:
     """Return the shortest name of a method: `nnaqc` for `mv+nnaqc`, `em` for `em+base` or the alias `dawid_skene`.
 
-    Does not import the method.
-
     Raises:
         UnknownNameError: a part is unknown, or the parts cannot be combined.
     """
@@ -80,7 +78,7 @@ def canonical(name: str) -> str:
 
 
 def parts(name: str) -> tuple[str, str]:
-    """Return the names of source and learner, without a check.  The learner of a crowd method is an empty text."""
+    """Return the names of source and learner without checking them.  The learner of a crowd method is an empty text."""
     first, plus, second = name.partition("+")
     first = ALIASES.get(first, first)
     if plus:
@@ -90,7 +88,7 @@ def parts(name: str) -> tuple[str, str]:
 
 
 def needs_network(name: str) -> bool:
-    """Return whether the method has no result without a network: all but an aggregator with plain cross-entropy."""
+    """Return False for an aggregator alone or with plain cross-entropy; all other methods need a network."""
     source, learner = _entries(name)
     return source.kind != "aggregator" or learner is not REGISTRY["base"]
 
@@ -98,9 +96,7 @@ def needs_network(name: str) -> bool:
 def version(name: str, *, labels_only: bool = False) -> str:
     """Return the versions of a method's parts, as in the id of a cell.
 
-    Args:
-        name: the method.
-        labels_only: write 1 instead of the learner's version, because no learner takes part.
+    `labels_only` replaces the learner's version by 1, because no learner is used.
     """
     source, learner = _entries(name)
     if learner is None:
@@ -126,14 +122,10 @@ def _entries(name: str) -> tuple[Entry, Entry | None]:
 
 
 def _entry(what: str, name: str, kinds: Sequence[MethodKind]) -> Entry:
-    """Return the entry of a name, which must have one of the kinds."""
-    entry = REGISTRY.get(name)
-    if entry is not None and entry.kind in kinds:
-        return entry
+    if name in REGISTRY and REGISTRY[name].kind in kinds:
+        return REGISTRY[name]
     known = [other for other, entry in REGISTRY.items() if entry.kind in kinds]
-    if "joint" in kinds:
-        known += ALIASES
-    return REGISTRY[check_name(what, name, known)]
+    return REGISTRY[check_name(what, name, [*known, *ALIASES] if "joint" in kinds else known)]
 
 
 def _part_with_option(name: str, option: str, classes: Mapping[str, type]) -> tuple[str, str]:
@@ -153,7 +145,6 @@ def _part_with_option(name: str, option: str, classes: Mapping[str, type]) -> tu
 
 
 def _entry_outside_registry(target: str) -> Entry:
-    """Return an entry for a class that is not in the registry."""
     fit = getattr(_load(target), "fit", None)
     if fit is None:
         raise UnknownNameError(f"method class {target!r} has no method fit(crowd, prior=None)")

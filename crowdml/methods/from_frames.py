@@ -1,4 +1,4 @@
-"""Aggregate a pandas frame in one call, as in crowd-kit: a frame of labels in, a Series of labels per task out."""
+"""Aggregate a pandas frame of annotations in one call, as in crowd-kit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_predict(
     repeats: Repeats = "keep",
     **options: Any,
 ) -> pd.Series:
-    """Return one label per task.
+    """Return one label per task, as the Series `agg_label` with the sorted tasks as index `task`.
 
     Args:
         frame: one row per annotation, with the columns task, worker, label.
@@ -31,9 +31,6 @@ def fit_predict(
         history: earlier answers of the workers, with the columns worker, truth, label, count (see `confusion_frame`).
         repeats: what to do if a worker labelled a task more than once, see CrowdLabels.
         options: options of the method, such as max_iter.
-
-    Returns:
-        The labels as `agg_label`, with the sorted tasks as index `task`.
 
     Raises:
         ValueError: a name is unknown, a column is missing, or the method cannot handle the crowd.

@@ -1,4 +1,4 @@
-"""The search space of a method: all options that its parts declare, except options that the registry fixes."""
+"""The search space of a method: the searchable options of its source and its learner that the registry does not fix."""
 
 from __future__ import annotations
 
@@ -14,27 +14,20 @@ from crowdml.support.search_space import Space, Value
 def method_space(name: str, *, labels_only: bool = False) -> Space:
     """Return the searchable options of a method, with the names that `methods.resolve` accepts.
 
-    Options that the entry in the registry sets are left out.  For example `nna` always has alpha 1.
-
-    Args:
-        name: the method.
-        labels_only: leave out the learner, like `methods.resolve`.
+    Options that the entry in the registry sets are left out.  For example `nna` always has alpha 1.  `labels_only`
+    leaves out the learner.
 
     Raises:
         UnknownNameError: the method is unknown.
     """
-    return {
-        option: part.SPACE[field_name]
-        for option, (part, field_name) in _searchable(name, labels_only=labels_only).items()
-    }
+    found = _searchable(name, labels_only=labels_only)
+    return {option: part.SPACE[field_name] for option, (part, field_name) in found.items()}
 
 
 def method_defaults(name: str, *, labels_only: bool = False) -> dict[str, Value]:
     """Return the default values of the options of `method_space`."""
-    return {
-        option: getattr(part, field_name)
-        for option, (part, field_name) in _searchable(name, labels_only=labels_only).items()
-    }
+    found = _searchable(name, labels_only=labels_only)
+    return {option: getattr(part, field_name) for option, (part, field_name) in found.items()}
 
 
 def _searchable(name: str, *, labels_only: bool) -> dict[str, tuple[Any, str]]:

@@ -59,7 +59,7 @@ class AggNet(CrowdLearner):
         """Return the network with the posterior of all items and the workers' matrices as state."""
         n_workers, n_classes = given.crowd.n_workers, task.n_classes
         uniform = torch.full((n_workers, n_classes, n_classes), 1 / n_classes)
-        return _Inferring(task.build_network(), given.posterior.clone(), uniform)
+        return _Inferring(task.build_network(), posterior=given.posterior.clone(), confusion=uniform)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
         """Carry out the E-step, except in the first epoch, and the M-step of the matrices on the training items."""
@@ -77,11 +77,6 @@ class AggNet(CrowdLearner):
         assert isinstance(model, _Inferring)
         return {"cross_entropy": functional.cross_entropy(model(batch.inputs), model.posterior[batch.items])}
 
-    def confusion(self, model: nn.Module) -> Tensor:
-        """Return the matrices of the last M-step, (n_workers, n_classes, n_classes)."""
-        assert isinstance(model, _Inferring)
-        return model.confusion
-
 
 def infer(predicted: Tensor, confusion: Tensor, part: BatchAnnotations) -> Tensor:
     """Return the posterior of the E-step, (n, n_classes).
@@ -96,18 +91,7 @@ def infer(predicted: Tensor, confusion: Tensor, part: BatchAnnotations) -> Tenso
 
 
 class _Inferring(WrappedNetwork):
-    """A network with the posterior and the matrices that EM has inferred.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        posterior: (n_items, n_classes).
-        confusion: (n_workers, n_classes, n_classes).
-    """
+    """A network with the posterior (n_items, n_classes) and the workers' matrices that EM has inferred."""
 
     posterior: Tensor
     confusion: Tensor
-
-    def __init__(self, network: nn.Module, posterior: Tensor, confusion: Tensor) -> None:
-        super().__init__(network)
-        self.register_buffer("posterior", posterior)
-        self.register_buffer("confusion", confusion)

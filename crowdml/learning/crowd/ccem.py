@@ -31,8 +31,8 @@ class Ccem(CrowdLearner):
 
     Args:
         init: start of the free parameters.  "identity" starts from the identity, as the authors do; the diagonal of A_w
-            is then e / (e + n_classes - 1).  "votes" starts from the logarithms of the matrices that are counted
-            against the vote shares.
+            is then e / (e + n_classes - 1).  "votes" starts from the logarithms of the matrices that are counted by the
+            vote shares.
     """
 
     init: Init = "identity"

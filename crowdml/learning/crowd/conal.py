@@ -1,4 +1,4 @@
-"""CoNAL: each label has noise that all workers share, or noise of its worker (Chu, Ma, Wang, AAAI 2021)."""
+"""CoNAL: label noise is a mixture of common noise and individual noise of the worker (Chu, Ma, Wang, AAAI 2021)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HIDDEN = 128
 
 @dataclass(frozen=True)
 class Conal(CrowdLearner, StagedLearner):
-    """Mix a confusion matrix that all workers share with the worker's own one; the share depends on item and worker.
+    """Mix a shared confusion matrix with the worker's own matrix; the weights depend on item and worker.
 
     The label of worker w has the distribution
 
@@ -56,12 +56,12 @@ class Conal(CrowdLearner, StagedLearner):
             raise ValueError(f"embedding must be at least 1, got {self.embedding}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with both kinds of matrices and the layers of u and v."""
+        """Return the network with the shared and the workers' matrices, and the layers of u and v."""
         n_inputs = math.prod(task.inputs.in_shape)
         return _CommonNoise(task.build_network(), n_inputs, given.crowd.n_workers, task.n_classes, self.embedding)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean negative log likelihood of the annotations, and the term of the matrices' difference."""
+        """Return the mean negative log likelihood of the annotations, and the term that separates the matrices."""
         assert isinstance(model, _CommonNoise)
         part = batch.annotations
         classes = log_probabilities(model(batch.inputs)).exp()
@@ -72,7 +72,7 @@ class Conal(CrowdLearner, StagedLearner):
         return {"annotations": nll, "difference": -self.difference * apart}
 
     def learn(self, run: TrainingRun) -> nn.Module:
-        """Train, and then compute the mean share of the common noise per worker, which `confusion` needs."""
+        """Train, and then compute the mean omega per worker, which `confusion` needs."""
         model = run.train(self, model=run.model)
         assert isinstance(model, _CommonNoise)
         with torch.inference_mode():
@@ -81,11 +81,7 @@ class Conal(CrowdLearner, StagedLearner):
         return model
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """Return P(label | true class) for certain f and for the mean omega over the items, per worker.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
-        """
+        """Return P(label | true class) per worker for one-hot f and for the mean omega over the items."""
         assert isinstance(model, _CommonNoise)
         omega = model.mean_omega[:, None, None]
         return (omega * model.common + (1 - omega) * model.own).softmax(dim=2)
@@ -96,7 +92,7 @@ def mix(classes: Tensor, omega: Tensor, common: Tensor, own: Tensor) -> Tensor:
 
     Args:
         classes: (n, n_classes) probabilities f.
-        omega: (n,) share of the common noise.
+        omega: (n,) weight of the shared matrix.
         common: (n_classes, n_classes) A_g, [true, given].
         own: (n, n_classes, n_classes) A_w.
     """
@@ -106,15 +102,6 @@ def mix(classes: Tensor, omega: Tensor, common: Tensor, own: Tensor) -> Tensor:
 
 
 class _CommonNoise(WrappedNetwork):
-    """A network with the matrices of CoNAL.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        n_inputs: number of values of an input.
-        n_workers, n_classes: size of the crowd.
-        embedding: length of u and v.
-    """
-
     mean_omega: Tensor
 
     def __init__(self, network: nn.Module, n_inputs: int, n_workers: int, n_classes: int, embedding: int) -> None:
@@ -126,7 +113,7 @@ class _CommonNoise(WrappedNetwork):
         self.register_buffer("mean_omega", torch.full((n_workers,), 0.5))
 
     def omega(self, inputs: Tensor) -> Tensor:
-        """Return the share of the common noise, (n, n_workers)."""
+        """Return the weight of the shared matrix, (n, n_workers)."""
         worker = functional.normalize(self.of_worker.weight.T + self.of_worker.bias, dim=1)
         item = functional.normalize(self.of_item(inputs).to(worker.dtype), dim=1)
         return (item @ worker.T).to(worker.dtype).sigmoid()

@@ -19,12 +19,16 @@ class CrowdLearner(Learner):
     """
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """Return P(label | true class) per worker in the model, (n_workers, n_classes, n_classes); rows sum to one."""
-        raise NotImplementedError
+        """Return P(label | true class) per worker, (n_workers, n_classes, n_classes); rows sum to one.
+
+        By default, this is the buffer `confusion` of the model.
+        """
+        assert isinstance(model.confusion, Tensor)
+        return model.confusion
 
 
 def annotation_nll(log_class: Tensor, log_confusion: Tensor, given: Supervision, items: Tensor) -> Tensor:
-    """Return the mean over the annotations of some items of -log sum_c f_c(x_i) A_w[c, l], or 0 without annotations.
+    """Return the mean of -log sum_c f_c(x_i) A_w[c, l] over the annotations of some items, or 0 without annotations.
 
     Args:
         log_class: (n, n_classes) log-probabilities log f of the items.

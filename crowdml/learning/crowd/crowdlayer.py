@@ -24,10 +24,10 @@ LayerForm = Literal["MW", "VW", "VW+B"]
 
 @dataclass(frozen=True)
 class CrowdLayer(CrowdLearner):
-    """Minimise the cross-entropy of every annotation, with logits that a layer of the worker computes from f.
+    """Pass the network's class probabilities f through one layer per worker, and fit every annotation.
 
-    f are the network's probabilities of the true class (Rodrigues and Pereira, AAAI 2018, Section 4).  The weights of a
-    worker's layer are not constrained to a stochastic matrix.  With one worker, "MW" is the noise layer of NNAQC.
+    Rodrigues and Pereira, AAAI 2018, Section 4.  The layers return logits of the labels, and their weights are not
+    constrained to stochastic matrices.  With one worker, "MW" is the noise layer of NNAQC.
 
     Args:
         form: form of a worker's layer.  "MW" is W_w f with a matrix that starts as the identity.  "VW" is w_w * f with
@@ -55,11 +55,7 @@ class CrowdLayer(CrowdLearner):
         return {"cross_entropy": functional.cross_entropy(logits, part.label, reduction="sum") / max(len(part), 1)}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """Return the label distribution of each worker's layer for a certain true class.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
-        """
+        """Return the label distribution of each worker's layer for each true class with probability 1."""
         assert isinstance(model, NetworkWithCrowdLayer)
         n_workers, n_classes = model.weight.shape[:2]
         certain = torch.eye(n_classes, device=model.weight.device).repeat(n_workers, 1)
@@ -68,13 +64,7 @@ class CrowdLayer(CrowdLearner):
 
 
 class NetworkWithCrowdLayer(WrappedNetwork):
-    """A network of the true class, and one layer per worker on its probabilities.
-
-    Args:
-        network: maps inputs to logits (n, n_classes) of the true class.
-        n_workers, n_classes: size of the crowd.
-        form: see CrowdLayer.
-    """
+    """A network of the true class, and one layer per worker on its probabilities."""
 
     bias: nn.Parameter | None
 

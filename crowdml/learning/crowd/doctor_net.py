@@ -28,11 +28,12 @@ class DoctorNet(CrowdLearner, StagedLearner):
     """Predict the label that each worker would give to an item, and average the predictions.
 
     The first training learns shared features, and one linear layer per worker on that worker's labels (DN).  The second
-    training freezes them and learns the weights of the average: a softmax of one number per worker (WDN), or of a
-    linear function of the features (IWDN).  Its target is the distribution of the labels of an item.
+    training freezes both and learns the weights of the average: a softmax of one number per worker (WDN), or of a
+    linear function of the features (IWDN).  The target is the distribution of the labels of an item.
 
-    The second training leaves out the workers who labelled the item, because their classifiers have seen it.  If every
-    worker labelled the item, it averages over all workers.  Workers without labels have no classifier, and never count.
+    In the second training, the average of an item leaves out the workers who labelled the item, because their
+    classifiers were trained on it.  If every worker labelled the item, no worker is left out.  Workers without labels
+    have no classifier and are always left out.
 
     Args:
         averaging: "equal" is DN, "workers" is WDN, "items" is IWDN.
@@ -51,7 +52,7 @@ class DoctorNet(CrowdLearner, StagedLearner):
             raise ValueError(f"averaging_epochs must be at least 1, got {self.averaging_epochs}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with one last layer per worker, and equal weights of the workers."""
+        """Return the network with one last layer per worker and equal weights of all workers."""
         features, last = split_last_linear(task.build_network())
         seen = torch.bincount(given.crowd.all().worker, minlength=given.crowd.n_workers) > 0
         return _Doctors(features, last.in_features, task.n_classes, seen)
@@ -81,15 +82,11 @@ class DoctorNet(CrowdLearner, StagedLearner):
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the mean prediction of each worker's classifier for the items of each class.
 
-        The entry for worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items, where f is the
-        average of all workers: the model has no true class, so its own prediction f takes that place.  The matrices are
-        uniform before `learn` has ended.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
+        The entry of worker w is sum_i f_c(x_i) p_w(l | x_i) / sum_i f_c(x_i) over the training items.  f is the average
+        over all workers; it replaces the true class, which the model does not represent.  The matrices are uniform
+        before `learn` has ended.
         """
-        assert isinstance(model, _Doctors)
-        return model.confusion
+        return super().confusion(model)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,6 @@ class _Average(Learner):
     """The second training, which learns the weights of the average."""
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean cross-entropy of the average of the other workers on the distribution of an item's labels."""
         assert isinstance(model, _Doctors)
         part = batch.annotations
         log_labels, weights = model.opinions(batch.inputs)
@@ -118,7 +114,7 @@ def average(log_labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def others(part: BatchAnnotations, n_items: int, seen: Tensor) -> Tensor:
-    """Return (n_items, n_workers) bool: the seen workers who did not label the item, or all seen workers if none.
+    """Return (n_items, n_workers) bool: the seen workers who did not label the item; all seen workers if all did.
 
     Args:
         part: the annotations of the items.
@@ -143,13 +139,7 @@ def _expected_labels(model: _Doctors, run: TrainingRun) -> Tensor:
 
 
 class _Doctors(nn.Module):
-    """Shared features, one last layer per worker, and the weights of the workers.
-
-    Args:
-        features: maps inputs to features (n, n_features).
-        n_features, n_classes: sizes of each last layer.
-        seen: (n_workers,) bool, whether a worker gave any label.
-    """
+    """Shared features, one last layer per worker, and the weights of the workers."""
 
     seen: Tensor
     confusion: Tensor
@@ -167,7 +157,6 @@ class _Doctors(nn.Module):
         self.learn_classifiers()
 
     def learn_classifiers(self) -> None:
-        """Train the features and the classifiers from now on."""
         self._frozen = False
         self.requires_grad_(True)
         self.weights.requires_grad_(False)

@@ -10,16 +10,13 @@ from crowdml.learning.supervision import Supervision
 
 
 def count_confusion(part: BatchAnnotations, posterior: Tensor, n_workers: int, smoothing: float) -> Tensor:
-    """Return P(label | true class) per worker, the M-step of Dawid-Skene.
+    """Return P(label | true class) (n_workers, n_classes, n_classes) [worker, true, given], the M-step of Dawid-Skene.
 
     Args:
         part: the annotations of some items.
         posterior: (n, n_classes) posterior of these items.
         n_workers: number of workers, including workers without annotations.
         smoothing: value above 0 that is added to every count; a row without counts becomes uniform.
-
-    Returns:
-        (n_workers, n_classes, n_classes), indexed [worker, true, given].
     """
     counts = _count(part, posterior, n_workers) + smoothing
     return counts / counts.sum(dim=2, keepdim=True)
@@ -28,10 +25,8 @@ def count_confusion(part: BatchAnnotations, posterior: Tensor, n_workers: int, s
 def vote_confusion(given: Supervision) -> Tensor:
     """Return P(label | true class) per worker, counted by the vote shares without smoothing.
 
-    A row is zero if the worker labelled no item with a vote for that class, as in the code of Max-MIG and UnionNet.
-
-    Returns:
-        (n_workers, n_classes, n_classes), indexed [worker, true, given].
+    The result is (n_workers, n_classes, n_classes), indexed [worker, true, given].  A row is zero if the worker
+    labelled no item with a vote for that class, as in the code of Max-MIG and UnionNet.
     """
     counts = _count(given.crowd.all(), given.posterior, given.crowd.n_workers)
     return counts / counts.sum(dim=2, keepdim=True).clamp_min(torch.finfo(counts.dtype).tiny)

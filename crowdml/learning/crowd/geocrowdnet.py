@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crowdml.learning.batch import Batch
 from crowdml.learning.crowd.ccem import Ccem
 from crowdml.learning.crowd.crowd_learner import annotation_nll
-from crowdml.learning.crowd.matrices import WorkerMatrices, log_confusion
+from crowdml.learning.crowd.matrices import log_confusion
 from crowdml.learning.learner import LossTerms
 from crowdml.learning.likelihood import log_probabilities
 from crowdml.learning.supervision import Supervision
@@ -21,7 +21,7 @@ from crowdml.support.search_space import Choice, Float, Space
 
 Volume = Literal["F", "W"]
 
-# Largest -log det that counts, as in the authors' code: near collapse its gradient would dominate the loss.
+# Largest -log det that is used, as in the authors' code.  For a nearly singular matrix its gradient would dominate.
 _LARGEST = 100.0
 
 
@@ -34,12 +34,12 @@ class GeoCrowdNet(Ccem, StagedLearner):
 
     As in the authors' code, the regulariser is left out of a batch whose -log det is not finite or above 100.  It is
     also left out of a batch with fewer items than classes, whose determinant is 0.  The curve "regulariser_left_out" is
-    the share of such batches.  Determinants are computed in the log domain, so only singular matrices are not finite.
-    Under data parallelism, each process takes F of its own share of the batch.
+    the share of such batches.  Determinants are computed in the log domain, so -log det is finite unless the matrix is
+    singular.  Under data parallelism, each process computes F from its share of the batch.
 
-    Do not combine init="identity" with a large `weight` of "F": predictions spread before the matrices tie them to
-    classes, and some classes end up swapped (on LabelMe with weight 0.1 for two of three seeds, and for none with
-    init="votes").
+    Do not combine init="identity" and volume="F" with a large `weight`.  The predictions then spread before the
+    matrices link them to classes, and some classes are swapped.  On LabelMe with weight 0.1, this happened for two of
+    three seeds, and for no seed with init="votes".
 
     Args:
         init: see Ccem.
@@ -61,9 +61,9 @@ class GeoCrowdNet(Ccem, StagedLearner):
             raise ValueError(f"weight must be at least 0, got {self.weight}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with the workers' matrices and the counts of batches."""
+        """Return the network with the workers' matrices, and counters of the batches."""
         model = super().build(task, given)
-        # [left out, all], stored in the model so that a resumed training continues to count.
+        # [left out, all batches].  The model stores the counters, so that a resumed training continues to count.
         model.register_buffer("batches", torch.zeros(2, dtype=torch.int64))
         return model
 
@@ -75,15 +75,11 @@ class GeoCrowdNet(Ccem, StagedLearner):
         if model.training:
             assert isinstance(model.batches, Tensor)
             model.batches += torch.stack([~usable, torch.ones_like(usable)])
-        return {
-            "cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items),
-            "volume": self.weight * volume,
-        }
+        return {"cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items), "volume": self.weight * volume}
 
     def learn(self, run: TrainingRun) -> nn.Module:
         """Train, report the share of batches without the regulariser, and return the trained model."""
         trained = run.train(self, model=run.model)
-        assert isinstance(trained, WorkerMatrices)
         assert isinstance(trained.batches, Tensor)
         left_out, every = trained.batches.tolist()
         run.task.observers.report(run.trainer.n_epochs, "regulariser_left_out", left_out / every)
@@ -98,18 +94,14 @@ def gram_of_predictions(log_f: Tensor) -> Tensor:
 
 
 def gram_of_matrices(log_a: Tensor) -> Tensor:
-    """Return W^T W (n_classes, n_classes).
-
-    Args:
-        log_a: (n_workers, n_classes, n_classes) logarithms of the workers' matrices, indexed [worker, true, given].
-    """
+    """Return W^T W (n_classes, n_classes) from the logarithms of the workers' matrices, [worker, true, given]."""
     with torch.autocast(log_a.device.type, enabled=False):
         w = log_a.exp().transpose(1, 2).flatten(0, 1)
         return w.T @ w
 
 
 def negative_log_det(gram: Tensor, *, possible: bool = True) -> tuple[Tensor, Tensor]:
-    """Return -log det of a matrix, or 0 without gradient if it is not finite or above 100; and whether it is used.
+    """Return -log det of a matrix, and whether it is finite and at most 100; otherwise it is replaced by a constant 0.
 
     Args:
         gram: (n_classes, n_classes) symmetric matrix without negative eigenvalues.

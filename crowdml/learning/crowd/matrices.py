@@ -11,7 +11,7 @@ from torch.nn import functional
 from crowdml.learning.wrapped_network import WrappedNetwork
 
 RowFunction = Literal["softmax", "softplus"]
-"""How free numbers become rows of a confusion matrix: by exp or softplus, divided by the sum of the row."""
+"""Function that turns free numbers into a row of a confusion matrix: exp or softplus, divided by the sum of the row."""
 
 # softplus of smaller numbers is so close to 0 that float32 cannot hold its logarithm.
 _LEAST = -80.0

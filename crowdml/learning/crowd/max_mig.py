@@ -21,7 +21,7 @@ from crowdml.support.search_space import Choice, Space
 ClassPrior = Literal["majority", "uniform", "learned"]
 
 FLOOR = 0.01
-"""Value that is added to the confusion by the majority vote before the logarithm, as in the authors' code."""
+"""Value that is added to the matrices counted by the vote before their logarithm is taken, as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MaxMig(CrowdLearner):
     """Maximise the mutual information gain (KL form) between the network f and an aggregator g of the annotations.
 
     The aggregator is g(l) = softmax(log p + sum_w W_w[:, l_w]), where p is the class prior.  W_w starts as the
-    logarithm of the confusion matrix of worker w by the majority vote.  With R_ij = sum_c f_c(x_i) g_c(l_j) / p_c, the
+    logarithm of the confusion matrix of worker w, counted by the vote.  With R_ij = sum_c f_c(x_i) g_c(l_j) / p_c, the
     gain of a batch is
 
         mean_i (1 + log R_ii) - mean_{i != j} R_ij
@@ -51,14 +51,14 @@ class MaxMig(CrowdLearner):
             raise ValueError(f'class_prior must be "majority", "uniform" or "learned", got {self.class_prior!r}')
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with the aggregator, whose weights start from the confusion by the majority vote."""
+        """Return the network with the aggregator, whose weights start from the matrices counted by the vote."""
         weights = (vote_confusion(given) + FLOOR).log()
         prior = given.posterior.mean(dim=0).clamp_min(1 / task.n_items)
         log_prior = torch.zeros_like(prior) if self.class_prior == "uniform" else prior.log()
         return _CoTraining(task.build_network(), weights, log_prior, self.class_prior == "learned")
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the negative gain of a batch: the term of single items, and the term of pairs of items."""
+        """Return the two terms of the negative gain: one over single items, and one over pairs of items."""
         assert isinstance(model, _CoTraining)
         log_f = log_probabilities(model(batch.inputs))
         log_prior = model.log_prior.log_softmax(dim=0)
@@ -69,8 +69,8 @@ class MaxMig(CrowdLearner):
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the softmax of W over the labels, (n_workers, n_classes, n_classes), as the authors report it.
 
-        Only differences of W between classes for the same label affect g.  A constant per label keeps the value from
-        the majority vote.
+        Only differences of W between classes for the same label affect g.  A constant that is added to W for one label
+        has no gradient, so it keeps its initial value.
         """
         assert isinstance(model, _CoTraining)
         return model.weights.softmax(dim=2)
@@ -93,14 +93,7 @@ def gain(log_f: Tensor, log_aggregated: Tensor, log_prior: Tensor) -> tuple[Tens
 
 
 class _CoTraining(WrappedNetwork):
-    """A network and an aggregator that are trained together.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        weights: (n_workers, n_classes, n_classes) start of W, indexed [worker, true, given].
-        log_prior: (n_classes,) logits of p.
-        learn_prior: whether p is trained too.
-    """
+    """A network and an aggregator with weights W and class prior p that are trained together."""
 
     def __init__(self, network: nn.Module, weights: Tensor, log_prior: Tensor, learn_prior: bool) -> None:
         super().__init__(network)

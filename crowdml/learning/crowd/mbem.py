@@ -1,4 +1,4 @@
-"""MBEM, model-bootstrapped EM: the predictions of a network estimate how good the workers are."""
+"""MBEM, model-bootstrapped EM: estimate the workers' matrices from the predictions of a network."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Mbem(CrowdLearner, StagedLearner):
     Args:
         rounds: number of rounds, at least 1; the authors find that one is enough.
         hard: count by the most probable class, as the authors do, instead of by the predicted distribution.
-        smoothing: value above 0 that is added to every count; a row without counts becomes uniform.  The authors' 1e-10
-            only avoids zeros.
+        smoothing: value above 0 that is added to every count; a row without counts becomes uniform.  The authors take
+            1e-10, which only avoids zeros.
     """
 
     rounds: int = 1
@@ -70,12 +70,7 @@ class Mbem(CrowdLearner, StagedLearner):
             improved = replace(target, posterior=posterior, labels=posterior.argmax(dim=1))
             network = run.train(self, given=improved)
         confusion, _ = self.estimate(given, chosen, run.predict(network))
-        return NetworkWithMatrices(network, confusion)
-
-    def confusion(self, model: nn.Module) -> Tensor:
-        """Return the workers' matrices, (n_workers, n_classes, n_classes)."""
-        assert isinstance(model, NetworkWithMatrices)
-        return model.confusion
+        return NetworkWithMatrices(network, confusion=confusion)
 
     def estimate(self, given: Supervision, items: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor]:
         """Return the workers' matrices (n_workers, n_classes, n_classes) and the class prior (n_classes,).
@@ -106,15 +101,4 @@ def posterior_of(given: Supervision, items: Tensor, confusion: Tensor, prior: Te
 
 
 class NetworkWithMatrices(WrappedNetwork):
-    """A trained network with the workers' matrices that were counted by its predictions.
-
-    Args:
-        network: maps inputs to logits (n, n_classes) of the true class.
-        confusion: (n_workers, n_classes, n_classes) the workers' matrices.
-    """
-
-    confusion: Tensor
-
-    def __init__(self, network: nn.Module, confusion: Tensor) -> None:
-        super().__init__(network)
-        self.register_buffer("confusion", confusion)
+    """A trained network with the workers' matrices `confusion`, which are counted by its predictions."""

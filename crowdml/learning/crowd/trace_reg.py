@@ -22,13 +22,13 @@ class TraceReg(CrowdLearner):
     """Minimise the coupled cross-entropy plus `weight` times the mean trace of the workers' matrices.
 
     Tanno, Saeedi, Sankaranarayanan, Alexander and Silberman, CVPR 2019, Eq. 4.  Among the matrices that explain the
-    annotations equally well, the true ones have the smallest trace.  As in the appendix of the paper, the rows are
-    normalised softplus of parameters that start as 6 I - 5, near the identity, and the trace is averaged over the
+    annotations equally well, the true matrices have the smallest trace.  As in the appendix of the paper, each row is
+    the normalised softplus of parameters, which start as 6 I - 5, near the identity.  The trace is the mean over the
     workers.  As in every crowd learner here, the cross-entropy is the mean over the annotations.
 
     Args:
         weight: weight of the trace, at least 0.
-        warm_up: share of the epochs before the trace counts, in [0, 1).
+        warm_up: share of the epochs that are trained without the trace term at the start, in [0, 1).
     """
 
     weight: float = 0.01
@@ -53,10 +53,7 @@ class TraceReg(CrowdLearner):
         trace = log_a.diagonal(dim1=1, dim2=2).exp().sum(dim=1).mean()
         weight = self.weight if batch.epoch >= self.warm_up * batch.n_epochs else 0.0
         log_f = log_probabilities(model(batch.inputs))
-        return {
-            "cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items),
-            "trace": weight * trace,
-        }
+        return {"cross_entropy": annotation_nll(log_f, log_a, batch.given, batch.items), "trace": weight * trace}
 
     def confusion(self, model: nn.Module) -> Tensor:
         """Return the workers' matrices, (n_workers, n_classes, n_classes)."""

@@ -33,17 +33,16 @@ class UnionNet(CrowdLearner):
         a:  softmax over (w, l) of sum_c f_c theta[w, c, l]
         b:  sum_c f_c T[w, c, l], where T is the softmax over (w, l) of theta[:, c, :]
 
-    in the variants UnionNet-A and UnionNet-B.  The loss is the mean negative log-probability of the annotations.  That
-    is Equation 6 divided by the number of labels per item, so that all learners here weight annotations in the same
-    way.
+    in the variants UnionNet-A and UnionNet-B.  The loss is the mean negative log-probability of the annotations.  The
+    paper sums over the labels of an item (Equation 6); the mean weights annotations as in all learners here.
 
     Args:
         variant: "a" or "b".
-        transition: start of theta.  "identity" is a matrix near the identity.  "majority" is the logarithm of the
-            confusion of each worker by the majority vote (the authors' code on Music).  "fixed" is the same as
-            "majority", but theta is not trained.
-        epsilon: probability of a wrong label near the identity, and the value that is added to the confusion by the
-            majority vote before its logarithm; 1e-5 in the paper.
+        transition: start of theta.  "identity" is a matrix near the identity.  "majority" is the logarithm of each
+            worker's confusion matrix, counted by the vote (the authors' code on Music).  "fixed" starts as "majority",
+            and theta is not trained.
+        epsilon: probability of a wrong label for "identity", and the value that is added to the counted matrices before
+            their logarithm is taken; 1e-5 in the paper.
     """
 
     variant: Variant = "b"
@@ -65,7 +64,7 @@ class UnionNet(CrowdLearner):
             raise ValueError(f"epsilon must be in (0, 1), got {self.epsilon}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return the network with theta at its start."""
+        """Return the network with the initial theta."""
         if self.transition == "identity":
             theta = near_identity(given.crowd.n_classes, self.epsilon).repeat(given.crowd.n_workers, 1, 1)
         else:
@@ -84,13 +83,7 @@ class UnionNet(CrowdLearner):
         return {"annotations": nll}
 
     def confusion(self, model: nn.Module) -> Tensor:
-        """Return the union's distribution for a certain class, normalised per worker.
-
-        In both variants that is the softmax of theta over the labels.
-
-        Returns:
-            (n_workers, n_classes, n_classes).
-        """
+        """Return the union's distribution for each class, normalised per worker: softmax of theta over the labels."""
         assert isinstance(model, _Union)
         return model.theta.softmax(dim=2)
 
@@ -102,7 +95,7 @@ def near_identity(n_classes: int, epsilon: float) -> Tensor:
 
 
 def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
-    """Return the mean over the annotations of -log softmax over (w, l) of sum_c f_c theta[w, c, l], or 0 without any.
+    """Return the mean negative log-probability of the annotations in UnionNet-A, or 0 without annotations.
 
     Args:
         classes: (n, n_classes) probabilities f of some items.
@@ -116,13 +109,7 @@ def union_nll(classes: Tensor, theta: Tensor, part: BatchAnnotations) -> Tensor:
 
 
 class _Union(WrappedNetwork):
-    """A network with the transition to the union of all labels.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        theta: (n_workers, n_classes, n_classes), indexed [worker, true, given].
-        learned: whether theta is trained.
-    """
+    """A network with theta (n_workers, n_classes, n_classes), indexed [worker, true, given]."""
 
     def __init__(self, network: nn.Module, theta: Tensor, *, learned: bool) -> None:
         super().__init__(network)

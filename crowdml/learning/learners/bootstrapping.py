@@ -25,7 +25,7 @@ class Bootstrapping(LabelLearner):
         trust: beta of the paper, weight of the label in the target, in [0, 1].  The paper takes 0.95 for the soft form
             and 0.8 for the hard form.
         hard: mix with the most probable class instead of the predicted distribution.
-        detach: stop the gradient through the prediction in the target; the paper does not stop it.
+        detach: stop the gradient through the prediction in the target, unlike the paper.
     """
 
     trust: float = 0.95
@@ -68,9 +68,6 @@ def soft_bootstrapping(log_class: Tensor, target: Tensor, *, trust: float, detac
 def hard_bootstrapping(log_class: Tensor, target: Tensor, *, trust: float) -> Tensor:
     """Return the mean of -sum_c (trust y_c + (1 - trust) z_c) log f_c over the items, scalar (Reed et al., eq. 7).
 
-    z is 1 for the most probable class and 0 for the others.
-
-    Args:
-        log_class, target, trust: see `soft_bootstrapping`.
+    z is 1 for the most probable class and 0 for the others.  For the arguments see `soft_bootstrapping`.
     """
     return trust * cross_entropy(log_class, target) - (1 - trust) * log_class.amax(dim=1).mean()

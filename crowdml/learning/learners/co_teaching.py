@@ -20,13 +20,9 @@ from crowdml.support.search_space import Space, Whole
 
 @dataclass(frozen=True)
 class CoTeaching(SmallLossLearner):
-    """Train two networks, each on the items of small loss in the other (Han, Yao, Yu, Niu et al., NeurIPS 2018).
+    """Train two networks; each learns from the items of small loss in the other (Han, Yao, Yu et al., NeurIPS 2018).
 
     One optimiser holds the weights of both networks.  For SGD and Adam this equals one optimiser per network.
-
-    Args:
-        target: see LabelLearner.
-        forget_rate, n_gradual, exponent: see SmallLossLearner.
     """
 
     def build(self, task: Task, given: Supervision) -> SeveralNetworks:
@@ -42,7 +38,7 @@ class CoTeaching(SmallLossLearner):
         return _of_each(mean_over(losses, chosen.flip(0)))
 
     def candidates(self, log_p: Tensor, epoch: int) -> Tensor | None:
-        """Return (n,) bool: the items of the batch that the networks may choose in an epoch; None is all."""
+        """Return (n,) bool: the items of the batch from which the networks may choose in an epoch; None is all."""
         return None
 
 
@@ -54,8 +50,7 @@ class CoTeachingPlus(CoTeaching):
     whole batch instead during the first 5,000 steps.
 
     Args:
-        target: see LabelLearner.
-        forget_rate, n_gradual, exponent: see SmallLossLearner.
+        target, forget_rate, n_gradual, exponent: see SmallLossLearner.
         n_warm_up: epochs of plain Co-teaching at the start.  The authors' program takes 0 for MNIST, 20 for CIFAR-10
             and 5 for CIFAR-100.
     """
@@ -86,18 +81,14 @@ class Decoupling(LabelLearner):
         return build_several(task, 2)
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the cross-entropy of each network where they disagree, or over all items for held-out items."""
+        """Return the cross-entropy of each network on the items of disagreement, or on all held-out items."""
         log_p = member_log_probabilities(model, batch.inputs)
         losses = cross_entropies(log_p, batch.target(self.target))
         return _of_each(mean_over(losses, disagree(log_p).expand_as(losses)) if model.training else losses.mean(dim=1))
 
 
 def disagree(log_p: Tensor) -> Tensor:
-    """Return (n,) bool: whether two networks predict different classes.
-
-    Args:
-        log_p: (2, n, n_classes) log-probabilities of the networks.
-    """
+    """Return (n,) bool: whether two networks with log-probabilities (2, n, n_classes) predict different classes."""
     first, second = torch.unbind(log_p.detach().argmax(dim=2))
     return first != second
 

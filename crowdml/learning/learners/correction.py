@@ -36,9 +36,9 @@ class Correction(LabelLearner, StagedLearner):
     Args:
         target: see LabelLearner.
         transition: (n_classes, n_classes) P(label | true class) as rows, if it is known.
-        percentile: the anchor of a class is the training item at this percentile of the predicted probability of the
-            class, in (0, 100].  The paper takes 97, because the top items may be outliers, and 100 if a class has fewer
-            than 3 % of the items.
+        percentile: percentile in (0, 100] of the predicted probability of a class; the training item at this percentile
+            is the anchor of the class.  The paper takes 97, because the top items may be outliers, and 100 if a class
+            has fewer than 3 % of the items.
     """
 
     transition: Sequence[Sequence[float]] | None = None
@@ -58,7 +58,7 @@ class Correction(LabelLearner, StagedLearner):
         """Estimate the matrix if it is not given, train with the corrected loss, and return the trained model.
 
         Raises:
-            ValueError: the matrix has another number of classes, or has no inverse but the method needs one.
+            ValueError: the matrix has another number of classes, or has no inverse and the method needs the inverse.
         """
         task = run.task
         if self.transition is None:
@@ -105,9 +105,7 @@ class BackwardCorrection(Correction):
 
 
 def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -> Tensor:
-    """Return the mean of -sum_c inverse(T)[l, c] log f_c over the items, scalar.
-
-    For a target distribution the result is the expected loss.
+    """Return the mean of -sum_c inverse(T)[l, c] log f_c over the items, or the expected loss for distributions.
 
     Args:
         log_class: (n, n_classes) log f.
@@ -115,7 +113,7 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
         target: (n,) int64 labels or (n, n_classes) distributions of the label.
     """
     with full_precision(log_class):
-        inverse, _ = torch.linalg.inv_ex(transition)  # inv would wait for the GPU to check it
+        inverse, _ = torch.linalg.inv_ex(transition)  # inv would wait for the GPU to check the result
         weight = inverse[target] if target.ndim == 1 else target.to(inverse.dtype) @ inverse
     return -(weight * log_class.clamp_min(math.log(_LEAST_PROBABILITY))).sum(dim=1).mean()
 
@@ -123,9 +121,7 @@ def backward_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor
 def anchor_transition(predicted: Tensor, percentile: float) -> Tensor:
     """Return (n_classes, n_classes): row c is the prediction for the anchor of class c (Patrini et al., eqs. 12, 13).
 
-    Args:
-        predicted: (n_items, n_classes) P(label | inputs) by a network that was trained on noisy labels.
-        percentile: see Correction.
+    `predicted` (n_items, n_classes) is P(label | inputs) by a network that was trained on noisy labels.
     """
     rank = math.floor(percentile / 100 * (len(predicted) - 1))
     return predicted[predicted.argsort(dim=0, stable=True)[rank]]
@@ -136,7 +132,7 @@ class _WithKnownTransition(Learner):
     """The training with the corrected loss, once the matrix is known."""
 
     correction: Correction
-    # Not in the repr, which identifies a checkpoint: the last digits of an estimate may differ when it is repeated.
+    # Not in the repr, which identifies a checkpoint: a repeated estimate may differ in the last digits.
     transition: Tensor = field(repr=False, compare=False)
 
     def build(self, task: Task, given: Supervision) -> nn.Module:

@@ -1,4 +1,4 @@
-"""DivideMix: two networks divide the items into labelled and unlabelled ones for each other, and learn from both."""
+"""DivideMix: two networks divide each other's items into labelled and unlabelled items, and learn from both kinds."""
 
 from __future__ import annotations
 
@@ -36,11 +36,10 @@ class DivideMix(LabelLearner):
     divide the items for the other network.  Labels of labelled items are refined by the network's own prediction.
     Labels of unlabelled items are guessed by both networks.  Then all items are mixed in pairs (MixMatch).
 
-    Differences from the authors' program: There, each step has 64 labelled and 64 unlabelled items, the networks are
-    trained in turns of one epoch, and the weight of unlabelled items grows with each step.  Here, a step takes a
-    random batch with labelled and unlabelled items in their natural proportion and trains both networks, and the
-    weight grows with each epoch.  The authors report the accuracy of both networks together, here
-    "ensemble_test_accuracy".
+    In the authors' program, each step has 64 labelled and 64 unlabelled items, the networks train alternately for one
+    epoch, and the weight of unlabelled items grows with each step.  Here, each step trains both networks on a random
+    batch with labelled and unlabelled items in their natural proportion, and the weight grows with each epoch.  The
+    authors report the accuracy of both networks together, here "ensemble_test_accuracy".
 
     Recipe of the authors: SGD with learning rate 0.02 (0.002 from epoch 150 of 300), momentum 0.9, weight decay 5e-4,
     crops and flips.
@@ -53,7 +52,7 @@ class DivideMix(LabelLearner):
         alpha: parameter of the Beta(alpha, alpha) distribution of the mixing share, above 0.
         lambda_u: weight of the unlabelled items; the authors take 0 (little or asymmetric noise) to 150 (much noise,
             100 classes).
-        n_ramp: epochs over which that weight grows from 0.
+        n_ramp: number of epochs in which the weight of the unlabelled items grows from 0.
         confidence_penalty: subtract the entropy of the predictions from the loss of the warm-up, as the authors do for
             asymmetric noise.
     """
@@ -99,7 +98,7 @@ class DivideMix(LabelLearner):
         return Divided(task.build_network, task.n_items)
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """After the warm-up, let each network judge the labels of all items."""
+        """After the warm-up, let each network estimate which labels are correct."""
         if epoch.number < self.n_warm_up:
             return
         assert isinstance(model, Divided)
@@ -108,7 +107,7 @@ class DivideMix(LabelLearner):
         model.clean[:, epoch.items] = torch.stack([clean_probability(row) for row in losses])
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return MixMatch terms, or cross-entropy in the warm-up and for held-out items, summed over the networks."""
+        """Return the terms, summed over the networks: MixMatch; cross-entropy in the warm-up and for held-out items."""
         assert isinstance(model, Divided)
         if not model.training or batch.epoch < self.n_warm_up:
             return self._cross_entropy(model, batch)
@@ -122,7 +121,7 @@ class DivideMix(LabelLearner):
         return {"labelled": labelled, "unlabelled": self.weight(batch.epoch) * unlabelled, "balance": balance}
 
     def weight(self, epoch: int) -> float:
-        """Return the weight of unlabelled items in an epoch: the value of the authors' linear ramp in its middle."""
+        """Return the weight of unlabelled items: the value of the authors' linear ramp in the middle of the epoch."""
         return self.lambda_u * min(1.0, max(0.0, (epoch + 0.5 - self.n_warm_up) / self.n_ramp))
 
     def targets(self, own: Tensor, other: Tensor, clean: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -131,7 +130,7 @@ class DivideMix(LabelLearner):
         Args:
             own: (n, n_classes) predictions of the network, averaged over the views.
             other: (n, n_classes) predictions of the other network, averaged over the views.
-            clean: (n_items,) probability that the label of each training item is correct, by the other network.
+            clean: (n_items,) the other network's probability that the label of each training item is correct.
             batch: the items.
         """
         right = clean[batch.items, None]
@@ -149,14 +148,10 @@ class DivideMix(LabelLearner):
 
 
 class Divided(SeveralNetworks):
-    """Two networks, and their judgement of the labels of all items.
-
-    Args:
-        build_network: returns a freshly initialised network.
-        n_items: number of training items.
+    """Two networks, and for each network the probability that the label of each item is correct.
 
     Attributes:
-        clean: (2, n_items) probability of each network that the label of an item is correct; 1 before it is judged.
+        clean: (2, n_items) these probabilities; 1 before the first estimate.
     """
 
     clean: Tensor
@@ -167,13 +162,11 @@ class Divided(SeveralNetworks):
 
     @torch.no_grad()
     def predictions(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return for each network its own predictions and the predictions of the other, both (2, n, n_classes).
+        """Return for each network its own predictions and the other network's predictions, both (2, n, n_classes).
 
-        Predictions are averaged over the two views.  The own predictions are made in training mode, the predictions of
-        the other network in evaluation mode.
-
-        Args:
-            inputs: (2 n, ...) the first views of n items, then their second views.
+        `inputs` (2 n, ...) holds the first views of n items, then the second views; predictions are averaged over the
+        views.  A network makes its own predictions in training mode, and predictions for the other network in
+        evaluation mode.
         """
         own = self._mean_over_views(inputs)
         self.eval()
@@ -197,8 +190,7 @@ def mix_match(network: nn.Module, inputs: Tensor, target: Tensor, labelled: Tens
         inputs: (n, ...) inputs; every view counts as one item.
         target: (n, n_classes) target distributions.
         labelled: (n,) bool, whether an item counts as labelled.
-        alpha: parameter of the Beta(alpha, alpha) distribution of the mixing share, which is drawn once for all
-            pairs.
+        alpha: parameter of the Beta(alpha, alpha) distribution of the mixing share; all pairs have the same share.
     """
     parameter = torch.full((), alpha, dtype=torch.float32, device=inputs.device)
     drawn = torch.distributions.Beta(parameter, parameter, validate_args=False).sample()
@@ -214,14 +206,10 @@ def mix_match(network: nn.Module, inputs: Tensor, target: Tensor, labelled: Tens
 
 
 def clean_probability(losses: Tensor) -> Tensor:
-    """Return (n,) the probability that each item belongs to the component of small losses in a mixture of two normals.
-
-    Args:
-        losses: (n,) finite losses.
-    """
+    """Return (n,): the probability that each loss (n,) belongs to the lower component of a mixture of two normals."""
     values = losses.double().cpu().numpy()
     values = (values - values.min()) / max(np.ptp(values), np.finfo(values.dtype).tiny)
-    # The training loop seeds torch.  The paper takes ten iterations, converged or not.
+    # The seed is drawn by torch, which the training loop seeds.  The paper stops after ten iterations in every case.
     seed = int(torch.randint(2**31 - 1, ()))
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():

@@ -22,11 +22,11 @@ _MARGIN = 1e-4
 
 @dataclass(frozen=True)
 class EarlyLearningRegularisation(LabelLearner):
-    """Cross-entropy + weight * mean log(1 - <p, t>), where t is a moving average of the predictions p for the item.
+    """Cross-entropy + weight * mean log(1 - <p, t>), where t is the moving average of an item's predictions p.
 
-    t starts at 0.  Each time an item is trained on, t becomes beta t + (1 - beta) p.  The gradient through <p, t>
-    cancels the gradient of a label that disagrees with the early predictions.  A held-out item has t = 0, so its loss
-    is the cross-entropy.
+    t starts at 0.  Each training step on the item sets t to beta t + (1 - beta) p.  The gradient through <p, t> cancels
+    the gradient of a label that disagrees with the early predictions.  A held-out item has t = 0, so its loss is the
+    cross-entropy.
 
     Args:
         target: see LabelLearner.
@@ -66,19 +66,12 @@ class EarlyLearningRegularisation(LabelLearner):
 
 
 class Remembering(WrappedNetwork):
-    """A network and the moving average of its predictions for each item.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        n_items: number of training items.
-        n_classes: number of classes.
-    """
+    """A network and the moving average (n_items, n_classes) of its predictions."""
 
     average: Tensor
 
     def __init__(self, network: nn.Module, n_items: int, n_classes: int) -> None:
-        super().__init__(network)
-        self.register_buffer("average", torch.zeros(n_items, n_classes))
+        super().__init__(network, average=torch.zeros(n_items, n_classes))
 
     def remember(self, items: Tensor, predicted: Tensor, beta: float) -> None:
         """Move the averages of (n,) items towards their predictions (n, n_classes), scaled to sum to one."""
@@ -87,10 +80,5 @@ class Remembering(WrappedNetwork):
 
 
 def regulariser(predicted: Tensor, average: Tensor) -> Tensor:
-    """Return log(1 - <p, t>) for each item, (n,).
-
-    Args:
-        predicted: (n, n_classes) probabilities p.
-        average: (n, n_classes) average predictions t.
-    """
+    """Return log(1 - <p, t>) for each item, (n,), from predictions p and average predictions t, (n, n_classes)."""
     return torch.log1p(-(average * predicted).sum(dim=1))

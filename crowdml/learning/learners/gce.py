@@ -25,15 +25,15 @@ class GeneralisedCrossEntropy(LabelLearner):
     The loss is bounded, so a wrong label has limited influence.
 
     With truncation, items whose label has a probability of at most `truncation` are pruned: they cost the constant
-    L_q(truncation) and have no gradient.  The current network decides between epochs which items are pruned.  The paper
-    lets the network decide that was best on held-out labels.  Held-out items are never pruned.
+    L_q(truncation) and have no gradient.  Between epochs, the current network decides which items are pruned; in the
+    paper, the network that was best on held-out labels decides.  Held-out items are never pruned.
 
     Args:
         target: see LabelLearner; for a posterior the loss is the expected loss.
         q: exponent in (0, 1]; near 0 the loss is cross-entropy, at 1 it is the mean absolute error.
         truncation: k of the paper, in [0, 1); the paper takes 0.5.  None does not truncate.
-        first_pruning: number of epochs before items are pruned for the first time.
-        prune_every: number of epochs from one decision to the next.
+        first_pruning: number of epochs before the first decision.
+        prune_every: number of epochs between two decisions.
     """
 
     q: float = 0.7
@@ -86,29 +86,17 @@ class GeneralisedCrossEntropy(LabelLearner):
 
 
 class Pruned(WrappedNetwork):
-    """A network, and the items that it learns from.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        n_items: number of training items.
-
-    Attributes:
-        kept: (n_items,) bool, whether an item is not pruned.
-    """
+    """A network, and (n_items,) bool `kept`: whether an item is not pruned."""
 
     kept: Tensor
 
     def __init__(self, network: nn.Module, n_items: int) -> None:
-        super().__init__(network)
-        self.register_buffer("kept", torch.ones(n_items, dtype=torch.bool))
+        super().__init__(network, kept=torch.ones(n_items, dtype=torch.bool))
 
 
 def generalised_cross_entropy(log_class: Tensor, target: Tensor, q: float) -> Tensor:
-    """Return L_q for each item, (n,).
+    """Return L_q for each item, (n,), from log-probabilities (n, n_classes).
 
-    Args:
-        log_class: (n, n_classes) log probabilities.
-        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
-        q: exponent in (0, 1].
+    `target` holds labels (n,), or distributions (n, n_classes) for the expected loss.
     """
     return expected(-torch.expm1(q * log_class) / q, target)

@@ -21,14 +21,14 @@ from crowdml.support.search_space import Float, Space
 
 @dataclass(frozen=True)
 class Genie(LabelLearner):
-    """A linear noise layer that is fixed at the true transition matrix (Jindal et al.).
+    """A linear noise layer with the true transition matrix, which is not trained (Jindal et al.).
 
     The matrix is counted from the true classes.  No real method may use the true classes; this baseline shows what a
     method could gain by knowing the noise.
 
     Args:
         target: see LabelLearner.
-        alpha: weight of the noise layer's term, in [0, 1]; NNAQC's quasi-clustering term has the weight 1 - alpha.
+        alpha: weight of the noise layer's term, in [0, 1]; the quasi-clustering term of NNAQC has the weight 1 - alpha.
         beta: weight of the network's own prediction in the target of the quasi-clustering term, in [0, 1].
     """
 
@@ -51,7 +51,7 @@ class Genie(LabelLearner):
         return WithTransition(task.build_network(), self._transition(task, given))
 
     def begin_epoch(self, model: nn.Module, task: Task, given: Supervision, epoch: Epoch) -> None:
-        """Count the matrix for these labels, because a model of an earlier training holds the matrix for its labels."""
+        """Count the matrix for these labels; a model from an earlier training has the matrix of its earlier labels."""
         assert isinstance(model, WithTransition)
         model.transition.copy_(self._transition(task, given))
 
@@ -71,6 +71,4 @@ class Genie(LabelLearner):
                 "the genie needs true classes of training items to count the transition matrix, but none is known; "
                 "choose another method"
             )
-        labels = given.target(self.target)[known]
-        posterior = distribution(labels, task.n_classes)
-        return count_transition(task.truth[known], posterior)
+        return count_transition(task.truth[known], distribution(given.target(self.target)[known], task.n_classes))

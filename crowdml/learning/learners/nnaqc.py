@@ -41,12 +41,12 @@ class Nnaqc(LabelLearner):
         target: see LabelLearner.
         alpha: weight of the noise model's term, in [0, 1].
         beta: weight of the network's own prediction in the target of the quasi-clustering, in [0, 1].
-        dropout: share of the noise model's inputs f that is left out in training, in [0, 1).  The rate of the papers is
-            unknown.  On digits with noise of 0.3 and more, 0.3 was better than 0.1 and 0.
+        dropout: share of the noise model's inputs f that is left out in training, in [0, 1).  The papers do not give
+            the rate.  On digits with noise of 0.3 and more, 0.3 was better than 0.1 and 0.
         kappa: W starts as kappa times the identity; the paper does not give the start.  On digits with noise of 0 to
-            0.7, the value 2 was best among 1, 2, 3 and 4, and 3 was close.  On MNIST with noise of 0.5, a network that
-            started from 2 sometimes swapped classes; from 3 none did.  Up to 2, the noise model alone makes many errors
-            even without noise, and the quasi-clustering corrects them, as the paper reports.
+            0.7, 2 was the best of 1, 2, 3 and 4, and 3 was almost as good.  On MNIST with noise of 0.5, some networks
+            swapped classes with kappa 2, and no network with kappa 3.  With kappa up to 2, the noise model alone makes
+            many errors even without noise, and the quasi-clustering corrects them, as the paper reports.
         detach: stop the gradient through the prediction in the target of the quasi-clustering.
     """
 
@@ -80,7 +80,7 @@ class Nnaqc(LabelLearner):
         return network if self.alpha == 0 else WithNoiseModel(network, task.n_classes, self.kappa, self.dropout)
 
     def parameter_groups(self, model: nn.Module, recipe: Recipe) -> Iterable[dict[str, Any]]:
-        """Return the noise model as a group without weight decay, which would make its label distribution uniform."""
+        """Return two groups; the noise model has no weight decay, which would make its label distribution uniform."""
         if not isinstance(model, WithNoiseModel):
             return super().parameter_groups(model, recipe)
         network = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
@@ -100,16 +100,9 @@ class Nnaqc(LabelLearner):
 
 
 class WithNoiseModel(WrappedNetwork):
-    """A network and the nonlinear noise model of its labels.
+    """A network and the nonlinear noise model of its labels with `weight` (n_classes, n_classes), W[label, true class].
 
-    Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
-        n_classes: number of classes.
-        kappa: the weight starts as kappa times the identity.
-        dropout: share of the noise model's inputs that is left out in training.
-
-    Attributes:
-        weight: (n_classes, n_classes) W[label, true class].
+    For the arguments see Nnaqc.
     """
 
     def __init__(self, network: nn.Module, n_classes: int, kappa: float, dropout: float) -> None:

@@ -48,8 +48,8 @@ class SModel(LabelLearner, StagedLearner):
         target: see LabelLearner; for a posterior the loss is the expected loss.
         beta: weight of the cross-entropy of the network's own output, in [0, 1); the layer's output has 1 - beta.
         pretrain_soft: count the confusion by the baseline's probabilities instead of its most probable classes.
-        sparse: number of entries that are learned per row of theta, the largest of the confusion (5 in the paper's
-            sparse variant).  The other entries stay at the value of a zero count.  None learns all entries.
+        sparse: number of learned entries per row of theta, those with the largest confusion (5 in the paper's sparse
+            variant).  The other entries keep the value of a zero count.  None learns all entries.
     """
 
     beta: float = 0.0
@@ -66,12 +66,12 @@ class SModel(LabelLearner, StagedLearner):
             raise ValueError(f"sparse must be at least 1 or None, got {self.sparse}")
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
-        """Return a fresh network with a uniform start of the layer; `learn` starts the layer from a baseline."""
+        """Return a fresh network and a layer with uniform noise; `learn` starts the layer from a baseline instead."""
         even = torch.full((task.n_classes, task.n_classes), _BLIND_NOISE / (task.n_classes - 1))
         return self._adapt(task.build_network(), even.fill_diagonal_(1 - _BLIND_NOISE))
 
     def loss(self, model: nn.Module, batch: Batch) -> LossTerms:
-        """Return the mean terms: "adapted" through the layer and, for beta above 0, "network" without the layer."""
+        """Return the mean losses "adapted", through the layer, and for beta above 0 "network", without the layer."""
         assert isinstance(model, Adapted)
         target = batch.target(self.target)
         log_class, log_transition = model.log_outputs(batch.inputs)
@@ -98,7 +98,6 @@ class SModel(LabelLearner, StagedLearner):
         return run.train(self, model=model)
 
     def _pretrain(self, run: TrainingRun) -> nn.Module:
-        """Return the trained network that the layer is added to."""
         return run.train(CrossEntropy(self.target))
 
     def _adapt(self, network: nn.Module, confusion: Tensor) -> Adapted:
@@ -109,8 +108,8 @@ class SModel(LabelLearner, StagedLearner):
 class CModel(SModel):
     """The c-model: theta_ij = softmax_j(u_ij h(x) + b_ij), where h is the input of the network's last linear layer.
 
-    A baseline, an s-model and the c-model are trained one after the other.  Each follows the recipe and starts from the
-    network before it.  b starts from the confusion of the s-model's network, u from 0.
+    A baseline, an s-model and the c-model are trained in this order.  Each training follows the recipe and continues
+    with the previous network.  b starts from the confusion of the s-model's network, u from 0.
 
     The network must end in a linear layer; otherwise the training raises ValueError.
 
@@ -119,9 +118,7 @@ class CModel(SModel):
     """
 
     def _pretrain(self, run: TrainingRun) -> nn.Module:
-        """Return the network of a trained s-model."""
-        simple = SModel(self.target, self.beta, self.pretrain_soft, self.sparse)
-        adapted = simple.learn(run)
+        adapted = SModel(self.target, self.beta, self.pretrain_soft, self.sparse).learn(run)
         assert isinstance(adapted, AdaptedByMatrix)
         return adapted.network
 
@@ -163,12 +160,7 @@ class Adapted(nn.Module):
 
 
 class AdaptedByMatrix(Adapted):
-    """The network of the s-model.
-
-    Args:
-        network: maps inputs to logits (n, n_classes).
-        confusion, sparse: see Adapted.
-    """
+    """The model of the s-model: any network, and one theta for all inputs; see Adapted."""
 
     def __init__(self, network: nn.Module, confusion: Tensor, sparse: int | None = None) -> None:
         super().__init__(confusion, sparse)
@@ -179,17 +171,12 @@ class AdaptedByMatrix(Adapted):
         return self.network(inputs)
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log f and one log theta for all inputs; see Adapted."""
+        """Return log f (n, n_classes) and log theta (n_classes, n_classes)."""
         return self(inputs).float().log_softmax(dim=1), self.log_transition(self.bias)
 
 
 class AdaptedByFeatures(Adapted):
-    """The network of the c-model.
-
-    Args:
-        network: maps inputs to logits (n, n_classes) and ends in a linear layer; it is split before that layer.
-        confusion, sparse: see Adapted.
-    """
+    """The model of the c-model: a network, split before its last linear layer, and one theta per input; see Adapted."""
 
     def __init__(self, network: nn.Module, confusion: Tensor, sparse: int | None = None) -> None:
         super().__init__(confusion, sparse)
@@ -201,7 +188,7 @@ class AdaptedByFeatures(Adapted):
         return self.linear(self.features(inputs))
 
     def log_outputs(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log f and one log theta per input; see Adapted."""
+        """Return log f (n, n_classes) and log theta (n, n_classes, n_classes)."""
         hidden = self.features(inputs)
         logits = functional.linear(hidden, self.weight).float().unflatten(1, self.bias.shape) + self.bias
         return log_probabilities(self.linear(hidden)), self.log_transition(logits)
@@ -212,7 +199,7 @@ class AdaptedByFeatures(Adapted):
 
 
 def count_confusion(predicted: Tensor, labels: Tensor, *, soft: bool = False) -> Tensor:
-    """Return P(label | predicted class), counted over the items, as (n_classes, n_classes); rows sum to one.
+    """Return P(label | predicted class) (n_classes, n_classes), counted over the items; rows sum to one.
 
     Args:
         predicted: (n_items, n_classes) probabilities.

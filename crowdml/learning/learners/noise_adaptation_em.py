@@ -53,10 +53,7 @@ class SModelEm(LabelLearner, StagedLearner):
             raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
 
     def learn(self, run: TrainingRun) -> nn.Module:
-        """Carry out EM, and return the network, which predicts the true class.
-
-        The model of an earlier run replaces the baseline.
-        """
+        """Carry out EM, and return the network of the true class.  A model of an earlier run replaces the baseline."""
         task, given, chosen = run.task, run.given, run.indices
         labels = distribution(given.target(self.target), task.n_classes)
         model = run.train(CrossEntropy(self.target)) if run.model is None else run.model
@@ -76,7 +73,7 @@ class SModelEm(LabelLearner, StagedLearner):
 def em_step(
     predicted: Tensor, transition: Tensor, labels: Tensor, items: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Carry out the E-step, and the M-step of theta.
+    """Return c (n_items, n_classes) of the E-step, and the new theta (n_classes, n_classes) of the M-step.
 
     For every label j of item t, c_tij is the weight of the label times the posterior of class i, which is proportional
     to f_i(x_t) theta_ij.  c_ti is the sum of c_tij over j.  The new theta_ij is proportional to sum_t c_tij; its rows
@@ -87,9 +84,6 @@ def em_step(
         transition: (n_classes, n_classes) theta, [true, label].
         labels: (n_items, n_classes) labels as distributions.
         items: (n,) indices of the items from which theta is counted; by default all.
-
-    Returns:
-        c (n_items, n_classes) and the new theta (n_classes, n_classes).
     """
     f = predicted.double()
     theta = (transition.double() + FLOOR) / (1 + FLOOR * len(transition))

@@ -14,51 +14,29 @@ _FLOOR = 1e-12
 
 
 class WithTransition(WrappedNetwork):
-    """A network and a transition matrix that is not learned.
-
-    Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
-        transition: (n_classes, n_classes) P(label | true class); rows sum to one.
-    """
+    """A network and a fixed transition matrix P(label | true class), (n_classes, n_classes); rows sum to one."""
 
     transition: Tensor
 
     def __init__(self, network: nn.Module, transition: Tensor) -> None:
-        super().__init__(network)
-        self.register_buffer("transition", transition.clone())
+        super().__init__(network, transition=transition.clone())
 
 
 def cross_entropy(log_prob: Tensor, target: Tensor) -> Tensor:
-    """Return the mean cross-entropy, scalar.
-
-    Args:
-        log_prob: (n, n_classes) logarithms of probabilities, or logits.
-        target: (n,) int64 labels or (n, n_classes) distributions.
-    """
+    """Return the mean cross-entropy of logits (n, n_classes) with labels (n,) or distributions (n, n_classes)."""
     return functional.cross_entropy(log_prob, target if target.ndim == 1 else target.to(log_prob.dtype))
 
 
 def noisy_cross_entropy(log_class: Tensor, transition: Tensor, target: Tensor) -> Tensor:
-    """Return the mean of -log sum_c f_c T[c, l] over the items, scalar.
-
-    For a target distribution the result is the expected loss.
-
-    Args:
-        log_class: (n, n_classes) log f, log-probabilities of the true class.
-        transition: (n_classes, n_classes) T[c, l] = P(label l | true class c).
-        target: (n,) int64 labels or (n, n_classes) distributions of the label.
-    """
+    """Return `label_nll` for a transition matrix T[c, l] = P(label l | true class c) that may contain zeros."""
     return label_nll(log_class, transition.clamp_min(_FLOOR).log(), target)
 
 
 def count_transition(truth: Tensor, posterior: Tensor) -> Tensor:
-    """Return P(label | true class), counted over the items, as (n_classes, n_classes); rows sum to one.
+    """Return P(label | true class) (n_classes, n_classes), counted over the items; rows sum to one.
 
-    The row of a class without items is that row of the identity.
-
-    Args:
-        truth: (n_items,) int64 true classes.
-        posterior: (n_items, n_classes) labels as distributions.
+    `truth` (n_items,) holds true classes, `posterior` (n_items, n_classes) the labels as distributions.  A class
+    without items gets the row of the identity.
     """
     n_classes = posterior.shape[1]
     counts = posterior.new_zeros((n_classes, n_classes)).index_add_(0, truth, posterior)
@@ -67,7 +45,7 @@ def count_transition(truth: Tensor, posterior: Tensor) -> Tensor:
 
 
 def full_precision(values: Tensor) -> torch.autocast:
-    """Return a context in which autocast does not round matrix products to bfloat16, on the device of the values."""
+    """Return a context without autocast on the device of the values; autocast rounds matrix products to bfloat16."""
     return torch.autocast(values.device.type, enabled=False)
 
 

@@ -60,13 +60,9 @@ class SymmetricCrossEntropy(LabelLearner):
 
 
 def reverse_cross_entropy(predicted: Tensor, target: Tensor, log_zero: float) -> Tensor:
-    """Return -sum_c p_c log y_c for each item, (n,).
+    """Return -sum_c p_c log y_c for each item, (n,), where p are probabilities (n, n_classes).
 
-    log y is 0 for the label, so the result is -log_zero (1 - p_y).
-
-    Args:
-        predicted: (n, n_classes) probabilities p.
-        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
-        log_zero: value that replaces log 0.
+    log y is 0 for the label, so the result is -log_zero (1 - p_y).  `target` holds labels (n,), or distributions
+    (n, n_classes) for the expected loss.
     """
     return -log_zero * (1 - expected(predicted, target))

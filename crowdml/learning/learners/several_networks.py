@@ -33,8 +33,7 @@ class JoCoR(SmallLossLearner):
     and the n cross-entropies for every n and graph.
 
     Args:
-        target: see LabelLearner.
-        forget_rate, n_gradual, exponent: see SmallLossLearner.
+        target, forget_rate, n_gradual, exponent: see SmallLossLearner.
         n_networks: number of networks, at least 2.
         graph: "full" has an edge for every ordered pair of networks, "circular" the edges 1 -> 2 -> ... -> 1.
         divergence: "kl" is KL(p_a || p_b), "ce" the cross-entropy -p_a log p_b.  Both have gradients for both networks.
@@ -80,11 +79,7 @@ class JoCoR(SmallLossLearner):
         return {"cross_entropy": mean_over(labels, chosen), "disagreement": mean_over(agreement, chosen)}
 
     def disagreement(self, log_p: Tensor) -> Tensor:
-        """Return (n,) the sum of the divergences over the edges, divided by the number of edges per network.
-
-        Args:
-            log_p: (n_networks, n, n_classes) log-probabilities.
-        """
+        """Return (n,): the sum of the divergences over the edges, divided by the number of edges per network."""
         shifts = graph_shifts(self.graph, self.n_networks)
         p, own = log_p.exp(), log_p if self.divergence == "kl" else torch.zeros_like(log_p)
         along_edges = [(p * (own - log_p.roll(-shift, dims=0))).sum(dim=(0, 2)) for shift in shifts]
@@ -92,16 +87,16 @@ class JoCoR(SmallLossLearner):
 
 
 def graph_shifts(graph: Graph, n_networks: int) -> Sequence[int]:
-    """Return the steps s of the graph: each s stands for the edges a -> a + s (modulo n_networks) of all networks a."""
+    """Return the offsets s of the edges: for each s, every network a has the edge a -> a + s (modulo n_networks)."""
     return range(1, n_networks) if graph == "full" else (1,)
 
 
 def build_several(task: Task, n_networks: int) -> SeveralNetworks:
     """Return several networks of the task, each with its own initial weights.
 
-    The networks run one after the other, because one batched model is slower.  A training step of two networks on one
-    CPU core takes 2.9 ms for mlp256 (128 MNIST images), against 3.7 ms with torch.func.vmap and 3.1 ms with one matrix
-    product per layer.  For cnn8 (128 CIFAR-10 images) it takes 2.7 s, against 4.9 s with vmap.
+    The networks run in sequence, because a batched model is slower.  A training step of two networks on one CPU core
+    takes 2.9 ms for mlp256 (128 MNIST images), 3.7 ms with torch.func.vmap, and 3.1 ms with one matrix product per
+    layer.  For cnn8 (128 CIFAR-10 images) it takes 2.7 s, and 4.9 s with vmap.
     """
     return SeveralNetworks([task.build_network() for _ in range(n_networks)])
 
@@ -113,11 +108,9 @@ def member_log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def cross_entropies(log_p: Tensor, target: Tensor) -> Tensor:
-    """Return the cross-entropy of each network and item, (n_networks, n).
+    """Return the cross-entropy of each network and item, (n_networks, n), from (n_networks, n, n_classes) `log_p`.
 
-    Args:
-        log_p: (n_networks, n, n_classes) log-probabilities.
-        target: (n,) int64 labels, or (n, n_classes) distributions; for distributions the result is the expected loss.
+    `target` holds labels (n,), or distributions (n, n_classes) for the expected loss.
     """
     if target.ndim == 2:
         return -(log_p * target).sum(dim=2)

@@ -29,7 +29,7 @@ class SmallLossLearner(LabelLearner):
             labels; JoCoR takes half of it for asymmetric noise.  Set it if you know the noise rate.  0.2 is the default
             of the authors' programs.
         n_gradual: T_k of the papers, number of epochs over which the share grows, at least 1.
-        exponent: c of the papers, above 0.  While the share grows, it grows towards forget_rate ** exponent.
+        exponent: c of the papers, above 0.  During the growth, the share rises towards forget_rate ** exponent.
     """
 
     forget_rate: float = 0.2
@@ -65,8 +65,8 @@ class SmallLossLearner(LabelLearner):
     def trusted(self, losses: Tensor, batch: Batch, *, training: bool, among: Tensor | None = None) -> Tensor:
         """Return (..., n) bool: the items of small loss at the rate of the epoch, see `small_losses`.
 
-        When held-out items are measured (`training` is False), all items of `among` count.  Otherwise the validation
-        loss would fall because fewer items count, and early stopping would mistake that for progress.
+        For held-out items (`training` is False), all items of `among` count.  Otherwise the validation loss would fall
+        because fewer items count, and early stopping would take this for progress.
         """
         return small_losses(losses, self.rate(batch.epoch) if training else 0.0, among)
 

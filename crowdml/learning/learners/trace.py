@@ -39,9 +39,9 @@ class TraceRegularised(LabelLearner):
         target: see LabelLearner.
         penalty: weight of trace(Q) / n_classes, at least 0; at 1 it balances the gradient of labels that are all
             correct.
-        warm_up: share of the epochs in which Q is the identity, in [0, 1).  The paper has a warm-up.  Here the default
-            is 0, because the layer is slow to take over noise that the network has learned (digits, 30 % noise, 30
-            epochs: test error 7 % with warm_up 0, 16 % with 0.05, and 21 % with plain cross-entropy).
+        warm_up: share of the epochs in which Q is the identity, in [0, 1).  The paper has a warm-up.  The default here
+            is 0, because noise that the network has learned moves slowly into the layer (digits, 30 % noise, 30 epochs:
+            test error 7 % with warm_up 0, 16 % with 0.05, and 21 % with plain cross-entropy).
     """
 
     penalty: float = 0.5
@@ -64,8 +64,8 @@ class TraceRegularised(LabelLearner):
         """Return the layer as its own group: without weight decay, and for SGD with a higher learning rate.
 
         Weight decay would make the rows uniform.  An item changes only the row of its class, so the gradient of a row
-        comes from 1 / n_classes of the items; SGD's learning rate is multiplied by n_classes.  Adaptive optimisers
-        compensate for that themselves.
+        comes from 1 / n_classes of the items, and the learning rate of SGD is multiplied by n_classes.  Adaptive
+        optimisers need no such factor.
         """
         assert isinstance(model, WithLearnedTransition)
         rate = recipe.lr * (len(model.row_logits) if recipe.optimizer == "sgd" else 1)
@@ -86,12 +86,7 @@ class TraceRegularised(LabelLearner):
 
 
 class WithLearnedTransition(WrappedNetwork):
-    """A network and a transition matrix whose rows are softmaxes.
-
-    Args:
-        network: maps inputs to logits (n, n_classes) of the true class; so does this module.
-        n_classes: number of classes.
-    """
+    """A network and a transition matrix whose rows are softmaxes."""
 
     def __init__(self, network: nn.Module, n_classes: int) -> None:
         super().__init__(network)

@@ -192,7 +192,7 @@ def test_what_cannot_be_learned_from_is_refused(features, labels, says: str) -> 
         ({"method_options": {"max_itr": 3}}, "max_iter"),
         ({"method": "nnaqc", "method_options": {"alpha": "much"}}, "nnaqc"),
         ({"network": "mlp"}, "mlp128"),
-        ({"network": "resnet20"}, "takes images"),
+        ({"network": "resnet20"}, "needs images"),
         ({"lr": 0.0}, "recipe.lr must be above 0"),
         ({"inputs": "whitened"}, "whitened"),
         ({"device": "gpu"}, "device 'gpu' cannot be used"),

@@ -108,7 +108,7 @@ def test_a_run_that_is_done_is_not_computed_again(folder: Path, capsys) -> None:
 
 def test_a_refused_run_leaves_its_folder_free(folder: Path, capsys) -> None:
     assert run(f"train x.npy answers.csv {QUICK} --network lenet --out run") == 2
-    assert "takes images" in capsys.readouterr().err
+    assert "needs images" in capsys.readouterr().err
     assert run(f"train x.npy answers.csv {QUICK} --out run") == 0
 
 
