@@ -1,13 +1,13 @@
-"""Measure speed, memory and accuracy of our aggregators and crowd-kit 1.4.2, and of ours alone on very large crowds.
+"""Compare speed, memory and accuracy of our aggregators with crowd-kit 1.4.2; measure only ours on very large crowds.
 
     pip install -e ".[benchmarks]"
     python benchmarks/aggregation.py                       # every case; half an hour on 2 cores, mostly for crowd-kit
     python benchmarks/aggregation.py --cases binary-500k --methods em glad
 
 Each fit runs in its own process, after a fit on a tiny crowd that loads imports and compiled kernels.  Wall seconds and
-CPU seconds count only the fit; memory is the peak of the process during the fit, including the input.  Both sides get
-the same annotations.  Dawid-Skene and one-coin run for the same number of iterations on both sides, namely until
-crowd-kit's rule stops; other methods use crowd-kit's rule and defaults on both sides.
+CPU seconds count only the fit.  Memory is the peak of the process during the fit, including the input.  Both sides get
+the same annotations.  Our Dawid-Skene and one-coin run for as many iterations as crowd-kit's version, until its rule
+stops it.  Other methods use crowd-kit's rule and defaults on both sides.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,18 +82,14 @@ CASES = {
         "100,000 items x 5 labels, 500 workers, 2 classes", lambda: binary_crowd(100_000, 5, 500), tuple(PEERS)
     ),
     "binary-10m": Case(
-        "1,000,000 items x 10 labels, 1,000 workers, 2 classes",
-        lambda: binary_crowd(1_000_000, 10, 1000),
-        VERY_LARGE,
-        peer=False,
+        "1,000,000 items x 10 labels, 1,000 workers, 2 classes", lambda: binary_crowd(1_000_000, 10, 1000),
+        VERY_LARGE, peer=False,
     ),
     "binary-100m": Case(
-        "10,000,000 items x 10 labels, 1,000 workers, 2 classes",
-        lambda: binary_crowd(10_000_000, 10, 1000),
-        VERY_LARGE,
-        peer=False,
+        "10,000,000 items x 10 labels, 1,000 workers, 2 classes", lambda: binary_crowd(10_000_000, 10, 1000),
+        VERY_LARGE, peer=False,
     ),
-}
+}  # fmt: skip
 
 
 def main() -> None:
@@ -103,7 +100,8 @@ def main() -> None:
         return
     rows = []
     console = Console(stderr=True)
-    with tempfile.TemporaryDirectory() as folder, _progress(console) as progress:
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console) as progress:
         for name in arguments.cases:
             case = CASES[name]
             task = progress.add_task(f"{name}: simulating", total=None)
@@ -144,39 +142,26 @@ def _row(method: str, ours: pd.DataFrame, theirs: pd.DataFrame) -> str:
     if us.failure:
         return f"| {method} | {us.failure}" + " |" * (len(HEADINGS) - 1)
     cells = [method, f"{us.wall:.3g}", f"{us.cpu:.3g}", f"{us.memory:.2f}"]
-    if theirs.empty:
-        return "| " + " | ".join([*cells, "", "", "", "", "", f"{100 * us.error:.2f}"]) + " |"
-    them = theirs.iloc[0]
-    if them.failure:
-        return "| " + " | ".join([*cells, them.failure, "", "", "", "", f"{100 * us.error:.2f}"]) + " |"
-    cells += [
-        f"{them.wall:.3g}",
-        f"{them.cpu:.3g}",
-        f"{them.memory:.2f}",
+    them = None if theirs.empty else theirs.iloc[0]
+    if them is None or them.failure:
+        cells += ["" if them is None else them.failure, "", "", "", "", f"{100 * us.error:.2f}"]
+    else:
         # If other programs slowed crowd-kit down, its CPU seconds are the fairer figure.
-        f"{min(them.wall, them.cpu) / us.wall:.0f}",
-        f"{100 * us.same:.2f} %",
-    ]
-    return "| " + " | ".join([*cells, f"{100 * us.error:.2f} ({100 * them.error:.2f})"]) + " |"
+        faster, same = f"{min(them.wall, them.cpu) / us.wall:.0f}", f"{100 * us.same:.2f} %"
+        errors = f"{100 * us.error:.2f} ({100 * them.error:.2f})"
+        cells += [f"{them.wall:.3g}", f"{them.cpu:.3g}", f"{them.memory:.2f}", faster, same, errors]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _compare(crowd: Path, case: str, method: str, arguments: argparse.Namespace, *, peer: bool) -> list[dict[str, Any]]:
     theirs = crowd.with_name("theirs.npy")
     theirs.unlink(missing_ok=True)
+    job = {"what": "fit", "crowd": str(crowd), "method": method, "answer": str(theirs)}
     rows, n_iter = [], None
     if peer:
-        job = {"what": "fit", "side": "crowd-kit", "crowd": str(crowd), "method": method, "answer": str(theirs)}
-        rows.append(_in_process(job, arguments.timeout))
+        rows.append(_in_process({**job, "side": "crowd-kit"}, arguments.timeout))
         n_iter = rows[0].get("n_iter")
-    job = {
-        "what": "fit",
-        "side": "ours",
-        "crowd": str(crowd),
-        "method": method,
-        "answer": str(theirs),
-        "n_iter": n_iter,
-    }
-    rows.append(_in_process(job, arguments.timeout))
+    rows.append(_in_process({**job, "side": "ours", "n_iter": n_iter}, arguments.timeout))
     return [{"case": case, "method": method, **row} for row in rows]
 
 
@@ -239,13 +224,8 @@ def _floor(crowd: CrowdLabels) -> dict[str, Any]:
     return {"iteration": _fastest(lambda: expectation(crowd, log_confusion, log_prior, posterior)), "stream": streamed}
 
 
-def _fastest(call: Callable[[], object], repeats: int = 7) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
+def _fastest(call: Callable[[], object]) -> float:
+    return min(timeit.repeat(call, number=1, repeat=7))
 
 
 def _save(path: Path, crowd: CrowdLabels, truth: np.ndarray) -> None:
@@ -259,20 +239,13 @@ def _load(path: Path) -> CrowdAndTruth:
         return CrowdLabels(*columns, *stored["sizes"].tolist(), repeats="keep"), stored["truth"]
 
 
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="which crowds (default: all)")
     parser.add_argument("--methods", nargs="+", choices=PEERS, default=list(PEERS), help="which methods (default: all)")
     parser.add_argument("--timeout", type=float, default=900.0, help="seconds until a fit is stopped (default: 900)")
     parser.add_argument("--no-peer", action="store_true", help="do not run crowd-kit")
-    parser.add_argument(
-        "--no-floor", action="store_true", help="do not measure the floor: the time to stream the arrays"
-    )
+    parser.add_argument("--no-floor", action="store_true", help="do not measure the time to stream the arrays")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 

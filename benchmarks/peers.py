@@ -1,4 +1,4 @@
-"""Methods that this project and crowd-kit 1.4.2 both have, and calls of both versions, for the benchmarks."""
+"""The methods that both crowdml and crowd-kit 1.4.2 have, and functions that fit either version, for the benchmarks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Peer:
 
     Args:
         class_name: the class in crowdkit.aggregation.
-        options: options of our method, if crowd-kit has another variant of the method.
-        same_iterations: run ours for the number of iterations that crowd-kit needed, so that both stop at the same
-            point of the same sequence.
+        options: options that make our method the same variant as crowd-kit's method.
+        same_iterations: our method runs for the number of iterations that crowd-kit needed, so that both stop at the
+            same point of the same sequence.
         binary_only: whether the method accepts at most two classes.
     """
 
@@ -54,7 +54,7 @@ PEERS: dict[str, Peer] = {
 
 
 def run_ours(name: str, crowd: CrowdLabels, n_iter: int | None) -> Callable[[], Answer]:
-    """Return a function that fits our method; `n_iter` is the number of iterations of crowd-kit, if known."""
+    """Return a function that fits our method; `n_iter` is crowd-kit's number of iterations, or None if unknown."""
     peer = PEERS[name]
     rule = {"max_iter": n_iter, "tol": 0.0} if peer.same_iterations and n_iter else {}
     method = methods.resolve(name, {**peer.options, **rule}, labels_only=True).source
@@ -67,7 +67,7 @@ def run_ours(name: str, crowd: CrowdLabels, n_iter: int | None) -> Callable[[], 
 
 
 def run_peer(name: str, crowd: CrowdLabels) -> Callable[[], Answer]:
-    """Return a function that fits crowd-kit's method; the frame is prepared in advance."""
+    """Return a function that fits crowd-kit's method; the input frame is prepared in advance."""
     import crowdkit.aggregation  # pyright: ignore[reportMissingImports]
 
     frame = pd.DataFrame({"task": crowd.item, "worker": crowd.worker, "label": crowd.label})

@@ -3,9 +3,9 @@
     CROWDML_DATA_ROOT=... python benchmarks/real_crowds.py            # a few minutes on 2 cores
     python benchmarks/real_crowds.py --crowds bluebird web --methods em ibcc --seeds 1
 
-A tie of k classes with the right class counts 1/k, so that no rule for ties has an advantage.  Methods with random
-draws are averaged over seeds.  The output is a table; then every gap of more than half a percentage point below a
-published figure or crowd-kit; then the best methods on average, with a bootstrap over crowds and items.
+If k classes are tied and one of them is right, the item counts 1/k, so that no tie rule has an advantage.  Methods with
+random draws are averaged over seeds.  The output is a table, then each accuracy that is more than half a percentage
+point below a published figure or crowd-kit, and then the best methods on average (bootstrap over crowds and items).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ OUT = Path(__file__).parent / "results" / "real_crowds.csv"
 PUBLISHED = Path(__file__).parent / "published" / "real_crowds.csv"
 RANDOM = ("mace", "ebcc", "laa", "bila")
 GAP = 0.005
+SMALL = ["bluebird", "rte", "web", "product", "sp_amt", "ms", "temp", "zc_us"]
 
 
 def main() -> None:
@@ -38,7 +39,8 @@ def main() -> None:
     credits: dict[tuple[str, str], np.ndarray] = {}
     rows = []
     for name in arguments.crowds:
-        crowd, truth = _load(name)
+        data = load_crowd(name)
+        crowd, truth = data.crowd, data.truth
         for method in track(arguments.methods, f"{name:>10}", console=console):
             start = time.perf_counter()
             try:
@@ -83,7 +85,7 @@ def as_text(table: pd.DataFrame, reference: pd.DataFrame) -> str:
 
 
 def gaps(table: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """List the methods and crowds where ours is more than half a percentage point below a published or peer figure."""
+    """List where our accuracy is more than half a percentage point below a published figure or crowd-kit."""
     ours = table[table.side == "ours"].set_index(["method", "crowd"]).accuracy
     peer = table[table.side == "crowd-kit"].assign(source="crowd-kit 1.4.2")
     lines = ["", "More than 0.5 percentage points below a figure of the same method:"]
@@ -111,12 +113,8 @@ def best_on_average(credits: dict[tuple[str, str], np.ndarray], names: list[str]
     best = np.bincount(means.argmax(axis=0), minlength=len(complete)) / draws
     mean = np.mean([credit.mean(axis=1) for credit in stacked], axis=0)
     low, high = np.quantile(means - means[mean.argmax()], [0.025, 0.975], axis=1)
-    lines = [
-        "",
-        f"Mean over {len(crowds)} crowds; difference to the best (95 % interval); share of resamples where best:",
-        "",
-    ]
-    lines += ["| method | mean % | difference to the best | best in |", "|---|---|---|---|"]
+    title = f"Mean over {len(crowds)} crowds; difference to the best (95 % interval); share of resamples where best:"
+    lines = ["", title, "", "| method | mean % | difference to the best | best in |", "|---|---|---|---|"]
     for at in np.argsort(-mean):
         gap = f"{100 * (mean[at] - mean.max()):.2f} ({100 * low[at]:.2f} to {100 * high[at]:.2f})"
         lines.append(f"| {complete[at]} | {100 * mean[at]:.2f} | {gap} | {100 * best[at]:.0f} % |")
@@ -125,11 +123,9 @@ def best_on_average(credits: dict[tuple[str, str], np.ndarray], names: list[str]
 
 def _weights(rng: np.random.Generator, n_items: int, draws: int) -> np.ndarray:
     """Return (n_items, draws) how often each item is drawn, divided by the number of items."""
-    return (
-        rng.poisson(1.0, (n_items, draws)).astype(np.float32) / n_items
-        if n_items > 5000
-        else (rng.multinomial(n_items, np.full(n_items, 1 / n_items), draws).T / n_items)
-    )
+    if n_items > 5000:
+        return rng.poisson(1.0, (n_items, draws)).astype(np.float32) / n_items
+    return rng.multinomial(n_items, np.full(n_items, 1 / n_items), draws).T / n_items
 
 
 def _ours(name: str, crowd: CrowdLabels, truth: np.ndarray, seeds: int) -> np.ndarray:
@@ -165,25 +161,15 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.pivot_table(index="method", columns="crowd", values="accuracy", dropna=False)[order]
 
 
-def _load(name: str) -> tuple[CrowdLabels, np.ndarray]:
-    data = load_crowd(name)
-    return data.crowd, data.truth
-
-
-def _aggregators() -> list[str]:
-    return [name for name, entry in methods.REGISTRY.items() if entry.kind == "aggregator"]
-
-
 def _arguments() -> argparse.Namespace:
+    aggregators = [name for name, entry in methods.REGISTRY.items() if entry.kind == "aggregator"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crowds", nargs="+", choices=crowd_names(), default=SMALL, help="which crowds")
-    parser.add_argument("--methods", nargs="+", choices=_aggregators(), default=_aggregators(), help="which methods")
+    parser.add_argument("--methods", nargs="+", choices=aggregators, default=aggregators, help="which methods")
     parser.add_argument("--seeds", type=int, default=5, help="runs of a method with random draws (default: 5)")
     parser.add_argument("--no-peer", action="store_true", help="leave crowd-kit out")
     return parser.parse_args()
 
-
-SMALL = ["bluebird", "rte", "web", "product", "sp_amt", "ms", "temp", "zc_us"]
 
 if __name__ == "__main__":
     main()

@@ -1,17 +1,17 @@
-"""Measure what a sweep costs besides its cells: 5,000 label-only cells, computed by a sweep and in other ways.
+"""Measure the overhead of a sweep: 5,000 label-only cells, computed by a sweep and in other ways.
 
     python benchmarks/scheduling.py                 # everything; about ten minutes on 2 cores
     python benchmarks/scheduling.py --cells 500     # a quick look
 
-All ways compute the same cells of a few milliseconds on the same two processors.  The share in cells is the sum of the
-seconds that cells measure, over (wall seconds times processors).
+All ways compute the same cells, of a few milliseconds each, on the same two processors.  The share in cells is the sum
+of the seconds that cells measure, divided by (wall seconds times processors).
 
     sweep           python sweeps/full_grid.py as a user calls it: start Ray, write rows, make the report
-    a trial each    Ray Tune with one trial per cell, on a sample; with new processes, and with processes used again
-    a task each     ray.remote with one cell per task, and with 50; the driver gets the rows, nothing is written
+    a trial each    Ray Tune with one trial per cell, for a sample of cells, with and without reuse of processes
+    a task each     ray.remote with one cell per task and with 50 cells per task; nothing is written
 
-It also measures the sweep on a folder that holds all of its cells, with twice the cells; reading 100,000 rows; and the
-peak memory of the driver for grids of several sizes.
+The benchmark also measures a sweep of twice the cells on a folder that holds all of them, the time to read 100,000
+rows, and the peak memory of the driver for grids of several sizes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import timeit
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -88,13 +89,14 @@ def sweep(results: Path, n_cells: int) -> Row:
     seconds, printed, _ = _command(results, n_cells)
     rows = ResultStore(results).read_cells()
     in_cells = float(rows["seconds"].sum())
-    computing = _share_line(printed)
+    # The sweep prints the figures from its first trial on at its end.
+    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell besides", printed)
     return {
         "cells": len(rows),
         "seconds_in_cells": in_cells,
         "wall_seconds": seconds,
-        "share_in_cells": computing[0],
-        "overhead_ms_a_cell": computing[1],
+        "share_in_cells": float(match[0]) / 100,
+        "overhead_ms_a_cell": float(match[1]),
         "share_of_whole_command": in_cells / (N_PROCESSORS * seconds),
     }
 
@@ -116,7 +118,7 @@ def plain_tasks(n_cells: int) -> Row:
 
 
 def reading(source: Path, copies: Path, n_rows: int) -> Row:
-    """Measure reading rows into pandas, from the files as written and after compaction."""
+    """Measure the time to read rows into pandas, from the files as written and after compaction."""
     store = ResultStore(copies)
     store.create()
     rows = ResultStore(source).read_rows("cells")
@@ -137,7 +139,7 @@ def reading(source: Path, copies: Path, n_rows: int) -> Row:
 
 
 def driver_memory(results: Path, sizes: Iterable[int]) -> Row:
-    """Measure the peak resident memory of the driver in MB by number of cells: while cells run, and with the report."""
+    """Return number of cells -> peak resident memory of the driver in MB, while cells run and with the report."""
     found = {}
     for size in sizes:
         peak = _command(results / str(size), size)[2]
@@ -152,7 +154,7 @@ def as_text(found: Row) -> str:
         f"{found['processor']}, {found['cores']} cores; {ours['cells']} cells of "
         f"{1000 * ours['seconds_in_cells'] / ours['cells']:.1f} ms on average",
         "",
-        "| how | share of wall time in cells | ms per cell besides |",
+        "| how | share of wall time in cells | overhead in ms per cell |",
         "| --- | ---: | ---: |",
         _line("sweep, from its first trial", ours["share_in_cells"], ours["overhead_ms_a_cell"]),
         _line("sweep, the whole command with Ray's start and the report", ours["share_of_whole_command"], None),
@@ -170,8 +172,8 @@ def as_text(found: Row) -> str:
 
 
 def _line(name: str, share_in_cells: float, overhead_ms_a_cell: float | None, cells: int = 0) -> str:
-    besides = "" if overhead_ms_a_cell is None else f"{overhead_ms_a_cell:.2f}"
-    return f"| {name} | {100 * share_in_cells:.1f} % | {besides} |"
+    overhead = "" if overhead_ms_a_cell is None else f"{overhead_ms_a_cell:.2f}"
+    return f"| {name} | {100 * share_in_cells:.1f} % | {overhead} |"
 
 
 def _n_seeds(n_cells: int) -> int:
@@ -179,18 +181,11 @@ def _n_seeds(n_cells: int) -> int:
 
 
 def _command(results: Path, n_cells: int) -> tuple[float, str, list[float]]:
-    """Run the command; return seconds, output, and the peak memory in MB of the driver, while cells run and in all."""
-    command = [sys.executable, "sweeps/full_grid.py", "--preset", "labels", "--datasets", "digits"]
-    command += [
-        "--methods",
-        *METHODS,
-        "--seeds",
-        *map(str, range(_n_seeds(n_cells))),
-        "--results",
-        str(results),
-        "--address",
-        "local",
-    ]
+    """Run the command; return its seconds, its output, and the driver's peak MB [while cells run, until its end]."""
+    command = [
+        sys.executable, "sweeps/full_grid.py", "--preset", "labels", "--datasets", "digits", "--methods", *METHODS,
+        "--seeds", *map(str, range(_n_seeds(n_cells))), "--results", str(results), "--address", "local",
+    ]  # fmt: skip
     start = time.perf_counter()
     driver = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True)
     peak = [0.0, 0.0]
@@ -215,12 +210,6 @@ def _watch(pid: int, results: Path, peak: list[float]) -> None:
             if not any(record["state"] != "running" for record in records):
                 peak[0] = peak[1]
             time.sleep(0.1)
-
-
-def _share_line(printed: str) -> tuple[float, float]:
-    """Return the share of wall time in cells and the overhead in ms per cell, as the sweep prints them at its end."""
-    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell besides", printed)
-    return float(match[0]) / 100, float(match[1])
 
 
 def _in_own_process(function: str, *arguments: Any) -> Row:
@@ -302,21 +291,13 @@ def _start_ray() -> None:
 
 
 def _shares(in_cells: float, wall: float, n_cells: int) -> Row:
-    besides = N_PROCESSORS * wall - in_cells
-    return {
-        "cells": n_cells,
-        "share_in_cells": in_cells / (N_PROCESSORS * wall),
-        "overhead_ms_a_cell": 1000 * besides / n_cells,
-    }
+    at_work = N_PROCESSORS * wall
+    overhead = 1000 * (at_work - in_cells) / n_cells
+    return {"cells": n_cells, "share_in_cells": in_cells / at_work, "overhead_ms_a_cell": overhead}
 
 
-def _best(action: Callable[[], object], times: int = 3) -> float:
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        action()
-        found.append(time.perf_counter() - start)
-    return min(found)
+def _best(action: Callable[[], object]) -> float:
+    return min(timeit.repeat(action, number=1, repeat=3))
 
 
 def _environment() -> dict[str, str]:

@@ -3,8 +3,8 @@
     pip install tensorboard
     python docs/make_screenshots.py
 
-Starts a sweep of label-only cells on its own Ray.  While the sweep runs, it takes pictures of the live screen of
-`crowdml watch` (SVG and PNG), and of Ray's dashboard and TensorBoard in headless Chromium.
+This script starts a sweep of label-only cells on a Ray of its own.  While the sweep runs, the script takes pictures of
+the live screen of `crowdml watch` (SVG), and of Ray's dashboard and TensorBoard in headless Chromium (PNG).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _PATIENCE_SECONDS, _LOADING_SECONDS = 300.0, 12.0
 
 
 def main() -> int:
-    """Make all pictures."""
+    """Make all pictures and return the exit code."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None or shutil.which("tensorboard") is None:
         print("make_screenshots.py: error: chromium and tensorboard must be installed", file=sys.stderr)
@@ -55,7 +55,7 @@ def main() -> int:
         results, output = Path(folder) / "results", Path(folder) / "output"
         with _sweep(results, output) as dashboard, _tensorboard(results / "tensorboard") as scalars:
             run = _wait_until_halfway(results)
-            _live_view(run, chromium)
+            _live_view(run)
             _picture(chromium, f"{dashboard}/#/jobs", FIGURES / "dashboard.png")
             _picture(
                 chromium, f"{scalars}/?darkMode=false&tagFilter=cells%7Ctime#timeseries", FIGURES / "tensorboard.png"
@@ -65,7 +65,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _sweep(results: Path, output: Path) -> Iterator[str]:
-    """Run a sweep in its own process; yield the address of its dashboard."""
+    """Run a sweep in its own process; yield the address of the dashboard."""
     command = ["python", "sweeps/full_grid.py", *SWEEP, "--results", str(results)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -102,22 +102,17 @@ def _wait_until_halfway(results: Path) -> RunState:
     return _wait(halfway)
 
 
-def _live_view(run: RunState, chromium: str) -> None:
+def _live_view(run: RunState) -> None:
     snapshot = run.last_snapshot()
     assert snapshot is not None
     console = Console(record=True, width=130, height=30, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(view(snapshot, title=title(run), width=130, height=30))
-    svg = FIGURES / "live-view.svg"
-    console.save_svg(str(svg), title="crowdml watch results")
-    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg.read_text())
-    assert box is not None
-    _picture(chromium, svg.as_uri(), svg.with_suffix(".png"), size=(1100, round(1100 * float(box[2]) / float(box[1]))))
+    console.save_svg(str(FIGURES / "live-view.svg"), title="crowdml watch results")
 
 
 def _picture(chromium: str, address: str, target: Path, *, size: tuple[int, int] = (1400, 900)) -> None:
     """Write a picture of a page after its scripts have run in a browser."""
-    if address.startswith("http"):
-        _wait(lambda: _answers(address))
+    _wait(lambda: _answers(address))
     with tempfile.TemporaryDirectory(prefix="crowdml-browser-", ignore_cleanup_errors=True) as profile:
         command = [
             chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

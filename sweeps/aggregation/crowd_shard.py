@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +25,10 @@ from sweeps.store.locations import join, write_parquet
 
 @dataclass(frozen=True, eq=False)
 class ShardedCrowd:
-    """The crowd and the method, as every shard gets them.
+    """The crowd and the method.  Every shard gets this object.
 
     Args:
         shards: the row groups of each shard.
-        columns: names of the columns.
         workers, classes: names of all workers and classes of the crowd, in order.
         repeats: see CrowdLabels.
         ties: chooses among equally probable classes.
@@ -52,19 +52,14 @@ class LogTables(NamedTuple):
 
 
 class CrowdShard:
-    """The annotations and the posterior of a shard's items.
+    """The annotations and the posterior of the items of one shard, whose number counts from 0.
 
     The last tables determine the posterior.  So a process that replaces a dead process reads the annotations again,
-    computes the dead process's posterior from the tables, and continues; a repeated call returns the same answer.
-
-    Args:
-        crowd: the crowd and the method.
-        number: of this shard, from 0.
+    computes the dead process's posterior from the tables, and continues.  A repeated call returns the same answer.
     """
 
     def __init__(self, crowd: ShardedCrowd, number: int) -> None:
         self._whole, self._number = crowd, number
-        self._loaded: tuple[CrowdLabels, pa.Array] | None = None
         self._posterior: Posterior = np.empty((0, 0))
         self._iteration = -1  # the iteration of `_posterior`; 0 is the first posterior
 
@@ -74,12 +69,9 @@ class CrowdShard:
         return self._sums(self._posterior)
 
     def step(self, iteration: int, tables: LogTables, before: LogTables | None) -> Expectation:
-        """Carry out an E-step and return its sums.
+        """Carry out the E-step of an iteration (from 1) with its tables, and return the sums.
 
-        Args:
-            iteration: from 1.
-            tables: of this iteration.
-            before: of the previous iteration; None in the first.
+        `before` are the tables of the previous iteration; None in the first iteration.
         """
         self._restore(iteration - 1, before)
         sums = self._e_step(tables)
@@ -98,31 +90,24 @@ class CrowdShard:
     def write(self, iteration: int, tables: LogTables | None, folder: str) -> None:
         """Write one row per item: its name, its label, the posterior `p_<class>`, and the doubt (see Aggregation).
 
-        Args:
-            iteration: the last iteration.
-            tables: of the last iteration; None if there was none.
-            folder: each shard writes one file into this folder.
+        The posterior is the posterior after the last iteration.  The tables are the tables of this iteration, or None
+        if there was no iteration.  Each shard writes one file into the folder.
         """
         self._restore(iteration, tables)
-        _, items = self._load()
         columns, classes = self._whole.columns, self._whole.classes
-        chances = {f"p_{name}": self._posterior[:, c] for c, name in enumerate(classes.to_pylist())}
-        doubt = doubt_of(self._posterior)
-        names = {columns.task: items, columns.label: classes.take(self._labels())}
-        numbers = {name: pa.array(values) for name, values in {**chances, "doubt": doubt}.items()}
-        write_parquet(pa.table({**names, **numbers}), join(folder, f"part-{self._number:05}.parquet"))
-
-    # ------------------------------------------------------------------------------------------------
+        names = {columns.task: self._loaded[1], columns.label: classes.take(self._labels())}
+        chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
+        table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
+        write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))
 
     @property
     def _crowd(self) -> CrowdLabels:
-        return self._load()[0]
+        return self._loaded[0]
 
-    def _load(self) -> tuple[CrowdLabels, pa.Array]:
+    @cached_property
+    def _loaded(self) -> tuple[CrowdLabels, pa.Array]:
         # Not in the constructor: an error in the data must reach the caller and not kill the actor.
-        if self._loaded is None:
-            self._loaded = read_shard(self._whole, self._whole.shards[self._number])
-        return self._loaded
+        return read_shard(self._whole, self._whole.shards[self._number])
 
     def _restore(self, iteration: int, tables: LogTables | None) -> None:
         """Compute the posterior of an iteration unless it is the current posterior."""
@@ -169,24 +154,15 @@ def read_shard(crowd: ShardedCrowd, groups: Sequence[RowGroup]) -> tuple[CrowdLa
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     names = encoded.dictionary.take(order)
+    # Only messages need the names.  numpy would make one Python object per name; this wrapper makes none.
+    ids: Any = pd.arrays.ArrowExtensionArray
     labels = CrowdLabels(
-        rank[encoded.indices.to_numpy()],
-        np.concatenate(worker),
-        np.concatenate(label),
-        n_items=len(names),
-        n_workers=len(crowd.workers),
-        n_classes=len(crowd.classes),
-        item_ids=_arrow_ids(names),
-        worker_ids=_arrow_ids(crowd.workers),
-        repeats=crowd.repeats,
-    )
+        rank[encoded.indices.to_numpy()], np.concatenate(worker), np.concatenate(label),
+        n_items=len(names), n_workers=len(crowd.workers), n_classes=len(crowd.classes),
+        item_ids=ids(names), worker_ids=ids(crowd.workers), repeats=crowd.repeats,
+    )  # fmt: skip
     return labels, names
 
 
 def _numbers(values: pa.ChunkedArray, names: pa.Array) -> NDArray[np.int32]:
     return pc.index_in(values, value_set=names).to_numpy().astype(np.int32)
-
-
-def _arrow_ids(names: pa.Array) -> Any:
-    """Wrap the names, which only messages need, because numpy would make one Python object per name."""
-    return pd.arrays.ArrowExtensionArray(names)

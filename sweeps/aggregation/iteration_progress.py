@@ -16,10 +16,7 @@ _RECENT = 6
 class IterationProgress(LiveText):
     """Show the number of iterations, the largest change of a posterior probability, and the time left.
 
-    Args:
-        console: where to show the line.
-        max_iter: maximum number of iterations.
-        tol: the method stops when the largest change is at most this.
+    The method stops after `max_iter` iterations, or when the largest change is at most `tol`.
     """
 
     def __init__(self, console: Console, max_iter: int, tol: float) -> None:
@@ -42,10 +39,7 @@ class IterationProgress(LiveText):
         self.update()
 
     def seconds_left(self) -> float | None:
-        """Return the estimated seconds until the tolerance is reached; None if unknown.
-
-        The estimate assumes that the change goes on to fall at its recent rate.
-        """
+        """Return the seconds left if the change continues to fall at its recent rate; None before two iterations."""
         n_done = len(self._changes)
         if n_done < 2:
             return None
@@ -57,7 +51,7 @@ class IterationProgress(LiveText):
         return n_left * (time.monotonic() - self._first_iteration) / n_done
 
     def line(self) -> str:
-        """Return the line."""
+        """Return the progress line."""
         elapsed = f"{clock_time(time.monotonic() - self._start)} elapsed"
         if self._phase:
             return f"{self._phase} · {elapsed}"

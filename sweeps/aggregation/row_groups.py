@@ -1,8 +1,8 @@
 """Assign row groups of Parquet files to shards, so that one shard holds all annotations of an item.
 
-If no two row groups share an item, as in data sorted by item, each shard takes whole row groups of the input; the item
-ranges in the files' footers show this.  Otherwise a hash of the item decides the shard of each row, and each task that
-reads rows writes one file with one row group per shard.
+If the item ranges in the files' footers show that no two row groups share an item, as in data sorted by item, each
+shard takes whole row groups of the input.  Otherwise a hash of the item decides the shard of each row.  Then each task
+that reads rows writes one file with one row group per shard.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOOTER_READERS = 16
 CHUNK_ROWS = 4_000_000
 """Number of rows that one task reads, about 100 MB of integers."""
 IMBALANCE = 1.5
-"""Shards take whole row groups of the input if the largest shard has at most this times the mean number of rows."""
+"""Shards take whole row groups only if the largest shard has at most this times the mean number of rows."""
 
 
 class RowGroup(NamedTuple):
@@ -46,7 +46,7 @@ class DistinctNames(NamedTuple):
 
 
 def list_row_groups(files: Sequence[str], columns: Columns) -> list[RowGroup]:
-    """Return the row groups that have rows; reads only the files' footers.
+    """Return the row groups that have rows; only the files' footers are read.
 
     Raises:
         LocationError: a file cannot be read, lacks a column, or has a column of another type than the first file.
@@ -66,7 +66,7 @@ def list_row_groups(files: Sequence[str], columns: Columns) -> list[RowGroup]:
 def assign_whole(groups: Sequence[RowGroup], n_shards: int) -> list[list[RowGroup]] | None:
     """Assign whole row groups to shards; return the row groups of each shard in the given order.
 
-    Returns None if an item would be in two shards, or if the shards would be too uneven.
+    Return None if an item would be in two shards, or if the shards would be too uneven.
     """
     if n_shards == 1:
         return [list(groups)]
@@ -104,11 +104,7 @@ def chunks(groups: Sequence[RowGroup]) -> list[list[RowGroup]]:
 
 
 def distinct_names(groups: Sequence[RowGroup], columns: Columns) -> DistinctNames:
-    """Return the distinct workers and labels of some row groups.
-
-    Raises:
-        LocationError: a file cannot be read, or a column has empty values.
-    """
+    """Return the distinct workers and labels of some row groups; raises the errors of `read`."""
     return merge_names([_distinct_names(read(group, columns), columns) for group in groups])
 
 
@@ -117,15 +113,7 @@ def split_by_item(
 ) -> tuple[DistinctNames, list[RowGroup]]:
     """Write the rows of some row groups to one file with one row group per shard.
 
-    Args:
-        groups: the row groups to read.
-        columns: names of the columns.
-        n_shards: number of shards.
-        folder: the folder for the file.
-        number: of the file.
-
-    Returns:
-        The distinct names of the rows, and the row group of each shard (n_shards,).
+    The number names the file.  Return the distinct names of the rows, and the row group of each shard (n_shards,).
     """
     table = pa.concat_tables([read(group, columns) for group in groups])
     shard = _shard_of(table[columns.task], n_shards)
@@ -134,7 +122,7 @@ def split_by_item(
     ends = np.cumsum(np.bincount(shard, minlength=n_shards))
     path = join(folder, f"part-{number:05}.parquet")
     filesystem, inside = locate(path)
-    # Ray may repeat this task; it writes the same bytes again, and nobody reads the file before the task ends.
+    # If Ray repeats this task, it writes the same bytes again; nobody reads the file before the task ends.
     with pq.ParquetWriter(inside, table.schema, filesystem=filesystem) as writer:
         for first, last in zip([0, *ends[:-1]], ends, strict=True):
             writer.write_table(table.slice(first, last - first), row_group_size=max(last - first, 1))
@@ -157,9 +145,8 @@ def read(group: RowGroup, columns: Columns) -> pa.Table:
     for name in astuple(columns):
         if table[name].null_count:
             raise LocationError(f"{group.path}: column {name!r} has {table[name].null_count} empty values")
-    return table.select(list(astuple(columns))).cast(
-        pa.schema([(name, common_type(table.schema.field(name).type)) for name in astuple(columns)])
-    )
+    schema = pa.schema([(name, common_type(table.schema.field(name).type)) for name in astuple(columns)])
+    return table.select(schema.names).cast(schema)
 
 
 def merge_names(parts: Sequence[DistinctNames]) -> DistinctNames:
@@ -173,9 +160,7 @@ def common_type(given: pa.DataType) -> pa.DataType:
         return common_type(given.value_type)
     if pa.types.is_integer(given):
         return pa.int64()
-    if pa.types.is_string(given) or pa.types.is_string_view(given):
-        return pa.large_string()
-    return given
+    return pa.large_string() if pa.types.is_string(given) or pa.types.is_string_view(given) else given
 
 
 def _read_footer(path: str, columns: Columns) -> tuple[list[pa.DataType], list[RowGroup]]:

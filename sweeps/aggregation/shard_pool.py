@@ -1,4 +1,4 @@
-"""ShardPool: one Ray process per shard, calls to all processes at once, and sums along a tree.
+"""ShardPool: one Ray process per shard, calls to all processes at once, and a tree of tasks that adds up the results.
 
 Ray is imported inside the functions, because `sweeps.cluster.connect` sets Ray's environment variables first.
 """
@@ -19,24 +19,22 @@ from sweeps.cluster.connect import ClusterError
 FAN_IN = 8
 """Number of sums that one task adds up."""
 MAX_RESTARTS = 20
-"""Number of times that a shard's process is replaced after its death."""
+"""How often a shard's process is replaced after it died."""
 
 
 class ShardPool:
     """One process per shard; the processes end with the `with` block.
 
-    Args:
-        crowd: the crowd and the method.
-        cpus: of the cluster; if there are more shards than CPUs, several shards share one CPU.
+    If there are more shards than CPUs in the cluster, several shards share one CPU.
     """
 
     def __init__(self, crowd: ShardedCrowd, *, cpus: float) -> None:
         import ray
 
         self._crowd = ray.put(crowd)
-        # A whole number of these shares fills a CPU, so that no node has a rest that no shard can use.
+        # A whole number of these shares fills a CPU, so that no part of a CPU is left over.
         share = 1 / math.ceil(len(crowd.shards) / max(cpus, 1))
-        # Ray repeats a call whose process died on the next process, which restores its posterior.
+        # If a process dies, Ray repeats its call on a new process, which restores the posterior.
         process = ray.remote(num_cpus=share, max_restarts=MAX_RESTARTS, max_task_retries=-1)(ShardProcess)
         self._shards: list[Any] = [process.remote(number) for number in range(len(crowd.shards))]
         self._iteration, self._tables = 0, None
@@ -81,13 +79,10 @@ class ShardPool:
 
 
 class ShardProcess:
-    """A Ray actor that holds one shard.
+    """A Ray actor that holds the shard of a number, from 0.
 
-    Every call passes a reference to the crowd, inside a list so that Ray does not fetch it for each call.  A
-    constructor argument would be lost if Ray replaced the process, because Ray does not keep it in the object store.
-
-    Args:
-        number: of the shard, from 0.
+    Each call passes a reference to the crowd, inside a list so that Ray does not fetch the crowd for each call.  The
+    crowd is not a constructor argument, because Ray would lose this argument when it replaces the process.
     """
 
     def __init__(self, number: int) -> None:
@@ -95,7 +90,7 @@ class ShardProcess:
         self._shard: CrowdShard | None = None
 
     def call(self, crowd: Sequence[Any], method: str, *arguments: Any) -> Any:
-        """Call the shard's method of that name."""
+        """Call a method of the shard by its name."""
         import ray
 
         if self._shard is None:
@@ -115,7 +110,7 @@ def get(refs: Sequence[Any]) -> list[Any]:
     """Return the results of tasks.
 
     Raises:
-        ValueError: a task raised it because of malformed input.
+        ValueError: a task found malformed input.
         ClusterError: a shard's process died too often.
     """
     import ray
@@ -140,7 +135,7 @@ def add(*sums: Expectation) -> Expectation:
 
 
 def _add_up(refs: list[Any]) -> Expectation:
-    """Return the sum over all shards; no process, including this one, receives more than FAN_IN sums."""
+    """Return the sum over all shards; no process, including this process, receives more than FAN_IN sums."""
     import ray
 
     # The tasks request no CPU, because they would wait for the CPUs that the shards hold.

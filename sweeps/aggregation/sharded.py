@@ -1,8 +1,8 @@
-"""Aggregate a crowd that is larger than one machine: EM over shards of items on Ray.
+"""Aggregate a crowd that is larger than the memory of one machine: EM over shards of items on Ray.
 
-Each shard is a process that holds the annotations and the posterior of its items.  In each iteration, all shards make
-their E-step, a tree of tasks adds up the workers' expected counts, the driver makes the M-step, and the object store
-passes the new tables to all shards.  The result equals the result on one machine.
+Each shard is a process that holds the annotations and the posterior of its items.  In each iteration, all shards carry
+out their E-step, a tree of tasks adds up the workers' expected counts, the driver carries out the M-step, and the
+object store passes the new tables to all shards.  The result equals the result on one machine.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from sweeps.cluster import connect as ray_cluster
 from sweeps.store.locations import LocationError, is_empty, is_local, join, locate, parquet_files, write_parquet
 
 STORE_BYTES = 500_000_000
-"""Size of the object store of a local Ray; it holds the tables, and Ray writes what exceeds it to disk."""
+"""Size of a local Ray's object store, which holds the tables.  Ray writes larger data to disk."""
 SHARD_ROWS = 1_000_000
-"""By default a shard gets at least this number of annotations, because a smaller shard costs more than it saves."""
+"""Default minimum of annotations per shard.  A smaller shard costs more time than it saves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +55,7 @@ class ShardedResult:
 
     Attributes:
         n_items, n_workers, n_classes, n_annotations: of the crowd.
-        n_shards: number of shards.
-        split_by_item: the rows of the input were sorted into shards first.
+        split_by_item: whether the rows of the input were sorted into shards first.
         class_names: (n_classes,), in order.
         class_prior: (n_classes,) class probabilities.
         workers: one row per worker, sorted by name: `worker, n_labels, quality, quality_se`, and for Bayesian methods
@@ -100,12 +99,11 @@ def aggregate_sharded(
     """Aggregate the annotations of Parquet files on Ray.
 
     Args:
-        paths: Parquet files or folders of them, local or s3://..., gs://...; every node must be able to read them.
+        paths: Parquet files or folders with them, local or s3://..., gs://...; every node must be able to read them.
         method: a name of `sharded_methods()`, or an alias.
-        out: a new folder for the consensus, with one Parquet file per shard.  The columns are the columns of the items
-            and labels, `p_<class>`, and `doubt`.
+        out: a new folder for the consensus, with one Parquet file per shard.  Its columns are the input's columns of
+            items and labels, `p_<class>`, and `doubt`.
         workers_out: a file for the table of workers (.parquet, .csv, .jsonl; as a URI .parquet).
-        columns: names of the columns.
         class_names: the classes in the wanted order; by default the classes of the annotations, sorted.
         repeats: see CrowdLabels.
         options: hyper-parameters of the method.
@@ -130,9 +128,7 @@ def aggregate_sharded(
     n_annotations = sum(group.n_rows for group in groups)
     progress = IterationProgress(console or Console(stderr=True), em.max_iter if em else 1, em.tol if em else 0.0)
     with progress, ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster.join(address))
-        if cluster is None:
-            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=STORE_BYTES))
+        cluster = stack.enter_context(ray_cluster.join_or_start(address, data_bytes=STORE_BYTES))
         n_shards = n_shards or max(1, min(int(cluster.cpus), math.ceil(n_annotations / SHARD_ROWS)))
         progress.phase(f"reading {n_annotations} annotations")
         shards = row_groups.assign_whole(groups, n_shards)
@@ -141,9 +137,8 @@ def aggregate_sharded(
             folder = stack.enter_context(_scratch_folder(scratch, out, local_ray=cluster.own))
             names, shards = _split_by_item(groups, columns, n_shards, folder)
         else:
-            names = row_groups.merge_names(
-                run_tasks(row_groups.distinct_names, [(chunk, columns) for chunk in row_groups.chunks(groups)])
-            )
+            chunks = [(chunk, columns) for chunk in row_groups.chunks(groups)]
+            names = row_groups.merge_names(run_tasks(row_groups.distinct_names, chunks))
         classes = _classes(names.labels, class_names)
         crowd = ShardedCrowd(shards, columns, names.workers, classes, repeats, ties, em)
         pool = stack.enter_context(ShardPool(crowd, cpus=cluster.cpus))
@@ -156,24 +151,18 @@ def aggregate_sharded(
         n_items = pool.n_items()
         progress.phase(f"{n_items} items from {n_annotations} annotations done")
     table = _workers_table(names.workers, first.counts, workers)
-    if workers_out is not None:
-        _write_workers(table, workers_out)
+    if workers_out is not None and is_local(workers_out):
+        write_tables({str(workers_out): table})
+    elif workers_out is not None:
+        write_parquet(pa.Table.from_pandas(table, preserve_index=False), workers_out)
     return ShardedResult(
-        n_items=n_items,
-        n_workers=len(names.workers),
-        n_classes=len(classes),
-        n_annotations=n_annotations,
-        n_shards=len(shards),
-        split_by_item=split,
-        class_names=classes.to_numpy(zero_copy_only=False),
-        class_prior=workers.class_prior,
-        workers=table,
-        confusion=workers.confusion,
-        n_iter=len(fit.objective) if fit else 1,
-        converged=fit.converged if fit else True,
-        objective=fit.objective if fit else (),
-        seconds=time.monotonic() - start,
-    )
+        n_items=n_items, n_workers=len(names.workers), n_classes=len(classes), n_annotations=n_annotations,
+        n_shards=len(shards), split_by_item=split,
+        class_names=classes.to_numpy(zero_copy_only=False), class_prior=workers.class_prior,
+        workers=table, confusion=workers.confusion,
+        n_iter=len(fit.objective) if fit else 1, converged=fit.converged if fit else True,
+        objective=fit.objective if fit else (), seconds=time.monotonic() - start,
+    )  # fmt: skip
 
 
 def sharded_methods() -> list[str]:
@@ -188,9 +177,7 @@ def _configure(method: str, options: Mapping[str, Any] | None) -> tuple[TieRule,
     # SpectralEm is excluded because its start needs all items at once.
     em = source if isinstance(source, (DawidSkene, Ibcc)) and not isinstance(source, SpectralEm) else None
     if em is None and not isinstance(source, MajorityVote):
-        raise UnknownNameError(
-            f"method {method} cannot be sharded; the methods that can: {', '.join(sharded_methods())}"
-        )
+        raise UnknownNameError(f"method {method} cannot be sharded; use one of {', '.join(sharded_methods())}")
     device = getattr(source, "device", "cpu")
     if device != "cpu":
         raise ValueError(f'device must be "cpu" on Ray, got {device!r}')
@@ -201,11 +188,10 @@ def _check_places(out: str | Path | None, workers_out: str | Path | None) -> Non
     """Raise an error before the work starts if the results cannot be written."""
     if out is not None and not is_empty(out):
         raise LocationError(f"{out} is not empty; give a new folder for the consensus")
-    if workers_out is not None:
-        if is_local(workers_out):
-            check_writable(workers_out)
-        elif not str(workers_out).endswith(".parquet"):
-            raise LocationError(f"{workers_out}: the ending must be .parquet")
+    if workers_out is not None and is_local(workers_out):
+        check_writable(workers_out)
+    elif workers_out is not None and not str(workers_out).endswith(".parquet"):
+        raise LocationError(f"{workers_out}: the ending must be .parquet")
 
 
 @contextmanager
@@ -218,8 +204,8 @@ def _scratch_folder(scratch: str | Path | None, out: str | Path | None, *, local
     parent = scratch or out
     if parent is None:
         raise LocationError(
-            "row groups of the files share items, so their annotations must be sorted into shards, which needs a "
-            "folder that every node can write; pass scratch"
+            "row groups of the files share items, so the annotations must be sorted into shards; pass in `scratch` a "
+            "folder that every node can write"
         )
     folder = join(parent, f".shards-{uuid.uuid4().hex[:12]}")
     filesystem, path = locate(folder)
@@ -260,30 +246,16 @@ def _run_em(pool: ShardPool, em: EmMethod, first: Expectation, progress: Iterati
 
 def _vote(pool: ShardPool, first: Expectation) -> WorkerEstimates:
     """Return the conclusions of MajorityVote about the workers."""
-    right = np.trace(pool.votes().counts, axis1=1, axis2=2)
+    quality = np.trace(pool.votes().counts, axis1=1, axis2=2) / first.counts.sum(axis=(1, 2))
+    confusion = normalise_rows(first.counts + SMOOTHING)
     class_prior = first.class_counts / first.class_counts.sum()
-    quality = right / first.counts.sum(axis=(1, 2))
-    return WorkerEstimates(
-        normalise_rows(first.counts + SMOOTHING), class_prior, quality, quality_error(first.counts, class_prior), None
-    )
+    return WorkerEstimates(confusion, class_prior, quality, quality_error(first.counts, class_prior), None)
 
 
 def _workers_table(names: pa.Array, counts: NDArray[np.float64], workers: WorkerEstimates) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "worker": names.to_numpy(zero_copy_only=False),
-            "n_labels": np.rint(counts.sum(axis=(1, 2))).astype(int),
-            "quality": workers.quality,
-            "quality_se": workers.quality_se,
-        }
-    )
+    n_labels = np.rint(counts.sum(axis=(1, 2))).astype(int)
+    columns = {"worker": names.to_numpy(zero_copy_only=False), "n_labels": n_labels}
+    table = pd.DataFrame({**columns, "quality": workers.quality, "quality_se": workers.quality_se})
     if workers.quality_interval is not None:
         table["quality_low"], table["quality_high"] = workers.quality_interval.T
     return table
-
-
-def _write_workers(table: pd.DataFrame, location: str | Path) -> None:
-    if is_local(location):
-        write_tables({str(location): table})
-    else:
-        write_parquet(pa.Table.from_pandas(table, preserve_index=False), location)

@@ -1,4 +1,4 @@
-"""Find out how large an autoscaled Ray cluster may become; Ray itself only tells how large it is now."""
+"""Find out how large an autoscaled Ray cluster may become.  Ray itself tells only how large the cluster is now."""
 
 from __future__ import annotations
 
@@ -17,43 +17,32 @@ CONFIG_FLAG = "--autoscaling-config="
 
 
 def autoscaler_limits() -> dict[str, float]:
-    """Return the CPUs and GPUs of a cluster at its largest.
+    """Return the largest numbers of CPUs and GPUs that the cluster may have; empty without an autoscaler.
 
-    They come from CROWDML_CLUSTER_LIMITS if it is set, else from the cluster file of the autoscaler, if the autoscaler
-    runs on this machine.  It does on the head node.
-
-    Returns:
-        Resource -> amount; empty without an autoscaler.
+    The environment variable CROWDML_CLUSTER_LIMITS states the numbers.  Without the variable, they come from the
+    cluster file of the autoscaler, which runs on the head node; on other nodes the autoscaler is not found.
 
     Raises:
         ValueError: CROWDML_CLUSTER_LIMITS is not a JSON object of amounts.
     """
-    stated = os.environ.get(LIMITS_VARIABLE)
-    if stated:
-        return _stated_limits(stated)
+    if stated := os.environ.get(LIMITS_VARIABLE):
+        try:
+            return {str(name): float(amount) for name, amount in json.loads(stated).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            example = '{"CPU": 38, "GPU": 4}'
+            raise ValueError(f"{LIMITS_VARIABLE} must be JSON such as {example}, got {stated!r}") from error
     config = _running_config()
-    if config is None:
-        return {}
-    return cluster_limits(yaml.safe_load(config.read_text()))
+    return {} if config is None else cluster_limits(yaml.safe_load(config.read_text()))
 
 
 def cluster_limits(config: Mapping[str, Any]) -> dict[str, float]:
-    """Return the CPUs and GPUs of the cluster that a Ray cluster file describes, with all workers that it allows.
+    """Return the CPUs and GPUs of the head and of all workers that the content of a Ray cluster file allows.
 
-    Args:
-        config: content of the file; node types without `resources` do not count.
+    Node types without `resources` do not count.
     """
     types = config["available_node_types"]
     head = types[config["head_node_type"]].get("resources", {})
     return {name: head.get(name, 0) + _most_of_workers(config, name) for name in ("CPU", "GPU")}
-
-
-def _stated_limits(text: str) -> dict[str, float]:
-    try:
-        return {str(name): float(amount) for name, amount in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        example = '{"CPU": 38, "GPU": 4}'
-        raise ValueError(f"{LIMITS_VARIABLE} must be JSON such as {example}, got {text!r}") from error
 
 
 def _most_of_workers(config: Mapping[str, Any], resource: str) -> float:

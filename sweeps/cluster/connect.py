@@ -1,4 +1,4 @@
-"""Join the Ray cluster of this machine or of an address, or start a Ray here and stop it at the end."""
+"""Join a running Ray cluster, or start a Ray on this machine and stop it at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +22,8 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "60")
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 # `ray start` demands a token if a token exists, and any `ray.init` may have left one behind.  A driver that joins
 # sends no token by itself.  A cluster without tokens ignores the token.
-_HAS_TOKEN = (
-    bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
-    or Path("~/.ray/auth_token").expanduser().exists()
-)
-if _HAS_TOKEN:
+_TOKEN_FILE = Path("~/.ray/auth_token").expanduser()
+if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE.exists():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 OBJECT_STORE_SPARE = 150_000_000
@@ -57,11 +54,11 @@ class Cluster:
 
 @contextmanager
 def join(address: str | None) -> Iterator[Cluster | None]:
-    """Join a running cluster; yield None if none was asked for and none runs here.
+    """Join a running cluster and yield it, or yield None if there is no cluster to join.
 
     Args:
-        address: "host:port"; "auto" for the cluster that `ray start` made this machine a part of; "local" for no
-            cluster; None for RAY_ADDRESS if it is set, else as "auto" if there is such a cluster.
+        address: "host:port"; "auto" for the cluster that `ray start` made this machine a part of; "local" to join no
+            cluster; None for RAY_ADDRESS if this is set, else for "auto" if such a cluster runs, else for "local".
 
     Raises:
         ClusterError: no cluster answers at the address.
@@ -85,11 +82,17 @@ def join(address: str | None) -> Iterator[Cluster | None]:
 
 
 @contextmanager
+def join_or_start(address: str | None, *, data_bytes: int) -> Iterator[Cluster]:
+    """Join a running cluster; if there is no cluster to join, start one (see `join` and `start_local`)."""
+    with join(address) as found, nullcontext(found) if found else start_local(data_bytes=data_bytes) as cluster:
+        yield cluster
+
+
+@contextmanager
 def start_local(*, data_bytes: int) -> Iterator[Cluster]:
     """Start a cluster on this machine that nobody else can reach, and stop it at the end.
 
-    Args:
-        data_bytes: size of the data sets that the object store must hold.
+    The object store has room for `data_bytes` of data sets.
     """
     import ray
 
@@ -111,10 +114,10 @@ def start_local(*, data_bytes: int) -> Iterator[Cluster]:
 
 @contextmanager
 def loopback_only() -> Iterator[None]:
-    """Make the Ray that the block starts listen on 127.0.0.1 alone, so that nobody on the network reaches it.
+    """Make a Ray that the block starts listen only on 127.0.0.1, so that nobody on the network can reach Ray.
 
-    Ray does so by itself only on macOS and Windows.  Elsewhere its servers listen on all interfaces, even if the
-    address of the node is given as 127.0.0.1, because Ray replaces that address.
+    By default, Ray listens only there on macOS and Windows.  On Linux, Ray's servers listen on all interfaces, even
+    if the node gets the address 127.0.0.1, because Ray replaces this address.
     """
     # Ray reads the public environment variable in this process only once, when it is imported.
     from ray._private import ray_constants
@@ -141,15 +144,13 @@ def local_gpus() -> int:
 
 
 def _find(wanted: str | None) -> str | None:
-    """Return the address of a cluster that answers; None if none was asked for and there is none.
+    """Return the address of a cluster that answers, or None if the user named no address and no cluster answers.
 
-    `ray.init` alone would join any Ray on this machine, even the Ray that another run started for itself and will stop.
-    It also waits for minutes if no cluster answers.
+    `ray.init` alone would join any Ray on this machine, even a Ray that another run started for itself and will stop.
+    `ray.init` also waits for minutes if no cluster answers.
     """
     if wanted is not None and "://" in wanted:
-        raise ClusterError(
-            f"--address must be host:port, auto or local, got {wanted}; on the head node omit the option"
-        )
+        raise ClusterError(f"--address must be host:port, auto or local, got {wanted}; on the head node omit --address")
     address = _address_of_this_machine() if wanted in (None, "auto") else wanted
     if address is not None and _answers(address):
         return address
@@ -160,8 +161,7 @@ def _find(wanted: str | None) -> str | None:
 
 
 def _address_of_this_machine() -> str | None:
-    """Return the address of the cluster that `ray start` made this machine a part of, from the file that Ray
-    documents."""
+    """Return the address that `ray start` left in the file that Ray documents."""
     system = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
         return Path(system, "ray", "ray_current_cluster").read_text().strip() or None
@@ -202,7 +202,7 @@ def _describe(dashboard: str | None, *, own: bool) -> Cluster:
 
 
 def _quiet() -> None:
-    """Keep Ray from printing over the progress view.  The row of a cell holds what Ray says of a dead process."""
+    """Keep Ray from printing over the progress view.  Ray's message about a dead process is in the cell's row."""
     import ray
 
     # Ray prints the errors of its processes even with log_to_driver=False; no public option stops that.

@@ -1,4 +1,4 @@
-"""Compute cells one after the other in this process and write their rows, in a trial or in a run without Ray."""
+"""Compute cells one after the other and write their rows, in a Tune trial or, without Ray, in the driver."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sweeps.store.scrubbing import scrub
 from sweeps.watching.tally import Outcome, last_line
 
 FLUSH_SECONDS = 2.0
-"""Rows are written about this often, or after each cell where cells take longer."""
+"""Seconds between two writes of rows; a cell that takes longer is written when it ends."""
 WRITE_AGAIN_SECONDS = (1.0, 4.0)
-"""Waits between the tries to write, so that storage that fails for a moment costs no result."""
+"""Seconds between the attempts to write, so that a short failure of the storage loses no result."""
 LOOK_SHARE = 0.002
-"""A worker looks for cells that other runs have computed when a shard starts, and then before each cell, as long as
-looking takes at most this share of its time."""
+"""Largest share of its time that a worker spends on looking for cells that other runs have computed.  The worker looks
+when a shard starts, and before a cell if the share allows it."""
 
 Data = ImageData | CrowdData
 Compute = Callable[[Cell, Data, SharedWork, Path | None], CellResult]
@@ -38,14 +38,13 @@ def compute_here(cell: Cell, data: Data, shared: SharedWork, checkpoints: Path |
 
 
 class CellWorker:
-    """Computes the cells of one shard after the other; work that cells share is done once.
+    """Computes the cells of one shard after another; work that cells share is done once.
 
     Args:
         store: where rows go.
         provenance: of the rows.
         data: returns a data set by name.
-        before: what the store held when the run began; cells that it has gained since are skipped.
-        compute: computes one cell.
+        before: what the store held when the run began; the worker skips cells that got a row since then.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class CellWorker:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left of the shard."""
+        """Whether no cell of the shard is left."""
         return not self._todo
 
     def take(self, cells: Sequence[Timed]) -> None:
@@ -74,10 +73,9 @@ class CellWorker:
         self._next_look = 0.0
 
     def work(self) -> list[Outcome]:
-        """Compute cells until it is time to write, and write them.
+        """Compute cells for about FLUSH_SECONDS, write their rows, and return how the cells ended.
 
-        Returns:
-            How these cells ended, and how cells of the shard ended that another run has computed.
+        The result also has the cells of the shard that another run has computed.
 
         Raises:
             ResultsError: the results folder cannot be written.
@@ -97,8 +95,8 @@ class CellWorker:
                 results.append(self._resume(cell))
                 kept.append(cell.id)
         if kept:
-            # Another run that ended the same training first has deleted the checkpoints, and early points of the curves
-            # with them.  Its row is complete.
+            # If another run ended the same training first, that run has deleted the checkpoints, and with them early
+            # points of our curves.  The other run's row is complete.
             self._look()
             better = {cell_id: outcome for cell_id, outcome in self._gained.outcomes.items() if outcome.ok}
             outcomes += [better[result.cell.id] for result in results if result.cell.id in better]
@@ -118,17 +116,16 @@ class CellWorker:
         self._next_look = end + (end - start) / LOOK_SHARE
         gained = self._gained.outcomes
         skipped = [gained[cell.id] for cell, _ in self._todo if cell.id in gained]
-        if skipped:
-            self._todo = [timed for timed in self._todo if timed[0].id not in gained]
+        self._todo = [timed for timed in self._todo if timed[0].id not in gained]
         return skipped
 
     def _look(self) -> None:
-        # Storage that fails for a moment must not end the run; what is missed may be computed twice.
+        # A short failure of the storage must not end the run.  Cells that the look missed may be computed twice.
         with suppress(ResultsError):
             self._gained.look()
 
     def _resume(self, cell: Cell) -> CellResult:
-        """Compute a cell from its checkpoints; start again if they are damaged or another training's."""
+        """Compute a cell from its checkpoints; start again if they are damaged or belong to another training."""
         from crowdml.learning.checkpoint import CheckpointMismatchError  # imports torch
 
         result = self._compute_with_checkpoints(cell)
@@ -143,20 +140,18 @@ class CellWorker:
 
     def _write(self, results: list[CellResult]) -> None:
         for wait in WRITE_AGAIN_SECONDS:
-            try:
+            with suppress(ResultsError):
                 self._write_once(results)
-            except ResultsError:
-                time.sleep(wait)
-            else:
                 return
+            time.sleep(wait)
         self._write_once(results)
 
     def _write_once(self, results: list[CellResult]) -> None:
         if not self._store.exists():
             # Writing would create a folder with a part of the results, and hide that the rest is gone.
             raise ResultsError(
-                f"results folder {self._store.public_location} is gone: it was deleted, or its file system is not "
-                "mounted any more; when it is back, the same command goes on from what it holds"
+                f"results folder {self._store.public_location} is gone: it was deleted, or its file system is no "
+                "longer mounted; when the folder is back, run the same command again to continue"
             )
         self._store.write(results, self._provenance)
 
@@ -164,6 +159,4 @@ class CellWorker:
 def _outcome(result: CellResult) -> Outcome:
     ok = result.status == "ok"
     line = None if ok else last_line(scrub(result.error or ""))
-    return Outcome(
-        result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy, line, own=True
-    )
+    return Outcome(result.cell.id, ok, result.seconds or 0.0, result.aggregation_error, result.test_accuracy, line)

@@ -1,12 +1,12 @@
-"""Where a cell's trainings keep their state, so that an interrupted cell goes on instead of starting again.
+"""Keep the state of a cell's trainings, so that an interrupted cell continues instead of starting again.
 
-    RESULTS/checkpoints/CELL_ID/    exists while the cell is computed, or after an interruption
+    RESULTS/checkpoints/CELL_ID/    exists while the cell is computed, and after an interruption
 
-Machines share the folder where results lie on a file system.  Where results lie in an object store, each machine works
-on a copy in a temporary folder, and sends changes to the store now and then.
+If results are on a file system, all machines use this folder.  If results are in an object store, each machine works
+on a copy in a temporary folder and sends changes to the store every SEND_SECONDS.
 
-Two runs may compute one cell at the same time.  They share the folder: files are replaced whole, and both runs write
-states of the same training.
+Two runs that compute one cell at the same time share the folder.  They do no harm to each other, because files are
+replaced whole, and because both runs write states of the same training.
 """
 
 from __future__ import annotations
@@ -31,14 +31,7 @@ WORTHWHILE_SECONDS = 20.0
 
 @contextmanager
 def checkpoints_of(store: ResultStore, cell_id: str) -> Iterator[Path]:
-    """Yield a folder on this machine with the checkpoints that an earlier computation of a cell left.
-
-    What is written to the folder outlives the process.
-
-    Args:
-        store: the results folder.
-        cell_id: of the cell.
-    """
+    """Yield a folder on this machine with the checkpoints of a cell.  Files in the folder outlive the process."""
     location = store.location_of(f"{FOLDER}/{cell_id}")
     if is_local(location):
         yield Path(locate(location)[1])
@@ -48,8 +41,8 @@ def checkpoints_of(store: ResultStore, cell_id: str) -> Iterator[Path]:
 
 
 def discard_checkpoints(store: ResultStore, cell_id: str) -> None:
-    """Delete the checkpoints of a cell that has a row, or that cannot go on from them."""
-    # A network file system may refuse while a process still reads a file.  Remaining files do no harm.
+    """Delete the checkpoints of a cell that has a row or cannot continue from them."""
+    # A network file system may refuse to delete a file that a process still reads.  Remaining files do no harm.
     with suppress(OSError):
         store.discard(f"{FOLDER}/{cell_id}")
 
@@ -58,45 +51,30 @@ def discard_checkpoints(store: ResultStore, cell_id: str) -> None:
 def _mirrored(folder: Path, location: str) -> Iterator[None]:
     """Fill a folder from the object store, and send its changes to the store while the block runs."""
     filesystem, path = locate(location)
-    _fetch(filesystem, path, folder)
+    for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+        if info.type == fs.FileType.File:
+            with filesystem.open_input_stream(info.path) as stream:
+                (folder / info.base_name).write_bytes(stream.read())
     sent = _stamps(folder)
 
     def send() -> None:
         nonlocal sent
-        stamps = _stamps(folder)
-        changed = [name for name in stamps if sent.get(name) != stamps[name]]
-        # Read the curves after the state, and send them before it: then the curves in the store hold all epochs of the
-        # state in the store, wherever this is interrupted.
-        read = [(name, (folder / name).read_bytes()) for name in sorted(changed, key=_is_curves)]
-        for name, content in sorted(read, key=lambda file: not _is_curves(file[0])):
-            put(filesystem, f"{path}/{name}", content)
-        sent = stamps
-
-    def try_to_send() -> None:
         # A failure of the storage must not end the training; the next beat tries again.
         with suppress(OSError):
-            send()
+            stamps = _stamps(folder)
+            changed = [name for name in stamps if sent.get(name) != stamps[name]]
+            # Read the curves after the state, and send the curves before the state.  Then the curves in the store have
+            # all epochs of the state in the store, even if the process dies in between.
+            read = [(name, (folder / name).read_bytes()) for name in sorted(changed, key=lambda name: name == CURVES)]
+            for name, content in sorted(read, key=lambda file: file[0] != CURVES):
+                put(filesystem, f"{path}/{name}", content)
+            sent = stamps
 
-    with heartbeat(try_to_send, seconds=SEND_SECONDS, name="checkpoints"):
+    with heartbeat(send, seconds=SEND_SECONDS, name="checkpoints"):
         yield
 
 
-def _fetch(filesystem: fs.FileSystem, path: str, folder: Path) -> None:
-    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    for info in found:
-        if info.type == fs.FileType.File:
-            with filesystem.open_input_stream(info.path) as stream:
-                (folder / info.base_name).write_bytes(stream.read())
-
-
-def _is_curves(name: str) -> bool:
-    return name == CURVES
-
-
 def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return file name -> (time of change, size), without temporary files.
-
-    The files are sorted by name, which is the order of the trainings.
-    """
+    """Return file name -> (time of change, size), sorted by name in the order of the trainings; no temporary files."""
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.endswith(".part")]
     return {file.name: (file.stat().st_mtime_ns, file.stat().st_size) for file in files}

@@ -1,16 +1,14 @@
-"""Run one training job in several processes, which train together by DDP through Ray Train."""
+"""Run one training job in several Ray Train workers, which train one network together with PyTorch's DDP."""
 
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
 from typing import Any, cast
 
 from crowdml.learning.loop import TrainingDivergedError
 from crowdml.training.job import TrainingJob
 from sweeps.cluster import connect as ray_cluster
 
-_RAY_STATE = ".train"
 _FAILURE = "failure.txt"
 
 
@@ -21,14 +19,15 @@ class WorkersFailedError(ChildProcessError):
 def run_in_processes(
     job: TrainingJob, *, n_processes: int, cpus: int, address: str | None, max_failures: int
 ) -> dict[str, Any]:
-    """Run a job in Ray Train workers, one GPU each if the cluster has GPUs; return what `TrainingJob.run` returns.
+    """Run a job in Ray Train workers and return what `TrainingJob.run` returns.
+
+    Each worker gets one GPU if the cluster has GPUs.
 
     Args:
         job: the job; its run folder is claimed, and its files are visible on every machine.
-        n_processes: number of workers.
-        cpus: CPUs of each worker.
-        address: Ray cluster, see `sweeps.cluster.connect.join`; if there is none, one is started on this machine.
-        max_failures: how often the workers are started again after one is lost.
+        n_processes, cpus: number of workers, and CPUs of each worker.
+        address: of the Ray cluster, see `sweeps.cluster.connect.join`; without a cluster, a local Ray is started.
+        max_failures: how often the workers are started again after a worker is lost.
 
     Raises:
         ValueError: the cluster lacks CPUs or GPUs, or a worker found a fault in the job.
@@ -36,10 +35,7 @@ def run_in_processes(
     """
     job = job.with_absolute_paths()
     (job.out / _FAILURE).unlink(missing_ok=True)
-    with ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster.join(address))
-        if cluster is None:
-            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=_size(job)))
+    with ray_cluster.join_or_start(address, data_bytes=_size(job)) as cluster:
         return _fit(cluster, job, n_processes, cpus, max_failures)
 
 
@@ -56,15 +52,12 @@ def _fit(
             raise ValueError(
                 f"{n_processes} workers need {wanted:g} {kind} and the cluster has {there:g}; lower --workers or --cpus"
             )
-    state = job.out / _RAY_STATE
+    resources = {"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})}
+    state = job.out / ".train"
     trainer = TorchTrainer(
         _work,
         train_loop_config={"job": [ray.put(job)]},
-        scaling_config=train.ScalingConfig(
-            num_workers=n_processes,
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})},
-        ),
+        scaling_config=train.ScalingConfig(num_workers=n_processes, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=train.RunConfig(
             name="training", storage_path=str(state), failure_config=train.FailureConfig(max_failures=max_failures)
         ),
@@ -79,14 +72,13 @@ def _fit(
 
 
 def _work(config: dict[str, Any]) -> dict[str, Any]:
-    """Run the job in a Ray Train worker."""
     import ray
 
     return cast(TrainingJob, ray.get(config["job"][0])).run()
 
 
 def _reason(error: Exception, job: TrainingJob) -> Exception:
-    """Return the error to raise: a fault that a worker found in the job, or that a worker failed."""
+    """Return the fault that a worker found in the job, or else a WorkersFailedError."""
     causes = [getattr(failure, "_base_exc", failure) for failure in getattr(error, "worker_failures", {}).values()]
     for cause in causes:
         if isinstance(cause, (ValueError, FileNotFoundError, TrainingDivergedError)):

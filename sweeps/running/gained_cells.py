@@ -1,7 +1,7 @@
-"""GainedCells: the cells that a results folder has gained since a run began, whoever computed them.
+"""GainedCells: the cells that got a row since a run began, from this run or from another run.
 
-Several runs may write to one folder at once.  They do not divide the cells between them: each run skips what the folder
-has gained, and a cell that two runs compute at the same moment is one row for a reader.
+Several runs may write to one results folder at the same time.  They do not divide the cells between them: each run
+skips cells that got a row.  If two runs compute a cell at the same time, readers of the folder see one row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Before:
 
     Args:
         parts: names of the files of the table `cells`.
-        attempts: attempts that are no answer, because the run computes cells again that have a row.
+        attempts: ids of the attempts that do not count, because the run computes their cells again.
     """
 
     parts: frozenset[str] = frozenset()
@@ -28,25 +28,20 @@ class Before:
 
 
 def look_before(store: ResultStore, *, again: bool) -> Before:
-    """Return what a folder holds now; call this before the cells to compute are chosen.
+    """Return what a results folder holds now; call this before the cells to compute are chosen.
 
-    Args:
-        store: the results folder.
-        again: whether the run computes cells that have a row.
+    If the run computes cells `again` that have a row, the attempts so far do not count.  Otherwise every row counts.
     """
     parts = frozenset(part.name for part in store.parts("cells"))
-    # Every row counts in a run that computes only cells without a row.
     return Before(parts, frozenset(store.attempts()) if again else frozenset())
 
 
 class GainedCells:
-    """The cells that a results folder has gained; reads each new file once.
+    """The cells that got a row since a run began; each new file is read once.
 
     Args:
-        store: the results folder.
-        before: what it held when the run began.
-        run_id: of this run.
-        skip_own: leave out the files that this run wrote; their names tell, so that they cost nothing.
+        before: what the folder held when the run began.
+        skip_own: do not read the files that this run wrote, which their names show.
 
     Attributes:
         outcomes: cell id -> how the cell ended, as of the last look.
@@ -59,7 +54,7 @@ class GainedCells:
         self._read = set(before.parts)
 
     def look(self) -> None:
-        """Read the files that are new.
+        """Read the new files.
 
         Raises:
             ResultsError: the folder cannot be read.

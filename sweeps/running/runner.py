@@ -25,14 +25,14 @@ from sweeps.watching.tally import Outcome, last_line
 TRAIN_FOLDER = ".train"
 NO_RESULT = "the trial ended without a result"
 LEVELS = 3
-"""How often a process may die on a cell.  Cells that were lost with their process get smaller shards each time, and at
-last a shard each, so that a cell that kills its process is found and costs no other cell."""
+"""Number of attempts for a cell whose process dies.  Shards get smaller with each level, and at the last level each
+cell has its own shard.  This finds a cell that kills its process, and loses no other cell."""
 PIECES = 16
 """Shards of the second level: few enough to start quickly, many enough that few cells are left for the third level."""
 MAX_NODES_LOST = 20
-"""Rounds in which machines go away, as spot machines do, before a process that dies counts against its cells."""
+"""Number of rounds that may lose machines, such as spot machines, without reaching the next level."""
 _NOTICE_SECONDS = 40.0
-"""The time that Ray needs at most to notice that a machine is gone."""
+"""Seconds that Ray needs at most to notice that a machine is gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,8 @@ class Run:
     """What a run computes, wherever it runs.
 
     Args:
-        cells: the cells to compute.
         ranks: of each cell; cells with a lower rank start first.
-        data: data set name -> data, for all cells.
+        data: name of data set -> data, for all cells.
         store: where results go; the folder exists.
         before: what the store held when the run began.
         provenance: of the rows.
@@ -80,13 +79,10 @@ def run_inline(run: Run) -> None:
 def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     """Compute the cells as Tune trials on the connected Ray cluster, until each cell has a row.
 
-    A first round runs shards of cells.  Cells that are lost with their process (out of memory, a lost node) run again
-    in smaller shards, and at last alone, so that a cell that kills its process is found and recorded as failed.
+    A first round runs shards of cells.  Cells whose process died (out of memory, a lost node) run again in smaller
+    shards, and at last alone.  A cell that kills its process even then is recorded as failed.
 
-    Args:
-        run: what to compute.
-        placement: resources of a trial.
-        n_slots: the expected number of trials at a time; sizes the shards.
+    The placement holds a trial's resources.  The expected number of trials at a time, `n_slots`, sizes the shards.
 
     Raises:
         ResultsError: the results folder cannot be read or written.
@@ -106,7 +102,7 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
                     run.seconds,
                     n_slots,
                     ranks=[rank_of[cell.id] for cell in left],
-                    longest=_longest(level, sum(map(run.seconds, left))),
+                    longest=(MAX_SECONDS, min(MAX_SECONDS / 100, sum(map(run.seconds, left)) / PIECES), 0.0)[level],
                     mix=bool(placement.gpus),
                     seed=run.provenance.run_id,
                 )
@@ -120,18 +116,13 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
                 n_lost += bool(lost)
                 if not lost or n_lost > MAX_NODES_LOST:
                     level += 1
-            # Tune sometimes has no error for a trial that died.  The error of an earlier round then says as much.
+            # Tune sometimes has no error for a trial that died.  Then the error of an earlier round is recorded.
             _record_as_failed(run, left, errors)
         finally:
             run.progress.set_running(running=0)
             # Don't let a failed clean-up hide the error of a write.
             with suppress(OSError):
                 run.store.discard(TRAIN_FOLDER)
-
-
-def _longest(level: int, seconds: float) -> float:
-    """Return the most estimated seconds of a shard, where all remaining cells take `seconds`."""
-    return (MAX_SECONDS, min(MAX_SECONDS / 100, seconds / PIECES), 0.0)[level]
 
 
 def _gone_nodes() -> set[str]:
@@ -141,19 +132,14 @@ def _gone_nodes() -> set[str]:
 
 
 def _is_unreachable(error: Exception) -> bool:
-    """Return whether a process does not answer, which is how Ray reports a lost node until it notices the loss."""
+    """Return whether a process does not answer; Ray reports a lost node so until Ray notices the loss."""
     from ray.exceptions import ActorUnavailableError
 
     return isinstance(getattr(error, "cause", error), ActorUnavailableError)
 
 
 def _newly_gone(before: set[str], *, wait: bool) -> set[str]:
-    """Return the nodes that are gone now and were not before.
-
-    Args:
-        before: nodes that were gone before.
-        wait: give Ray the time to notice a lost node.
-    """
+    """Return the nodes that are gone now and not in `before`; `wait` gives Ray the time to notice a lost node."""
     deadline = time.monotonic() + (_NOTICE_SECONDS if wait else 0.0)
     while not (gone := _gone_nodes() - before) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -172,7 +158,7 @@ def _record_as_failed(run: Run, cells: Sequence[Cell], errors: Mapping[str, Exce
 
 
 class _Tuning:
-    """Runs shards as Tune trials, one round after the other."""
+    """Runs shards as Tune trials, one round after another."""
 
     def __init__(self, run: Run, placement: Placement, n_slots: int, storage: str) -> None:
         import ray
@@ -182,14 +168,9 @@ class _Tuning:
         self._n_rounds = 0
 
     def tune(self, shards: Sequence[Shard], *, max_failures: int) -> dict[str, Exception]:
-        """Run the shards; return cell id -> error, for the cells of the trials that died.
+        """Run shards in the given order; return cell id -> error for the cells of trials that died.
 
-        Args:
-            shards: in starting order.
-            max_failures: how often a trial that died runs again.
-
-        Raises:
-            ResultsError: the results folder cannot be written.
+        A trial that died runs again at most `max_failures` times.
         """
         import ray
         from ray import tune
@@ -209,7 +190,7 @@ class _Tuning:
         )
         events = TrialEvents(self._run.progress)
         trainable = tune.with_parameters(ShardTrainable, shared=shared)
-        # Tune sends what the function below holds to every trial, so it holds little.
+        # Tune sends the variables of the lambda below to every trial, so the lambda holds only this small list.
         wanted = [_resources(shard, self._placement) for shard in shards]
         tuner = tune.Tuner(
             tune.with_resources(trainable, lambda config: wanted[config["shard"]]),
@@ -245,7 +226,7 @@ def _resources(shard: Shard, placement: Placement) -> Any:
     from ray import tune
 
     if shard.trains and placement.n_train_workers > 1:
-        # The Train workers have their own placement group.  The trial that waits for them takes next to nothing.
+        # The Train workers have their own placement group.  The trial only waits for them, so it needs no CPU.
         return tune.PlacementGroupFactory([{"CPU": 0, "node:__internal_head__": 0.001}])
     gpus = placement.gpus_of(shard.cells[0][0])
     return tune.PlacementGroupFactory([{"CPU": float(placement.cpus), **({"GPU": gpus} if gpus else {})}])

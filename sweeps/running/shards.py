@@ -54,26 +54,25 @@ def pack(
     """Split cells into shards, and return the shards in starting order: by rank, then the longest first.
 
     Args:
-        cells: all cells to compute.
         seconds: returns the estimated seconds of a cell.
         n_slots: how many shards run at a time; more slots make shorter shards.
         ranks: of each cell; by default all ranks are equal.
-        longest: the most estimated seconds of a shard of several cells; 0 puts each cell into its own shard.
-        mix: alternate shards with training and shards without, because the former run on GPUs, the latter on CPUs.
-        seed: shuffles the cells, so that runs with other seeds start with other cells of equal rank.  Shards within a
-            factor of about two then count as equally long.  None keeps the order of the cells.
+        longest: maximum of the estimated seconds of a shard with several cells; 0 gives each cell its own shard.
+        mix: alternate shards that train (on GPUs) and shards that do not train (on CPUs).
+        seed: shuffles the cells, so that runs with different seeds start with different cells of equal rank.  Shards
+            whose lengths differ by less than a factor of about two then count as equally long.  None keeps the order.
     """
     ranked = list(zip(cells, ranks or [0] * len(cells), strict=True))
     if seed is not None:
         random.Random(seed).shuffle(ranked)
-    groups: dict[tuple[int, object, object, object], list[Timed]] = {}
+    groups: dict[tuple[int, object, object, object], dict[object, list[Timed]]] = {}
     for cell, rank in ranked:
-        group = groups.setdefault((rank, cell.dataset, cell.n_train, cell.network), [])
-        group.append((cell, seconds(cell)))
-    left = sum(cost for group in groups.values() for _, cost in group)
+        crowds = groups.setdefault((rank, cell.dataset, cell.n_train, cell.network), {})
+        crowds.setdefault(cell.crowd_key, []).append((cell, seconds(cell)))
+    left = sum(cost for crowds in groups.values() for crowd in crowds.values() for _, cost in crowd)
     shards = []
-    for (rank, *_), group in groups.items():
-        for run in _split(_by_crowd(group), left, n_slots, longest):
+    for (rank, *_), crowds in groups.items():
+        for run in _split(crowds.values(), left, n_slots, longest):
             shards.append(Shard(tuple(run), rank))
             left -= shards[-1].seconds
     length = _magnitude if seed is not None else float
@@ -86,16 +85,8 @@ def _magnitude(seconds: float) -> int:
     return round(math.log2(max(seconds, 1e-6)))
 
 
-def _by_crowd(group: Iterable[Timed]) -> list[list[Timed]]:
-    """Return the cells of each crowd."""
-    crowds: dict[object, list[Timed]] = {}
-    for cell, cost in group:
-        crowds.setdefault(cell.crowd_key, []).append((cell, cost))
-    return list(crowds.values())
-
-
 def _split(crowds: Iterable[list[Timed]], left: float, n_slots: int, longest: float) -> Iterator[list[Timed]]:
-    """Yield runs of whole crowds up to the limit; a crowd above the limit is cut."""
+    """Yield the cells of one shard after another: whole crowds up to the limit; a crowd above the limit is cut."""
     run: list[Timed] = []
     total = 0.0
     limit = _limit(left, n_slots, longest)

@@ -1,8 +1,8 @@
 """What Ray runs: a Tune trial computes a shard of cells; a cell with a network is a Ray Train run.
 
-One class trainable takes one shard after the other (`reuse_actors`), so that a trial costs milliseconds.  On one device
-a `TorchTrainer` in local mode trains the network in the process of the trial.  On several devices a `TorchTrainer` with
-one worker per device trains it with DDP.  The process that computes a cell writes its row.
+One trainable takes one shard after another (`reuse_actors`), so that a trial costs milliseconds.  On one device, a
+`TorchTrainer` in local mode trains a network in the trial's process.  On several devices, a `TorchTrainer` with one
+worker per device trains a network with DDP.  The trial's process writes the rows.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from sweeps.store.provenance import Provenance
 from sweeps.store.result_store import ResultsError, ResultStore
 
 MAX_WORKER_FAILURES = 2
-"""How often the Ray Train workers of a cell are started again.  When one worker is lost, Ray often learns first that
-another worker raised, because that worker no longer reaches the lost one.  So an exception is the fault of the cell
-only if it comes again."""
+"""How often the Ray Train workers of a cell are started again.  If a worker is lost, Ray often first receives the
+exception of another worker, which no longer reaches the lost worker.  So only an exception that comes again is the
+fault of the cell."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Shared:
     """What all trials of a run share.
 
     Args:
-        shards: references to the shards in Ray's object store, by number, so that a process loads only its own shards.
-        data: data set -> reference to it in Ray's object store, so that a machine holds it once.
+        shards: reference to each shard in Ray's object store, so that a process loads only its own shards.
+        data: name of data set -> reference in Ray's object store, so that a machine holds each data set once.
         location: the results folder.
         before: what the results folder held when the run began.
         provenance: of the run.
-        placement: what a trial gets; one Ray Train worker means local mode.
-        storage: where Ray Train keeps its own state; all machines must see it.
+        placement: the resources of a trial; one Ray Train worker means local mode.
+        storage: the folder where Ray Train keeps its own state; all machines must see this folder.
     """
 
     shards: Sequence[Any]
@@ -65,7 +65,7 @@ class ShardTrainable(tune.Trainable):
     """Computes the cells of the shard whose number is `config["shard"]`, a few per step."""
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Prepare the process, once."""
+        """Prepare the process; Tune calls this once per process."""
         self._shared = shared
         store = ResultStore(shared.location, damaged="skip")
         if not store.exists():
@@ -74,7 +74,7 @@ class ShardTrainable(tune.Trainable):
                 "on a cluster give shared storage: --results s3://..., gs://... or a network file system"
             )
         self._data: dict[str, ImageData | CrowdData] = {}
-        compute = partial(_compute, shared=shared, store=store)
+        compute = partial(_compute, shared=shared)
         self._worker = CellWorker(store, shared.provenance, self._load, shared.before, compute)
         self.reset_config(config)
 
@@ -91,7 +91,7 @@ class ShardTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Compute and write cells for about two seconds, and return how they ended.
 
-        If results cannot be written, the trial ends and says so, because no other trial could write them either.
+        If results cannot be written, the trial ends and reports this, because no other trial could write them either.
         """
         try:
             outcomes = self._worker.work()
@@ -112,13 +112,7 @@ class ShardTrainable(tune.Trainable):
 
 
 def _compute(
-    cell: Cell,
-    data: ImageData | CrowdData,
-    work: SharedWork,
-    checkpoints: Path | None,
-    *,
-    shared: Shared,
-    store: ResultStore,
+    cell: Cell, data: ImageData | CrowdData, work: SharedWork, checkpoints: Path | None, *, shared: Shared
 ) -> CellResult:
     """Compute a cell in this process, or with several Ray Train workers."""
     if cell.network is None:
@@ -141,14 +135,11 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
     from ray.train.torch import TorchTrainer
 
     resources = {"CPU": float(shared.placement.cpus), **({"GPU": gpus} if gpus else {})}
+    config = {"cell": cell, "data": [shared.data[cell.dataset]], "location": shared.location if keeps else None}
     start = time.monotonic()
     trainer = TorchTrainer(
         _train_worker,
-        train_loop_config={
-            "cell": cell,
-            "data": [shared.data[cell.dataset]],
-            "location": shared.location if keeps else None,
-        },
+        train_loop_config=config,
         scaling_config=train.ScalingConfig(
             num_workers=shared.placement.n_train_workers, use_gpu=gpus > 0, resources_per_worker=resources
         ),
@@ -161,34 +152,20 @@ def _compute_distributed(cell: Cell, gpus: float, shared: Shared, *, keeps: bool
     try:
         return cast(CellResult, trainer.fit().return_value)
     except train.TrainingFailedError as error:
-        if _lost_a_process(error):
-            # The trial ends as if this process had died too, and a later trial goes on from the checkpoints.
+        failures = list(error.worker_failures.values()) if isinstance(error, train.WorkerGroupError) else []
+        if any(isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in failures):
+            # A worker died.  The other workers raise too, because they no longer reach the dead worker.  The trial ends
+            # as if its own process had died, and a later trial continues from the checkpoints.
             raise
-        return failed(cell, str(error), kind=_kind(error), seconds=time.monotonic() - start)
-
-
-def _lost_a_process(error: train.TrainingFailedError) -> bool:
-    """Return whether a worker died; the other workers then raise, because they no longer reach it."""
-    return any(
-        isinstance(getattr(failure, "health_check_failure", failure), RayActorError) for failure in _failures(error)
-    )
-
-
-def _kind(error: train.TrainingFailedError) -> str:
-    """Return the class name of the exception that the first failed worker raised."""
-    # Ray Train wraps the exceptions of workers, and has no public attribute for the wrapped one.
-    raised = [getattr(failure, "_base_exc", failure) for failure in _failures(error)]
-    return type(raised[0] if raised else error).__name__
-
-
-def _failures(error: train.TrainingFailedError) -> list[Exception]:
-    return list(error.worker_failures.values()) if isinstance(error, train.WorkerGroupError) else []
+        # Ray Train wraps the exceptions of workers, and has no public attribute for the wrapped exception.
+        raised = getattr(failures[0], "_base_exc", failures[0]) if failures else error
+        return failed(cell, str(error), kind=type(raised).__name__, seconds=time.monotonic() - start)
 
 
 def _train_worker(config: dict[str, Any]) -> CellResult:
     """Compute a cell as one of several Ray Train workers; the result of the first worker counts.
 
-    An exception must leave this function and end the run, because the other workers would wait for this one for ever.
+    An exception must leave this function and end the run, because otherwise the other workers would wait forever.
     """
     cell: Cell = config["cell"]
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Pass on what Tune tells the driver while trials run: to the progress view, and to the rule that stops a run."""
+"""Pass Tune's events in the driver on to the progress view, and stop a run that cannot write results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ray import tune
 from sweeps.watching.progress import Progress
 
 LOOK_SECONDS = 2.0
-"""Seconds between two questions to the cluster about what is in use."""
+"""Seconds between two looks at which resources of the cluster are in use."""
 
 
 class TrialEvents(tune.Callback):
@@ -28,16 +28,16 @@ class TrialEvents(tune.Callback):
         self._started = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return nothing.  Tune saves its callbacks, but a run is never restored from Tune's state."""
+        """Return no state: Tune pickles its callbacks, but a run never resumes from Tune's state."""
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Say what runs, at most every LOOK_SECONDS."""
+        """Update the progress view, at most every LOOK_SECONDS."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look(trials)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say what runs when the first shard starts, because the time in cells is measured from then on."""
+        """Update the progress view when the first shard starts, because the time in cells counts from then on."""
         if not self._started:
             self._started = True
             # Tune counts this trial as running only after this call.
@@ -47,14 +47,14 @@ class TrialEvents(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Record the cells that a trial has written."""
-        # Tune keeps the last result of each trial until the end.  With thousands of trials these results would hold a
-        # copy of all outcomes, so the outcomes are removed from both of Tune's records.
+        # Tune keeps the last result of each trial until the end, which would be a second copy of all outcomes.  So the
+        # outcomes are removed from both of Tune's records.
         outcomes = [kept.pop("outcomes", None) for kept in (result, trial.last_result or {})]
         self._progress.record(outcomes[0] or outcomes[1] or [])
         self.unwritable = self.unwritable or result.get("unwritable")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Say that nothing runs any more."""
+        """Update the progress view: nothing runs any more."""
         self._look(trials)
 
     def _look(self, trials: list[Any], *, n_starting: int = 0) -> None:
@@ -72,7 +72,7 @@ class TrialEvents(tune.Callback):
 
 
 class StopWhere(tune.Stopper):
-    """Stops all trials when one of them cannot write results."""
+    """Stops all trials when one trial cannot write results."""
 
     def __init__(self, events: TrialEvents) -> None:
         self._events = events

@@ -13,7 +13,7 @@ from sweeps.tuning.study import SharedStudy
 
 @dataclass(frozen=True)
 class FinalAccuracy:
-    """The test accuracies of a point, one per seed; as text, the mean and the standard deviation."""
+    """The test accuracies of a point, one per seed.  `str` shows the mean and the standard deviation."""
 
     by_seed: tuple[float, ...]
 
@@ -25,15 +25,13 @@ class FinalAccuracy:
 
 
 def final_test(study: SharedStudy, point: Mapping[str, Value], seeds: Sequence[int], data: DataSet) -> FinalAccuracy:
-    """Return the test accuracy of a point for every seed; the study keeps each accuracy for the next call."""
-    return FinalAccuracy(tuple(_accuracy(study, point, seed, data) for seed in seeds))
-
-
-def _accuracy(study: SharedStudy, point: Mapping[str, Value], seed: int, data: DataSet) -> float:
-    cell = study.search.cell_at(point, seed)
-    name = f"test of cell {cell.id}"
-    accuracy = study.optuna_study.user_attrs.get(name)
-    if accuracy is None:
-        accuracy = accuracy_on_test(study.search, cell, data)
-        study.optuna_study.set_user_attr(name, accuracy)
-    return accuracy
+    """Return the test accuracy of a point for each seed.  The study stores each accuracy for later calls."""
+    by_seed: list[float] = []
+    for cell in (study.search.cell_at(point, seed) for seed in seeds):
+        name = f"test of cell {cell.id}"
+        accuracy = study.optuna_study.user_attrs.get(name)
+        if accuracy is None:
+            accuracy = accuracy_on_test(study.search, cell, data)
+            study.optuna_study.set_user_attr(name, accuracy)
+        by_seed.append(accuracy)
+    return FinalAccuracy(tuple(by_seed))

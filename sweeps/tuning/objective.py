@@ -1,11 +1,11 @@
 """The objective: the value of a point, computed without the test labels.
 
-With a network, the search holds items out of the training.  Clean validation is the network's accuracy on these items
-by their true classes.  Noisy validation is the network's agreement with the majority of their annotations, which a user
-has without any true class.
+With a network, the search holds items out of the training.  Clean validation is the network's accuracy on the true
+classes of these items.  Noisy validation is the network's accuracy on the majority labels of these items, which needs
+no true class.
 
-Without a network, clean validation takes the true classes of a share of the items and measures the accuracy of their
-inferred labels.  Noisy validation holds single annotations out and measures their mean log-likelihood under the
+Without a network, clean validation uses the true classes of a share of the items and measures the accuracy of their
+inferred labels.  Noisy validation holds out single annotations and measures their mean log-likelihood under the
 aggregation of the other annotations.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DataSet = ImageData | CrowdData
 OnEpoch = Callable[[float], None]
-"""Receives the value so far after every epoch; may raise an exception to end the trial."""
+"""Receives the value so far after each epoch; may raise an exception to end the trial."""
 
 _MIN_PROBABILITY = 1e-12
 """Lower bound of an annotation's probability, so that one impossible annotation does not outweigh all others."""
@@ -46,13 +46,7 @@ _MIN_PROBABILITY = 1e-12
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The value of a point.
-
-    Attributes:
-        value: mean of `by_seed`; higher is better.
-        seconds: wall seconds of all seeds together.
-        by_seed: one value per seed.
-    """
+    """The value of a point: the mean of the values by seed (higher is better), and the wall seconds of all seeds."""
 
     value: float
     seconds: float
@@ -60,27 +54,23 @@ class Evaluation:
 
 
 def evaluate_point(search: Search, point: Mapping[str, Value], data: DataSet, on_epoch: OnEpoch) -> Evaluation:
-    """Return the value of a point.
+    """Return the value of a point (option -> value) on the whole data set.
 
-    Args:
-        search: defines the objective and the seeds.
-        point: option -> value.
-        data: the whole data set.
-        on_epoch: receives, after every epoch of every seed, the mean over the finished seeds and the running seed.
+    After each epoch of each seed, `on_epoch` receives the mean over the finished seeds and the running seed.
     """
     start = time.perf_counter()
     finished: list[float] = []
+
+    def on_epoch_of_seed(value: float) -> None:
+        on_epoch((sum(finished) + value) / (len(finished) + 1))
+
     for seed in search.seeds:
-
-        def on_epoch_of_seed(value: float) -> None:
-            on_epoch((sum(finished) + value) / (len(finished) + 1))
-
         finished.append(evaluate_cell(search, search.cell_at(point, seed), data, on_epoch_of_seed))
     return Evaluation(sum(finished) / len(finished), time.perf_counter() - start, tuple(finished))
 
 
 def evaluate_cell(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:
-    """Return the value of one cell by the search's objective.
+    """Return the value of one cell under the search's objective.
 
     Raises:
         ValueError: there are no items or annotations to validate on.
@@ -118,7 +108,7 @@ def accuracy_on_test(search: Search, cell: Cell, data: DataSet) -> float:
 def held_out_items(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.bool_]:
     """Return (n_items,) True for the items to validate on.
 
-    The cell's seed draws them, in proportion to the classes of their validation labels.
+    The cell's seed decides the draw, which is stratified by the validation labels.
 
     Raises:
         ValueError: the share holds out no item or all items.
@@ -137,9 +127,10 @@ def held_out_items(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.b
 
 
 def validation_labels(search: Search, cell: Cell, given: CellCrowd) -> NDArray[np.int64]:
-    """Return (n_items,) the true classes or the majority labels, by the search's objective; -1 if unknown.
+    """Return (n_items,) the labels to validate on; -1 if unknown.
 
-    Ties of the majority are broken at random, because otherwise the first classes would be too frequent.
+    They are the true classes for clean validation, and the majority labels for noisy validation.  Ties of the majority
+    are broken at random, because otherwise the first classes would be too frequent.
     """
     if search.objective == "clean_validation":
         return given.truth
@@ -162,8 +153,8 @@ def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray
     n_held_out = round(share * len(several))
     if n_held_out == 0:
         raise ValueError(
-            "noisy validation of an aggregator holds out annotations of items that have two or more, and there are "
-            f"{len(several)} such items; take more workers or clean_validation"
+            "noisy validation of an aggregator holds out annotations of items that have two or more annotations, but "
+            f"the crowd has only {len(several)} such items; use more workers or clean_validation"
         )
     held_out = np.zeros(crowd.n_annotations, bool)
     held_out[order[first[rng.permutation(several)[:n_held_out]]]] = True
@@ -171,21 +162,11 @@ def held_out_annotations(crowd: CrowdLabels, share: float, seed: int) -> NDArray
 
 
 def crowd_of_items(crowd: CrowdLabels, items: NDArray[np.bool_]) -> CrowdLabels:
-    """Return the annotations of the items where the mask (n_items,) is True.
-
-    The items get new numbers; the workers keep their numbers.
-    """
+    """Return the annotations of the items where the mask (n_items,) is True; these items get new numbers."""
     chosen = items[crowd.item]
-    new_number = np.cumsum(items) - 1
-    return CrowdLabels(
-        item=new_number[crowd.item[chosen]],
-        worker=crowd.worker[chosen],
-        label=crowd.label[chosen],
-        n_items=int(items.sum()),
-        n_workers=crowd.n_workers,
-        n_classes=crowd.n_classes,
-        repeats="keep",
-    )
+    item, worker, label = (np.cumsum(items) - 1)[crowd.item[chosen]], crowd.worker[chosen], crowd.label[chosen]
+    n_items = int(items.sum())
+    return CrowdLabels(item, worker, label, n_items, crowd.n_workers, crowd.n_classes, repeats="keep")
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,28 +203,22 @@ def split_for_validation(search: Search, cell: Cell, data: DataSet) -> Validatio
 
 
 def validation_task(split: ValidationSplit, cell: Cell, observers: Observers | None = None) -> Task:
-    """Return the task of training a cell's network on a split.  Imports torch.
+    """Return the task of training a cell's network on a split; this function imports torch.
 
-    Args:
-        split: the items.
-        cell: names the network, the recipe and the seed.
-        observers: the reported metric "test_accuracy" is the validation accuracy.
+    The metric "test_accuracy" that the observers receive is the validation accuracy.
     """
     from crowdml.learning.inputs import in_memory
     from crowdml.learning.task import make_task
 
     training = cell.training
     assert training is not None
-    inputs, held_out_inputs = in_memory(split.items.train, split.items.test, training.recipe.inputs)
+    inputs, held_out = in_memory(split.items.train, split.items.test, training.recipe.inputs)
+    settings = TrainingSettings(training.network, training.recipe, cell.seed)
+    labels = split.items.test_labels
     return make_task(
-        inputs,
-        split.crowd.n_classes,
-        TrainingSettings(training.network, training.recipe, cell.seed),
-        test_inputs=held_out_inputs,
-        test_labels=split.items.test_labels,
-        observers=observers,
-        truth=split.truth,
-    )
+        inputs, split.crowd.n_classes, settings,
+        test_inputs=held_out, test_labels=labels, observers=observers, truth=split.truth,
+    )  # fmt: skip
 
 
 def _evaluate_network(search: Search, cell: Cell, data: DataSet, on_epoch: OnEpoch) -> float:

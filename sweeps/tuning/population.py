@@ -11,6 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,11 @@ class PopulationError(ValueError):
 def run_population(study: SharedStudy, data: DataSet, progress: SearchProgress, resources: Mapping[str, float]) -> None:
     """Train a population on the connected Ray cluster, with one member per trial that the study has left.
 
-    A population that is interrupted starts again from the beginning.
-
-    Args:
-        study: the study.
-        data: the whole data set.
-        progress: is updated after each segment of a member.
-        resources: "CPU" and "GPU" per member.
+    Each member trains on the whole data set with the resources "CPU" and "GPU".  A population that is interrupted
+    starts again from the beginning.
 
     Raises:
-        PopulationError: the method does more than one plain training, there are several seeds, no option can change, or
-            the cluster has several machines.
+        PopulationError: the cluster has several machines, or `population_space` does not support the search.
     """
     search = study.search
     space = population_space(search)
@@ -145,7 +140,7 @@ class Member(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another member, or change the options of this member; `load_checkpoint` then loads its network."""
+        """Start another member, or change the options of a member, whose network `load_checkpoint` then loads."""
         self._point = {**self._search.defaults(), **new_config}
         self._cell = self._search.cell_at(self._point, self._search.seeds[0])
         self._checkpoint = Checkpoint(Path(self._folder.name, _STATE_FILE), identity=self._search.name, every=0)
@@ -168,11 +163,9 @@ class Member(tune.Trainable):
             if n_epochs >= segment:  # the checkpoint is written; the next segment repeats the one step since then
                 raise _PausedError
 
-        try:
+        with suppress(_PausedError):
             watched = replace(task, observers=Observers(report=count, tick=pause))
             train(learner, watched, given, evaluate=False, checkpoint=self._checkpoint)
-        except _PausedError:
-            pass
         state = self._checkpoint.read(task.device)
         assert state is not None
         model = learner.build(task, given).to(task.device)
@@ -187,7 +180,7 @@ class Member(tune.Trainable):
         torch.save(content, Path(checkpoint_dir, _STATE_FILE))
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        """Load a member's state; reads only tensors and plain values."""
+        """Load the training loop's state; nothing but tensors and plain values is read."""
         content = torch.load(Path(checkpoint, _STATE_FILE), map_location="cpu", weights_only=True)
         self._checkpoint.write(content["training"])
         self._segments = list(content["segments"])
@@ -222,24 +215,20 @@ class Member(tune.Trainable):
 
 
 class _PausedError(Exception):
-    """The segment is trained."""
+    pass
 
 
 class _CountSegments(tune.Callback):
-    """Updates the progress line in the driver."""
-
     def __init__(self, progress: SearchProgress) -> None:
         self._progress = progress
         self._n_done = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return no state: Tune pickles its callbacks, but a population never resumes from Tune's state."""
-        return {}
+        return {}  # Tune pickles its callbacks, but a population never resumes from Tune's state
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Count one segment of a member."""
         self._n_done += 1
         self._progress.detail = f"{self._n_done} segments of {len(trials)} members trained"
         self._progress.update()

@@ -1,14 +1,14 @@
 """Samplers of points: TPE, CMA-ES or random, with one seed per trial.
 
-The draws of a trial depend only on the search's seed and the trial's number, and on no state of a process.  So a driver
-that resumes a study, or two drivers that share a study, do not draw the same points again.
+The random numbers of a trial depend only on the search's seed and the trial's number.  So drivers that resume or share
+a study do not draw the same points again.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -31,19 +31,15 @@ _SIGMA = 0.25
 
 
 def make_sampler(kind: Sampler, space: Space, defaults: Mapping[str, Value], seed: int) -> BaseSampler:
-    """Return a sampler of points of a space.
+    """Return a sampler of points of a space (option -> range), with the seed of the search.
 
-    Args:
-        kind: "tpe"; "cmaes" for numbers, with TPE for choices; or "random".
-        space: option -> range.
-        defaults: the point where CMA-ES starts.
-        seed: of the search.
+    "cmaes" starts at the defaults, and draws the options that are not numbers with TPE.
     """
     return _SeededByTrial(kind, space, defaults, seed)
 
 
 class _SeededByTrial(BaseSampler):
-    """Draws each trial with a new sampler that has the trial's own seed."""
+    """Draws the point of each trial with a new sampler that has the trial's own seed."""
 
     def __init__(self, kind: Sampler, space: Space, defaults: Mapping[str, Value], seed: int) -> None:
         self._kind: Sampler = kind
@@ -51,19 +47,16 @@ class _SeededByTrial(BaseSampler):
         self._number, self._sampler = -1, self._new_sampler(0)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Delegate to the trial's sampler."""
         return self._sampler_of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Delegate to the trial's sampler."""
         return self._sampler_of(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Delegate to the trial's sampler."""
         return self._sampler_of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def _sampler_of(self, trial: FrozenTrial) -> BaseSampler:
@@ -86,7 +79,7 @@ class _SeededByTrial(BaseSampler):
 class _CmaEs(BaseSampler):
     """CMA-ES over the real and whole options; computes its state from the study's trials.
 
-    Optuna's CMA-ES keeps a pickled state in the study.  A study in a shared folder must not be able to run code.
+    Optuna's CMA-ES keeps a pickled state in the study.  A pickle can run code, and the study may be in a shared folder.
     """
 
     def __init__(self, space: Space, defaults: Mapping[str, Value], seed: int, others: BaseSampler) -> None:
@@ -94,15 +87,13 @@ class _CmaEs(BaseSampler):
         self._defaults, self._seed, self._others = defaults, seed, others
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the distributions of the numbers; none if there are fewer than two, because CMA-ES needs two."""
         if len(self._ranges) < 2:
-            return {}
+            return {}  # CMA-ES needs two numbers
         return {name: distribution(kind) for name, kind in self._ranges.items()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return a point of the next generation."""
         if not search_space:
             return {}
         unit = self._optimizer(study).ask()
@@ -111,7 +102,6 @@ class _CmaEs(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Draw an option that is not a number with TPE."""
         return self._others.sample_independent(study, trial, param_name, param_distribution)
 
     def _optimizer(self, study: Study) -> CMA:
@@ -121,16 +111,13 @@ class _CmaEs(BaseSampler):
         sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         points = [(self._to_unit(trial.params), sign * trial.value) for trial in done if trial.value is not None]
-        for generation in _whole_chunks(points, optimizer.population_size):
-            optimizer.tell(generation)
+        size = optimizer.population_size
+        for at in range(0, len(points) - size + 1, size):  # whole generations only
+            optimizer.tell(points[at : at + size])
         return optimizer
 
     def _to_unit(self, point: Mapping[str, Any]) -> NDArray[np.float64]:
         return np.array([_in_unit(kind, point[name]) for name, kind in self._ranges.items()])
-
-
-def _whole_chunks(points: Sequence[Any], size: int) -> list[list[Any]]:
-    return [list(points[at : at + size]) for at in range(0, len(points) - size + 1, size)]
 
 
 def distribution(kind: Float | Whole) -> BaseDistribution:

@@ -25,11 +25,11 @@ class Search:
     """A search for the best options of a method on one crowd.
 
     Args:
-        cell: the cell with the method's default options and the first of `seeds`.
+        cell: the cell with the method's default options and the first seed.
         seeds: the value of a point is the mean over these seeds.
         objective: measures the value of a point, see `sweeps.tuning.objective`.
-        share: the part of the items (without a network: of the annotations) that is held out for validation, in (0, 1).
         space: option -> range; fields of the recipe have the prefix "recipe.".
+        share: the part of the items (without a network: of the annotations) that is held out for validation, in (0, 1).
 
     Raises:
         ValueError: the space is empty, or an argument is out of range.
@@ -49,11 +49,11 @@ class Search:
         if not 0 < self.share < 1:
             raise ValueError(f"validation share must be in (0, 1), got {self.share:g}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds must be different and at least one, got {list(self.seeds)}")
+            raise ValueError(f"seeds must be one or more different numbers, got {list(self.seeds)}")
 
     @property
     def name(self) -> str:
-        """The name of the study: two searches share it only if every trial has the same result in both."""
+        """The name of the study.  Two searches have one name only if each trial has the same result in both."""
         content = [
             self.cell.id,
             methods.version(self.cell.method, labels_only=self.cell.training is None),
@@ -80,7 +80,7 @@ class Search:
         return defaults
 
     def cell_at(self, point: Mapping[str, Value], seed: int) -> Cell:
-        """Return the cell of a point; if the point changes the epochs, the schedule changes in proportion."""
+        """Return the cell of a point.  If the point changes the epochs, the schedule changes in proportion."""
         options, changes = split_point(point)
         training = self.cell.training
         if training is not None and changes:
@@ -100,10 +100,10 @@ def make_search(
     """Make a search over the ranges that a method and the recipe declare.
 
     Args:
-        cell: has no method options.
+        cell: a cell without method options.
         seeds, objective, share: see Search.
         options: the method's options to search; None searches all options that have a range.
-        recipe: the fields of the recipe to search too.
+        recipe: the fields of the recipe to search in addition.
 
     Raises:
         ValueError: an option has no range, or an argument is out of range.

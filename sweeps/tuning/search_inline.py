@@ -15,24 +15,20 @@ from sweeps.tuning.study import Claim, SharedStudy
 Scheduler = Literal["asha", "median", "none", "pbt"]
 
 ASHA_REDUCTION = 3
-"""ASHA continues one of this many trials at each comparison."""
+"""At each comparison, ASHA continues one in this many trials."""
 N_BEFORE_MEDIAN = 5
-"""Number of trials before the median rule stops any trial."""
+"""Number of trials before the median rule may stop a trial."""
 POLL_SECONDS = 1.0
 
 
 class _StoppedEarly(Exception):
-    """The pruner stops the running trial."""
+    pass
 
 
 def run_search_inline(study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress) -> None:
-    """Compute trials until the study has all its trials.
+    """Compute trials on the whole data set until the study has all its trials.
 
-    Args:
-        study: the study.
-        data: the whole data set.
-        scheduler: decides which trials are stopped early.
-        progress: is updated when a trial begins or ends.
+    The scheduler decides which trials are stopped early.
     """
     study.optuna_study.pruner = _pruner(scheduler, grace_epochs(study))
     with study.keep_alive(), progress:

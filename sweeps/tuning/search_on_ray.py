@@ -23,21 +23,16 @@ from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.study import SharedStudy
 
 _STEP, _VALUE, _EVALUATION, _ERROR = "step", "value", "evaluation", "error"
-# ASHA ends trials at this step.  It exceeds any trial, because a method that trains several times takes more epochs.
+# ASHA ends trials at this step.  No trial is as long, although methods that train several times have many epochs.
 _MAX_STEPS = 10**6
 
 
 def run_search_on_ray(
     study: SharedStudy, data: DataSet, scheduler: Scheduler, progress: SearchProgress, resources: Mapping[str, float]
 ) -> None:
-    """Compute trials on the connected Ray cluster until the study has all its trials.
+    """Compute trials on the connected Ray cluster, on the whole data set, until the study has all its trials.
 
-    Args:
-        study: the study.
-        data: the whole data set.
-        scheduler: decides which trials are stopped early.
-        progress: is updated when a trial begins or ends.
-        resources: "CPU" and "GPU" per trial.
+    The scheduler decides which trials are stopped early.  Each trial gets the resources "CPU" and "GPU".
     """
     trainable = tune.with_parameters(_compute, search=study.search, data=data, n_threads=int(resources["CPU"]))
     with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, study.keep_alive(), progress:
@@ -48,7 +43,7 @@ def run_search_on_ray(
                 scheduler=_scheduler(scheduler, grace_epochs(study)),
                 num_samples=study.n_trials,
                 reuse_actors=True,
-                trial_dirname_creator=_short_name,
+                trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
             ),
             run_config=tune.RunConfig(name="search", storage_path=storage, verbose=0),
         ).fit()
@@ -64,7 +59,7 @@ class StudySearch(Searcher):
         self._began: dict[str, float] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """Return a point, None if there is no trial now, or FINISHED if the study has all its trials."""
+        """Return a new point.  Return None if there is no trial now, and FINISHED if the study has all its trials."""
         claim = self._study.claim()
         self._progress.update()
         if claim is None:
@@ -104,7 +99,6 @@ class StudySearch(Searcher):
 
 
 def _compute(config: Mapping[str, Any], *, search: Search, data: DataSet, n_threads: int) -> None:
-    """Compute one trial in a process of Tune."""
     steps = 0
 
     def on_epoch(value: float) -> None:
@@ -131,7 +125,3 @@ def _scheduler(kind: Scheduler, grace: int) -> TrialScheduler:
     if kind == "median":
         return MedianStoppingRule(**settings, min_samples_required=N_BEFORE_MEDIAN)
     return FIFOScheduler()
-
-
-def _short_name(trial: Any) -> str:
-    return f"trial-{trial.trial_id}"

@@ -14,11 +14,7 @@ from sweeps.tuning.study import COPY_OF, ERROR, SECONDS, SharedStudy
 class SearchProgress(LiveText):
     """Show the trials that are done, running, stopped early and failed, the best value, and the time left.
 
-    Call `update` whenever a trial begins or ends.
-
-    Args:
-        console: where to show the line.
-        study: counts the trials of all drivers.
+    Call `update` whenever a trial begins or ends.  The line counts the trials of all drivers.
     """
 
     detail = ""
@@ -30,7 +26,7 @@ class SearchProgress(LiveText):
         super().__init__(console, self.line)
 
     def line(self) -> str:
-        """Return the line."""
+        """Return the progress line."""
         trials, best = self._study.finished_trials(), self._study.best()
         n_stopped = sum(trial.state == TrialState.PRUNED for trial in trials)
         n_failed = sum(ERROR in trial.user_attrs for trial in trials)
@@ -48,13 +44,10 @@ class SearchProgress(LiveText):
         return " · ".join(part for part in parts if part)
 
     def seconds_left(self) -> float | None:
-        """Return the wall seconds left by the mean trial so far; None if no trial is done or none is left."""
+        """Estimate the wall seconds left from the mean trial so far; None if no trial is done or no trial is left."""
         trials = self._study.finished_trials()
-        seconds = [
-            trial.user_attrs[SECONDS]
-            for trial in trials
-            if SECONDS in trial.user_attrs and COPY_OF not in trial.user_attrs
-        ]
+        attributes = [trial.user_attrs for trial in trials]
+        seconds = [each[SECONDS] for each in attributes if SECONDS in each and COPY_OF not in each]
         n_left = self._study.n_trials - len(trials)
         if not seconds or n_left <= 0:
             return None

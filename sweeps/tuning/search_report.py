@@ -34,10 +34,8 @@ def trials_frame(study: SharedStudy) -> pd.DataFrame:
     The `value` of a trial that was stopped early is its last value.  `copy_of` is the number of the trial of the same
     point whose result was copied.  `pareto` is True if no other trial is better in both value and seconds.
     """
-    rows = [_row(study, trial) for trial in study.finished_trials()]
-    front = {trial.number for trial in pareto_front(study)}
-    frame = pd.DataFrame(rows)
-    frame.insert(4, "pareto", frame["trial"].isin(front))
+    frame = pd.DataFrame([_row(study, trial) for trial in study.finished_trials()])
+    frame.insert(4, "pareto", frame["trial"].isin({trial.number for trial in pareto_front(study)}))
     return frame
 
 
@@ -69,13 +67,10 @@ def write_trials(frame: pd.DataFrame, out: Path) -> list[Path]:
 def write_best_options(
     out: Path, study: SharedStudy, point: Mapping[str, Value], value: float, *, storage: str, tested: Mapping[str, str]
 ) -> None:
-    """Write the best options to a file for `full_grid.py --method-options`, with their origin as comments.
+    """Write the best point and its value to a file for `crowdml sweep --method-options`, with its origin as comments.
 
     Args:
-        out: the file.
-        study: the study.
-        point: the best options.
-        value: the value of the point.
+        study, point, value: the study, its best point, and the value of the point.
         storage: the study's storage, without a password.
         tested: name -> test accuracy, one comment line each.
     """
@@ -106,11 +101,11 @@ def write_figures(study: SharedStudy, out: Path) -> list[Path]:
         made["pareto"] = pareto(study)
     written = []
     for name, figure in made.items():
-        for form in ("svg", "png") if figure is not None else ():
-            assert figure is not None
-            written.append(out.with_name(f"{out.stem}.{name}.{form}"))
-            with whole_file(written[-1]) as temporary:
-                figure.savefig(temporary, format=form, dpi=120)
+        for form in ("svg", "png"):
+            if figure is not None:
+                written.append(out.with_name(f"{out.stem}.{name}.{form}"))
+                with whole_file(written[-1]) as temporary:
+                    figure.savefig(temporary, format=form, dpi=120)
     return written
 
 
@@ -143,8 +138,8 @@ def importance(study: SharedStudy) -> Figure | None:
 def importances(study: SharedStudy) -> dict[str, float]:
     """Return option -> share of the variance of the value that the option explains (fANOVA), largest first.
 
-    Returns an empty dictionary if all trials have one value.  Trials that were stopped early count with their last
-    value: the other trials are few and have similar values, so chance would decide their importances.
+    The result is empty if all trials have one value.  Trials that were stopped early count with their last value:
+    complete trials alone are few and have similar values, so that chance would decide the shares.
     """
     trials = _with_value(study)
     if len({value for _, value in trials}) < 2:
@@ -200,9 +195,8 @@ def _row(study: SharedStudy, trial: FrozenTrial) -> dict[str, Any]:
 
 def _with_value(study: SharedStudy) -> list[tuple[FrozenTrial, float]]:
     """Return the trials that have a value, each with its value; the last value of trials that were stopped early."""
-    return [
-        (trial, trial.values[0]) for trial in study.finished_trials() if trial.state != TrialState.FAIL and trial.values
-    ]
+    trials = study.finished_trials()
+    return [(trial, trial.values[0]) for trial in trials if trial.state != TrialState.FAIL and trial.values]
 
 
 def _as_text(value: Any) -> str | None:
@@ -221,7 +215,7 @@ def _objective(study: SharedStudy) -> str:
 
 
 def _crowd(cell: Cell) -> str:
-    """Return the columns of a cell that describe its crowd and its network, except columns at their default."""
+    """Return the columns that describe a cell's crowd and network, except columns that have their default value."""
     shown = [name for name, column in COLUMNS.items() if column.part == "crowd"] + ["n_train", "network"]
     row = columns_of(cell)
     return ", ".join(f"{name} {row[name]}" for name in shown if not COLUMNS[name].is_default(COLUMNS[name].value(cell)))

@@ -1,8 +1,8 @@
 """SharedStudy: the trials of one search, which several drivers may compute together.
 
-The storage holds each trial before its computation begins, and the trial's driver sends heartbeats to the storage.
-A trial without heartbeats is given up after a while, and another driver may compute a trial in its place.  Drivers
-count heartbeats and never compare times, because the clocks of two machines may differ or jump.
+The storage is a journal file or a database.  It holds each trial before its computation begins, and the trial's driver
+sends heartbeats to the storage.  A trial without heartbeats is given up after a while, and another driver may compute a
+trial in its place.  Drivers count heartbeats and never compare times, because the clocks of two machines may differ.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from crowdml.support.heartbeat import heartbeat
 from crowdml.support.search_space import Value
 from sweeps.tuning.samplers import Sampler, make_sampler
 from sweeps.tuning.search import Search
-from sweeps.tuning.storage import open_storage
 
 BEAT_SECONDS, LOST_SECONDS = 5.0, 30.0
+
+# If another driver has given up a trial, the trial's place is taken, and its updates are ignored.
+_IGNORE_IF_GIVEN_UP = suppress(optuna.exceptions.UpdateFinishedTrialError)
 
 # Names of a trial's attributes in the storage.
 POINT, ERROR, SECONDS, BY_SEED, COPY_OF, SEGMENTS, DRIVER, _BEAT = (
@@ -33,14 +37,13 @@ POINT, ERROR, SECONDS, BY_SEED, COPY_OF, SEGMENTS, DRIVER, _BEAT = (
 )  # fmt: skip
 
 
+class StudyError(ValueError):
+    """The storage of a study cannot be opened."""
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A trial that this driver computes.
-
-    Args:
-        number: of the trial.
-        point: option -> value.
-    """
+    """A trial that this driver computes: its number, and its point (option -> value)."""
 
     number: int
     point: dict[str, Value]
@@ -51,11 +54,9 @@ class SharedStudy:
 
     Args:
         storage: the path of a journal file, which may lie on NFS, or the URL of a database.
-        search: what is searched.
         n_trials: number of trials of all drivers and runs together.
-        sampler: draws the points.
         multi_objective: the seconds of a trial are a second objective.
-        population: the trials are members of a population; their values are not the values of their points.
+        population: the trials are members of a population, whose values are not the values of their points.
         seed: of the sampler.
 
     Raises:
@@ -75,7 +76,7 @@ class SharedStudy:
         seed: int = 0,
     ) -> None:
         if multi_objective and sampler == "cmaes":
-            raise ValueError("--sampler cmaes has one objective; with --multi-objective take tpe or random")
+            raise ValueError("--sampler cmaes supports one objective; with --multi-objective use tpe or random")
         self.search, self.n_trials, self.multi_objective = search, n_trials, multi_objective
         defaults = search.defaults()
         self.optuna_study = optuna.create_study(
@@ -90,8 +91,6 @@ class SharedStudy:
         self._last_beats: dict[int, tuple[Any, float]] = {}
         if not population and not self.optuna_study.get_trials(deepcopy=False):
             self.optuna_study.enqueue_trial(self._parameters(defaults))  # the first trial has the default options
-
-    # ---------------------------------------------------------------- the trials of all drivers
 
     def finished_trials(self) -> list[FrozenTrial]:
         """Return the trials that are done, stopped early or failed."""
@@ -112,12 +111,8 @@ class SharedStudy:
 
     def value_of(self, point: dict[str, Value]) -> float | None:
         """Return the value of a point; None if no trial of the point is done."""
-        for trial in self.finished_trials():
-            if trial.state == TrialState.COMPLETE and trial.user_attrs[POINT] == point:
-                return trial.values[0]
-        return None
-
-    # ---------------------------------------------------------------- claim trials
+        done = (trial for trial in self.finished_trials() if trial.state == TrialState.COMPLETE)
+        return next((trial.values[0] for trial in done if trial.user_attrs[POINT] == point), None)
 
     def claim(self) -> Claim | None:
         """Return a trial for this driver to compute; None if there is none now (see `more_may_come`).
@@ -146,7 +141,7 @@ class SharedStudy:
     def more_may_come(self) -> bool:
         """Return whether trials are running, so that `claim` may find a trial later.
 
-        Gives up running trials whose driver has sent no heartbeat for LOST_SECONDS.
+        This method gives up running trials whose driver has sent no heartbeat for LOST_SECONDS.
         """
         running = [trial for trial in _counted(self.optuna_study) if trial.state == TrialState.RUNNING]
         now = time.monotonic()
@@ -171,9 +166,7 @@ class SharedStudy:
     def release(self) -> None:
         """Free the places of the claimed trials that are not finished."""
         for number in list(self._claimed):
-            self._tell(number, None, TrialState.FAIL)
-
-    # ---------------------------------------------------------------- report on claimed trials
+            self._end(number, {}, TrialState.FAIL)
 
     def should_prune(self, number: int) -> bool:
         """Return whether the pruner would stop a claimed trial early; never with several objectives."""
@@ -182,25 +175,21 @@ class SharedStudy:
     def report(self, number: int, step: int, value: float) -> None:
         """Store the value that a claimed trial has after a step; does nothing with several objectives."""
         if not self.multi_objective:
-            with _ignore_if_given_up():
+            with _IGNORE_IF_GIVEN_UP:
                 self._claimed[number].report(value, step)
 
     def finish(self, number: int, value: float, seconds: float, by_seed: Sequence[float]) -> None:
         """Store the result of a claimed trial."""
-        self._set_attributes(number, {SECONDS: seconds, BY_SEED: list(by_seed)})
-        self._tell(number, [value, seconds] if self.multi_objective else [value], TrialState.COMPLETE)
+        values = [value, seconds] if self.multi_objective else [value]
+        self._end(number, {SECONDS: seconds, BY_SEED: list(by_seed)}, TrialState.COMPLETE, values)
 
     def stop(self, number: int, seconds: float) -> None:
         """Store that a claimed trial was stopped early."""
-        self._set_attributes(number, {SECONDS: seconds})
-        self._tell(number, None, TrialState.PRUNED)
+        self._end(number, {SECONDS: seconds}, TrialState.PRUNED)
 
     def fail(self, number: int, error: str) -> None:
         """Store that a claimed trial failed; the trial is not tried again."""
-        self._set_attributes(number, {ERROR: error})
-        self._tell(number, None, TrialState.FAIL)
-
-    # ---------------------------------------------------------------- inside
+        self._end(number, {ERROR: error}, TrialState.FAIL)
 
     def _same_point(self, number: int, point: dict[str, Value]) -> FrozenTrial | None:
         """Return another trial of the same point that is finished, or that runs and has a lower number."""
@@ -221,26 +210,24 @@ class SharedStudy:
         values = known.values if known.state == TrialState.COMPLETE else None
         self.optuna_study.tell(trial, values, state=known.state)
 
-    def _set_attributes(self, number: int, attributes: Mapping[str, Any]) -> None:
-        with _ignore_if_given_up():
+    def _end(
+        self, number: int, attributes: Mapping[str, Any], state: TrialState, values: list[float] | None = None
+    ) -> None:
+        with _IGNORE_IF_GIVEN_UP:
             for name, value in attributes.items():
                 self._claimed[number].set_user_attr(name, value)
-
-    def _tell(self, number: int, values: list[float] | None, state: TrialState) -> None:
         self.optuna_study.tell(self._claimed.pop(number), values, state=state, skip_if_finished=True)
 
     def _beat(self) -> None:
         self._n_beats += 1
         for trial in list(self._claimed.values()):
-            with _ignore_if_given_up():
+            with _IGNORE_IF_GIVEN_UP:
                 trial.set_user_attr(_BEAT, self._n_beats)
 
     def _parameters(self, point: dict[str, Value]) -> dict[str, Value]:
         """Return the parameters that make Optuna suggest the point."""
-        parameters: dict[str, Value] = {}
-        for name, kind in self.search.space.items():
-            parameters |= kind.parameters(name, point[name])
-        return parameters
+        parts = [kind.parameters(name, point[name]) for name, kind in self.search.space.items()]
+        return {name: value for part in parts for name, value in part.items()}
 
 
 def study_name(search: Search, *, multi_objective: bool = False, population: bool = False) -> str:
@@ -262,20 +249,35 @@ def n_begun(storage: str, name: str) -> int:
     return len(_begun(optuna.load_study(study_name=name, storage=opened)))
 
 
-@contextmanager
-def _ignore_if_given_up() -> Iterator[None]:
-    """Ignore an update of a trial that another driver has given up: its place is taken."""
-    with suppress(optuna.exceptions.UpdateFinishedTrialError):
-        yield
+def open_storage(storage: str) -> BaseStorage:
+    """Open a storage, and create it if it does not exist.
+
+    Args:
+        storage: the path of a journal file, or the URL of a database such as sqlite:///study.db or
+            postgresql://host/name.
+
+    Raises:
+        StudyError: the storage cannot be opened.
+    """
+    try:
+        if "://" in storage:
+            return RDBStorage(storage)
+        Path(storage).parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(storage))
+    except Exception as error:  # each database driver raises errors of its own
+        raise StudyError(f"cannot open the study {without_password(storage)}: {str(error).splitlines()[0]}") from error
+
+
+def without_password(storage: str) -> str:
+    """Return the path or URL of a storage without the user and the password."""
+    scheme, mark, rest = storage.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else storage
 
 
 def _counted(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that take a place: all but the trials that ended without a result and without an error."""
-    return [
-        trial
-        for trial in study.get_trials(deepcopy=False)
-        if trial.state != TrialState.FAIL or ERROR in trial.user_attrs
-    ]
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if trial.state != TrialState.FAIL or ERROR in trial.user_attrs]
 
 
 def _begun(study: optuna.Study) -> list[FrozenTrial]:

@@ -19,11 +19,7 @@ NOTHING = "-"
 
 
 class BestMethods:
-    """Means over seeds, by panel and method.
-
-    Args:
-        varying: the axes that vary; they name the panels.
-    """
+    """Means over seeds, by panel and method.  The axes that vary name the panels."""
 
     def __init__(self, varying: Collection[str]) -> None:
         self._varying = [name for name in NAMING if name in varying]
@@ -58,10 +54,9 @@ class BestMethods:
 
 
 def choose(panel: str, means: Mapping[str, tuple[float, int]], *, trains: bool) -> Best:
-    """Choose the best method of a panel.
+    """Return the best method of a panel.
 
     Args:
-        panel: name of the panel.
         means: method -> (mean of the measure, number of seeds in the mean).
         trains: whether the measure is the test accuracy; else it is the aggregation error.
     """
@@ -74,7 +69,8 @@ def choose(panel: str, means: Mapping[str, tuple[float, int]], *, trains: bool) 
 
 def panel_name(values: Mapping[str, object]) -> str:
     """Return the values of the axes of a panel in a few words."""
-    return " ".join(text for text in (_in_words(name, value) for name, value in values.items()) if text)
+    texts = {name: text_of(value) for name, value in values.items()}
+    return " ".join(f"{text} {COLUMNS[name].axis.unit}".rstrip() for name, text in texts.items() if text != NOTHING)
 
 
 def method_name(method: str, options: object) -> str:
@@ -84,20 +80,11 @@ def method_name(method: str, options: object) -> str:
 
 def text_of(value: object) -> str:
     """Return a value of an axis as people write it; options are tuples of (name, value)."""
-    if value is None:
+    if value is None or value == ():
         return NOTHING
     if isinstance(value, tuple):
-        return (
-            NOTHING
-            if not value
-            else ",".join(
-                f"{part[0]}={text_of(part[1])}" if isinstance(part, tuple) and len(part) == 2 else text_of(part)
-                for part in value
-            )
+        return ",".join(
+            f"{part[0]}={text_of(part[1])}" if isinstance(part, tuple) and len(part) == 2 else text_of(part)
+            for part in value
         )
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _in_words(name: str, value: object) -> str:
-    text = text_of(value)
-    return "" if text == NOTHING else f"{text} {COLUMNS[name].axis.unit}".rstrip()

@@ -1,4 +1,4 @@
-"""Estimate when a run ends: the estimates of its cells, corrected for each kind by how long cells really take."""
+"""Estimate when a run ends.  Measured seconds of each kind of cell correct the estimates of the cells that are left."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 from crowdml.experiment.cell import COLUMNS, Cell
 
-# The estimates weigh as much as this many measured seconds, so that the first cells do not swing the figure.
+# The estimates weigh as much as this many measured seconds, so that the first cells do not change the ETA much.
 _BELIEF_SECONDS = 10.0
 
 
 class WorkLeft:
     """The cells that are left, by kind; cells of one kind take about equally long.
 
-    Args:
-        seconds: returns the estimated seconds of a cell.
+    The argument `seconds` returns the estimated seconds of a cell.
     """
 
     def __init__(self, seconds: Callable[[Cell], float]) -> None:
@@ -33,21 +32,18 @@ class WorkLeft:
             kind.left += estimate
 
     def end(self, cell: Cell, seconds: float | None) -> None:
-        """Take away a cell that has ended.
+        """Remove an added cell that has ended after these wall seconds.
 
-        Args:
-            cell: a cell that was added.
-            seconds: its wall seconds; None if another run computed it, on machines of another speed.
+        `seconds` is None if another run computed the cell, because machines of that run may have another speed.
         """
         kind = self._kinds[_kind_of(cell)]
         estimate = self._seconds(cell)
         kind.left = max(0.0, kind.left - estimate)
-        if seconds is None:
-            return
-        kind.estimated += estimate
-        kind.actual += seconds
-        self._estimated += estimate
-        self._actual += seconds
+        if seconds is not None:
+            kind.estimated += estimate
+            kind.actual += seconds
+            self._estimated += estimate
+            self._actual += seconds
 
     def seconds(self) -> float:
         """Return the estimated seconds of the cells that are left, in one process."""
@@ -64,7 +60,7 @@ class _Kind:
     actual: float = 0.0
 
     def correction(self, overall: float) -> float:
-        """Return measured over estimated seconds; the first cell counts as much as all other kinds together."""
+        """Return measured over estimated seconds, as if one more mean cell had taken `overall` times its estimate."""
         belief = self.estimated_all / self.n_cells
         return (self.actual + belief * overall) / (self.estimated + belief) if belief else overall
 

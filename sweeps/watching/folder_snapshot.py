@@ -1,4 +1,4 @@
-"""Show the content of a results folder as a Snapshot, when no run is at work there."""
+"""Make a Snapshot of a results folder in which no run is at work."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sweeps.watching.tally import AXES, FOLLOWS, N_BEST, N_ERRORS, last_line
 
 
 def snapshot_of_rows(rows: pd.DataFrame) -> Snapshot:
-    """Return the state that rows of `ResultStore.read_cells` show.
+    """Return a snapshot of rows of `ResultStore.read_cells`; the grid consists of the cells that have a row.
 
-    The cells of the grid are the cells with a row.  The panels with the most results come first.
+    The panels with the most results come first.
     """
     varying = [axis for axis in AXES if _varies(rows, axis)]
     best = _best(rows, varying)

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from crowdml.support.live_text import clock_time
-from sweeps.watching.snapshot import Best, Count, LastError, Snapshot
+from sweeps.watching.snapshot import Count, LastError, Snapshot
 
 WIDE = 120
-"""From this width on, axes and best methods stand side by side."""
+"""Screens of at least this width show axes and best methods side by side."""
 
 _BAR_WIDTH, _VALUE_WIDTH, _PANEL_WIDTH = 7, 14, 40
 _BEST_COLUMNS = 68
@@ -21,13 +21,9 @@ _ENDLESS = 10**6
 
 
 def view(snapshot: Snapshot, *, title: str = "", width: int = 80, height: int | None = 24) -> RenderableType:
-    """Return the screen of a run.
+    """Return the screen of a run, with `width` columns and `height` lines.
 
-    Args:
-        snapshot: what to show.
-        title: of the run.
-        width: columns of the screen.
-        height: lines of the screen; the screen says how many entries do not fit.  None shows all.
+    The screen says how many entries do not fit.  If the height is None, it shows all entries.
     """
     head = [*_head(snapshot, title, width), Text()]
     return Group(*head, body(snapshot, width=width, height=None if height is None else height - len(head)))
@@ -61,9 +57,6 @@ def plain_line(snapshot: Snapshot) -> str:
     return " · ".join(parts)
 
 
-# ---------------------------------------------------------------------------------------------------------- head
-
-
 def _head(snapshot: Snapshot, title: str, width: int) -> list[RenderableType]:
     done = f"{snapshot.n_done}/{snapshot.n_cells} cells"
     eta = "nothing left" if snapshot.eta_seconds is None else f"ETA {clock_time(snapshot.eta_seconds)}"
@@ -78,7 +71,8 @@ def _head(snapshot: Snapshot, title: str, width: int) -> list[RenderableType]:
 
 def _machines(snapshot: Snapshot) -> Text:
     trials = f"{snapshot.running} running" + (f", {snapshot.pending} pending" if snapshot.pending else "")
-    parts = [Text(f"{snapshot.cells_per_minute:.0f} cells/min"), _failed(snapshot.n_failed), Text(trials)]
+    failed = Text(f"{snapshot.n_failed} failed", style="bold red" if snapshot.n_failed else "")
+    parts = [Text(f"{snapshot.cells_per_minute:.0f} cells/min"), failed, Text(trials)]
     if snapshot.cpus:
         parts.append(Text(f"CPU {snapshot.cpus_used:g}/{snapshot.cpus:g}"))
     if snapshot.gpus:
@@ -88,15 +82,7 @@ def _machines(snapshot: Snapshot) -> Text:
     return _cut(Text(" · ").join(parts))
 
 
-def _failed(n: int) -> Text:
-    return Text(f"{n} failed", style="bold red" if n else "")
-
-
-# ---------------------------------------------------------------------------------------------------------- axes
-
-
 def _axes(snapshot: Snapshot, n_columns: int, n_lines: int) -> RenderableType:
-    """Return one or more lines of values for each axis; each value has a bar."""
     table = Table.grid(padding=(0, 1))
     axes = list(snapshot.by_axis.items())
     wanted = _axis_lines(snapshot, n_columns)
@@ -106,8 +92,7 @@ def _axes(snapshot: Snapshot, n_columns: int, n_lines: int) -> RenderableType:
         for at in range(0, len(cells), n_columns):
             name = _line("" if at else axis, "bold magenta")
             table.add_row(name, *(part for cell in cells[at : at + n_columns] for part in cell))
-    hidden = shares.count(0)
-    if hidden:
+    if hidden := shares.count(0):
         table.add_row(_line(_more(hidden), "dim"))
     return table
 
@@ -119,8 +104,7 @@ def _columns(snapshot: Snapshot, width: int) -> int:
         return 1
     name = min(max(len(_more(len(values))), *(len(value) for value, _ in values)), _VALUE_WIDTH)
     counts = max(len(_counts(count)) + len(_minus(count)) for _, count in values)
-    n_gaps = 4
-    return max(1, (width - max(map(len, snapshot.by_axis)) - 1) // (name + _BAR_WIDTH + counts + n_gaps))
+    return max(1, (width - max(map(len, snapshot.by_axis)) - 1) // (name + _BAR_WIDTH + counts + 4))  # 4 gaps
 
 
 def _axis_lines(snapshot: Snapshot, n_columns: int) -> list[int]:
@@ -128,14 +112,12 @@ def _axis_lines(snapshot: Snapshot, n_columns: int) -> list[int]:
 
 
 def _values(values: Mapping[str, Count], room: int) -> list[tuple[RenderableType, ...]]:
-    """Return name, bar and counts of values, for at most `room` entries."""
+    """Return at most `room` entries: the name, the bar and the counts of each value."""
     rows = list(values.items())
     hidden = 0
     if len(rows) > room:
-        # Values in progress come first, then values not yet begun, then finished values.
         rows.sort(key=lambda row: _stage(row[1]))
-        hidden = len(rows) - (room - 1)
-        rows = rows[: room - 1]
+        rows, hidden = rows[: room - 1], len(rows) - (room - 1)
     cells: list[tuple[RenderableType, ...]] = [
         (
             _line(value, max_width=_VALUE_WIDTH),
@@ -161,11 +143,9 @@ def _more(hidden: int) -> str:
 
 
 def _stage(count: Count) -> int:
+    """Return the sort key of a value: values in progress come first, then values not yet begun, then finished ones."""
     ended = count.done + count.failed
     return 2 if ended >= count.total else 1 if ended == 0 else 0
-
-
-# ---------------------------------------------------------------------------------------------------------- best
 
 
 def _best(snapshot: Snapshot, n_lines: int) -> RenderableType:
@@ -176,18 +156,12 @@ def _best(snapshot: Snapshot, n_lines: int) -> RenderableType:
     fits = snapshot.n_panels <= n_lines - 1
     rows = snapshot.best[: n_lines - 1 if fits else n_lines - 2]
     for best in rows:
-        table.add_row(_line(f"  {best.panel}", max_width=_PANEL_WIDTH), _line(best.method, "green"), _measured(best))
+        name = "accuracy" if best.measure == "test_accuracy" else "error"
+        value = Text(f"{100 * best.value:.2f} % {name}, n={best.n}", no_wrap=True)
+        table.add_row(_line(f"  {best.panel}", max_width=_PANEL_WIDTH), _line(best.method, "green"), value)
     if len(rows) < snapshot.n_panels:
         table.add_row(_line(f"  {_more(snapshot.n_panels - len(rows))}", "dim"))
     return table
-
-
-def _measured(best: Best) -> Text:
-    name = "accuracy" if best.measure == "test_accuracy" else "error"
-    return Text(f"{100 * best.value:.2f} % {name}, n={best.n}", no_wrap=True)
-
-
-# --------------------------------------------------------------------------------------------------------- parts
 
 
 def _errors(errors: Sequence[LastError], *, most: int) -> list[RenderableType]:
@@ -212,7 +186,10 @@ def _cut(text: Text) -> Text:
 
 
 def _share(wanted: Sequence[int], lines: int, *, least: int) -> list[int]:
-    """Return the lines for each part: as equal as the wishes allow, after `least` lines for each part in turn."""
+    """Return how many of the lines each part gets, at most the wanted number.
+
+    Each part in turn gets `least` lines, as long as there are enough; the rest is shared as equally as possible.
+    """
     given: list[int] = []
     for part in wanted:
         first = min(part, least)

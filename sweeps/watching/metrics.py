@@ -23,37 +23,26 @@ _NUMBERS: dict[str, tuple[str, Callable[[Snapshot], float | None]]] = {
 
 
 class RayMetrics:
-    """A sink of Progress.  It needs a connected Ray.  Prometheus adds `ray_` to the names.
+    """A sink of Progress that sets the metrics of a connected Ray.  Prometheus adds `ray_` to their names.
 
-    `crowdml_axis_cells_done` and `crowdml_axis_cells` have the tags axis and value.  `crowdml_best` has the tags panel
-    and measure.
-
-    Args:
-        run_id: a tag of all metrics.
+    All metrics have the tag run_id.  `crowdml_axis_cells_done` and `crowdml_axis_cells` also have the tags axis and
+    value, and `crowdml_best` also has the tags panel and measure.
     """
 
     def __init__(self, run_id: str) -> None:
-        tags = {"run_id": run_id}
-        self._numbers = {
-            name: Gauge(f"crowdml_{name}", description, tag_keys=("run_id",)).set_default_tags(tags)
-            for name, (description, _) in _NUMBERS.items()
-        }
-        self._axis_done, self._axis_total = (
-            Gauge(f"crowdml_axis_{name}", description, tag_keys=("run_id", "axis", "value")).set_default_tags(tags)
-            for name, description in (
-                ("cells_done", "Cells with a value of an axis that have a result."),
-                ("cells", "Cells with a value of an axis."),
-            )
-        )
-        self._best = Gauge(
-            "crowdml_best", "Mean of the best method of a panel so far.", tag_keys=("run_id", "panel", "measure")
-        ).set_default_tags(tags)
+        def gauge(name: str, description: str, *tags: str) -> Gauge:
+            made = Gauge(f"crowdml_{name}", description, tag_keys=("run_id", *tags))
+            return made.set_default_tags({"run_id": run_id})
+
+        self._numbers = {name: gauge(name, description) for name, (description, _) in _NUMBERS.items()}
+        self._axis_done = gauge("axis_cells_done", "Cells with a value of an axis that have a result.", "axis", "value")
+        self._axis_total = gauge("axis_cells", "Cells with a value of an axis.", "axis", "value")
+        self._best = gauge("best", "Mean of the best method of a panel so far.", "panel", "measure")
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Set the metrics."""
         for name, (_, number) in _NUMBERS.items():
-            value = number(snapshot)
-            if value is not None:
+            if (value := number(snapshot)) is not None:
                 self._numbers[name].set(value)
         for axis, values in snapshot.by_axis.items():
             for value, count in values.items():

@@ -1,4 +1,4 @@
-"""Show a run while it lasts: a live screen in a terminal, plain lines elsewhere, and sinks."""
+"""Show a run while it lasts: a live screen in a terminal, plain lines elsewhere, and sinks such as TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ SINK_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 Sink = Callable[[Snapshot], None]
-"""Takes a snapshot to another place.  It may have a method `close()`, which is called at the end."""
+"""Sends a snapshot to another place.  A sink may have a method `close()`, which is called at the end."""
 
 
 class Progress:
     """Shows a tally while a run lasts, and feeds the sinks.
 
-    A sink that raises is reported once and then left out, so that no view of a run ends the run.
+    A sink that raises is reported once and then left out, so that no sink can end the run.
 
     Args:
-        console: where to show it.
         tally: what to show; all changes to the tally must come through this object.
         sinks: called about every SINK_SECONDS, and at the end.
-        title: of the run.
-        clock: returns seconds that never go back.
+        clock: returns seconds that never decrease.
     """
 
     def __init__(
@@ -65,9 +63,7 @@ class Progress:
         self._live.__exit__(kind, value, trace)
         self._feed(self.snapshot())
         for sink in self._sinks:
-            close = getattr(sink, "close", None)
-            if close is not None:
-                self._try(sink, close)
+            self._try(sink, getattr(sink, "close", lambda: None))
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Count cells that ended and have a row; see `Tally.record`."""
@@ -76,7 +72,7 @@ class Progress:
         self._look()
 
     def set_running(self, **machines: Any) -> None:
-        """Say what runs now; see `Tally.set_running`.  Call this often, also while no cell ends."""
+        """Record what runs now; see `Tally.set_running`."""
         with self._lock:
             self._tally.set_running(**machines)
         self._look()
@@ -87,7 +83,7 @@ class Progress:
             return self._tally.snapshot()
 
     def _look(self) -> None:
-        """Print and feed what is due."""
+        """Print a line and feed the sinks if the time for either has come."""
         now = self._clock()
         if now - self._looked < _LOOK_SECONDS:
             return
@@ -113,7 +109,6 @@ class Progress:
             self._console.print(Text(text), soft_wrap=True)
 
     def _line(self) -> str:
-        """Return the plain line, which is printed now."""
         snapshot = self.snapshot()
         self._printed, self._shown = self._clock(), _changing(snapshot)
         return plain_line(snapshot)
@@ -123,5 +118,5 @@ class Progress:
 
 
 def _changing(snapshot: Snapshot) -> tuple[int, int]:
-    """Return what must change before another plain line is worth printing."""
+    """Return the numbers that must change before another plain line is printed."""
     return snapshot.n_ok + snapshot.n_failed, snapshot.running

@@ -1,8 +1,8 @@
-"""A run announces itself in its results folder, so that others see that it is at work, and how far it is.
+"""Announce a run in its results folder, so that other processes see that the run is at work and how far it is.
 
-    RESULTS/runs/RUN_ID.json    what the run is and how far; rewritten every few seconds
+    RESULTS/runs/RUN_ID.json    the run and its last snapshot; rewritten every few seconds
 
-Records are for people and for progress views.  No computation depends on them.
+Run records are for people and for progress views.  No computation depends on them.
 """
 
 from __future__ import annotations
@@ -37,19 +37,17 @@ _RUNNING, _DIED = "running", "died"
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """What a run says of itself.
+    """The content of a run record.
 
     Args:
-        run_id: of the run.
-        host: name of the machine of its driver.
-        pid: process id of its driver.
-        process_start: seconds between the start of that machine and the start of the driver.
-        command: its command line, without secrets.
+        host, pid: machine name and process id of the driver.
+        process_start: seconds from the start of that machine to the start of the driver.
+        command: the command line, without secrets.
         git_commit: of the code; None if unknown.
-        started_at: by the clock of its machine.
+        started_at: by the clock of that machine.
         state: "running", "finished", "stopped" (by the user) or "failed"; "died" if the record says "running" and the
             driver is gone.
-        snapshot: its last `Snapshot.to_dict`; None before the first.
+        snapshot: the last `Snapshot.to_dict`; None before the first.
     """
 
     run_id: str
@@ -64,7 +62,7 @@ class RunState:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the run is at work."""
+        """Whether the run is at work now."""
         return self.state == _RUNNING
 
     def last_snapshot(self) -> Snapshot | None:
@@ -84,7 +82,7 @@ class RunRecord:
         self._complained = False
 
     def update(self, snapshot: Snapshot) -> None:
-        """Take the newest snapshot, which the next beat writes; a sink of Progress."""
+        """Take the newest snapshot, which the next beat writes.  This method is a sink of Progress."""
         self._state = replace(self._state, snapshot=snapshot.to_dict())
 
     def write(self) -> None:
@@ -118,13 +116,9 @@ class RunRecord:
 
 @contextmanager
 def announce(store: ResultStore, run_id: str, command: str, *, git_commit: str | None = None) -> Iterator[RunRecord]:
-    """Announce a run while the block runs; the record then says how the block ended.
+    """Announce a run in an existing results folder while the block runs; the record then says how the block ended.
 
-    Args:
-        store: the results folder; it exists.
-        run_id: of the run.
-        command: its command line; secrets are removed.
-        git_commit: of the code.
+    Secrets are removed from the command line.
 
     Raises:
         ResultsError: the folder cannot be written.
@@ -180,7 +174,7 @@ def live_runs(store: ResultStore) -> list[RunState]:
 
 
 def read_run(store: ResultStore, run_id: str) -> RunState:
-    """Return what a run says of itself, and "died" as its state if its driver is gone.
+    """Return the record of a run; the state is "died" if the record says "running" and the driver is gone.
 
     Raises:
         ResultsError: the record does not exist or cannot be read.
@@ -204,12 +198,12 @@ def _file(store: ResultStore, run_id: str) -> tuple[fs.FileSystem, str]:
 
 
 def _start(process: psutil.Process) -> float:
-    """Return the seconds from the start of the machine to the start of a process, which no change of a clock alters."""
+    """Return the seconds from the start of the machine to the start of a process; clock changes do not matter."""
     return process.create_time() - psutil.boot_time()
 
 
 def _runs_here(run: RunState) -> bool:
-    """Return whether the driver of a run is a process of this machine; its id may belong to another process by now."""
+    """Return whether the driver runs on this machine.  Its process id may belong to another process by now."""
     try:
         process = psutil.Process(run.pid)
         return process.status() != psutil.STATUS_ZOMBIE and abs(_start(process) - run.process_start) < 2.0
@@ -218,7 +212,7 @@ def _runs_here(run: RunState) -> bool:
 
 
 def _is_fresh(store: ResultStore, run_id: str) -> bool:
-    """Return whether a record was written lately, by the clock of the storage, which also dates a file written now."""
+    """Return whether a record is recent by the clock of the storage, which a file written now shows."""
     filesystem, path = _file(store, run_id)
     probe = f"{path}.{uuid.uuid4().hex}.part"
     now_ns: int | None = None
@@ -227,5 +221,5 @@ def _is_fresh(store: ResultStore, run_id: str) -> bool:
         now_ns = filesystem.get_file_info(probe).mtime_ns
         filesystem.delete_file(probe)
     written_ns = filesystem.get_file_info(path).mtime_ns
-    # Only this machine's clock is left where the folder may not be written.
+    # If this process may not write to the folder, only this machine's clock is left.
     return written_ns is not None and ((now_ns or time.time_ns()) - written_ns) / 1e9 <= SILENT_SECONDS

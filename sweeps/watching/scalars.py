@@ -7,16 +7,9 @@ from pathlib import Path
 
 from sweeps.watching.snapshot import Snapshot
 
-FOLDER = "tensorboard"
-"""The folder of the scalars in a local results folder."""
-
 
 class TensorBoardScalars:
-    """A sink of Progress.
-
-    Args:
-        folder: a folder of this run on this machine, such as RESULTS/tensorboard/RUN_ID.
-    """
+    """A sink of Progress that writes to a local folder of the run, such as RESULTS/tensorboard/RUN_ID."""
 
     def __init__(self, folder: str | Path) -> None:
         self._writer = _summary_writer()(str(folder), flush_secs=5)
@@ -35,10 +28,7 @@ class TensorBoardScalars:
 
 
 def _summary_writer() -> type:
-    """Return the class of tensorboardX, imported without torch.
-
-    Importing torch takes seconds; scalars do not need it, and neither does a run of label-only cells.
-    """
+    """Import tensorboardX without torch, because importing torch takes seconds and scalars do not need it."""
     absent = "torch" not in sys.modules
     if absent:
         sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]

@@ -9,13 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """The numbers of cells with one value of an axis.
-
-    Args:
-        done: cells with a result, of this run or an earlier one.
-        failed: cells that failed and are not tried again.
-        total: all cells of the grid.
-    """
+    """The numbers of cells with one value of an axis: with a result, failed and not tried again, and in the grid."""
 
     done: int
     failed: int
@@ -62,12 +56,12 @@ class Snapshot:
         n_ok, n_failed: cells that ended since this run began.
         n_left: cells that this run has yet to compute.
         elapsed: seconds since the run began.
-        eta_seconds: estimated seconds to the end of the run; None if no cell is left.
+        eta_seconds: estimated seconds until the run ends; None if no cell is left.
         cells_per_minute: over the last minute.
         seconds_in_cells: sum over the cells that this run computed.
         slots: the largest number of trials at a time so far.
-        share_in_cells: seconds in cells over (slots times seconds since the first trial); None before a cell ended.
-        overhead_seconds_a_cell: the rest of (slots times seconds), per cell; None before a cell ended.
+        share_in_cells: seconds_in_cells divided by (slots times seconds since the first trial).
+        overhead_seconds_a_cell: the other seconds of the slots, per cell.  Both are None before a cell has ended.
         running, pending: numbers of trials.
         cpus_used, cpus, gpus_used, gpus: of all machines.
         by_axis: axis -> value -> numbers of its cells, for the axes that vary.
@@ -106,7 +100,7 @@ class Snapshot:
         return self.n_done_before + self.n_ok
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the snapshot as values that JSON can hold."""
+        """Return the snapshot as values that JSON can store."""
         return asdict(self)
 
     @classmethod
@@ -116,11 +110,9 @@ class Snapshot:
         Raises:
             ValueError: another version of crowdml wrote the content.
         """
-        names = {item.name for item in fields(cls)}
-        if set(content) != names:
-            raise ValueError(
-                f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(names ^ set(content)))}"
-            )
+        changed = {item.name for item in fields(cls)} ^ set(content)
+        if changed:
+            raise ValueError(f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(changed))}")
         try:
             by_axis = {
                 axis: {value: Count(**count) for value, count in values.items()}

@@ -1,11 +1,10 @@
-"""Tally: count what a run does.  Nothing is drawn here, and nothing imports ray."""
+"""Tally: count what a run does.  This module draws nothing and does not import ray."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
@@ -17,9 +16,9 @@ from sweeps.watching.snapshot import Count, LastError, Snapshot
 
 _FIRST = ("method", "method_options", "dataset", "network")
 AXES = (*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "recipe")))
-"""The axes by which progress is counted, in the order of a reader's interest."""
+"""The axes by which progress is counted, the most interesting first."""
 FOLLOWS = {name: other for name, column in COLUMNS.items() if (other := column.axis.follows)}
-"""Axis -> another axis that often decides it.  Where it does, only the other axis is shown."""
+"""Axis -> another axis that often decides its value.  If it does in a grid, only the other axis is shown."""
 
 N_BEST, N_ERRORS = 100, 5
 _RECENT_SECONDS = 60.0
@@ -29,12 +28,11 @@ class Outcome(NamedTuple):
     """How a cell ended, as the driver learns it.
 
     Args:
-        cell_id: of the cell.
         ok: whether it has a result.
         seconds: its wall seconds.
         aggregation_error, test_accuracy: its measures.
         error: the last line of the traceback of a failed cell, without secrets.
-        own: whether this run computed the cell, not another one.
+        own: whether this run, not another run, computed the cell.
     """
 
     cell_id: str
@@ -55,7 +53,7 @@ class Tally:
         todo: cells of the grid that this run computes.
         seconds: returns the estimated seconds of a cell in one process.
         n_slots: trials at a time.
-        clock: returns seconds that never go back.
+        clock: returns seconds that never decrease.
     """
 
     def __init__(
@@ -78,14 +76,15 @@ class Tally:
         self._left = {cell.id for cell in todo}
         self._work = WorkLeft(seconds)
         self._work.add(todo)
-        self._n_before = {True: 0, False: 0}
+        self._n_before = {True: 0, False: 0}  # with a result, and failed
         self._n_ended = {True: 0, False: 0}
         self._count_earlier(done)
         self._errors: deque[LastError] = deque(maxlen=N_ERRORS)
         self._recent: deque[tuple[float, int]] = deque()
         self._first_trial: float | None = None
         self._seconds_in_cells = 0.0
-        self._machines = _Machines()
+        self._running = self._pending = 0
+        self._machines: dict[str, float] = {}
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Count cells that ended and have a row.
@@ -115,18 +114,12 @@ class Tally:
         if self._first_trial is None and outcomes:
             self._first_trial = self._began
 
-    def set_running(
-        self,
-        *,
-        running: int,
-        pending: int = 0,
-        cpus_used: float = 0,
-        cpus: float = 0,
-        gpus_used: float = 0,
-        gpus: float = 0,
-    ) -> None:
-        """Say what runs now, and on what machines.  Call this often, also while no cell ends."""
-        self._machines = _Machines(running, pending, cpus_used, cpus, gpus_used, gpus)
+    def set_running(self, *, running: int, pending: int = 0, **machines: float) -> None:
+        """Record how many trials run and wait now.  Call this often, also while no cell ends.
+
+        `machines` are the fields cpus_used, cpus, gpus_used and gpus of Snapshot.
+        """
+        self._running, self._pending, self._machines = running, pending, machines
         self._slots = max(self._slots, running)
         if running and self._first_trial is None:
             self._first_trial = self._clock()
@@ -159,7 +152,9 @@ class Tally:
             best=self._best.newest(N_BEST),
             n_panels=len(self._best),
             last_errors=tuple(self._errors),
-            **vars(self._machines),
+            running=self._running,
+            pending=self._pending,
+            **self._machines,
         )
 
     def _count_earlier(self, done: pd.DataFrame) -> None:
@@ -179,10 +174,9 @@ class Tally:
 
     def _eta_seconds(self, now: float) -> float:
         # At the end fewer shards than slots are left.
-        is_tail = self._machines.running and not self._machines.pending
-        parallel = self._machines.running if is_tail else self._slots
+        parallel = self._running if self._running and not self._pending else self._slots
         seconds = self._work.seconds() / min(parallel, len(self._left))
-        # Processes are still starting before the first result.  A long cell must not make the ETA zero.
+        # Before the first result, processes are still starting.  A long cell must not make the ETA zero.
         since = now - self._updated if self._seconds_in_cells else 0.0
         return max(seconds - since, seconds / 10)
 
@@ -193,16 +187,6 @@ class Tally:
             return 0.0
         seconds = min(_RECENT_SECONDS, now - self._first_trial)
         return 60 * sum(n for _, n in self._recent) / seconds if seconds else 0.0
-
-
-@dataclass(frozen=True)
-class _Machines:
-    running: int = 0
-    pending: int = 0
-    cpus_used: float = 0.0
-    cpus: float = 0.0
-    gpus_used: float = 0.0
-    gpus: float = 0.0
 
 
 def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:

@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
@@ -24,8 +23,7 @@ from sweeps.tuning.objective import DataSet
 from sweeps.tuning.search_inline import Scheduler, run_search_inline
 from sweeps.tuning.search_progress import SearchProgress
 from sweeps.tuning.search_report import trials_frame, write_best_options, write_figures, write_trials
-from sweeps.tuning.storage import without_password
-from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name
+from sweeps.tuning.study import ERROR, POINT, SharedStudy, n_begun, study_name, without_password
 
 EXIT_OK, EXIT_NO_RESULT = 0, 3
 
@@ -68,10 +66,7 @@ def _run(
     if options.backend == "inline":
         run_search_inline(study, data, scheduler, progress)
         return
-    with ExitStack() as stack:
-        cluster = stack.enter_context(ray_cluster.join(options.address))
-        if cluster is None:
-            cluster = stack.enter_context(ray_cluster.start_local(data_bytes=data.nbytes))
+    with ray_cluster.join_or_start(options.address, data_bytes=data.nbytes) as cluster:
         gpus = options.gpus_per_trial if options.gpus_per_trial is not None else float(cluster.gpus > 0)
         if study.search.cell.training is None:
             gpus = 0.0

@@ -243,7 +243,7 @@ def test_bad_arguments_are_errors_before_ray_starts(tmp_path: Path) -> None:
     parts = write_parts(crowd_frame().head(20), tmp_path / "in")
     assert {"mv", "em", "em_hard", "one_coin"} <= set(sharded_methods())
     cases = [
-        ({"method": "minimax_entropy"}, "cannot be sharded; the methods that can: mv, em"),
+        ({"method": "minimax_entropy"}, "cannot be sharded; use one of mv, em"),
         ({"method": "emm"}, "did you mean em"),
         ({"options": {"smoothing": -1}}, "smoothing must not be negative, got -1"),
         ({"options": {"device": "cuda"}}, 'device must be "cpu" on Ray'),

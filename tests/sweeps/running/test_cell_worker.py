@@ -190,7 +190,7 @@ def test_no_folder_is_made_in_the_place_of_one_that_is_gone(
     works = worker(store, CELLS[0])
     shutil.rmtree(store.location)
     with pytest.raises(
-        ResultsError, match=r"results folder .*results is gone: it was deleted, or .* from what it holds"
+        ResultsError, match=r"results folder .*results is gone: it was deleted, or .* run the same command again"
     ):
         works.work()
     assert not Path(store.location).exists()

@@ -153,7 +153,7 @@ def test_ties_of_the_validation_majority_are_broken_at_random(digits: ImageData)
 def test_nothing_to_validate_on_is_an_error(digits: ImageData) -> None:
     search = of_labels(n_workers=1, objective="noisy_validation")
     with pytest.raises(
-        ValueError, match="holds out annotations of items that have two or more, and there are 0 such items"
+        ValueError, match="items that have two or more annotations, but the crowd has only 0 such items"
     ):
         evaluate_cell(search, search.cell, digits, nothing)
     few = of_network(share=0.001)

@@ -13,15 +13,17 @@ from optuna.trial import TrialState
 
 from crowdml.support.search_space import Value
 from sweeps.tuning import study as study_module
-from sweeps.tuning.storage import StudyError, open_storage, without_password
 from sweeps.tuning.study import (
     BY_SEED,
     COPY_OF,
     POINT,
     Claim,
     SharedStudy,
+    StudyError,
     n_begun,
+    open_storage,
     study_name,
+    without_password,
 )
 from tests.searches import of_labels, of_network
 
@@ -230,5 +232,5 @@ def test_an_error_of_the_storage_does_not_show_the_password(tmp_path: Path) -> N
 
 
 def test_cmaes_refuses_several_objectives(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--sampler cmaes has one objective"):
+    with pytest.raises(ValueError, match="--sampler cmaes supports one objective"):
         SharedStudy(str(tmp_path / "s"), MANY, n_trials=1, sampler="cmaes", multi_objective=True)
