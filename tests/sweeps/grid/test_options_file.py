@@ -65,7 +65,10 @@ def test_aliases_and_long_names_are_shortened(tmp_path: Path) -> None:
         ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "nnaqc.alpha: alpha must be in [0, 1], got 1.5"),
         ("[nnaqc]\nalpha = 'x'\n", "nnaqc.alpha: "),
         ("[nnaqc]\nalpha = nan\n", "nnaqc.alpha: must be a finite number, got nan"),
-        ("['em+bootstrapping']\ntrust = 1.0\nhard = true\n", "em+bootstrapping.hard: option 'hard'"),
+        (
+            "['em+bootstrapping']\ntrust = 1.0\nhard = true\n",
+            "em+bootstrapping.hard: both parts of method em+bootstrapping have the option 'hard'",
+        ),
         ("['em+bootstrapping']\n'source.hart' = true\n", "em+bootstrapping.source.hart: unknown option"),
         ("['em+bootstrapping']\nsource.hart = true\n", "em+bootstrapping.source.hart: unknown option"),
         ("[sce]\nalpha = 0\nbeta = 0\n", "alpha and beta must not both be 0"),
