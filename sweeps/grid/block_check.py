@@ -21,7 +21,6 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem
     """Return what is wrong with the first cell of the block that cannot be made, or None.
 
     Args:
-        block: the block to check.
         given: the fields of the block that the file names, with their values.
         place: the place of the block in the file.
 

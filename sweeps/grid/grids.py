@@ -112,12 +112,7 @@ def with_axes(block: Block, values: Mapping[str, Sequence[Any]]) -> Block:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named grid.
-
-    Args:
-        description: one line for help texts.
-        blocks: the blocks of cells.
-    """
+    """A named grid; the description is one line for help texts."""
 
     description: str
     blocks: tuple[Block, ...]

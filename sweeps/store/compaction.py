@@ -39,7 +39,6 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
     compactions at the same time may double rows; readers count such a row once, and the next compaction removes it.
 
     Args:
-        store: the folder.
         drop_superseded: leave out the rows of attempts that are not the best of their cell.
 
     Raises:

@@ -50,10 +50,7 @@ def join(location: str | Path, name: str) -> str:
 
 
 def parquet_files(locations: Sequence[str | Path]) -> list[str]:
-    """Return the Parquet files at the locations, sorted by name, without hidden files.
-
-    Args:
-        locations: files or folders.
+    """Return the Parquet files at locations (files or folders), sorted by name, without hidden files.
 
     Raises:
         LocationError: a location does not exist, cannot be reached, or holds no Parquet file.
@@ -80,10 +77,6 @@ def put(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> Non
     """Write one file, whole or not at all; replace an existing file.
 
     A local file is on the disk when this returns, and its folder is created if it is missing.
-
-    Args:
-        filesystem, path: as `locate` returns them.
-        content: of the file.
 
     Raises:
         OSError: the file cannot be written; no part of it remains.
