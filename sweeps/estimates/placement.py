@@ -51,7 +51,7 @@ def fixed_placement(options: argparse.Namespace, kinds: Iterable[NetworkKind], g
 
 
 def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: float) -> int:
-    """Return how many trials run at a time, for the kind of cell of which the fewest fit.
+    """Return how many trials run at a time; the kind of cell that needs the most resources decides.
 
     Raises:
         ValueError: not even one trial of some kind fits.

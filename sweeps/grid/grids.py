@@ -158,4 +158,4 @@ TRAINING: dict[str, tuple[str, Recipe]] = {
     "music": ("mlp128_bn", _CROWD),
     "sentiment": ("mlp128", replace(_CROWD, inputs="unit")),
 }
-"""Data set -> the network and recipe it is trained with unless a block says otherwise."""
+"""Data set -> its network and recipe, if a block does not give others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,11 +101,7 @@ def _files_at(location: str | Path) -> list[str]:
     except OSError as error:
         raise LocationError(scrub(f"cannot read {location}: {error}")) from error
     paths = (info.path[len(path) + 1 :] for info in infos if info.type == fs.FileType.File)
-    names = sorted(name for name in paths if name.endswith(".parquet") and not _is_hidden(name))
+    names = sorted(name for name in paths if name.endswith(".parquet") and not re.search(r"(^|/)[._]", name))
     if not names:
         raise LocationError(f"{scrub(str(location))} does not exist, or holds no .parquet files")
     return [join(location, name) for name in names]
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in name.split("/"))

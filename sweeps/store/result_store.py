@@ -209,7 +209,7 @@ class ResultStore:
         """Add one file with rows to a table; add nothing if there are no rows.
 
         Args:
-            rows: all rows that each of their attempts has in the table.
+            rows: complete attempts; no other file of the table holds rows of these attempts.
             writer: id of the run that writes; None if no run does.
 
         Raises:

@@ -50,7 +50,7 @@ TABLES = {
     "workers": pa.schema({**KEY, "worker": WHOLE, "true_quality": REAL, "estimated_quality": REAL}),
 }
 ABSENT = {name: column.store(column.default) for name, column in COLUMNS.items() if not column.required}
-"""Column of an axis -> what every row has there in a file that was written before the axis existed: the default."""
+"""Column of an axis -> its default, which rows get from a file that is older than the axis."""
 
 
 def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: Provenance) -> dict[str, pa.Table]:
