@@ -14,7 +14,7 @@ def labels_needed(curve: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
 
     Args:
         curve: the table of `crowdml.quality.label_planning.enough_labels`.
-        margin: a number of labels is enough if its accuracy is within this of the best.
+        margin: a number of labels is enough if its accuracy is at most this far below the best accuracy.
     """
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.subplots()

@@ -54,10 +54,7 @@ def load_workers(
 ) -> pd.DataFrame:
     """Return one row per worker of a cell (`worker, true_quality, estimated_quality`), with the axes of the cell.
 
-    Args:
-        results: the results folder.
-        cells: the result of `load`, if it was called already.
-        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
+    The arguments are the same as the arguments of `load_curves`.
     """
     return _with_axes(ResultStore(results, damaged=damaged), "workers", cells)
 

@@ -37,7 +37,6 @@ class Measure:
     """A column of the results that tables show in percent.
 
     Args:
-        column: the name of the column.
         title: the name for readers.
         best: whether the largest or the smallest value is the best, "max" or "min".
     """

@@ -34,7 +34,7 @@ def published_networks() -> pd.DataFrame:
 
 
 def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
-    """Compare our mean test accuracies with the published ones of the same data, noise and method.
+    """Compare our mean test accuracies with published accuracies for the same data, noise and method.
 
     Only cells in the setting of the papers count: images with one label per item, or all labels of a real crowd.  Cells
     with another network or another number of epochs than the paper count too; the table then names both networks.

@@ -16,7 +16,6 @@ class Sheet:
     """One table of our values and the values of a paper.
 
     Args:
-        caption: what the table compares.
         head: titles of the columns with the names of the rows.
         methods: titles of the other columns.
         rows: the name of each row, and a pair of values per method.

@@ -154,8 +154,10 @@ def check_options(cell: Cell) -> None:
     Raises:
         CellError: an unknown option, or a value out of range.
     """
-    resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
-    check_made("method_options", cell.method_options, resolve)
+    # A method of the registry can always be made without options.  Its import would need torch.
+    if cell.method_options or ":" in cell.method:
+        resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
+        check_made("method_options", cell.method_options, resolve)
     if isinstance(cell.crowd, Simulated):
         crowd = cell.crowd
         make = partial(make_pattern, crowd.pattern, crowd.noise_rate, cell.dataset)

@@ -12,10 +12,6 @@ def print_forecast(console: Console, forecast: Forecast) -> None:
     """Print a table of the work per group, and what all of it takes.
 
     In a terminal the table fits the width.  Elsewhere the table is plain text of any width.
-
-    Args:
-        console: where to print.
-        forecast: what to print.
     """
     table = Table(box=None, header_style="bold")
     for name in ("data set", "network", "method"):

@@ -15,12 +15,7 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices per hour in any currency; None is unknown.
-
-    Args:
-        gpu: price of one GPU.
-        cpu: price of one processor.
-    """
+    """Prices per hour in any currency; None is unknown.  `gpu` is the price of one GPU, `cpu` of one processor."""
 
     gpu: float | None = None
     cpu: float | None = None
@@ -89,9 +84,7 @@ def forecast(
         todo: the cells of the grid that would be computed.
         status: cell id -> "ok" or "failed" for the cells with a result; see `ResultStore.status`.
         costs: estimates the seconds of cells.
-        placement: the resources of a trial.
         n_slots: trials at a time.
-        prices: prices for the cost.
     """
     groups: dict[tuple[str, str | None, str], Work] = {}
     total = Work()

@@ -55,7 +55,6 @@ def measure(
         cells: the cells to compute.
         known: the rows of `ResultStore.read_cells`.
         costs: estimates made from these rows.
-        gpus: number of GPUs.
         console: prints an announcement before a probe, and what cannot be probed.
         on_cluster: whether to measure the GPUs of the connected Ray cluster; else those of this machine are measured.
     """
@@ -81,12 +80,7 @@ def place(
 ) -> Placement:
     """Return the placement that the options state; the memory of cells decides a GPU share that they leave open.
 
-    Args:
-        options: options of the command line.
-        kinds: kinds of the cells that train.
-        gpus: number of GPUs.
-        measured: the result of `measure`.
-        console: prints the shares.
+    `kinds` are the kinds of the cells that train, `gpus` is the number of GPUs, `measured` comes from `measure`.
 
     Raises:
         ValueError: the options do not go together, or a cell does not fit on a GPU.

@@ -33,10 +33,7 @@ class Placement:
 def fixed_placement(options: argparse.Namespace, kinds: Iterable[NetworkKind], gpus: float) -> Placement:
     """Return the placement that the options state, equal for all kinds; without options each cell gets a whole GPU.
 
-    Args:
-        options: options of the command line.
-        kinds: kinds of the cells that train.
-        gpus: number of GPUs.
+    `options` come from the command line, `kinds` are the kinds of the cells that train, `gpus` is the number of GPUs.
 
     Raises:
         ValueError: the options do not fit each other or the GPUs.
@@ -54,7 +51,7 @@ def fixed_placement(options: argparse.Namespace, kinds: Iterable[NetworkKind], g
 
 
 def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: float) -> int:
-    """Return how many trials run at a time, for the kind of cell of which the fewest fit.
+    """Return how many trials run at a time; the kind of cell that needs the most resources decides.
 
     Raises:
         ValueError: not even one trial of some kind fits.

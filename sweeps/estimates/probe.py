@@ -53,11 +53,7 @@ class ProbedNetwork:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a probe measured.
-
-    Args:
-        networks: one entry per pair of data set and network.
-    """
+    """What a probe measured, with one entry per pair of data set and network."""
 
     networks: tuple[ProbedNetwork, ...]
 

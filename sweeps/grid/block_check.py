@@ -21,7 +21,6 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem
     """Return what is wrong with the first cell of the block that cannot be made, or None.
 
     Args:
-        block: the block to check.
         given: the fields of the block that the file names, with their values.
         place: the place of the block in the file.
 
@@ -53,12 +52,22 @@ def _narrowed(block: Block, axis: str, error: CellError) -> tuple[int, Any, Cell
 
 
 def _error_of(block: Block) -> CellError | None:
-    """Return the error of the first cell that cannot be made or does not take its options."""
+    """Return the error of the first cell that cannot be made or does not take its options.
+
+    A seed is valid with all other values or with none.  So one seed is tried with all other values, and all seeds with
+    one value per other axis: a few cells instead of all cells per seed.
+    """
+    one_each = {axis: getattr(block, axis)[:1] for axis in AXES if axis != "seeds"}
+    one_each["other_axes"] = {name: values[:1] for name, values in block.other_axes.items()}
+    checked = set()
     try:
-        # In one block, these names decide the options.
-        cells = {(cell.dataset, cell.method, *_pattern_of(cell)): cell for cell in block.cells()}
-        for cell in cells.values():
-            check_options(cell)
+        for cell in replace(block, seeds=block.seeds[:1]).cells():
+            # In one block, these names decide the options.
+            options = {(cell.method, cell.training is None), (cell.dataset, *_pattern_of(cell))}
+            if not options <= checked:
+                check_options(cell)
+                checked |= options
+        replace(block, **one_each).cells()
     except CellError as error:
         return error
     return None

@@ -83,11 +83,7 @@ class GridFile:
     priority: tuple[str, ...] = ()
 
     def cells(self, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
-        """Return the cells that the filter chooses, each once.
-
-        Args:
-            overrides: field of Block -> the value that replaces it in all blocks.
-        """
+        """Return the cells that the filter chooses, each once; `overrides` replaces fields of all blocks."""
         blocks = tuple(replace(block, **(overrides or {})) for block in self.preset.blocks)
         cells = replace(self.preset, blocks=blocks).cells()
         return cells if self.only is None else select(cells, self.only)

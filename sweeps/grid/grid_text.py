@@ -15,7 +15,7 @@ _WIDTH = 120
 
 
 def preset_to_toml(preset: Preset, *, only: str | None = None, priority: Sequence[str] = ()) -> str:
-    """Return the text of a grid file with the cells of a preset: all axes, and the other fields that are not default.
+    """Return the text of a grid file of a preset: all axes, and the other fields that are not at their default.
 
     Args:
         preset: the grid.

@@ -112,12 +112,7 @@ def with_axes(block: Block, values: Mapping[str, Sequence[Any]]) -> Block:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named grid.
-
-    Args:
-        description: one line for help texts.
-        blocks: the blocks of cells.
-    """
+    """A named grid; the description is one line for help texts."""
 
     description: str
     blocks: tuple[Block, ...]
@@ -163,4 +158,4 @@ TRAINING: dict[str, tuple[str, Recipe]] = {
     "music": ("mlp128_bn", _CROWD),
     "sentiment": ("mlp128", replace(_CROWD, inputs="unit")),
 }
-"""Data set -> the network and recipe it is trained with unless a block says otherwise."""
+"""Data set -> its network and recipe, if a block does not give others."""

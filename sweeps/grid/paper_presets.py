@@ -170,9 +170,7 @@ _REAL_COUPLED = (
 )
 # The settings of CoNAL's authors: Adam 1e-2, batches of 1,024; on Music the embedding has 80 dimensions.
 _CONAL = replace(
-    _REAL,
-    methods=("conal",),
-    recipe=replace(_COUPLED_RECIPE, epochs=100, batch_size=1024, weight_decay=0.0),
+    _REAL, methods=("conal",), recipe=replace(_COUPLED_RECIPE, epochs=100, batch_size=1024, weight_decay=0.0)
 )
 _REAL_CONAL = (
     replace(_CONAL, datasets=("labelme",)),

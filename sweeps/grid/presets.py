@@ -16,11 +16,7 @@ from sweeps.grid.paper_presets import PAPER_PRESETS
 
 
 def grid_cells(preset: str, overrides: Mapping[str, Any]) -> list[Cell]:
-    """Return the cells of a preset with some fields of its blocks replaced.
-
-    Args:
-        preset: one of PRESETS.
-        overrides: field of Block -> value.
+    """Return the cells of a preset with some fields of its blocks replaced; `overrides` is field of Block -> value.
 
     Raises:
         ValueError: an unknown preset or name, or a value out of range.

@@ -14,11 +14,7 @@ from sweeps.grid.expressions import SelectionError, holds, is_number
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
-    """Return the cells for which an expression holds, in their order.
-
-    Args:
-        cells: the cells to select from.
-        expression: such as `method == "labnet" and n_workers > 3`; see `sweeps.grid.expressions`.
+    """Return the cells for which an expression holds, in their order; see `sweeps.grid.expressions`.
 
     Raises:
         SelectionError: the text is not such an expression.
@@ -31,7 +27,6 @@ def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
     """Return the rank of each cell; rank 0 comes first, and cells that the priority treats alike have the same rank.
 
     Args:
-        cells: the cells to rank.
         priority: axes, the most important first: `seed` (small values first), `-n_workers` (large values first) or
             `method=labnet,em` (these values first, in this order, then all others).  A cell without a value comes last.
 

@@ -30,10 +30,9 @@ class Plan:
 
 
 def make_plan(cells: Sequence[Cell], known: pd.DataFrame, which: Which = "missing") -> Plan:
-    """Compare the grid with the results.
+    """Compare the cells of a grid, each once, with the results.
 
     Args:
-        cells: the cells of the grid, each once.
         known: the rows of `ResultStore.read_cells`.
         which: what to compute: "missing" cells without a row, "failed" cells, or "all".
     """

@@ -41,12 +41,7 @@ _MUST_BE = {
 
 
 class TomlFileError(ValueError):
-    """A TOML file that cannot be used.  The text has one line per problem, for the first ten.
-
-    Attributes:
-        path: the file.
-        problems: the places and reasons.
-    """
+    """A TOML file that cannot be used.  The text has one line per problem, for the first ten."""
 
     def __init__(self, path: str | Path, problems: Sequence[Problem]) -> None:
         lines = [f"{path}: {_place_text(place)}{reason}" for place, reason in problems[:_N_SHOWN]]
@@ -83,13 +78,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def check_content(path: str | Path, content: Mapping[str, Any], model: type[Model], context: Any = None) -> Model:
-    """Return the content of a file as an instance of a model.
-
-    Args:
-        path: the file, for the error.
-        content: what `read_toml` returned.
-        model: what the file may hold.
-        context: passed to the validators of the model.
+    """Return the content of a file, from `read_toml`, as an instance of a model; the validators get the context.
 
     Raises:
         TomlFileError: all problems that the model finds.

@@ -35,11 +35,10 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
     """Merge the files of each table up to FILE_ROWS rows or FILE_BYTES bytes; rows that occur twice become one.
 
     A merged file is complete before the files that it replaces are deleted, and only files that were read whole are
-    deleted.  So nothing is lost if others write or compact at the same time, or if this is interrupted.  Two
+    deleted.  So nothing is lost if others write or compact at the same time, or if the compaction is interrupted.  Two
     compactions at the same time may double rows; readers count such a row once, and the next compaction removes it.
 
     Args:
-        store: the folder.
         drop_superseded: leave out the rows of attempts that are not the best of their cell.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,10 +51,7 @@ def join(location: str | Path, name: str) -> str:
 
 
 def parquet_files(locations: Sequence[str | Path]) -> list[str]:
-    """Return the Parquet files at the locations, sorted by name, without hidden files.
-
-    Args:
-        locations: files or folders.
+    """Return the Parquet files at locations (files or folders), sorted by name, without hidden files.
 
     Raises:
         LocationError: a location does not exist, cannot be reached, or holds no Parquet file.
@@ -81,10 +79,6 @@ def put(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> Non
 
     A local file is on the disk when this returns, and its folder is created if it is missing.
 
-    Args:
-        filesystem, path: as `locate` returns them.
-        content: of the file.
-
     Raises:
         OSError: the file cannot be written; no part of it remains.
     """
@@ -107,11 +101,7 @@ def _files_at(location: str | Path) -> list[str]:
     except OSError as error:
         raise LocationError(scrub(f"cannot read {location}: {error}")) from error
     paths = (info.path[len(path) + 1 :] for info in infos if info.type == fs.FileType.File)
-    names = sorted(name for name in paths if name.endswith(".parquet") and not _is_hidden(name))
+    names = sorted(name for name in paths if name.endswith(".parquet") and not re.search(r"(^|/)[._]", name))
     if not names:
         raise LocationError(f"{scrub(str(location))} does not exist, or holds no .parquet files")
     return [join(location, name) for name in names]
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in name.split("/"))

@@ -17,7 +17,7 @@ def merge(sources: Sequence[ResultStore], target: ResultStore) -> dict[str, int]
 
     Args:
         sources: the folders to read; the target may be one of them.
-        target: the folder to add to; created if it does not exist.
+        target: the folder to add to; it is created if it is missing.
 
     Returns:
         Table -> number of added rows.

@@ -31,12 +31,7 @@ class ResultsError(LocationError):
 
 
 class DamagedPartError(ResultsError):
-    """The content of a part differs from what was written.
-
-    Args:
-        path: of the part, in its file system.
-        reason: what is wrong.
-    """
+    """The content of a part differs from what was written; `path` is its path in the file system."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -51,12 +46,7 @@ class DamagedPartError(ResultsError):
 
 @dataclass(frozen=True)
 class Part:
-    """A file of a table.
-
-    Args:
-        path: in its file system.
-        size: in bytes.
-    """
+    """A file of a table: its path in the file system, and its size in bytes."""
 
     path: str
     size: int
@@ -81,12 +71,7 @@ def list_parts(filesystem: fs.FileSystem, folder: str) -> list[Part]:
 
 
 def encode(rows: pa.Table, writer: str | None = None) -> tuple[str, pa.Buffer]:
-    """Return the name and the content of a new part.
-
-    Args:
-        rows: the content.
-        writer: id of the run that writes the part; None if no run does.
-    """
+    """Return the name and the content of a new part; `writer` is the id of the run that writes it, or None."""
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, write_page_checksum=True, compression="zstd")
     content = sink.getvalue()
@@ -97,9 +82,6 @@ def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactl
     """Read the columns of a schema from one part; an axis that the part lacks has its default.
 
     Args:
-        filesystem: where the part is.
-        path: of the part.
-        schema: the wanted columns.
         exactly: refuse a part that has more columns; needed by code that writes the rows again and deletes the part.
 
     Raises:
@@ -137,9 +119,7 @@ def read_parts(
     """Read the columns of a schema from several parts into one table.
 
     Args:
-        filesystem: where the parts are.
         parts: the parts, in the order of their rows in the result.
-        schema: the wanted columns.
         skip: called with the error of each damaged part, whose rows are left out; None raises the error instead.
 
     Raises:

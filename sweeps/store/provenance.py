@@ -60,9 +60,7 @@ def collect(fingerprints: Mapping[str, str], *, command: str | None = None, run_
     """Return the provenance of a run that starts now.
 
     Args:
-        fingerprints: data set -> content hash.
         command: the command line of the run as typed; secrets are removed.
-        run_id: of the run.
     """
     repository = Path(__file__).parents[2]
     commit = _git(repository, "rev-parse", "HEAD")

@@ -159,10 +159,6 @@ class ResultStore:
     def read_rows(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all rows of a table, of all attempts; a row may occur twice while a compaction runs.
 
-        Args:
-            table: of TABLES.
-            columns: the wanted columns; None is all.
-
         Raises:
             DamagedPartError, ResultsError: as `read_cells`.
         """
@@ -174,8 +170,6 @@ class ResultStore:
         """Return the rows of the files of a table that are not yet known; a row may occur twice.
 
         Args:
-            table: of TABLES.
-            columns: the wanted columns; None is all.
             known: names of files that are not read; the names of the files that are read are added.
             skip_writer: id of a run whose files are not read; None reads the files of all runs.
 
@@ -215,8 +209,7 @@ class ResultStore:
         """Add one file with rows to a table; add nothing if there are no rows.
 
         Args:
-            table: of TABLES.
-            rows: for each of their attempts all rows that it has in the table.
+            rows: complete attempts; no other file of the table holds rows of these attempts.
             writer: id of the run that writes; None if no run does.
 
         Raises:

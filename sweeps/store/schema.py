@@ -50,17 +50,11 @@ TABLES = {
     "workers": pa.schema({**KEY, "worker": WHOLE, "true_quality": REAL, "estimated_quality": REAL}),
 }
 ABSENT = {name: column.store(column.default) for name, column in COLUMNS.items() if not column.required}
-"""Column of an axis -> what every row has there in a file that was written before the axis existed: the default."""
+"""Column of an axis -> its default, which rows get from a file that is older than the axis."""
 
 
 def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: Provenance) -> dict[str, pa.Table]:
-    """Return the results as rows of the three tables, with tracebacks without secrets.
-
-    Args:
-        results: the results of cells.
-        attempts: a unique name for each result.
-        provenance: where the results come from.
-    """
+    """Return the results as rows of the three tables, without secrets in tracebacks; `attempts` are unique names."""
     ids = [result.cell.id for result in results]
     axes = [columns_of(result.cell) for result in results]
     cells: dict[str, Any] = {"cell_id": ids, "attempt": list(attempts)}

@@ -70,7 +70,6 @@ def verify(
     """Read every file of a folder and check every row.
 
     Args:
-        store: the folder.
         grid: cells that should have a row; None expects no particular cells.
         each: called after each file, for a progress bar.
 

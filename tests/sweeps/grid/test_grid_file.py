@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdml.experiment.crowd_types import Real
+from sweeps.grid import block_check
 from sweeps.grid.grid_file import read_grid
 from sweeps.grid.grid_text import preset_to_toml
 from sweeps.grid.grids import Block, Preset
@@ -314,3 +315,13 @@ def test_any_grid_comes_back(tmp_path_factory: pytest.TempPathFactory, descripti
     grid = read_grid(written(preset_to_toml(preset), tmp_path_factory.getbasetemp()))
     assert ids(grid.cells()) == ids(preset.cells())
     assert grid.preset.description == description
+
+
+def test_options_are_checked_once_however_many_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Any] = []
+    monkeypatch.setattr(block_check, "check_options", checked.append)
+    text = BLOCK.replace('["mv"]', '["mv", "em"]').replace("[0]", str(list(range(500))))
+    read_grid(written(text, tmp_path))
+    assert [cell.method for cell in checked] == ["mv", "em"]
+    with pytest.raises(TomlFileError, match=r"block 1, seeds\[500\]: must be at least 0, got -1$"):
+        read_grid(written(text.replace("499]", "499, -1]"), tmp_path))
