@@ -106,7 +106,7 @@ def test_a_folder_that_vanishes(tmp_path: Path, undisturbed: Path) -> None:
     command = Command([*SLOW, *seeds(15)], results, None)
     wait_until(lambda: n_attempts(results) > 0, of=command)
     results.rename(elsewhere)
-    assert_ends(command, f"results folder {results} is gone", "the same command goes on")
+    assert_ends(command, f"results folder {results} is gone", "run the same command again")
     shutil.rmtree(results, ignore_errors=True)
     elsewhere.rename(results)
     before = n_attempts(results)
