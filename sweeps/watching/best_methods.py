@@ -80,11 +80,12 @@ def method_name(method: str, options: object) -> str:
 
 def text_of(value: object) -> str:
     """Return a value of an axis as people write it; options are tuples of (name, value)."""
-    if value is None or value == ():
+    if value is None:
         return NOTHING
     if isinstance(value, tuple):
-        return ",".join(
+        texts = [
             f"{part[0]}={text_of(part[1])}" if isinstance(part, tuple) and len(part) == 2 else text_of(part)
             for part in value
-        )
+        ]
+        return ",".join(texts) or NOTHING
     return f"{value:g}" if isinstance(value, float) else str(value)
