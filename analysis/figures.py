@@ -28,7 +28,7 @@ _SPARE = [("#D55E00", "X"), ("#F0E442", "<"), ("#000000", ">"), ("#7F3C8D", "h")
 
 
 def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Figure]:
-    """Draw all figures that the cells allow.  Return them by a name that suits a file.
+    """Draw the accuracy, error and learning curves of each panel; return file name without suffix -> figure.
 
     Args:
         cells: the result of `analysis.load.load`.
@@ -82,7 +82,7 @@ def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
 
 
 def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
-    """Draw test accuracy (%) against the epochs of all trainings of a cell, as means over seeds.
+    """Draw the mean test accuracy (%) over seeds against the epoch, counted over all trainings of a cell.
 
     Only the cells with the most workers, the lowest missing rate and the highest noise rate are drawn.
     """
@@ -99,7 +99,7 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
         ax = axes[0][column]
         for method in methods:
             points = most[(most["pattern_name"] == pattern) & (most["method_name"] == method)]
-            # Seeds may differ in the number of epochs; where a seed ends, the mean would jump.
+            # Seeds may differ in the number of epochs.  Draw only epochs that all have; else the mean jumps.
             steps = points.groupby("step")["value"].agg(["mean", "count"])
             steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
             ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)

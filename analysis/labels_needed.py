@@ -10,7 +10,7 @@ MARGIN = 0.01
 
 
 def labels_needed(curve: pd.DataFrame, *, margin: float = MARGIN) -> Figure:
-    """Draw accuracy (%) by labels per task with a band of two standard errors, and mark how many labels are enough.
+    """Draw accuracy (%) by labels per task with a band of two standard errors, and mark how many are enough.
 
     Args:
         curve: the table of `crowdml.quality.label_planning.enough_labels`.

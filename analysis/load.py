@@ -16,19 +16,19 @@ from sweeps.store.result_store import ResultStore
 AXES = list(COLUMNS)
 """The columns that describe a cell."""
 PANEL_AXES = [name for name, column in COLUMNS.items() if column.axis.panel]
-"""Cells that differ in one of these axes stand in different tables."""
+"""Cells that differ in one of these axes are in different tables."""
 ROW_AXES = ["pattern", "n_workers", "missing_rate"]
 """The axes of the rows of a LABNET table."""
 NOISE_AXES = ["pattern", "noise_rate"]
-"""The axes of the rows of a table of several noise rates, as in the papers of NNAQC and JoCoR."""
+"""The axes of the rows of a table with several noise rates, as in the papers of NNAQC and JoCoR."""
 PATTERN_ORDER = ("uniform", "bimodal", "flip")
 
 
 def load(results: str | Path) -> pd.DataFrame:
     """Return one row per cell, ok and failed, with a column per axis; options and recipe are JSON text.
 
-    Adds `method_name` and `pattern_name`.  A name includes the options if cells with this name differ in them.  If a
-    folder holds results of the same axes from several versions of a method, the newest result counts.
+    Adds `method_name` and `pattern_name`.  A name includes the options if cells with this name differ in options.  If a
+    folder holds results of several versions of a method for equal axes, only the newest result is returned.
 
     Raises:
         sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
@@ -70,7 +70,7 @@ def with_names(cells: pd.DataFrame) -> pd.DataFrame:
 def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield (title, ok cells) for each combination of PANEL_AXES; the title says how the panel differs from others.
 
-    All noise rates are one panel if the cells do not differ in the number of workers and the missing rate.  Cells of
+    All noise rates form one panel if the cells do not differ in the number of workers and the missing rate.  Cells of
     real workers are in no panel: see `analysis.real_crowds`.
     """
     ok = cells[(cells["status"] == "ok") & (cells["pattern"] != REAL)]
@@ -80,7 +80,7 @@ def panels(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         parts = [part for _, part in group.groupby("noise_rate", dropna=False)]
         for panel in [group] if several_rates and one_kind_of_labels else parts:
             same_dataset = cells[cells["dataset"] == panel["dataset"].iloc[0]]
-            # Next to real crowds without a number of workers, pandas stores the numbers as floats.
+            # Real crowds may have no number of workers; then pandas stores the whole column as floats.
             yield _title(panel, same_dataset), panel.astype({"n_workers": int})
 
 

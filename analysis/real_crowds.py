@@ -10,7 +10,7 @@ from analysis.tables import Measure, Table
 from crowdml.datasets import crowd_names
 
 CROWD_ACCURACY = Measure("aggregation_error", "accuracy", "max")
-"""Share of right labels among the items with a known true class; the results hold 1 minus this share."""
+"""Share of correct labels among the items with a known true class; the results hold 1 minus this share."""
 NETWORK_ACCURACY = Measure("test_accuracy", "test accuracy", "max")
 MEAN = "mean"
 """The last column: the mean over all crowds, for methods with a result for each crowd."""
@@ -19,10 +19,10 @@ _TABLE_AXES = ["n_workers", "missing_rate", "missing"]
 
 
 def crowd_tables(cells: pd.DataFrame) -> list[Table]:
-    """Return tables of accuracies for each number of workers and missing rate of real crowds.
+    """Return tables of accuracies, for each number of workers and missing rate of real crowds.
 
     One table shows the accuracy of the labels.  If networks were trained, another shows their test accuracy.  If a
-    method has several networks or recipes on a crowd, each further one is in a further table.
+    method has several networks or recipes on a crowd, the second is in a second table, and so on.
 
     Args:
         cells: the result of `analysis.load.load`.

@@ -182,7 +182,7 @@ def _write(path: Path, text: str) -> Path:
 
 
 def describe(files: Iterable[Path]) -> str:
-    """Count the files of each kind, for a line of output."""
+    """Return the number of files of each kind as text, such as "6 png, 2 csv"."""
     kinds = pd.Series([path.suffix.lstrip(".") for path in files]).value_counts()
     return ", ".join(f"{count} {kind}" for kind, count in kinds.items())
 

@@ -1,4 +1,4 @@
-"""Compare pairs of methods over the cells that both have."""
+"""Compare pairs of methods on the cells that both methods have."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PairedComparison:
         difference: mean of first minus second, in percentage points.
         low, high: 95 % bootstrap interval of the difference.
         p_value: p-value of Wilcoxon's signed-rank test; NaN if no pair differs.
-        wins, ties, losses: number of pairs in which the first is better, equal, worse.
+        wins, ties, losses: number of pairs in which the first method is better, equal, worse.
     """
 
     first: str
@@ -42,7 +42,7 @@ class PairedComparison:
 def compare_pair(
     cells: pd.DataFrame, first: str, second: str, measure: Measure, *, seed: int = 0
 ) -> PairedComparison | None:
-    """Compare two methods.  Return None if they have no pair of cells."""
+    """Compare two methods; `seed` is the seed of the bootstrap.  Return None if the methods have no pair of cells."""
     from scipy import stats
 
     values = _by_method(cells, measure)
@@ -63,7 +63,7 @@ def compare_pair(
 
 
 def compare_all(cells: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """Compare every two methods; return one row per pair."""
+    """Compare all pairs of methods; return one row per pair, with the fields of PairedComparison as columns."""
     methods = method_order(list(cells["method_name"].unique()))
     comparisons = [compare_pair(cells, first, second, measure) for first, second in combinations(methods, 2)]
     return pd.DataFrame([vars(one) for one in comparisons if one is not None])

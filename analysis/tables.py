@@ -29,7 +29,7 @@ ROW_HEAD = ("pattern", "workers", "missing")
 TERMINAL_WIDTH = 80
 _HEADS = {**dict(zip(ROW_AXES, ROW_HEAD, strict=True)), "noise_rate": "noise"}
 PARTIAL_PATTERNS = ("flip", "asymmetric")
-"""Patterns without noise in some classes."""
+"""Patterns that leave some classes without noise."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Measure:
     best: str
 
 
-# Both are over the classes that the pattern can change, as in LABNET's paper.  Only flip and asymmetric leave some out.
+# Both are over the classes that the pattern can change, as in LABNET's paper.  Only flip and asymmetric exclude some.
 ACCURACY = Measure("test_accuracy_affected", "test accuracy", "max")
 ERROR = Measure("aggregation_error_affected", "aggregation error", "min")
 
@@ -83,7 +83,7 @@ class Table:
 
     @property
     def best(self) -> NDArray[np.bool_]:
-        """(n_rows, n_columns) whether a value is the best, also in a tie at the printed precision."""
+        """(n_rows, n_columns) bool: whether a value is the best; values that are equal as printed are all the best."""
         axis = 1 if self.best_of == "row" else 0
         if self.mean.shape[axis] < 2:
             return np.zeros(self.mean.shape, bool)
@@ -200,7 +200,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """Return numbers in full precision, with the columns mean and std for each column of the table."""
+    """Return CSV text with full precision: the axes of the rows, then a mean and a std per column of the table."""
     frame = pd.DataFrame(list(table.rows), columns=list(table.axes))
     for column, name in enumerate(table.columns):
         frame[f"{name} mean"], frame[f"{name} std"] = table.mean[:, column], table.std[:, column]

@@ -41,10 +41,10 @@ def published(name: str) -> pd.DataFrame:
 
 
 def compare(cells: pd.DataFrame) -> pd.DataFrame:
-    """Compare our means with LABNET's Tables 1 and 2: one row per published cell, measure and method of ours.
+    """Compare our means with LABNET's Tables 1 and 2: one row per published cell, measure and own method.
 
     Only cells in the setting of the paper count: the whole training set, homogeneous workers who label every item, and
-    a missing rate rounded down to whole labels.  A data set of labels only (`cifar10_labels`) counts as its data set.
+    a missing rate rounded down to whole labels.  A data set of labels only (`cifar10_labels`) counts as `cifar10`.
     Our numbers are over the classes that the pattern can change, as in the paper.  Means are over seeds only: several
     networks, recipes or options of a method give several rows.
 
@@ -84,7 +84,7 @@ def compare(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def grade(difference: float) -> str:
-    """Return "green" up to CLOSE points, "yellow" up to NEAR, else "red", for the difference as printed."""
+    """Return "green" up to CLOSE points, "yellow" up to NEAR, else "red"; the difference is rounded as printed."""
     printed = abs(round(difference, 2))
     return "green" if printed <= CLOSE else "yellow" if printed <= NEAR else "red"
 
@@ -101,12 +101,12 @@ def to_rich(comparison: pd.DataFrame, measure: str) -> Group:
 
 
 def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
-    """Return GitHub tables of our number, the paper's number and the difference; above CLOSE points it is bold."""
+    """Return GitHub tables of our number, the paper's number and the difference, in bold above CLOSE points."""
     return sheets_to_markdown(_sheets(comparison, measure), _markdown_entry)
 
 
 def to_html(comparison: pd.DataFrame, measure: str) -> str:
-    """Return HTML tables of our number and the difference (class green, yellow or red); tooltips show the paper."""
+    """Return HTML tables of our number, the difference (class green, yellow, red) and, as tooltip, the paper's number."""
     sheets = (replace(sheet, caption=f"{sheet.caption}: {_DIFFERENCE}") for sheet in _sheets(comparison, measure))
     return sheets_to_html(sheets, _html_entry)
 

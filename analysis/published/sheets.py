@@ -28,7 +28,7 @@ class Sheet:
 
 
 def sheets_to_markdown(sheets: Iterable[Sheet], entry: Callable[[OursAndPaper], str]) -> str:
-    """Return GitHub tables; `entry` returns the text of an entry."""
+    """Return GitHub tables; `entry` turns a pair of values into the text of a table entry."""
     return "\n".join(
         markdown_table(
             f"{sheet.caption}: ours / paper (difference)",
@@ -41,7 +41,7 @@ def sheets_to_markdown(sheets: Iterable[Sheet], entry: Callable[[OursAndPaper], 
 
 
 def sheets_to_html(sheets: Iterable[Sheet], entry: Callable[[OursAndPaper], str]) -> str:
-    """Return HTML tables; `entry` returns a `<td>` element."""
+    """Return HTML tables; `entry` turns a pair of values into a `<td>` element."""
     return "\n".join(
         html_table(sheet.caption, sheet.head, sheet.methods, [(row, [*map(entry, pairs)]) for row, pairs in sheet.rows])
         for sheet in sheets

@@ -1,1 +1,1 @@
-"""What cells take, in seconds, memory and money, and what a trial gets of a machine."""
+"""Estimates of the seconds, memory and money that cells need, and the resources that a trial gets."""

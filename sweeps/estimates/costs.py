@@ -1,6 +1,6 @@
-"""Estimate the seconds of a cell: by timings of similar cells in the results, else by a probe, else by constants.
+"""Estimate the seconds of a cell from timings of similar cells in the results, else from a probe, else from constants.
 
-The estimates size the shards, and feed the dry run and the ETA.  The ETA corrects itself by what cells really take.
+The sizes of the shards, the dry run and the ETA use the estimates.  The ETA also uses the timings of finished cells.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _ITERATIONS = {
     "labnet": 10, "labnet_instance": 10,
 }  # fmt: skip
 _TRAININGS = {"labnet": 4, "labnet_instance": 8, "crowdlab": 4, "mbem": 2}
-# Number of networks that a learner trains; each sees all images.
+# Number of networks that a learner trains; each network sees all images.
 _NETWORKS = {
     "forward": 2, "backward": 2, "s_model": 2, "c_model": 3, "s_model_em": 6, "jocor": 2, "jocor3": 3,
     "jocor3_circular": 3, "jocor3_ce": 3, "co_teaching": 2, "co_teaching_plus": 2, "decoupling": 2, "divide_mix": 8,
 }  # fmt: skip
 
 Source = Literal["measured", "scaled", "probe", "constants"]
-"""What an estimate rests on: equal cells, similar cells, a probe of the network, or constants."""
+"""The source of an estimate: timings of equal cells, of similar cells, a probe of the network, or constants."""
 NetworkKind = tuple[str, str]
 """Data set and name of the network."""
 Speeds = Mapping[NetworkKind, float]
@@ -55,7 +55,7 @@ Speeds = Mapping[NetworkKind, float]
 
 
 class Estimate(NamedTuple):
-    """Wall seconds of a cell in one process, and what the estimate rests on."""
+    """Wall seconds of a cell in one process, and the source of this estimate."""
 
     seconds: float
     source: Source
@@ -64,19 +64,19 @@ class Estimate(NamedTuple):
 _KEYS = {name: column for name, column in COLUMNS.items() if column.axis.costs}
 
 Work = namedtuple("Work", [*_KEYS, "machines"])
-"""What the seconds of a cell depend on; cells with equal work take equally long.
+"""The properties that the seconds of a cell depend on; cells with equal work take equally long.
 
-The fields are the axes that declare that they cost time, and whether machine annotators have to be trained.
+The fields are the axes that are declared with `costs`, and whether machine annotators must be trained.
 """
 
 
 def work_of(cell: Cell) -> Work:
-    """Return what the seconds of a cell depend on."""
+    """Return the properties that the seconds of a cell depend on."""
     return Work(*(column.value(cell) for column in _KEYS.values()), cell.crowd.pattern == MACHINES)
 
 
 def _without_sizes(work: Work) -> Work:
-    """Return the work without its training items, workers and epochs, by which known seconds can be scaled."""
+    """Return the work without training items, workers and epochs, because known seconds are scaled by these sizes."""
     recipe = None if work.recipe is None else replace(work.recipe, epochs=1, milestones=(), decay_from=0)
     return work._replace(n_train=None, n_workers=None, recipe=recipe)
 
@@ -86,7 +86,7 @@ class CostModel:
     """Estimates the seconds of cells.
 
     Args:
-        measured: work -> median seconds of such cells.
+        measured: work -> median seconds of the cells with this work.
         gpu: whether networks are trained on a GPU.
         speeds: speeds of networks, from cells of other methods in the results.
         probed: speeds of networks, from a probe of this machine.
@@ -102,11 +102,11 @@ class CostModel:
         return self.estimate(cell).seconds
 
     def source(self, cell: Cell) -> Source:
-        """Return what the estimate of a cell rests on."""
+        """Return the source of the estimate of a cell."""
         return self.estimate(cell).source
 
     def estimate(self, cell: Cell) -> Estimate:
-        """Return the seconds of a cell and what the estimate rests on."""
+        """Return the estimated seconds of a cell and the source of the estimate."""
         work = work_of(cell)
         known = self._estimates.get(work)
         if known is None:
@@ -176,7 +176,7 @@ def learn_costs(results: pd.DataFrame, *, gpu: bool) -> CostModel:
 
 
 def networks_at_once(method: str) -> int:
-    """Return the number of networks that a method trains; each sees all images."""
+    """Return the number of networks that a method trains; each network sees all images."""
     return _NETWORKS.get(methods.parts(method)[1], 1)
 
 

@@ -1,16 +1,16 @@
-"""Tell GPUs from processors by name, and compute how many cells share a GPU."""
+"""Distinguish GPUs from processors by name, and compute how many cells share a GPU."""
 
 from __future__ import annotations
 
 import re
 from math import floor
 
-# The name of a processor may end in "with Radeon Graphics", so its words count too.
+# The name of a processor may end in "with Radeon Graphics", so a GPU name must not contain words of processors.
 _GPU = re.compile(r"\b(nvidia|tesla|geforce|quadro|titan|rtx|gtx|grid|radeon|instinct)\b", re.IGNORECASE)
 _PROCESSOR = re.compile(r"\b(cpu|processor|ryzen|athlon|epyc|xeon|core)\b|-core\b", re.IGNORECASE)
 
 MARGIN = 1.25
-"""Factor on the memory per cell, because cells of one network and data set differ."""
+"""Factor on the memory per cell, because cells of one network and data set need different amounts."""
 CONTEXT_MB = 500.0
 """Memory that CUDA itself takes per process, which torch does not count."""
 

@@ -1,4 +1,4 @@
-"""Print what a run would do."""
+"""Print the forecast of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweeps.estimates.forecast import HOUR, Forecast, Work
 
 
 def print_forecast(console: Console, forecast: Forecast) -> None:
-    """Print a table of the work per group, and what all of it takes.
+    """Print a table of the work per data set, network and method, and a summary of all work.
 
     In a terminal the table fits the width.  Elsewhere the table is plain text of any width.
     """
@@ -51,17 +51,17 @@ def _summary(forecast: Forecast) -> list[str]:
     gpu = f", {total.gpu_seconds / HOUR:.2f} GPU hours" if total.gpu_seconds else ""
     lines = [
         f"{total.n_cells} cells: {total.n_done} done, {total.n_failed} failed before, {total.n_todo} to compute; "
-        f"about {duration(total.seconds)} of work{gpu}, {duration(forecast.wall_seconds)} on {forecast.n_slots} at a "
-        "time"
+        f"about {duration(total.seconds)} of work{gpu}, {duration(forecast.wall_seconds)} with "
+        f"{forecast.n_slots} trials at a time"
     ]
     if forecast.money is not None:
-        lines.append(f"about {_money(forecast.money)} at the prices given, without time lost between cells")
+        lines.append(f"about {_money(forecast.money)} at the given prices, without the time lost between cells")
     if total.n_todo:
         lines.append(f"estimates: {_sources(total)}")
     if total.sources["constants"]:
         lines.append(
-            "constants come from another machine and may be wrong by several times; timings of similar cells in the "
-            "results replace them"
+            "constants come from another machine and may be several times too high or too low; timings of similar "
+            "cells in the results replace them"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""Add up what a run would take: cells, hours, GPU hours and money, and what the estimates rest on."""
+"""Add up the cells, hours, GPU hours and money of a run before it starts, and count the sources of the estimates."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices per hour in any currency; None is unknown.  `gpu` is the price of one GPU, `cpu` of one processor."""
+    """Prices per hour of one GPU and of one processor, in any currency; None if a price is unknown."""
 
     gpu: float | None = None
     cpu: float | None = None
 
     def of(self, work: Work) -> float | None:
-        """Return what the work costs; None if no price is known."""
+        """Return the cost of the work; None if no price is known."""
         if self.gpu is None and self.cpu is None:
             return None
         return (self.gpu or 0.0) * work.gpu_seconds / HOUR + (self.cpu or 0.0) * work.cpu_seconds / HOUR
@@ -29,12 +29,12 @@ class Prices:
 
 @dataclass
 class Work:
-    """A group of cells, and what is left of it.
+    """A group of cells, and the work that is left.
 
     Attributes:
         n_cells, n_done, n_failed, n_todo: number of cells in total, with a result, failed before, and to compute now.
         seconds: estimated wall seconds of the cells to compute, in sequence.
-        gpu_seconds, cpu_seconds: these seconds times the GPUs and the processors that the cells hold.
+        gpu_seconds, cpu_seconds: the seconds of each cell times its GPUs and times its processors.
         sources: number of estimates per source.
     """
 
@@ -50,11 +50,11 @@ class Work:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would take.
+    """The work, time and money that a run needs.
 
     Args:
-        groups: (data set, network, method) -> work; the network is None if none is trained.
-        total: all work.
+        groups: (data set, network, method) -> work; the network is None if no network is trained.
+        total: the sum of the groups.
         wall_seconds: seconds until the end, with `n_slots` trials at a time.
         n_slots: trials at a time.
         money: cost of the work, without time lost between trials; None if no price is known.
@@ -77,14 +77,16 @@ def forecast(
     n_slots: int,
     prices: Prices | None = None,
 ) -> Forecast:
-    """Add up what the cells would take.
+    """Add up the work, time and money that the cells need.
 
     Args:
         cells: the whole grid.
         todo: the cells of the grid that would be computed.
         status: cell id -> "ok" or "failed" for the cells with a result; see `ResultStore.status`.
         costs: estimates the seconds of cells.
+        placement: resources of a trial.
         n_slots: trials at a time.
+        prices: prices per hour; None computes no money.
     """
     groups: dict[tuple[str, str | None, str], Work] = {}
     total = Work()

@@ -1,4 +1,4 @@
-"""Measure the GPU share and the speed of each kind of training cell, unless they are stated or known."""
+"""Find the GPU share and the speed per kind of training cell (data set and network): by options, results or a probe."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeps.estimates.probe import Probe, announcement, gpu_memory_mb, known_gpu
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known about cells that train.
+    """The speed and memory of each kind of training cell.
 
     Args:
         speeds: kind -> images per second.
@@ -46,17 +46,17 @@ def measure(
     *,
     on_cluster: bool,
 ) -> Measured:
-    """Probe the kinds of cells about which the results say too little.
+    """Probe the kinds of cells for which the results lack the memory or the speed.
 
-    A run needs the memory of cells that share GPUs.  A dry run needs the speed of cells that have no timing.
+    A run needs the memory of cells that share GPUs.  A dry run also needs the speed of cells without a timing.
 
     Args:
-        options: options of the command line.
         cells: the cells to compute.
         known: the rows of `ResultStore.read_cells`.
-        costs: estimates made from these rows.
-        console: prints an announcement before a probe, and what cannot be probed.
-        on_cluster: whether to measure the GPUs of the connected Ray cluster; else those of this machine are measured.
+        costs: estimates made from `known`.
+        gpus: number of GPUs of this machine or cluster; no GPU memory is measured if it is 0.
+        console: prints an announcement before a probe, and the data sets that cannot be probed.
+        on_cluster: whether to measure on the connected Ray cluster instead of this machine.
     """
     peaks = known_gpu_peaks(known)
     shares = gpus > 0 and options.gpus_per_trial is None and (options.train_workers or 1) == 1
@@ -78,12 +78,12 @@ def measure(
 def place(
     options: argparse.Namespace, kinds: Sequence[NetworkKind], gpus: float, measured: Measured, console: Console
 ) -> Placement:
-    """Return the placement that the options state; the memory of cells decides a GPU share that they leave open.
+    """Return the placement by the options; without --gpus-per-trial the memory of the cells decides the GPU shares.
 
     `kinds` are the kinds of the cells that train, `gpus` is the number of GPUs, `measured` comes from `measure`.
 
     Raises:
-        ValueError: the options do not go together, or a cell does not fit on a GPU.
+        ValueError: the options contradict each other or the GPUs, or a cell does not fit on a GPU.
     """
     stated = fixed_placement(options, kinds, gpus)
     if options.gpus_per_trial is not None or not measured.gpu_mb or stated.n_train_workers > 1:

@@ -16,8 +16,8 @@ class Placement:
 
     Args:
         cpus: processors per trial and per Ray Train worker.
-        gpus: kind of cell -> GPUs per Ray Train worker; with a share below 1 several cells use one GPU.  Other cells
-            get no GPU.
+        gpus: kind of cell -> GPUs per Ray Train worker; below 1, several cells share a GPU.  Kinds that are
+            not listed get no GPU.
         n_train_workers: Ray Train workers per training cell; several workers train with DDP.
     """
 
@@ -31,16 +31,16 @@ class Placement:
 
 
 def fixed_placement(options: argparse.Namespace, kinds: Iterable[NetworkKind], gpus: float) -> Placement:
-    """Return the placement that the options state, equal for all kinds; without options each cell gets a whole GPU.
+    """Return the placement by the options, equal for all kinds; without --gpus-per-trial a training trial gets one GPU.
 
     `options` come from the command line, `kinds` are the kinds of the cells that train, `gpus` is the number of GPUs.
 
     Raises:
-        ValueError: the options do not fit each other or the GPUs.
+        ValueError: the options contradict each other, or ask for more GPUs than there are.
     """
     wanted = options.gpus_per_trial if options.gpus_per_trial is not None else float(gpus > 0)
     if wanted > gpus:
-        raise ValueError(f"--gpus-per-trial {wanted:g} is more than the {gpus:g} GPUs there are")
+        raise ValueError(f"--gpus-per-trial {wanted:g} is more than the number of GPUs, which is {gpus:g}")
     if wanted > 1 and wanted != int(wanted):
         raise ValueError(f"--gpus-per-trial above 1 must be a whole number, got {wanted:g}")
     workers = options.train_workers or max(1, int(wanted))
@@ -65,8 +65,8 @@ def count_slots(cells: Iterable[Cell], placement: Placement, cpus: float, gpus: 
             slots = min(slots, gpus / (share * workers))
         if slots < 1:
             raise ValueError(
-                f"a trial needs {placement.cpus * workers} CPUs and {share * workers:g} GPUs, "
-                f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
+                f"a trial needs {placement.cpus * workers} CPUs and {share * workers:g} GPUs, but there are "
+                f"{cpus:g} CPUs and {gpus:g} GPUs; lower --cpus-per-trial, --gpus-per-trial or --train-workers"
             )
         fewest = min(fewest, int(slots))
     return max(fewest, 1)

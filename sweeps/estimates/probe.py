@@ -23,7 +23,7 @@ from sweeps.estimates.devices import is_gpu
 from sweeps.grid.grids import shorten
 
 SECONDS_PER_NETWORK = 20.0
-# The first run also starts torch.  It is repeated on more items until it trains for this long.
+# The first run also starts torch, so it is repeated on more items until the training takes this long.
 _STEADY_SECONDS = 1.0
 _FIRST_ITEMS, _GROWTH, _TEST_ITEMS = 256, 4, 256
 
@@ -36,8 +36,8 @@ class ProbedNetwork:
         dataset, network: names of the data set and the network.
         images_per_second: training images per second of one network.
         host_mb: peak memory of the process with the whole data set, in MB.
-        gpu_mb: peak memory on the GPU with the whole data set, in MB, for the method of the grid that trains most
-            networks; None without a GPU.
+        gpu_mb: peak memory on the GPU with the whole data set, in MB, for the method of the grid that trains the
+            most networks; None without a GPU.
         device: name of the GPU or processor.
         seconds: wall seconds of the probe.
     """

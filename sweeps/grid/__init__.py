@@ -1,1 +1,1 @@
-"""Which cells a sweep computes: axes, presets, grid files, selections, and what of them is left."""
+"""The cells of a sweep: axes, presets, grid files, selections, and the cells that are left to compute."""

@@ -1,4 +1,4 @@
-"""Find the axis or the option of a block that is to blame when its cells cannot be made."""
+"""Find the axis or the option that causes the error when the cells of a block cannot be made."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ OPTION_AXES = {field: _AXIS_OF[named] for field, named in OPTIONS.items()}
 
 
 def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem | None:
-    """Return what is wrong with the first cell of the block that cannot be made, or None.
+    """Return the place of the value, option or field that makes a cell impossible, and the reason; None if all is well.
 
     Args:
         given: the fields of the block that the file names, with their values.
         place: the place of the block in the file.
-
-    Returns:
-        The place of the value, the option or the field to blame, and the reason.
     """
     error = _error_of(block)
     if error is None:
@@ -38,7 +35,7 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem
     index, value, error = _narrowed(block, axis, error)
     if value in given.get(field, {}):
         return (*place, field, value, *([option] if option else [])), error_text(error)
-    # The file has no index of an axis that it leaves out.
+    # An index helps only if the file lists several values of the axis.
     return (*place, axis, *([index] if len(given.get(axis, ())) > 1 else [])), error_text(error)
 
 
@@ -62,7 +59,7 @@ def _error_of(block: Block) -> CellError | None:
     checked = set()
     try:
         for cell in replace(block, seeds=block.seeds[:1]).cells():
-            # In one block, these names decide the options.
+            # In one block, these names determine the options, so each combination is checked once.
             options = {(cell.method, cell.training is None), (cell.dataset, *_pattern_of(cell))}
             if not options <= checked:
                 check_options(cell)

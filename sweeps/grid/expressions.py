@@ -33,14 +33,13 @@ _NUMBERS, _TEXTS = "numbers", "texts"
 
 
 class SelectionError(ValueError):
-    """An expression or a priority that cannot be used.  The text says where, and what to write instead."""
+    """An expression or a priority that cannot be used.  The message says where, and what to write instead."""
 
 
 def holds(expression: str, column: Callable[[str], pd.Series]) -> pd.Series:
     """Return (n_rows,) bool: the rows for which an expression holds.
 
     Args:
-        expression: the expression.
         column: axis -> (n_rows,) its values as text (str) or as numbers (float); a missing value is NaN.
 
     Raises:
@@ -57,7 +56,7 @@ def holds(expression: str, column: Callable[[str], pd.Series]) -> pd.Series:
 
 
 def check_expression(expression: str) -> str:
-    """Return the text unchanged.
+    """Check an expression, and return it unchanged.
 
     Raises:
         SelectionError: the text is not an expression of the language.
@@ -94,7 +93,7 @@ class _Evaluation:
 
     def condition(self, node: ast.expr, *, depth: int) -> pd.Series:
         if depth > MAX_DEPTH:
-            raise SelectionError(f"the expression is nested more than {MAX_DEPTH} deep; take a list: axis in [...]")
+            raise SelectionError(f"the expression is nested more than {MAX_DEPTH} deep; write a list: axis in [...]")
         match node:
             case ast.BoolOp(op=op, values=parts):
                 join = operator.and_ if isinstance(op, ast.And) else operator.or_
@@ -143,7 +142,7 @@ class _Evaluation:
             self._refuse(node, f"compares {' with '.join(sorted(left.kinds | right.kinds))}")
         if type(sign) in _ORDER:
             if not (left.kinds and right.kinds):
-                self._refuse(node, "puts None in an order; write == None or != None")
+                self._refuse(node, "orders None, which has no order; write == None or != None")
             return _ORDER[type(sign)](left.value, right.value)
         same = _same(left.value, right.value) if left.is_axis else _same(right.value, left.value)
         return same if isinstance(sign, (ast.Eq, ast.In)) else ~same

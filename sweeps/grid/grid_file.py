@@ -90,10 +90,9 @@ class GridFile:
 
 
 def read_grid(path: str | Path, *, allow_imports: bool = False) -> GridFile:
-    """Read a grid file, and check that its cells can be made and that methods and patterns take their options.
+    """Read a grid file, and check that its cells can be made and that methods and patterns accept their options.
 
     Args:
-        path: the file.
         allow_imports: whether a method may be a class to import (`package.module:Class`), which runs its code.
 
     Raises:
@@ -122,7 +121,7 @@ def _blocks(given: dict[str, Any], place: Place) -> list[Block] | Problem:
     if preset is not None:
         blocks = [replace(block, **_merged(block, given)) for block in PRESETS[preset].blocks]
     elif missing := [key for key in _REQUIRED if key not in given]:
-        return place, f"{' and '.join(missing)} must be given, or extends with the name of a preset"
+        return place, f"{' and '.join(missing)} must be given; or give extends = the name of a preset"
     else:
         blocks = [Block(**{**_defaults(given.get("patterns", ())), **given})]
     problems = (*_unused_options(blocks, given, place), *(check_block(block, given, place) for block in blocks))
@@ -153,4 +152,4 @@ def _unused_options(blocks: list[Block], given: Mapping[str, Any], place: Place)
         names = dict.fromkeys(name for block in blocks for name in getattr(block, axis))
         for name in given.get(field, {}):
             if name not in names:
-                yield (*place, field, name), f"the block has no {name} among its {axis} ({', '.join(names)})"
+                yield (*place, field, name), f"{name} is not one of the {axis} of the block ({', '.join(names)})"

@@ -15,7 +15,7 @@ _WIDTH = 120
 
 
 def preset_to_toml(preset: Preset, *, only: str | None = None, priority: Sequence[str] = ()) -> str:
-    """Return the text of a grid file of a preset: all axes, and the other fields that are not at their default.
+    """Return a preset as the text of a grid file: all axes, and all other fields that differ from their default.
 
     Args:
         preset: the grid.
@@ -58,7 +58,7 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _changed(owner: Block | Recipe) -> dict[str, Any]:
-    """Return the fields that are not at their default."""
+    """Return the fields that differ from their default."""
     return {item.name: getattr(owner, item.name) for item in fields(owner) if getattr(owner, item.name) != item.default}
 
 

@@ -1,4 +1,4 @@
-"""Grids as plain data: blocks of axes -> cells, and the training of each data set."""
+"""Grids as plain data: blocks of axes, their cells, and the network and recipe of each data set."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from crowdml.learning.recipe import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A product of axes; every method of a combination sees the same crowd.
+    """All combinations of the values of the axes; cells that differ only in the method see the same crowd.
 
     Args:
         datasets, patterns, noise_rates, workers, missing_rates, worker_models, assignments, methods, seeds: the axes.
-            A crowd of real workers is a data set, with the pattern "real", the noise rate None, and None or a number of
-            workers.
-        other_axes: field of a cell -> values, for the fields that have no list of their own here.
+            For real workers the data set is their crowd, the pattern is "real", the noise rate is None, and `workers`
+            is None (all workers) or a number.
+        other_axes: field of a cell -> values, for the fields without a list in this class.
         train: whether networks are trained on the data sets with images or features; else labels are only aggregated.
         network: name of the network; None takes the network of the data set in TRAINING.
         recipe: how the network is trained; None takes the recipe of the data set in TRAINING.
         epochs: training epochs; the schedule of the recipe is scaled to them.  None takes the epochs of the recipe.
         n_train: training items; None is all.
-        missing: how a missing rate becomes a number of labels.
+        missing: the rule that turns a missing rate into a number of labels.
         method_options: method -> options.
         pattern_options: pattern -> options.
         worker_options: worker model -> options.
@@ -57,7 +57,7 @@ class Block:
     assignment_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
-        """Return the cells, seed by seed, the methods of one crowd together.
+        """Return the cells.  The methods of one crowd follow each other, and then the seeds of one setting.
 
         Raises:
             CellError: an unknown name or a value out of range.
@@ -91,9 +91,9 @@ class Block:
 
 
 AXES = {column.axis.plural: name for name, column in COLUMNS.items() if column.axis.plural}
-"""List of values in a block -> field of a cell."""
+"""Field of a block with the values of an axis -> field of a cell with one of these values."""
 OPTIONS = {name: str(column.axis.follows) for name, column in COLUMNS.items() if name.endswith("_options")}
-"""Field of a block and of a cell with options -> the field of a cell whose names have these options."""
+"""Field with options, in a block and in a cell -> field of a cell with the name to which the options belong."""
 
 
 def axis_options() -> dict[str, Column]:
@@ -140,7 +140,7 @@ def shorten(recipe: Recipe, epochs: int) -> Recipe:
     )
 
 
-# The strong decay keeps the small network from memorising wrong labels, as LABNET's own (5e-3 at lr 0.1) does on CIFAR.
+# The strong decay keeps the small network from memorising wrong labels, as LABNET's decay (5e-3, lr 0.1) does on CIFAR.
 _DIGITS = Recipe(epochs=15, batch_size=64, lr=0.05, weight_decay=2e-2, milestones=(5, 10))
 _LENET = Recipe(epochs=20, batch_size=128, lr=0.01, weight_decay=5e-4, milestones=(14,))
 _CROWD = Recipe(epochs=50, batch_size=64, lr=1e-3, weight_decay=0.0, optimizer="adam")

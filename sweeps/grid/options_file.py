@@ -60,7 +60,7 @@ def _one_table_each(tables: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 MethodName = Annotated[str, AfterValidator(_method_name)]
-"""The name of a method in a model of a file; the model makes it the shortest name.
+"""The name of a method in a model of a file; the model replaces it with the shortest name of the method.
 
 The model needs the context {"allow_imports": bool}, because the import of a class runs code.
 """
@@ -88,7 +88,7 @@ class MethodOptions:
     recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def recipe(self, dataset: str, base: Recipe) -> Recipe:
-        """Return the recipe with the changes for a data set; a new number of epochs also moves the schedule."""
+        """Return the recipe with the changes for a data set; a new number of epochs also scales the schedule."""
         return with_changes(base, self.recipes.get(dataset, {}))
 
 
@@ -116,10 +116,10 @@ def read_options(path: str | Path) -> MethodOptions:
 
 
 def write_options(path: str | Path, options: MethodOptions, *, comments: Sequence[str] = ()) -> None:
-    """Write a file that `read_options` reads, whole or not at all.
+    """Write a file that `read_options` can read.  An interrupted write leaves no partial file.
 
     Args:
-        path: the file.  An existing file is replaced.  A missing folder is made.
+        path: the file.  An existing file is replaced.  A missing folder is created.
         options: the content.  An option that is None is left out: TOML has no None, and None is the default of every
             option that can be None.
         comments: the lines at the top of the file.
@@ -139,12 +139,12 @@ def write_options(path: str | Path, options: MethodOptions, *, comments: Sequenc
 
 
 def recipe_problem(base: Recipe, changes: Mapping[str, Any]) -> Problem | None:
-    """Return the field to blame and the reason when a recipe refuses changes, or None."""
+    """Return the wrong field and the reason if a recipe refuses the changes, else None."""
     return _refusal(RECIPE, changes, partial(with_changes, base))
 
 
 def _refusal(name: str, options: Mapping[str, Any], make: Callable[[dict[str, Any]], Any]) -> Problem | None:
-    """Return the option to blame and the reason when options are refused, or None."""
+    """Return the wrong option and the reason if options are refused, else None."""
     try:
         check_made(name, tuple(options.items()), make)
     except OptionError as error:

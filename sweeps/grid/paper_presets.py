@@ -68,9 +68,9 @@ _JOCOR_NOISE = (("symmetric", 0.2), ("symmetric", 0.5), ("symmetric", 0.8), ("as
 
 
 def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> Block:
-    """Return JoCoR's comparison at one noise; the methods forget the noise rate, or half of it if asymmetric."""
+    """Return JoCoR's comparison at one noise; the forget rate is the noise rate, or half of it for asymmetric noise."""
     forget_rate = rate / 2 if pattern == "asymmetric" else rate
-    # Epochs before Co-teaching+ uses only items in disagreement, as in the authors' code.
+    # Co-teaching+ trains on all items for this many epochs, then on items of disagreement, as in the authors' code.
     warm_up = {"mnist": 0, "cifar10": 20, "cifar100": 5}.get(block.datasets[0], 10)
     selecting: dict[str, dict[str, float]] = {
         "co_teaching": {"forget_rate": forget_rate},
@@ -79,7 +79,7 @@ def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> B
     joint = {
         name: {"forget_rate": forget_rate, "lambda_": agreement} for name in block.methods if name.startswith("jocor")
     }
-    # With cross-entropy as contrast these weights make all networks agree on one class, because it rewards certainty.
+    # With these weights the contrast of jocor3_ce, which rewards certainty, makes all networks predict one class.
     joint |= {name: {"forget_rate": forget_rate} for name in joint if name == "jocor3_ce"}
     return replace(block, patterns=(pattern,), noise_rates=(rate,), method_options={**selecting, **joint})
 
@@ -151,7 +151,7 @@ _REAL = Block(
 _COUPLED = ("ccem", "geocrowdnet_f", "geocrowdnet_w")
 _COUPLED_RECIPE = Recipe(epochs=50, batch_size=100, lr=1e-2, weight_decay=1e-4, optimizer="adam")
 # The authors choose start and weight by accuracy on clean validation items.  LabelMe has 500 of these.  Music has none,
-# so its weight of F is the better of 1e-3 and 1e-2 on the test items.
+# so its weight of geocrowdnet_f is the better of 1e-3 and 1e-2 on the test items.
 _REAL_COUPLED = (
     replace(
         _REAL,
@@ -199,7 +199,7 @@ PAPER_PRESETS: dict[str, Preset] = {
             *(replace(_NNAQC_MNIST, n_train=n_train) for n_train in (None, 40_000, 20_000)),
         ),
     ),
-    "nnaqc-table1-small": Preset("the same comparison on the digits; minutes on 2 cores", (_NNAQC_SMALL,)),
+    "nnaqc-table1-small": Preset("NNAQC Table 1 on the digits; minutes on 2 cores", (_NNAQC_SMALL,)),
     "nnaqc-mnist": Preset(
         "NNAQC, its parts and its baselines on all of MNIST, a fully connected network, four noise rates",
         (
@@ -217,7 +217,7 @@ PAPER_PRESETS: dict[str, Preset] = {
         (_LC_CNN, replace(_NNAQC_CIFAR100, network="resnet44", recipe=_PATRINI)),
     ),
     "nnaqc-table2-small": Preset(
-        "the same methods with another network on the digits",
+        "the methods of NNAQC Table 2 with another network on the digits",
         (
             replace(
                 _NNAQC_SMALL,
@@ -228,10 +228,10 @@ PAPER_PRESETS: dict[str, Preset] = {
         ),
     ),
     "nnaqc-table5": Preset(
-        "NNAQC Table 5: its two terms alone and together",
+        "NNAQC Table 5: the two terms of NNAQC alone and together",
         tuple(replace(block, methods=_PARTS) for block in (_NNAQC_CIFAR10, _NNAQC_MNIST, _LC_CNN)),
     ),
-    "nnaqc-table5-small": Preset("the same on the digits", (replace(_NNAQC_SMALL, methods=_PARTS),)),
+    "nnaqc-table5-small": Preset("NNAQC Table 5 on the digits", (replace(_NNAQC_SMALL, methods=_PARTS),)),
     "noise-adaptation": Preset(
         "noise adaptation layer: MNIST and CIFAR-100, 14 noise rates, three sizes",
         (
@@ -246,7 +246,7 @@ PAPER_PRESETS: dict[str, Preset] = {
         ),
     ),
     "noise-adaptation-small": Preset(
-        "the same on the digits, four noise rates",
+        "noise adaptation layer on the digits, four noise rates",
         (
             replace(
                 _ADAPTATION,
@@ -258,7 +258,7 @@ PAPER_PRESETS: dict[str, Preset] = {
             ),
         ),
     ),
-    "jocor": Preset("JoCoR Tables 2-4 and three networks: MNIST, CIFAR-10, CIFAR-100, four noises", _jocor_blocks()),
+    "jocor": Preset("JoCoR Tables 2-4 and three networks: MNIST, CIFAR-10/100, 4 settings of noise", _jocor_blocks()),
     "jocor-mnist": Preset(
         "JoCoR with two and three networks on all of MNIST, half of the labels wrong",
         (
@@ -278,13 +278,13 @@ PAPER_PRESETS: dict[str, Preset] = {
             ),
         ),
     ),
-    "jocor-small": Preset("the same comparison on the digits", _jocor_small()),
+    "jocor-small": Preset("JoCoR Tables 2-4 and three networks on the digits", _jocor_small()),
     "geocrowdnet": Preset(
         "GeoCrowdNet: separable annotators on CIFAR-10, machine annotators, LabelMe and Music",
         (*_separable(_SEPARABLE), _MACHINES, _REAL, *_REAL_COUPLED),
     ),
     "geocrowdnet-small": Preset(
-        "the same comparison on the digits, separable and machine annotators",
+        "GeoCrowdNet on the digits: separable and machine annotators",
         (
             *_separable(
                 replace(

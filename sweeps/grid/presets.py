@@ -93,7 +93,7 @@ PRESETS: dict[str, Preset] = {
         ),
     ),
     "labels-minimax": Preset(
-        "minimax entropy on the same 50,000-item crowds, 3 and 9 workers, one seed; a minute on 2 cores",
+        "minimax entropy on the 50,000-item crowds of `labels`, 3 and 9 workers, one seed; 1 minute on 2 cores",
         (
             Block(
                 datasets=_LABEL_SETS,

@@ -14,10 +14,10 @@ from sweeps.grid.expressions import SelectionError, holds, is_number
 
 
 def select(cells: Sequence[Cell], expression: str) -> list[Cell]:
-    """Return the cells for which an expression holds, in their order; see `sweeps.grid.expressions`.
+    """Return the cells, in their order, for which an expression holds, such as `method == "em" and n_workers > 3`.
 
     Raises:
-        SelectionError: the text is not such an expression.
+        SelectionError: the text is not an expression of the language.
     """
     chosen = holds(expression, lambda axis: _column(cells, axis))
     return [cell for cell, is_chosen in zip(cells, chosen, strict=True) if is_chosen]
@@ -40,7 +40,7 @@ def order(cells: Sequence[Cell], priority: Sequence[str]) -> list[int]:
 
 
 def check_priority(priority: Sequence[str]) -> None:
-    """Raise SelectionError if `order` would."""
+    """Raise SelectionError if `order` cannot use the priority."""
     order((), priority)
 
 

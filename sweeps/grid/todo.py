@@ -15,7 +15,7 @@ Which = Literal["missing", "failed", "all"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid, and the part of it that is left.
+    """The cells of a grid, and the cells that are left to compute.
 
     Args:
         cells: all cells of the grid.
@@ -30,11 +30,11 @@ class Plan:
 
 
 def make_plan(cells: Sequence[Cell], known: pd.DataFrame, which: Which = "missing") -> Plan:
-    """Compare the cells of a grid, each once, with the results.
+    """Compare the cells of a grid with the results; no cell may occur twice in `cells`.
 
     Args:
         known: the rows of `ResultStore.read_cells`.
-        which: what to compute: "missing" cells without a row, "failed" cells, or "all".
+        which: the cells to compute: "missing" (without a row), "failed", or "all".
     """
     status = dict(zip(known["cell_id"], known["status"], strict=True))
     of_cells = [status.get(cell.id) for cell in cells]

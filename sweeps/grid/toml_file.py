@@ -41,7 +41,7 @@ _MUST_BE = {
 
 
 class TomlFileError(ValueError):
-    """A TOML file that cannot be used.  The text has one line per problem, for the first ten."""
+    """A TOML file that cannot be used.  The message has one line for each of the first ten problems."""
 
     def __init__(self, path: str | Path, problems: Sequence[Problem]) -> None:
         lines = [f"{path}: {_place_text(place)}{reason}" for place, reason in problems[:_N_SHOWN]]
@@ -81,7 +81,7 @@ def check_content(path: str | Path, content: Mapping[str, Any], model: type[Mode
     """Return the content of a file, from `read_toml`, as an instance of a model; the validators get the context.
 
     Raises:
-        TomlFileError: all problems that the model finds.
+        TomlFileError: the content does not fit the model; the error lists all problems.
     """
     try:
         return model.model_validate(content, context=context)
@@ -127,7 +127,7 @@ def toml_value(value: Any) -> str:
 
 
 def error_text(error: CellError) -> str:
-    """Return what an error says about a value, without the field, which the place in the file names."""
+    """Return the reason of an error without the name of the field, because the place in the file names the field."""
     if isinstance(error.__cause__, TypeError):
         return f"must be a value of another type, got {shown(error.value)}"
     reason = one_line(error.reason)
@@ -204,7 +204,7 @@ def _with_tuples(value: Any) -> Any:
 
 
 def _problem(found: ErrorDetails, model: type[BaseModel]) -> Problem:
-    """Say in the words of the project what pydantic found."""
+    """Return the place and the reason of an error of pydantic, in the words of this project."""
     # pydantic adds "[key]" to the place of a key that a validator refuses.
     place: Place = tuple(part for part in found["loc"] if part != "[key]")
     kind, value = found["type"], found["input"]

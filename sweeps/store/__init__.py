@@ -1,1 +1,1 @@
-"""Results folders: Parquet that many processes write and read, and what looks after them."""
+"""Results folders: Parquet files that many processes write and read, and the tools that maintain them."""

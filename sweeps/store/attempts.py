@@ -10,10 +10,10 @@ RANK_COLUMNS = ["cell_id", "attempt", "status", "finished_at"]
 
 
 def best_attempts(cells: pa.Table) -> pa.Table:
-    """Return one row per cell: ok before failed, then the newest by `finished_at`, then the first by attempt name.
+    """Return the best row of each cell: ok before failed, then the newest `finished_at`, then the first attempt name.
 
-    A clock that jumps can change which of two ok attempts counts.  It cannot put a failed attempt before an ok one, and
-    it cannot lose a cell.
+    A clock that jumps can change which of two ok attempts is the best.  It cannot put a failed attempt before an ok
+    attempt, and it cannot lose a cell.
 
     Args:
         cells: rows of the table `cells` with RANK_COLUMNS at least; a row may occur twice.
@@ -37,7 +37,7 @@ def best_attempts(cells: pa.Table) -> pa.Table:
 
 
 def distinct(rows: pa.Table) -> pa.Table:
-    """Return each row of a table once; two compactions, or an interrupted one, leave rows in two files."""
+    """Return the rows without duplicates, which simultaneous or interrupted compactions leave."""
     twice = rows.to_pandas().duplicated().to_numpy()
     return rows.filter(pa.array(~twice)) if twice.any() else rows
 

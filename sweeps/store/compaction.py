@@ -12,15 +12,15 @@ from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import TABLES
 
 FILE_ROWS, FILE_BYTES = 200_000, 128 * 2**20
-"""A file with this many rows or bytes is large enough.  The rows of a merged file are held in memory."""
+"""A file with this many rows or bytes is not merged further.  The memory holds the rows of one such file."""
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What a compaction did.
+    """The result of a compaction.
 
     Args:
-        before, after: table -> number of files.
+        before, after: table -> number of files before and after the compaction.
         dropped: number of rows of superseded attempts that were left out, over all tables.
         damaged: files that could not be read and stay as they are.
     """
@@ -32,11 +32,11 @@ class Compaction:
 
 
 def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
-    """Merge the files of each table up to FILE_ROWS rows or FILE_BYTES bytes; rows that occur twice become one.
+    """Merge the files of each table into files of about FILE_ROWS rows or FILE_BYTES bytes; remove duplicate rows.
 
     A merged file is complete before the files that it replaces are deleted, and only files that were read whole are
     deleted.  So nothing is lost if others write or compact at the same time, or if the compaction is interrupted.  Two
-    compactions at the same time may double rows; readers count such a row once, and the next compaction removes it.
+    compactions at the same time may duplicate rows; readers ignore duplicates, and the next compaction removes them.
 
     Args:
         drop_superseded: leave out the rows of attempts that are not the best of their cell.
@@ -47,7 +47,7 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
     superseded = _superseded(store) if drop_superseded else pa.array([], pa.string())
     before: dict[str, int] = {}
     dropped, damaged = 0, []
-    # The cells come last, because curves without their cell would look like an interrupted write.
+    # Compact the cells last, because curves without their cell would look like an interrupted write.
     for table in ("curves", "workers", "cells"):
         parts = store.parts(table)
         before[table] = len(parts)
@@ -65,7 +65,7 @@ def compact(store: ResultStore, *, drop_superseded: bool = False) -> Compaction:
 
 
 class _Group:
-    """Files of a table that become one file."""
+    """Collects small files of a table and merges them into one file."""
 
     def __init__(self, store: ResultStore, table: str, superseded: pa.Array) -> None:
         self.dropped = 0

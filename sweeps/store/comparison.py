@@ -20,16 +20,16 @@ COMPARED = [name for name in MEASURES if name not in {*_OF_THE_MACHINE, "images_
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differences of two folders.  Cells are matched by their axes, so that versions of a method match too.
+    """The differences between two folders.  Cells with equal axes match, even if the version of their method differs.
 
     Args:
         only_a, only_b: the axes of the cells that only one folder has.
-        different: one row for each differing column of a common cell: AXES, `column`, and the values `a` and `b` as
+        different: one row per differing column of a common cell: AXES, `column`, and the values `a` and `b` as
             text.
         n_both: number of common cells.
         n_other_version: number of common cells with different ids, because the version of their method differs.
-        provenance: one row for each property that differs: `what`, and the values with their numbers of cells in `a`
-            and `b`.
+        provenance: one row per property that differs: its name in `what`, and in `a` and `b` its values, each with the
+            number of cells.
     """
 
     only_a: pd.DataFrame
@@ -50,8 +50,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float | None = None)
 
     Args:
         a, b: rows of `ResultStore.read_cells`.
-        tolerance: the largest difference of a real number that counts as equal; None is TRAINED_TOLERANCE for cells
-            with a network and 0 for other cells.
+        tolerance: real numbers that differ by at most this much are equal; None is TRAINED_TOLERANCE for cells with a
+            network and 0 for other cells.
     """
     axes = list(AXES)
     numbers: dict[tuple[Any, ...], int] = {}
@@ -70,7 +70,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, *, tolerance: float | None = None)
 
 
 def _numbered(cells: pd.DataFrame, numbers: dict[tuple[Any, ...], int]) -> pd.DataFrame:
-    """Return one row for each combination of axes, the newest, indexed by the number of the combination.
+    """Return the newest row of each combination of axes, indexed by the number of the combination.
 
     A column of whole numbers with missing values is a column of floats.  Equal numbers of both types are equal keys.
     """

@@ -23,7 +23,7 @@ def locate(location: str | Path) -> tuple[fs.FileSystem, str]:
     """Return the file system of a location and the path in that file system.
 
     Raises:
-        LocationError: pyarrow does not know this kind of URI.
+        LocationError: pyarrow cannot open the URI.
     """
     if "://" not in str(location):
         return fs.LocalFileSystem(), os.path.abspath(location)
@@ -51,7 +51,7 @@ def join(location: str | Path, name: str) -> str:
 
 
 def parquet_files(locations: Sequence[str | Path]) -> list[str]:
-    """Return the Parquet files at locations (files or folders), sorted by name, without hidden files.
+    """Return the given files, and the Parquet files anywhere in the given folders, by name and without hidden files.
 
     Raises:
         LocationError: a location does not exist, cannot be reached, or holds no Parquet file.
@@ -77,7 +77,7 @@ def write_parquet(table: pa.Table, location: str | Path) -> None:
 def put(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
     """Write one file, whole or not at all; replace an existing file.
 
-    A local file is on the disk when this returns, and its folder is created if it is missing.
+    `filesystem` and `path` come from `locate`.  A local file is on the disk at return; a missing folder is created.
 
     Raises:
         OSError: the file cannot be written; no part of it remains.

@@ -1,7 +1,7 @@
 """The files of a results folder: Parquet parts that are written once, checked at each reading, and never changed.
 
-The name of a part says which run wrote it and ends with a hash of its content, so that a truncated or changed file is
-recognised as damaged.  Damage is another error than storage that cannot be reached.
+The name of a part holds the id of the run that wrote it and a hash of its content, which reveals a truncated or changed
+file.  Such a damaged part raises DamagedPartError; storage that cannot be reached raises ResultsError.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sweeps.store.schema import ABSENT
 _N_READERS = 8
 _NAME = re.compile(r"part-\d{20}-(?P<writer>.+)-(?P<hash>[0-9a-f]{16})\.parquet")
 NO_RUN = "no-run"
-"""Stands in the names of parts that no run wrote, such as the parts of a compaction."""
+"""The run id in the name of a part that no run wrote, such as a part from a compaction."""
 
 
 class ResultsError(LocationError):
@@ -31,7 +31,7 @@ class ResultsError(LocationError):
 
 
 class DamagedPartError(ResultsError):
-    """The content of a part differs from what was written; `path` is its path in the file system."""
+    """A part differs from what was written; `path` is the path of the part in its file system."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(
@@ -58,13 +58,13 @@ class Part:
 
     @property
     def writer(self) -> str | None:
-        """The id of the run that wrote the part, or NO_RUN; None if the name is not the name of a part."""
+        """The id of the run that wrote the part, or NO_RUN; None if the name has another form."""
         match = _NAME.fullmatch(self.name)
         return match and match["writer"]
 
 
 def list_parts(filesystem: fs.FileSystem, folder: str) -> list[Part]:
-    """Return the parts in a folder, sorted by name, which is about the order of writing."""
+    """Return the parts in a folder, sorted by name, which is roughly the order of writing."""
     infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     parts = [info for info in infos if info.base_name.startswith("part-") and info.extension == "parquet"]
     return [Part(info.path, info.size) for info in sorted(parts, key=lambda info: info.base_name)]
@@ -79,10 +79,10 @@ def encode(rows: pa.Table, writer: str | None = None) -> tuple[str, pa.Buffer]:
 
 
 def read_part(filesystem: fs.FileSystem, path: str, schema: pa.Schema, *, exactly: bool = False) -> pa.Table:
-    """Read the columns of a schema from one part; an axis that the part lacks has its default.
+    """Read the columns of a schema from one part; an axis that the part lacks gets its default value.
 
     Args:
-        exactly: refuse a part that has more columns; needed by code that writes the rows again and deletes the part.
+        exactly: refuse a part with other columns, which would be lost if the caller rewrites the rows.
 
     Raises:
         FileNotFoundError: the part is gone, because a compaction has moved its rows to another part.
@@ -123,7 +123,7 @@ def read_parts(
         skip: called with the error of each damaged part, whose rows are left out; None raises the error instead.
 
     Raises:
-        FileNotFoundError, DamagedPartError, ResultsError: as `read_part`.
+        FileNotFoundError, DamagedPartError, ResultsError: see `read_part`.
     """
 
     def read(part: Part) -> pa.Table | DamagedPartError:

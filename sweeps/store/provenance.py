@@ -25,15 +25,15 @@ COMMIT_VARIABLE = "CROWDML_GIT_COMMIT"
 
 @dataclass(frozen=True)
 class Provenance:
-    """What is the same for all rows of a run.  The driver collects it once, and every process that writes has a copy.
+    """The facts that all rows of a run share.  The driver collects them once; every process that writes has a copy.
 
     Args:
-        git_commit: of the repository that holds the code, else the value of COMMIT_VARIABLE, else None.
-        git_dirty: whether tracked files differ from that commit; None if unknown.
+        git_commit: commit of the repository that holds the code, else the value of COMMIT_VARIABLE, else None.
+        git_dirty: whether tracked files differ from the commit; None if unknown.
         versions: package -> version.
         fingerprints: data set -> content hash.
         command: the command line, without secrets.
-        run_id: of the run.
+        run_id: id of the run; None outside a sweep.
     """
 
     git_commit: str | None
@@ -60,7 +60,9 @@ def collect(fingerprints: Mapping[str, str], *, command: str | None = None, run_
     """Return the provenance of a run that starts now.
 
     Args:
+        fingerprints: data set -> content hash of each data set of the run.
         command: the command line of the run as typed; secrets are removed.
+        run_id: id of the run that writes the rows; None outside a sweep.
     """
     repository = Path(__file__).parents[2]
     commit = _git(repository, "rev-parse", "HEAD")

@@ -6,8 +6,8 @@
     RESULTS/workers/*.parquet       true and estimated quality of each worker
     RESULTS/damaged/                files that `verify --repair` moved aside
 
-The process that computes cells writes them: one new file per table, under a unique name, the `cells` file last.  No
-file is ever changed.  So a reader sees a cell whole or not at all, and a lost driver loses nothing.
+The process that computes cells writes their results: one new file per table, with a unique name, the `cells` file last.
+No file is ever changed.  So a reader sees all of a cell or nothing of it, and a crash of the driver loses nothing.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class ResultStore:
 
     @property
     def damaged_parts(self) -> list[DamagedPartError]:
-        """The damaged files that were left out when reading so far."""
+        """The errors of the damaged files whose rows were left out so far."""
         return list((self._damaged or {}).values())
 
     def location_of(self, folder: str) -> str:
@@ -110,7 +110,7 @@ class ResultStore:
         """Add results atomically: one new file for each table that has rows.
 
         Raises:
-            ResultsError: the disk is full, or the folder may not be written or cannot be reached.
+            ResultsError: the disk is full, or the folder is read-only or cannot be reached.
         """
         if not results:
             return
@@ -146,10 +146,10 @@ class ResultStore:
         return best_attempts(self.read_rows("cells")).to_pandas()
 
     def read(self, table: str) -> pd.DataFrame:
-        """Return the rows of a table of TABLES that belong to the best attempt of their cell.
+        """Return the rows of a table in TABLES that belong to the best attempts of the cells.
 
         Raises:
-            DamagedPartError, ResultsError: as `read_cells`.
+            DamagedPartError, ResultsError: see `read_cells`.
         """
         if table == "cells":
             return self.read_cells()
@@ -157,24 +157,25 @@ class ResultStore:
         return distinct(only(self.read_rows(table), best)).to_pandas()
 
     def read_rows(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return all rows of a table, of all attempts; a row may occur twice while a compaction runs.
+        """Return these columns (None: all) of the rows of all attempts; a compaction may make a row occur twice.
 
         Raises:
-            DamagedPartError, ResultsError: as `read_cells`.
+            DamagedPartError, ResultsError: see `read_cells`.
         """
         return self.read_new_rows(table, columns, set())
 
     def read_new_rows(
         self, table: str, columns: Sequence[str] | None, known: set[str], *, skip_writer: str | None = None
     ) -> pa.Table:
-        """Return the rows of the files of a table that are not yet known; a row may occur twice.
+        """Return the rows of a table without the rows of known files; a row may occur twice.
 
         Args:
-            known: names of files that are not read; the names of the files that are read are added.
+            columns: names of the columns to return; None returns all columns.
+            known: names of the files to skip; this method adds the names of the files that it reads.
             skip_writer: id of a run whose files are not read; None reads the files of all runs.
 
         Raises:
-            DamagedPartError, ResultsError: as `read_cells`.
+            DamagedPartError, ResultsError: see `read_cells`.
         """
         schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
         skip = None if self._damaged is None else self._skip
@@ -182,7 +183,7 @@ class ResultStore:
             new = [part for part in self.parts(table) if part.name not in known]
             if skip_writer is not None:
                 new = [part for part in new if part.writer != skip_writer]
-            # A compaction may delete a file that was just listed; its rows are in a newer file then.
+            # A compaction may delete a file that was just listed; then its rows are in a newer file.
             with suppress(FileNotFoundError):
                 rows = read_parts(self._filesystem, new, schema, skip=skip)
                 known.update(part.name for part in new)
@@ -202,7 +203,7 @@ class ResultStore:
             raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
 
     def read_part(self, table: str, part: Part) -> pa.Table:
-        """Return all rows of one file; raises as `sweeps.store.parts.read_part`."""
+        """Return all rows of one file; for the errors see `sweeps.store.parts.read_part`."""
         return read_part(self._filesystem, part.path, TABLES[table], exactly=True)
 
     def write_rows(self, table: str, rows: pa.Table, *, writer: str | None = None) -> None:
@@ -210,10 +211,10 @@ class ResultStore:
 
         Args:
             rows: complete attempts; no other file of the table holds rows of these attempts.
-            writer: id of the run that writes; None if no run does.
+            writer: id of the run that writes; None outside a run.
 
         Raises:
-            ResultsError: as `write`.
+            ResultsError: see `write`.
         """
         if rows.num_rows:
             name, content = encode(rows, writer)
@@ -240,7 +241,7 @@ class ResultStore:
         return target
 
     def unfinished(self) -> list[fs.FileInfo]:
-        """Return the hidden temporary files of writes that are not finished, or were interrupted."""
+        """Return the hidden temporary files of writes that still run or were interrupted."""
         found = [
             info
             for folder in ("", *TABLES)
@@ -261,7 +262,7 @@ class ResultStore:
     def _cannot_write(self, error: OSError) -> ResultsError:
         return ResultsError(
             f"cannot write results to {self.public_location}: {error}; results written before are safe, and the "
-            "same command goes on from there"
+            "same command computes the rest"
         )
 
     def _skip(self, part: DamagedPartError) -> None:

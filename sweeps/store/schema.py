@@ -1,6 +1,6 @@
 """The columns of the three tables of a results folder.
 
-The columns of a cell derive from what the fields of Cell declare, the measures from the fields of CellResult.
+The fields of Cell declare the columns of the axes.  The fields of CellResult are the columns of the measures.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TEXT, WHOLE, REAL, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TYPES = {str: TEXT, int: WHOLE, float: REAL, bool: FLAG}
 
 AXES = {name: {Kind.WHOLE: WHOLE, Kind.NUMBER: REAL}.get(column.axis.kind, TEXT) for name, column in COLUMNS.items()}
-"""Columns of a cell; options and recipe are JSON text."""
+"""Columns that describe a cell; options and recipe are JSON text."""
 MEASURES = {
     name: next(made for kind, made in _TYPES.items() if hint in (kind, kind | None))
     for name, hint in get_type_hints(CellResult).items()
     if name not in ("cell", "curves", "workers")
 }
-"""Columns of a result."""
+"""Columns with the result of a cell."""
 PROVENANCE = {
     "data_fingerprint": TEXT,
     "git_commit": TEXT,
@@ -42,7 +42,7 @@ PROVENANCE = {
     "finished_at": pa.timestamp("us", tz="UTC"),
 }
 KEY = {"cell_id": TEXT, "attempt": TEXT}
-"""`attempt` tells several computations of one cell apart, so that their curves are never mixed."""
+"""`attempt` identifies one computation of a cell, so that the curves of two computations are never mixed."""
 
 TABLES = {
     "cells": pa.schema({**KEY, **AXES, **MEASURES, **PROVENANCE}),
@@ -50,11 +50,11 @@ TABLES = {
     "workers": pa.schema({**KEY, "worker": WHOLE, "true_quality": REAL, "estimated_quality": REAL}),
 }
 ABSENT = {name: column.store(column.default) for name, column in COLUMNS.items() if not column.required}
-"""Column of an axis -> its default, which rows get from a file that is older than the axis."""
+"""Column of an axis -> its default value, for the rows of a file that is older than the axis."""
 
 
 def to_tables(results: Sequence[CellResult], attempts: Sequence[str], provenance: Provenance) -> dict[str, pa.Table]:
-    """Return the results as rows of the three tables, without secrets in tracebacks; `attempts` are unique names."""
+    """Return results as rows of the three tables, without secrets in tracebacks; the names in `attempts` are unique."""
     ids = [result.cell.id for result in results]
     axes = [columns_of(result.cell) for result in results]
     cells: dict[str, Any] = {"cell_id": ids, "attempt": list(attempts)}

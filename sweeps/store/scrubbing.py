@@ -7,7 +7,7 @@ import re
 
 REMOVED = "***"
 _SHORTEST = 8
-"""Shorter values of environment variables are common words, and stay."""
+"""Shorter values of environment variables are not removed, because they are often common words."""
 
 # The name of a secret, as part of an identifier: AWS_SECRET_ACCESS_KEY, api-key, authToken.  A bare `key` does not
 # match, because `sorted(rows, key=len)` is a common line of a traceback.  Every repetition before the end of a pattern
@@ -45,7 +45,7 @@ def scrub(text: str) -> str:
 
     This replaces the user and the query of URIs; values of options, variables and JSON fields with the name of a secret
     (password, token, secret, credential, access key, ...); keys of a known form; and the values of environment
-    variables of this process with such names.  It does not recognise other secrets under harmless names.
+    variables of this process with such names.  A secret of an unknown form under a harmless name stays.
     """
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and _NAMED.search(name):

@@ -1,4 +1,4 @@
-"""Verify a results folder: every file as written, every row whole, every cell of a grid present."""
+"""Verify that a results folder has no damaged file, no wrong row and no missing cell."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import AXES, TABLES
 
 STALE_SECONDS = 3600
-"""An older temporary file is the rest of an interrupted write, because a write takes seconds."""
+"""A write takes seconds, so an older temporary file comes from an interrupted write."""
 _VERSIONS = range(1, 21)
 
 
@@ -36,10 +36,10 @@ class Verification:
         n_attempts: number of attempts with a readable row.
         damaged: files whose content differs from what was written.
         conflicting: attempts that occur with different rows.
-        wrong_ids: ids of rows that are not the hash of the axes of their row.
+        wrong_ids: cell ids that differ from the hash of the axes in their row.
         missing: cells of the grid without a row.
-        failed: ids of cells whose best attempt failed; of the grid if there is one, else of all cells.
-        n_older: number of cells from another version of their method.
+        failed: ids of cells whose best attempt failed, among the cells of the grid; without a grid, among all cells.
+        n_older: number of attempts that another version of their method computed.
         n_twice: number of attempts whose rows lie in two files; an interrupted compaction leaves them.
         n_orphans: number of attempts with curves or workers, but without a cell; an interrupted write leaves them.
         stale: temporary files of interrupted writes.
@@ -131,7 +131,7 @@ class _Files:
             rows.validate(full=True)
         except FileNotFoundError:
             raise ResultsError(
-                f"{part.path} vanished, because a compaction runs; verify again when it has ended"
+                f"{part.path} vanished, because a compaction runs; verify again when the compaction has ended"
             ) from None
         except pa.ArrowInvalid as error:
             raise DamagedPartError(part.path, str(error)) from error

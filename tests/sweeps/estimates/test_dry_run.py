@@ -93,7 +93,7 @@ def test_what_is_printed_to_a_file_is_whole_and_plain() -> None:
     assert "digits cnn_digits mv 3 0 0 3 30.00 15.00 2 measured, 1 constants" in rows
     assert "all 7 1 0 6 33.00 15.00 4 measured, 2 constants" in rows
     assert "7 cells: 1 done, 0 failed before, 6 to compute; about 1.4 d of work, 15.00 GPU hours, 16.5 h on 2" in text
-    assert "about 22.50 at the prices given" in text
+    assert "about 22.50 at the given prices" in text
     assert "estimates: 4 measured, 2 constants\nconstants come from another machine" in text
 
 

@@ -41,7 +41,7 @@ def test_what_a_trial_gets(arguments: list[str], gpus: float, cpus: int, share: 
 @pytest.mark.parametrize(
     ("arguments", "gpus", "message"),
     [
-        (["--gpus-per-trial", "2"], 1, "--gpus-per-trial 2 is more than the 1 GPUs there are"),
+        (["--gpus-per-trial", "2"], 1, "--gpus-per-trial 2 is more than the number of GPUs, which is 1"),
         (["--gpus-per-trial", "1.5"], 4, "must be a whole number, got 1.5"),
         (["--train-workers", "2", "--backend", "inline"], 0, "--backend inline trains on one device"),
     ],
@@ -59,5 +59,5 @@ def test_how_many_trials_run_at_a_time() -> None:
     assert count_slots([*labels, *trained], quarter, 16, 2) == 8
     four = Placement(cpus=2, gpus={DIGITS: 1.0}, n_train_workers=4)
     assert count_slots(trained, four, 16, 8) == 2
-    with pytest.raises(ValueError, match="a trial needs 8 CPUs and 4 GPUs, but there are 4 and 8; lower --cpus-per"):
+    with pytest.raises(ValueError, match="a trial needs 8 CPUs and 4 GPUs, but there are 4 CPUs and 8 GPUs; lower"):
         count_slots(trained, four, 4, 8)

@@ -154,7 +154,7 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         ),
         (
             ("train", "method_options.em.max_iter = 3\ntrain"),
-            "block 1, method_options.em: the block has no em among its methods (mv)",
+            "block 1, method_options.em: em is not one of the methods of the block (mv)",
         ),
         (("train", "method_options.emm.max_iter = 3\ntrain"), "block 1, method_options.emm: unknown method 'emm'"),
         (("train", "method_options.mv = 3\ntrain"), "block 1, method_options.mv: must be a table, got 3"),
@@ -169,7 +169,7 @@ def test_a_method_is_known_by_any_of_its_names(tmp_path: Path) -> None:
             "block 1, method_options: em, dawid_skene name one method more than once",
         ),
         (("train", "noise_rates = [0.5]\nextends = 'labls'\ntrain"), "block 1, extends: unknown preset 'labls'; did"),
-        (('datasets = ["digits"]', ""), "block 1: datasets must be given, or extends with the name of a preset"),
+        (('datasets = ["digits"]', ""), "block 1: datasets must be given; or give extends = the name of a preset"),
         (("[[block]]", "[block]"), "block: must be one or more tables, each below a line [[block]] with two brackets"),
         (("[[block]]", "[[blocks]]"), ": unknown key 'blocks'; did you mean block"),
         (("[[block]]", "only = 'metod == 1'\n[[block]]"), "only: 'metod' at column 1: unknown axis 'metod'"),

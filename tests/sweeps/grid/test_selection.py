@@ -104,7 +104,7 @@ def test_columns_are_those_of_the_results_table() -> None:
         ("method in ['em', 3]", "compares numbers with texts"),
         ("method in 'em'", "needs a list on its right"),
         ("'em' in method", "needs a list on its right"),
-        ("noise_rate > None", "puts None in an order"),
+        ("noise_rate > None", "orders None, which has no order"),
         ("seed < [1, 2]", "compares with a list"),
         ("seed is 3", "write == None or != None"),
         ("seed == True", "'True' at column 9 is not allowed"),
