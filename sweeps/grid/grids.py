@@ -57,7 +57,7 @@ class Block:
     assignment_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cells(self) -> list[Cell]:
-        """Return the cells.  The methods of one crowd follow each other, and then the seeds of one setting.
+        """Return the cells, ordered by the other axes, then by seed, then by method.
 
         Raises:
             CellError: an unknown name or a value out of range.

@@ -70,7 +70,7 @@ _JOCOR_NOISE = (("symmetric", 0.2), ("symmetric", 0.5), ("symmetric", 0.8), ("as
 def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> Block:
     """Return JoCoR's comparison at one noise; the forget rate is the noise rate, or half of it for asymmetric noise."""
     forget_rate = rate / 2 if pattern == "asymmetric" else rate
-    # Co-teaching+ trains on all items for this many epochs, then on items of disagreement, as in the authors' code.
+    # Epochs before Co-teaching+ uses only items on which the networks disagree, as in the authors' code.
     warm_up = {"mnist": 0, "cifar10": 20, "cifar100": 5}.get(block.datasets[0], 10)
     selecting: dict[str, dict[str, float]] = {
         "co_teaching": {"forget_rate": forget_rate},
@@ -79,7 +79,7 @@ def _jocor_block(block: Block, pattern: str, rate: float, agreement: float) -> B
     joint = {
         name: {"forget_rate": forget_rate, "lambda_": agreement} for name in block.methods if name.startswith("jocor")
     }
-    # With these weights the contrast of jocor3_ce, which rewards certainty, makes all networks predict one class.
+    # With these weights the cross-entropy contrast of jocor3_ce, which rewards certainty, makes all predict one class.
     joint |= {name: {"forget_rate": forget_rate} for name in joint if name == "jocor3_ce"}
     return replace(block, patterns=(pattern,), noise_rates=(rate,), method_options={**selecting, **joint})
 
