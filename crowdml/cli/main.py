@@ -47,7 +47,7 @@ COMMANDS = {
     "train": Command("training.train", "train a network on your own items and the labels of a crowd"),
     "predict": Command("training.predict", "predict the classes of new items with a trained network"),
     "sweep": Command("sweeping.sweep", "run a grid of experiments"),
-    "tune": Command("sweeping.tune", "search the best options of a method"),
+    "tune": Command("sweeping.tune", "search for the best options of a method"),
     "status": Command("sweeping.status", "show the runs of a results folder and their progress"),
     "watch": Command("sweeping.watch", "show the live screen of a run"),
     "analyze": Command("sweeping.analyze", "make tables, figures and a report from a results folder"),
