@@ -1,4 +1,4 @@
-# make sweep   the main job on embedded data          make test      the tests
+# make sweep   a sweep that needs no download         make test      the tests
 # make lint    ruff, import-linter and pyright        make test-all  the slow tests too
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,7 +19,7 @@ test-all: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo && $(BIN)/pyright --pythonpath $(BIN)/python
 
-# Made anew when the pins change.
+# Install again when the pins change.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("crowdml needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv

@@ -15,6 +15,7 @@ that `crowdml --help` needs no other library.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -46,7 +47,7 @@ COMMANDS = {
     "train": Command("training.train", "train a network on your own items and the labels of a crowd"),
     "predict": Command("training.predict", "predict the classes of new items with a trained network"),
     "sweep": Command("sweeping.sweep", "run a grid of experiments"),
-    "tune": Command("sweeping.tune", "search the best options of a method"),
+    "tune": Command("sweeping.tune", "search for the best options of a method"),
     "status": Command("sweeping.status", "show the runs of a results folder and their progress"),
     "watch": Command("sweeping.watch", "show the live screen of a run"),
     "analyze": Command("sweeping.analyze", "make tables, figures and a report from a results folder"),
@@ -75,10 +76,15 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
             options = parse(words, script=script)
             program = options.program
             return options.run(options) or EXIT_OK
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has enough.  Nothing may be written to it at exit.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return EXIT_OK
     except (ValueError, OSError) as error:
-        # Bad input gives one clear line.  Any other exception is a bug and shows its traceback.
+        # Bad input gives one clear line per problem.  Any other exception is a bug and shows its traceback.
         program = error.program if isinstance(error, UsageError) else program
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        for line in getattr(error, "lines", [str(error)]):
+            print(f"{program}: error: {' '.join(line.split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"{program}: {str(stop) or 'stopped'}", file=sys.stderr)

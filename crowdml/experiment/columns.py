@@ -78,7 +78,7 @@ class Column:
         if stored is None or stored != stored:
             return None
         if not self.axis.kind.is_json:
-            return self.axis.checked(self.name, stored) if self.axis.kind is Kind.WHOLE else stored
+            return stored if self.axis.kind is Kind.TEXT else self.axis.checked(self.name, stored)
         try:
             content = json.loads(stored)
             return Recipe(**content) if self.axis.kind is Kind.RECIPE else self.axis.checked(self.name, content)

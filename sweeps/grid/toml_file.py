@@ -48,7 +48,7 @@ class TomlFileError(ValueError):
         if len(problems) > _N_SHOWN:
             lines.append(f"{path}: {len(problems) - _N_SHOWN} more problems")
         super().__init__("\n".join(lines))
-        self.path, self.problems = path, tuple(problems)
+        self.path, self.problems, self.lines = path, tuple(problems), tuple(lines)
 
 
 class TomlTable(BaseModel):

@@ -19,7 +19,7 @@ from sweeps.grid.grid_text import preset_to_toml
 from sweeps.grid.grids import AXES, axis_options
 from sweeps.grid.options_file import MethodOptions, read_options
 from sweeps.grid.presets import PRESETS
-from sweeps.grid.selection import select
+from sweeps.grid.selection import check_priority, select
 
 
 class Chosen(NamedTuple):
@@ -51,6 +51,7 @@ def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: 
         if not cells:
             raise ValueError(f"--only {options.only!r} holds for none of the {n_cells} cells of the grid")
         speak(console, f"{len(cells)} of the grid's {n_cells} cells are selected")
+    check_priority(options.priority or ())
     return Chosen(cells, options.priority or grid.priority)
 
 
