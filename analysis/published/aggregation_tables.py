@@ -106,7 +106,7 @@ def to_markdown(comparison: pd.DataFrame, measure: str) -> str:
 
 
 def to_html(comparison: pd.DataFrame, measure: str) -> str:
-    """Return HTML tables of our number and the difference, with its grade as class and the paper's number as tooltip."""
+    """Return HTML tables of our number and the difference, with its grade as class and the paper number as tooltip."""
     sheets = (replace(sheet, caption=f"{sheet.caption}: {_DIFFERENCE}") for sheet in _sheets(comparison, measure))
     return sheets_to_html(sheets, _html_entry)
 
