@@ -90,7 +90,7 @@ def sweep(results: Path, n_cells: int) -> Row:
     rows = ResultStore(results).read_cells()
     in_cells = float(rows["seconds"].sum())
     # The sweep prints the figures from its first trial on at its end.
-    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell besides", printed)
+    (match,) = re.findall(r"([\d.]+) % of the time in cells, ([\d.]+) ms per cell outside", printed)
     return {
         "cells": len(rows),
         "seconds_in_cells": in_cells,
