@@ -72,7 +72,7 @@ def test_a_full_disk(small_disk: Path, undisturbed: Path) -> None:
     with filler.open("wb", buffering=0) as stream, suppress(OSError):
         while True:
             stream.write(bytes(4096))
-    assert_ends(command, f"cannot write results to {results}", "No space left on device", "the same command goes on")
+    assert_ends(command, f"cannot write results to {results}", "No space left on device", "the same command computes the rest")
     before = ResultStore(results).attempts()
     assert 0 < len(before) < 15
     filler.unlink()
@@ -93,7 +93,7 @@ def test_a_folder_that_may_only_be_read(small_disk: Path, undisturbed: Path) -> 
         Command([*SLOW, *seeds(15)], results, None),
         f"cannot write results to {results}",
         "Read-only file system",
-        "the same command goes on",
+        "the same command computes the rest",
     )
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     again = Command([*SLOW, *seeds(15)], results, None)
