@@ -92,7 +92,7 @@ def test_what_is_printed_to_a_file_is_whole_and_plain() -> None:
     assert "digits - mv 4 1 0 3 3.00 - 2 measured, 1 constants" in rows
     assert "digits cnn_digits mv 3 0 0 3 30.00 15.00 2 measured, 1 constants" in rows
     assert "all 7 1 0 6 33.00 15.00 4 measured, 2 constants" in rows
-    assert "7 cells: 1 done, 0 failed before, 6 to compute; about 1.4 d of work, 15.00 GPU hours, 16.5 h on 2" in text
+    assert "7 cells: 1 done, 0 failed before, 6 to compute; about 1.4 d of work, 15.00 GPU hours, 16.5 h with 2" in text
     assert "about 22.50 at the given prices" in text
     assert "estimates: 4 measured, 2 constants\nconstants come from another machine" in text
 
@@ -107,7 +107,7 @@ def test_a_terminal_has_it_in_its_width() -> None:
 
 
 def test_small_sums_of_money_are_not_nothing() -> None:
-    assert "about 0.0062 at the prices" in printed(of([LABELS[0]], prices=Prices(cpu=0.0031)))
+    assert "about 0.0062 at the given prices" in printed(of([LABELS[0]], prices=Prices(cpu=0.0031)))
 
 
 def test_nothing_to_compute() -> None:
