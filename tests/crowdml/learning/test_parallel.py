@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,8 @@ class _Together:
 
     def __exit__(self, *_: object) -> None:
         if self._several:
+            gc.collect()  # what still holds the process group must go before it
+            distributed.barrier()  # a process that leaves early makes the other one abort
             distributed.destroy_process_group()
 
 
