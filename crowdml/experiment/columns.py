@@ -67,7 +67,7 @@ class Column:
         """Return the stored form of a value."""
         if value is None or not self.axis.kind.is_json:
             return value
-        return _recipe_text(value) if isinstance(value, Recipe) else json.dumps(dict(value), sort_keys=True)
+        return json.dumps(value.to_dict() if isinstance(value, Recipe) else dict(value), sort_keys=True)
 
     def load(self, stored: Any) -> Any:
         """Return the value of a stored form; NaN, the missing number of a frame, gives None.
@@ -164,11 +164,6 @@ def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:
 
 
 _RECIPE_DEFAULTS = json.loads(json.dumps(asdict(Recipe())))
-
-
-@lru_cache(maxsize=1024)  # the cells of a grid share few recipes
-def _recipe_text(recipe: Recipe) -> str:
-    return json.dumps(recipe.to_dict(), sort_keys=True)
 
 
 @lru_cache(maxsize=1024)

@@ -84,6 +84,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
+        for name in ("lr", "momentum", "weight_decay", "lr_decay", "late_momentum", "validation"):
+            value = getattr(self, name)
+            if type(value) is int:  # equal recipes have one JSON form, and so one id
+                object.__setattr__(self, name, float(value))
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe.{name} must be at least 1, got {getattr(self, name)}")

@@ -72,7 +72,9 @@ def test_a_full_disk(small_disk: Path, undisturbed: Path) -> None:
     with filler.open("wb", buffering=0) as stream, suppress(OSError):
         while True:
             stream.write(bytes(4096))
-    assert_ends(command, f"cannot write results to {results}", "No space left on device", "the same command computes the rest")
+    assert_ends(
+        command, f"cannot write results to {results}", "No space left on device", "the same command computes the rest"
+    )
     before = ResultStore(results).attempts()
     assert 0 < len(before) < 15
     filler.unlink()

@@ -96,6 +96,13 @@ def test_a_value_at_its_default_is_not_part_of_the_id() -> None:
     assert id_of(Cell, {**trained, "recipe": '{"epochs": 8}'}, "1+1") != id_of(Cell, trained, "1+1")
 
 
+def test_equal_recipes_have_one_id() -> None:
+    whole, broken = Recipe(lr=1, late_momentum=0), Recipe(lr=1.0, late_momentum=0.0)
+    assert whole == broken
+    assert cell(network="cnn_digits", recipe=whole).id == cell(network="cnn_digits", recipe=broken).id
+    assert isinstance(whole.to_dict()["lr"], float)
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
