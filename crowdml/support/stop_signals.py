@@ -61,6 +61,7 @@ class StopSignals:
             self.first, self._since = number, time.monotonic()
             self._error = Stopped()
         elif self.first is not None and time.monotonic() - self._since >= IMPATIENT_SECONDS:
+            os.write(2, b"stopped at once\n")
             os._exit(self.exit_code)
         if not self.held:
             self.raise_waiting()
@@ -85,7 +86,7 @@ _active: StopSignals | None = None
 def catch_signals() -> Iterator[StopSignals]:
     """Raise Stopped in the block at the first SIGINT or SIGTERM, and ignore the signals that follow.
 
-    After a signal the handlers stay, because another signal must not disturb the end of the process.  In a thread other
+    After a signal the process ignores further signals, because they must not disturb its end.  In a thread other
     than the main thread this block does nothing.
     """
     global _active
@@ -99,9 +100,9 @@ def catch_signals() -> Iterator[StopSignals]:
         yield signals
     finally:
         _active = None
-        if signals.first is None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            # Python itself resets other handlers than SIG_IGN at its end.
+            signal.signal(number, handler if signals.first is None else signal.SIG_IGN)
 
 
 @contextmanager
