@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from crowdml.experiment.result import CellResult
+from crowdml.support.printable import printable
 from sweeps.store.attempts import RANK_COLUMNS, best_attempts, distinct, only
 from sweeps.store.locations import LocationError, locate, put
 from sweeps.store.parts import DamagedPartError, Part, ResultsError, encode, list_parts, read_part, read_parts
@@ -45,13 +47,22 @@ class ResultStore:
         location: a local path, or a URI such as s3://bucket/folder or gs://bucket/folder.
         damaged: what happens when a damaged file is read.  "error" raises DamagedPartError.  "skip" leaves its rows
             out, for a run that computes them again, and adds the error to `damaged_parts`.
+        tell: gets a line about damaged rows and records, which are left out; the default warns.
 
     Raises:
         ResultsError: the folder has another schema version, is not a results folder, or cannot be reached.
     """
 
-    def __init__(self, location: str | Path, *, damaged: Literal["error", "skip"] = "error") -> None:
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        damaged: Literal["error", "skip"] = "error",
+        tell: Callable[[str], None] = lambda line: warnings.warn(line, stacklevel=3),
+    ) -> None:
         self.location = str(location)
+        self._tell = tell
+        self._named: set[str] = set()
         self._damaged: dict[str, DamagedPartError] | None = {} if damaged == "skip" else None
         try:
             self._filesystem, self._root = locate(self.location)
@@ -78,6 +89,12 @@ class ResultStore:
     def damaged_parts(self) -> list[DamagedPartError]:
         """The errors of the damaged files whose rows were left out so far."""
         return list((self._damaged or {}).values())
+
+    def name_damage(self, name: str, reason: str) -> None:
+        """Tell once that a file of the folder, or a row of a file, is damaged and left out."""
+        if name not in self._named:
+            self._named.add(name)
+            self._tell(printable(f"damaged and left out: {self.public_location}/{name}: {reason}"))
 
     def location_of(self, folder: str) -> str:
         """Return the location of a folder inside the results folder, for another process."""

@@ -18,9 +18,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 
-from crowdml.cli.display import speak, step
+from crowdml.cli.display import Console, speak, step
 from crowdml.cli.sweeping.grid_options import OTHER_OPTIONS, add_grid_options
 from sweeps.grid.grids import axis_options
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

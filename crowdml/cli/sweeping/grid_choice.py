@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rich.console import Console
-
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 from crowdml.experiment.cell import Cell
 from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name
