@@ -136,22 +136,23 @@ def _folder(results: str | Path) -> Path:
 
 def _facts(cells: pd.DataFrame) -> str:
     ok = cells[cells["status"] == "ok"]
-    versions = sorted(set(cells["versions"].dropna()))
+    versions = sorted(set(cells["versions"]))
+    # A tree without a repository has a commit and no word of changes.
+    commits = cells[["git_commit", "git_dirty"]].drop_duplicates().dropna(subset="git_commit")
     facts = {
         "cells": f"{len(cells)}, {len(cells) - len(ok)} of them failed",
         "seeds": ", ".join(map(str, sorted(cells["seed"].unique()))),
         "compute": f"{cells['seconds'].sum() / 3600:.2f} process hours",
         "devices": ", ".join(sorted(set(cells["device"].dropna()))),
-        "commit": ", ".join(
-            f"{commit[:10]}{' and uncommitted changes' if dirty else ''}"
-            for commit, dirty in sorted(
-                set(zip(cells["git_commit"].dropna(), cells["git_dirty"].dropna(), strict=True))
-            )
-        ),
+        "commit": ", ".join(sorted(map(_commit, commits["git_commit"], commits["git_dirty"]))),
         "versions": "; ".join(", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in versions),
     }
     rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items())
     return f"<table class=facts>{rows}</table>"
+
+
+def _commit(commit: str, dirty: object) -> str:
+    return f"{commit[:10]}{' and uncommitted changes' if dirty is True else ''}"
 
 
 def _html_image(name: str, png: bytes) -> str:
