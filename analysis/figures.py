@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -49,6 +50,14 @@ def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
             if len(points):
                 result[f"{name}-curves"] = learning_curves(points, title)
     return result
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure to a file; its suffix is the format."""
+    with warnings.catch_warnings():
+        # A figure with small plots, or with a box for a letter that the font lacks, is better than no figure.
+        warnings.simplefilter("ignore")
+        figure.savefig(path, dpi=150)
 
 
 def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
@@ -171,8 +180,4 @@ def _finish(figure: Figure, methods: Sequence[str], title: str) -> None:
         loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9.5,
     )  # fmt: skip
     figure.suptitle(_short(title, _TITLE_WIDTH), fontsize=12)
-    with warnings.catch_warnings():
-        # A figure with small plots, or with a box for a letter that the font lacks, is better than no report.
-        warnings.simplefilter("ignore")
-        figure.draw_without_rendering()
     plt.close(figure)

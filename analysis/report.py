@@ -8,14 +8,13 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
 from analysis import statistics
-from analysis.load import load, load_curves, with_names
+from analysis.load import Results, load, load_curves, opened, with_names
 from analysis.published import aggregation_tables as published
 from analysis.published import network_tables as published_networks
 from analysis.real_crowds import crowd_tables
@@ -55,32 +54,28 @@ def find_report(results: str | Path) -> Path | None:
 
 
 def write_report(
-    results: str | Path,
-    out: str | Path | None = None,
-    *,
-    cells: pd.DataFrame | None = None,
-    damaged: Literal["error", "skip"] = "error",
+    results: Results, out: str | Path | None = None, *, cells: pd.DataFrame | None = None
 ) -> WrittenReport:
     """Write the report of a results folder.
 
     Args:
-        results: the results folder, local or a URI.
+        results: the results folder: a path, a URI, or the opened folder.
         out: the folder of the report.  It is created if it does not exist; files of an earlier report are replaced.
             The default is `report` in the results folder, or in the working directory if `results` is a URI.
         cells: the result of `load`, if it was called already.
-        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
 
     Raises:
         sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
-    from analysis.figures import figures
+    from analysis.figures import figures, save
 
-    folder = _folder(results) if out is None else Path(out)
+    store = opened(results)
+    folder = _folder(store.location) if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
-        cells = load(results)
+        cells = load(store)
     all_tables = [*tables(cells), *crowd_tables(cells)]
-    all_figures = figures(cells, load_curves(results, cells, damaged=damaged))
+    all_figures = figures(cells, load_curves(store, cells))
     comparison = published.compare(cells)
     networks = published_networks.compare_networks(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
@@ -94,7 +89,7 @@ def write_report(
     for name, figure in all_figures.items():
         for kind in ("png", "svg"):
             files.append(folder / f"{name}.{kind}")
-            figure.savefig(files[-1], dpi=150)
+            save(figure, files[-1])
     if len(comparison):
         files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
         parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
@@ -103,7 +98,7 @@ def write_report(
         files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
         files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
     images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
-    page = _write(folder / PAGE, _page(str(results), cells, all_tables, images, comparison, networks, pairs))
+    page = _write(folder / PAGE, _page(store.public_location, cells, all_tables, images, comparison, networks, pairs))
     return WrittenReport(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 

@@ -24,9 +24,8 @@ def run(options: argparse.Namespace) -> None:
     """Merge the folders and print what was added."""
     from crowdml.cli.open_results import open_results
     from sweeps.store.merging import merge
-    from sweeps.store.result_store import ResultStore
 
-    target = ResultStore(options.out)
+    target = open_results(options.out, must_exist=False)
     added = merge([open_results(source) for source in options.sources], target)
     speak(
         Console(),

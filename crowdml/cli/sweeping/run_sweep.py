@@ -185,7 +185,7 @@ def _finish(
     console.print(summary(frame))
     report = None if unchanged is None else find_report(store.location)
     if report is None:
-        report = write_report(store.location, cells=with_names(every), damaged="skip").html
+        report = write_report(store, cells=with_names(every)).html
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
     speak(console, f"tables    crowdml analyze {shlex.quote(store.public_location)}")

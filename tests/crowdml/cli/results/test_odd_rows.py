@@ -64,6 +64,8 @@ def put(rows: pa.Table, column: str, values: pa.Array | list[Any]) -> pa.Table:
 def odd_rows(table: str, odd: Mapping[pa.DataType, Sequence[Any]]) -> Iterator[pa.Table]:
     """Yield the rows of a table with each odd value in each column; all are other attempts of other cells."""
     rows = rows_of(table)
+    if table == "cells":
+        rows = rows.take([0, 4, 6])
     for field in rows.schema:
         for place, value in enumerate(odd[field.type]):
             names = [f"{field.name}-{place}-{row}" for row in range(rows.num_rows)]
@@ -106,7 +108,6 @@ COMMANDS = {
     "export --flatten": ["results", "export", "{r}", "--csv", "{out}", "--flatten"],
     "merge": ["results", "merge", "{r}", "--out", "{out}/merged"],
     "compact": ["results", "compact", "{r}", "--drop-superseded"],
-    "verify": ["results", "verify", "{r}"],
 }
 
 
@@ -117,14 +118,16 @@ def test_a_command_names_damaged_rows_once_and_goes_on(
     code = main([word.format(r=folder, out=tmp_path / "out") for word in words])
     printed = capsys.readouterr()
     assert code in (0, 1)
-    assert code == 0 or words[1] in ("compact", "verify") or words[0] == "watch"
+    assert code == 0 or words[1] == "compact" or words[0] == "watch"
     lines = printed.err.splitlines()
     assert all(line.startswith("damaged and left out: ") for line in lines)
+    n_folders = 2 if words[1] == "diff" else 1
     if words[0] != "watch":
-        assert sum(STRAY in line and "/cells/" in line for line in lines) == 1
-        (rows,) = (line for line in lines if "/cells/" in line and STRAY not in line)
-        assert "such as row " in rows
-    assert len(lines) == len(set(lines))
+        assert sum(STRAY in line and "/cells/" in line for line in lines) == n_folders
+        rows = [line for line in lines if "/cells/" in line and STRAY not in line]
+        assert len(rows) == n_folders
+        assert "such as row " in rows[0]
+    assert len(lines) == len(set(lines)) * n_folders
     assert "\x1b" not in printed.out + printed.err
 
 
@@ -135,7 +138,6 @@ def test_verify_lists_damaged_rows_and_repair_moves_them_aside(
     n_sound = ResultStore(folder, tell=lambda line: None).read_rows("cells").num_rows
     main(["results", "verify", str(folder)])
     out = capsys.readouterr().out
-    assert f"row {len(MADE) + 1}: cell_id is missing" not in out  # the odd rows are in a file of their own
     assert "row 1: cell_id is missing" in out
     assert "2 damaged files:" in out
     main(["results", "verify", str(folder), "--repair"])
@@ -180,11 +182,10 @@ def test_a_sweep_computes_the_cells_of_damaged_rows_again(tmp_path: Path, capsys
         "--patterns", "uniform", "--workers", "3", "--seeds", "0", "1", "--epochs", "1", "--n-train", "100",
     ]  # fmt: skip
     assert main(words) == 0
-    (part,) = (tmp_path / "r" / "cells").iterdir()
     store = ResultStore(tmp_path / "r")
-    (listed,) = store.parts("cells")
-    rows, _ = store.read_part("cells", listed)
-    part.unlink()
+    rows = store.read_rows("cells")
+    for part in store.parts("cells"):
+        store.delete(part.path)
     store.write_rows("cells", put(rows, "versions", [None, rows["versions"][1].as_py()]))
     (tmp_path / "r" / "runs" / "x.json").write_text("[1]")
     capsys.readouterr()
