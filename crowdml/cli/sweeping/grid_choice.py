@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
             temporary.write_text(text, "utf-8")
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
-    speak(console, f"wrote {path}; {options.program} --grid {path} runs it")
+    speak(console, f"wrote {path}; {options.program} --grid {shlex.quote(path)} runs it")
 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:

@@ -142,8 +142,7 @@ def _warn_of_damage(store: ResultStore, console: Console) -> None:
     for part in store.damaged_parts:
         console.print(Text.assemble(("damaged", "yellow"), f" {part}"), soft_wrap=True)
     if store.damaged_parts:
-        where = shlex.quote(store.public_location)
-        repair = f"crowdml results verify {where} --repair"
+        repair = f"crowdml results verify {shlex.quote(store.location)} --repair"
         speak(console, f"the cells in damaged files are computed again; {repair} moves the files aside")
 
 
@@ -188,7 +187,7 @@ def _finish(
         report = write_report(store, cells=with_names(every)).html
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
-    speak(console, f"tables    crowdml analyze {shlex.quote(store.public_location)}")
+    speak(console, f"tables    crowdml analyze {shlex.quote(store.location)}")
     if n_missing:
         speak(console, f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:

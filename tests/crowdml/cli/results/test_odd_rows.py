@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -176,25 +177,29 @@ def test_a_report_leaves_damaged_rows_out(tmp_path: Path, capsys: pytest.Capture
     assert {path.parent for path in tmp_path.rglob("*.svg")} == {tmp_path / "report"}
 
 
-def test_a_sweep_computes_the_cells_of_damaged_rows_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_computes_the_cells_of_damaged_rows_again(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "r [bold]x"
+    monkeypatch.setenv("PWD", str(tmp_path))
     words = [
-        "sweep", "--preset", "laptop", "--backend", "inline", "--results", str(tmp_path / "r"), "--methods", "mv",
+        "sweep", "--preset", "laptop", "--backend", "inline", "--results", str(results), "--methods", "mv",
         "--patterns", "uniform", "--workers", "3", "--seeds", "0", "1", "--epochs", "1", "--n-train", "100",
     ]  # fmt: skip
     assert main(words) == 0
-    store = ResultStore(tmp_path / "r")
+    store = ResultStore(results)
     rows = store.read_rows("cells")
     for part in store.parts("cells"):
         store.delete(part.path)
     store.write_rows("cells", put(rows, "versions", [None, rows["versions"][1].as_py()]))
-    (tmp_path / "r" / "runs" / "x.json").write_text("[1]")
+    (results / "runs" / "x.json").write_text("[1]")
     capsys.readouterr()
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "2 cells, 1 done before, 1 to compute" in printed
     assert printed.count("versions is missing") == 1
     assert printed.count("runs/x.json: it is no run record") == 1
-    assert len(ResultStore(tmp_path / "r", tell=lambda line: None).read_cells()) == 2
+    assert len(ResultStore(results, tell=lambda line: None).read_cells()) == 2
+    assert f"tables    crowdml analyze {shlex.quote(str(results))}\n" in printed
 
 
 def test_a_tree_without_git_has_a_report(tmp_path: Path) -> None:
