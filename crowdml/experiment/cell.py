@@ -56,7 +56,9 @@ class Cell:
     n_train: int | None = axis(
         Kind.WHOLE, "training items used", default=None, at_least=1, follows="dataset", unit="items"
     )
-    training: Training | None = parts("network", lambda name: name and Training, Training, default=None)
+    training: Training | None = parts(
+        "network", lambda name: None if name is None else Training, Training, default=None
+    )
     crowd: Crowd = parts("pattern", crowd_type, *CROWD_TYPES)
     method: str = axis(Kind.TEXT, "method", panel=False, plural="methods")
     method_options: Options = axis(
@@ -66,10 +68,14 @@ class Cell:
 
     def __post_init__(self) -> None:
         check_axes(self)
+        if not isinstance(self.crowd, CROWD_TYPES):
+            raise CellError("crowd", self.crowd, f"must be one of {', '.join(kind.__name__ for kind in CROWD_TYPES)}")
+        if not isinstance(self.training, Training | None):
+            raise CellError("training", self.training, "must be a Training or None")
         self._check_crowd()
         try:
             object.__setattr__(self, "method", methods.canonical(self.method))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise OptionError("method", self.method, str(error)) from error
         if self.training is None and methods.needs_network(self.method):
             raise CellError("method", self.method, "needs a network and a recipe, because it trains a network")
@@ -127,7 +133,7 @@ class Cell:
     @property
     def crowd_key(self) -> tuple[Any, ...]:
         """All values on which the crowd depends; equal for cells with the same crowd."""
-        return (self.dataset, self.n_train, self.crowd, self.seed)
+        return (self.dataset, self.n_train, self.crowd, self.seed, self.crowd_seed)
 
 
 _CORE = ("pattern", "noise_rate", "pattern_options", "worker_model")

@@ -134,9 +134,11 @@ Crowd = Simulated | MachineAnnotators | Real
 CROWD_TYPES = (Simulated, MachineAnnotators, Real)
 
 
-def crowd_type(pattern: str | None) -> type[Crowd]:
-    """Return the type of crowd for a value of the column `pattern`."""
-    return {MACHINES: MachineAnnotators, REAL: Real}.get(pattern or "", Simulated)
+def crowd_type(pattern: object) -> type[Crowd]:
+    """Return the type of crowd for a value of the column `pattern`; for a wrong value, the type that refuses it."""
+    if not isinstance(pattern, str):
+        return Simulated
+    return {MACHINES: MachineAnnotators, REAL: Real}.get(pattern, Simulated)
 
 
 def _check_assignment(crowd: Simulated | MachineAnnotators) -> None:
