@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from crowdml import methods, networks
-from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, names
+from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, n_classes, names
 from crowdml.experiment.axes import CellError, Kind, OptionError, Options, axis, check_axes, check_made, must_be_one_of
 from crowdml.experiment.columns import build, columns, columns_of, id_of, parts
 from crowdml.experiment.crowd_types import CROWD_TYPES, Crowd, MachineAnnotators, Real, Simulated, crowd_type
 from crowdml.learning.recipe import Recipe
-from crowdml.noise import make_pattern
+from crowdml.noise import make_pattern, make_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,18 @@ def check_options(cell: Cell) -> None:
         resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
         check_made("method_options", cell.method_options, resolve)
     if isinstance(cell.crowd, Simulated):
-        crowd = cell.crowd
-        make = partial(make_pattern, crowd.pattern, crowd.noise_rate, cell.dataset)
-        check_made("pattern_options", crowd.pattern_options, make)
+        _check_crowd_options(cell.crowd, cell.dataset)
+
+
+def _check_crowd_options(crowd: Simulated, dataset: str) -> None:
+    """Check the options of the pattern and of the worker model; with options, also that they suit the classes."""
+    n_found = n_classes(dataset) if dataset in names() else None
+
+    def workers(pattern_options: dict[str, Any], model: str, options: dict[str, Any]) -> None:
+        pattern = make_pattern(crowd.pattern, crowd.noise_rate, dataset, pattern_options)
+        if n_found is not None and (pattern_options or options):
+            make_workers(model, pattern, 2, n_found, np.random.default_rng(0), options)
+
+    check_made("pattern_options", crowd.pattern_options, lambda options: workers(options, "homogeneous", {}))
+    given = dict(crowd.pattern_options)
+    check_made("worker_options", crowd.worker_options, lambda options: workers(given, crowd.worker_model, options))

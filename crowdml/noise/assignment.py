@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
 from crowdml.noise.counter_random import uniform
+from crowdml.noise.options import make_with_options
 from crowdml.support.names import check_name
 
 Asked = NDArray[np.int32]
@@ -116,12 +117,12 @@ def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assi
         ValueError: the name or an option is unknown, an option is missing, or a value is out of range.
     """
     kind = ASSIGNMENTS[check_name("assignment", name, ASSIGNMENTS)]
-    fields = kind.__dataclass_fields__
-    for option in options or {}:
-        check_name(f"option of assignment {name}", option, fields)
-    if "labels_per_item" in fields and "labels_per_item" not in (options or {}):
+    given = options or {}
+    for option in given:
+        check_name(f"option of assignment {name}", option, kind.__dataclass_fields__)
+    if "labels_per_item" in kind.__dataclass_fields__ and "labels_per_item" not in given:
         raise ValueError(f"assignment {name} needs the assignment option labels_per_item")
-    return kind(**(options or {}))
+    return make_with_options(f"assignment {name}", kind, given)
 
 
 @njit(cache=True, nogil=True)

@@ -44,11 +44,14 @@ class TomlFileError(ValueError):
     """A TOML file that cannot be used.  The message has one line for each of the first ten problems."""
 
     def __init__(self, path: str | Path, problems: Sequence[Problem]) -> None:
+        super().__init__(path, problems)
         lines = [f"{path}: {_place_text(place)}{reason}" for place, reason in problems[:_N_SHOWN]]
         if len(problems) > _N_SHOWN:
             lines.append(f"{path}: {len(problems) - _N_SHOWN} more problems")
-        super().__init__("\n".join(lines))
         self.path, self.problems, self.lines = path, tuple(problems), tuple(lines)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class TomlTable(BaseModel):

@@ -36,14 +36,14 @@ class DamagedPartError(ResultsError):
     """A part differs from what was written; `path` is the path of the part in its file system."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"cannot read {path}: {reason}; `crowdml results verify RESULTS --repair` moves damaged files aside, and "
-            "the next run of the sweep computes their cells again"
-        )
+        super().__init__(path, reason)
         self.path, self.reason = path, reason
 
-    def __reduce__(self) -> tuple[type[DamagedPartError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
+    def __str__(self) -> str:
+        return (
+            f"cannot read {self.path}: {self.reason}; `crowdml results verify RESULTS --repair` moves damaged files "
+            "aside, and the next run of the sweep computes their cells again"
+        )
 
 
 @dataclass(frozen=True)
