@@ -31,11 +31,12 @@ from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
 from sweeps.grid.block_check import OPTION_AXES, check_block
 from sweeps.grid.expressions import check_expression
-from sweeps.grid.grids import AXES, Block, Preset
+from sweeps.grid.grids import AXES, OTHER_AXES, Block, Preset
 from sweeps.grid.options_file import MethodName, MethodTables, recipe_problem
 from sweeps.grid.presets import PRESETS
 from sweeps.grid.selection import check_priority, select
 from sweeps.grid.toml_file import (
+    OptionValue,
     Place,
     Problem,
     TomlFileError,
@@ -57,6 +58,10 @@ _BLOCK = table_model(
     Block,
     methods=tuple[MethodName, ...],
     method_options=MethodTables,
+    other_axes=dict[
+        Annotated[str, AfterValidator(lambda name: check_name("field with other values", name, OTHER_AXES))],
+        Annotated[tuple[OptionValue, ...], Field(min_length=1)],
+    ],
     extends=Annotated[str, AfterValidator(lambda name: check_name("preset", name, PRESETS))],
 )
 

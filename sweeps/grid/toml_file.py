@@ -153,7 +153,14 @@ def one_line(text: str) -> str:
 
 def _flat_options(table: Any) -> Any:
     """Replace the tables in a table of options: TOML reads the option `learner.hard = true` as a table `learner`."""
-    return dict(_flat(table)) if isinstance(table, dict) else table
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in _flat(table):
+        if name in flat:
+            raise ValueError(f"{name} is given twice, as a key and in a table")
+        flat[name] = value
+    return flat
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -177,8 +184,9 @@ def _check_option(value: Any) -> Any:
     return value
 
 
-_OptionValue = Annotated[Any, AfterValidator(_check_option)]
-Options = Annotated[dict[str, _OptionValue], BeforeValidator(_flat_options)]
+OptionValue = Annotated[Any, AfterValidator(_check_option)]
+"""The value of an option, in a model of a file."""
+Options = Annotated[dict[str, OptionValue], BeforeValidator(_flat_options)]
 """Option -> value, in a model of a file."""
 
 
@@ -193,7 +201,7 @@ def _toml_type(hint: Any) -> Any:
     if get_origin(hint) is Mapping:
         return Options if parts[1] is Any else dict[str, _toml_type(parts[1])]
     if hint is Any:
-        return _OptionValue
+        return OptionValue
     if hint is int:
         return Annotated[int, Field(ge=_FEWEST, le=_MOST)]
     return table_model(hint) if isinstance(hint, type) and is_dataclass(hint) else hint
