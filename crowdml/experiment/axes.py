@@ -111,10 +111,10 @@ class Axis:
             case Kind.TEXT:
                 if not isinstance(value, str):
                     raise CellError(name, value, "must be text")
-                if not value or not value.isprintable():
-                    raise CellError(name, value, "must be text without control characters")
                 if self.names and value not in self.names:
                     raise CellError(name, value, must_be_one_of(value, self.names))
+                if not value or not value.isprintable():
+                    raise CellError(name, value, "must be a text with at least one character and no control character")
             case Kind.WHOLE | Kind.NUMBER:
                 value = self._number(name, value)
                 self._check_range(name, value)

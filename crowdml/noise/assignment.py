@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -15,6 +16,8 @@ from crowdml.noise.counter_random import uniform
 from crowdml.noise.options import make_with_options
 from crowdml.support.names import check_name
 
+MOST_DRAWS = 10_000
+"""About the most draws for one item of the design "power_law"; a rare worker would be drawn almost never."""
 Asked = NDArray[np.int32]
 """(n_items, labels per item) the workers asked about each item.  No row has a worker twice."""
 
@@ -84,7 +87,7 @@ class PowerLaw(_FixedNumber):
 
     Args:
         labels_per_item: number of workers in the set, at least 1.
-        exponent: at least 0; 0 makes all workers equally likely.
+        exponent: at least 0; 0 makes all workers equally likely.  labels_per_item**exponent is at most MOST_DRAWS.
     """
 
     exponent: float = 1.0
@@ -93,6 +96,9 @@ class PowerLaw(_FixedNumber):
         super().__post_init__()
         if not 0 <= self.exponent < np.inf:
             raise ValueError(f"exponent must be at least 0, got {self.exponent}")
+        if self.exponent * math.log(self.labels_per_item) > math.log(MOST_DRAWS):
+            most = math.log(MOST_DRAWS) / math.log(self.labels_per_item)
+            raise ValueError(f"exponent must be at most {most:.3g} for {self.labels_per_item} labels per item")
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """See Assignment."""

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from crowdml.experiment.axes import CellError, OptionError
 from crowdml.support.names import UnknownNameError, check_name
+from crowdml.support.printable import printable
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value: ("block", 1, "seeds", 0)."""
@@ -143,12 +144,12 @@ def shown(value: Any) -> str:
         text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python refuses to print a number of thousands of digits
         return "a number too long to show"
-    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+    return printable(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}...")
 
 
 def one_line(text: str) -> str:
-    """Return a text with every run of white space replaced by one space."""
-    return " ".join(text.split())
+    """Return a text with one space for every run of white space, and with control characters escaped."""
+    return printable(" ".join(text.split()))
 
 
 def _flat_options(table: Any) -> Any:
