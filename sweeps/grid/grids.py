@@ -88,7 +88,7 @@ class Block:
             if self.epochs < 1:
                 raise CellError("epochs", self.epochs, "must be at least 1")
             recipe = shorten(recipe, self.epochs)
-        return {"network": self.network or own_network, "recipe": recipe}
+        return {"network": own_network if self.network is None else self.network, "recipe": recipe}
 
 
 AXES = {column.axis.plural: name for name, column in COLUMNS.items() if column.axis.plural}

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from crowdml.cli.display import Console, speak
+from crowdml.cli.sweeping.grid_options import named_by_option
+from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell
 from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name
@@ -41,7 +43,10 @@ def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: 
         ValueError: an unknown name, a value out of range, a bad file, or a selection without any cell.
     """
     grid = _grid(options, gpus, where, console)
-    cells = grid.cells(overrides(options))
+    try:
+        cells = grid.cells(overrides(options))
+    except CellError as error:
+        raise ValueError(named_by_option(error, options)) from error
     if options.method_options is not None:
         cells = with_options(cells, read_options(options.method_options))
     if options.only is not None:

@@ -200,7 +200,7 @@ BLOCK = '[[block]]\ndatasets = ["digits"]\nmethods = ["mv", "em"]\nworkers = [3]
         ("[block.other_axes]\nn_train = ['x']", 'other_axes.n_train: must be a whole number, got "x"'),
         ("[block.other_axes]\nnetwork = ['']", "block 1: recipe must be given, because a network has one"),
         ("[block.other_axes]\nworker_options = [[1]]", "unknown field with other values 'worker_options'"),
-        ("patterns = ['flip']\n[block.pattern_options.flip]\npairs = [[0, 10]]", "flip.pairs: flip pairs name class 10"),
+        ("patterns = ['flip']\n[block.pattern_options.flip]\npairs = [[0, 10]]", "flip.pairs: flip pairs name"),
         ("patterns = ['uniform']\n[block.pattern_options.uniform]\ninclude_true = 'x'", "include_true must be true or"),
         ("patterns = ['bimodal']\n[block.pattern_options.bimodal]\ncentres = [1]", "centres must be a list of 2"),
         ("patterns = ['bimodal']\n[block.pattern_options.bimodal]\ndeviations = [0, 1]", "deviations must be above 0"),

@@ -32,6 +32,26 @@ def test_a_selection_of_the_cells() -> None:
         choose(*LAPTOP, "--only", "n_workers > 100")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "3", "0"], r"--workers must be at least 1, got 0"),
+        (["--seeds", "9223372036854775808"], r"--seeds must be a whole number of 64 bits, got 9223372036854775808"),
+        (["--noise-rates", "nan"], r"--noise-rates must be a number, got nan"),
+        (
+            ["--methods", "labnett"],
+            r"--methods: unknown method 'labnett'; did you mean labnet.*crowdml methods lists",
+        ),
+        (["--n-train", "9999"], r"--n-train must be in \[1, 1297\] for digits, got 9999"),
+        (["--network", ""], r"--network must be one of"),
+        (["--patterns", "[red]"], r"--patterns must be one of"),
+    ],
+)
+def test_an_error_names_the_option_that_was_given(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        choose(*LAPTOP, *words)
+
+
 def test_options_of_a_file_change_exactly_what_they_name(tmp_path: Path) -> None:
     before = {
         (cell.method, cell.crowd.n_workers, cell.crowd.pattern, cell.seed): cell for cell in choose(*LAPTOP).cells
