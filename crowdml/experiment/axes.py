@@ -124,7 +124,8 @@ class Axis:
 
     def _number(self, name: str, value: Any) -> int | float:
         """Return a number in the only form that a cell stores, so that equal values give one id."""
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        is_number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+        if not is_number:
             raise CellError(name, value, f"must be {self.kind.value}")
         try:
             number = int(value) if self.kind is Kind.WHOLE else float(value) + 0.0  # -0.0 becomes 0.0

@@ -70,6 +70,8 @@ def _faults(rows: pa.Table) -> Iterator[tuple[NDArray[np.bool_], str]]:
         column = rows[name]
         if name in _ALWAYS:
             yield _is_missing(column), f"{name} is missing"
+        if column.null_count == len(column):
+            continue
         if name == "status":
             yield ~_where(pc.is_in(column, pa.array(["ok", "failed"]))), 'status must be "ok" or "failed"'
         elif name == "finished_at":
@@ -79,9 +81,9 @@ def _faults(rows: pa.Table) -> Iterator[tuple[NDArray[np.bool_], str]]:
         elif name == "versions" or (name in AXES and COLUMNS[name].axis.kind is not Kind.TEXT):
             yield from _odd_values(name, column)
         elif column.type == TEXT and name not in _FREE_TEXT:
-            length = pc.utf8_length(column)
-            sound = pc.and_(pc.utf8_is_printable(column), pc.and_(pc.greater(length, 0), pc.less(length, LONGEST_NAME)))
-            yield _where(pc.invert(sound)), f"{name} is empty, is too long, or holds control characters"
+            length = np.asarray(pc.utf8_length(column).fill_null(1))
+            odd = _where(pc.invert(pc.utf8_is_printable(column))) | (length < 1) | (length > LONGEST_NAME)
+            yield odd, f"{name} is empty, is too long, or holds control characters"
         elif column.type == REAL and name in MEASURES:
             yield _where(pc.is_inf(column)), f"{name} is infinite"
     if "pattern" in rows.column_names:
@@ -154,6 +156,6 @@ def _is_missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
     return column.is_null(nan_is_null=True).to_numpy()
 
 
-def _where(condition: pa.ChunkedArray) -> NDArray[np.bool_]:
-    """Return (n_rows,) where a condition holds; it does not hold where it is null."""
-    return pc.fill_null(condition, False).to_numpy()
+def _where(condition: Any) -> NDArray[np.bool_]:
+    """Return (n_rows,) where a condition, a column of bool, holds; it does not hold where it is null."""
+    return np.asarray(condition.fill_null(False), bool)

@@ -58,7 +58,7 @@ def changed(rows: pa.Table, column: str, value: Any) -> pa.Table:
     return put(rows, column, pa.repeat(pa.scalar(value, field.type), rows.num_rows))
 
 
-def put(rows: pa.Table, column: str, values: pa.Array | list[Any]) -> pa.Table:
+def put(rows: pa.Table, column: str, values: Any) -> pa.Table:
     return rows.set_column(rows.column_names.index(column), rows.schema.field(column), pa.array(values))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from crowdml.cli.display import Console
 from crowdml.cli.main import parse
 from crowdml.cli.sweeping.grid_choice import Chosen, choose_cells, with_options, write_grid
 from sweeps.grid.options_file import MethodOptions
