@@ -22,6 +22,8 @@ Options = tuple[tuple[str, Any], ...]
 
 FEWEST, MOST = -(2**63), 2**63 - 1
 """The smallest and the largest whole number of a column."""
+MOST_ITEMS = 2**31 - 1
+"""The most items and workers; arrays number them with 32 bits."""
 _EXACT = 2**53  # whole floats below it are exact
 _DEEPEST = 8
 _WIDTH = 200
@@ -78,6 +80,7 @@ class Axis:
         names: the valid values of a text; empty if the axis does not check the values.
         at_least: the smallest valid number.
         below: every valid number is smaller than this number.
+        most: the largest valid whole number.
         panel: whether results with different values go into different tables; tables never average over such an axis.
         costs: whether the running time of a cell depends on the value.
         draws: whether the seed of the crowd depends on the value.  False for sizes, so that the crowd of 3 workers is
@@ -92,6 +95,7 @@ class Axis:
     names: tuple[str, ...] = ()
     at_least: float | None = None
     below: float | None = None
+    most: int = MOST
     panel: bool = True
     costs: bool = True
     draws: bool = True
@@ -124,8 +128,7 @@ class Axis:
 
     def _number(self, name: str, value: Any) -> int | float:
         """Return a number in the only form that a cell stores, so that equal values give one id."""
-        is_number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-        if not is_number:
+        if not _is_number(value):
             raise CellError(name, value, f"must be {self.kind.value}")
         try:
             number = int(value) if self.kind is Kind.WHOLE else float(value) + 0.0  # -0.0 becomes 0.0
@@ -139,8 +142,8 @@ class Axis:
 
     def _check_range(self, name: str, value: float) -> None:
         low, high = self.at_least, self.below
-        if isinstance(value, int) and not FEWEST <= value <= MOST:
-            raise CellError(name, value, "must be a whole number of 64 bits")
+        if self.kind is Kind.WHOLE and value > self.most:
+            raise CellError(name, value, f"must be at most {self.most}")
         if (low is None or value >= low) and (high is None or value < high):
             return
         if low is not None and high is not None:
@@ -205,6 +208,10 @@ def _accepts(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> 
     except _REFUSALS:
         return False
     return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _freeze_options(name: str, options: Any) -> Options:

@@ -13,7 +13,17 @@ import numpy as np
 
 from crowdml import methods, networks
 from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, n_classes, names
-from crowdml.experiment.axes import CellError, Kind, OptionError, Options, axis, check_axes, check_made, must_be_one_of
+from crowdml.experiment.axes import (
+    MOST_ITEMS,
+    CellError,
+    Kind,
+    OptionError,
+    Options,
+    axis,
+    check_axes,
+    check_made,
+    must_be_one_of,
+)
 from crowdml.experiment.columns import build, columns, columns_of, id_of, parts
 from crowdml.experiment.crowd_types import CROWD_TYPES, Crowd, MachineAnnotators, Real, Simulated, crowd_type
 from crowdml.learning.recipe import Recipe
@@ -56,7 +66,13 @@ class Cell:
 
     dataset: str = axis(Kind.TEXT, "data set", plural="datasets")
     n_train: int | None = axis(
-        Kind.WHOLE, "training items used", default=None, at_least=1, follows="dataset", unit="items"
+        Kind.WHOLE,
+        "training items used",
+        default=None,
+        at_least=1,
+        most=MOST_ITEMS,
+        follows="dataset",
+        unit="items",
     )
     training: Training | None = parts(
         "network", lambda name: None if name is None else Training, Training, default=None

@@ -49,11 +49,11 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
 
 
 def named_by_option(error: CellError, options: argparse.Namespace) -> str:
-    """Return the text of an error, which names the option that the user gave instead of the field of the cell."""
+    """Return the text of an error, after the option that the user gave for the field of the cell."""
     axis = next((axis for axis, field in AXES.items() if field == error.field), error.field)
     if getattr(options, axis, None) is None:
         return str(error)
-    return f"--{axis.replace('_', '-')}{str(error).removeprefix(error.field)}"
+    return f"--{axis.replace('_', '-')}: {error}"
 
 
 def _described(axis: Axis) -> str:

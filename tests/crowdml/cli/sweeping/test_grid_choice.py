@@ -35,16 +35,19 @@ def test_a_selection_of_the_cells() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--workers", "3", "0"], r"--workers must be at least 1, got 0"),
-        (["--seeds", "9223372036854775808"], r"--seeds must be a whole number of 64 bits, got 9223372036854775808"),
-        (["--noise-rates", "nan"], r"--noise-rates must be a number, got nan"),
+        (["--workers", "3", "0"], r"--workers: n_workers must be at least 1, got 0"),
+        (
+            ["--seeds", "9223372036854775808"],
+            r"--seeds: seed must be at most 9223372036854775807",
+        ),
+        (["--noise-rates", "nan"], r"--noise-rates: noise_rate must be a number, got nan"),
         (
             ["--methods", "labnett"],
-            r"--methods: unknown method 'labnett'; did you mean labnet.*crowdml methods lists",
+            r"--methods: method: unknown method 'labnett'; did you mean labnet.*crowdml methods lists",
         ),
-        (["--n-train", "9999"], r"--n-train must be in \[1, 1297\] for digits, got 9999"),
-        (["--network", ""], r"--network must be one of"),
-        (["--patterns", "[red]"], r"--patterns must be one of"),
+        (["--n-train", "9999"], r"--n-train: n_train must be in \[1, 1297\] for digits, got 9999"),
+        (["--network", ""], r"--network: network must be one of"),
+        (["--patterns", "[red]"], r"--patterns: pattern must be one of"),
     ],
 )
 def test_an_error_names_the_option_that_was_given(words: list[str], message: str) -> None:
