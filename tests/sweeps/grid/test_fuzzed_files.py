@@ -215,3 +215,14 @@ def test_what_no_cell_can_have_is_refused_when_it_is_read(tmp_path: Path, lines:
         read_grid(path)
     assert message in str(caught.value)
     assert len(caught.value.lines) == 1
+
+
+def test_all_wrong_values_of_an_axis_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(BLOCK.replace("workers = [3]", "workers = [3, 0, 5, -1]"))
+    with pytest.raises(TomlFileError) as caught:
+        read_grid(path)
+    assert [(place[2:], reason) for place, reason in caught.value.problems] == [
+        (("workers", 1), "must be at least 1, got 0"),
+        (("workers", 3), "must be at least 1, got -1"),
+    ]
