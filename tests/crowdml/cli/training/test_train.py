@@ -139,6 +139,67 @@ def test_an_interrupted_run_ends_as_one_that_was_not(folder: Path, monkeypatch, 
         assert Path(f"run/{table}.csv").read_text() == Path(f"whole/{table}.csv").read_text()
 
 
+def damage(state: dict, kind: str) -> object:
+    """Return the state of a training without a part, or with a value of another type."""
+    if kind == "list":
+        return [1]
+    part, _, key = kind.partition(".")
+    if key:
+        return {**state, part: {name: value for name, value in state[part].items() if name != key}}
+    return {name: value for name, value in state.items() if name != part}
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut", "empty", "list", "identity", "model", "optimizer", "schedule", "epoch", "best", "best.loss", "done"]
+)
+def test_a_damaged_checkpoint_is_one_line(folder: Path, monkeypatch, capsys, kind: str) -> None:
+    line = f"train x.npy answers.csv --method mv {QUICK} --out run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "is_due", True)
+        patch.setattr(RunFolder, "keep_point", raise_at(RunFolder.keep_point, step=3))
+        assert run(line) == 130
+    path = Path("run/checkpoints/training-000.pt")
+    if kind in ("cut", "empty"):
+        path.write_bytes(path.read_bytes()[: 1000 if kind == "cut" else 0])
+    else:
+        torch.save(damage(torch.load(path, weights_only=True), kind), path)
+    capsys.readouterr()
+    assert run(line) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "run/checkpoints/training-000.pt cannot be read as a checkpoint" in err
+    assert "delete it to train anew" in err
+    path.unlink()
+    assert run(line) == 0
+
+
+def raise_at(keep, step: int):
+    """Return `RunFolder.keep_point` with an interruption at the first point of an epoch."""
+
+    def stop(self: RunFolder, at: int, metric: str, value: float) -> None:
+        if at == step:
+            raise KeyboardInterrupt
+        keep(self, at, metric, value)
+
+    return stop
+
+
+@pytest.mark.parametrize("overwrite", ["", "--overwrite"])
+@pytest.mark.parametrize("content", ["[1]", "null", '{"files": []}'])
+def test_foreign_files_outlive_a_training(folder: Path, capsys, content: str, overwrite: str) -> None:
+    Path("mine/checkpoints").mkdir(parents=True)
+    for name in ("settings.json", "report.json", "checkpoints/best.pt"):
+        Path("mine", name).write_text(content)
+    assert run(f"train x.npy answers.csv {QUICK} --out mine {overwrite}") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "its file settings.json would be replaced" in err
+    assert {path.read_text() for path in Path("mine").rglob("*") if path.is_file()} == {content}
+    assert run(f"train x.npy answers.csv {QUICK} --out x.npy {overwrite}") == 2
+    assert "x.npy is a file" in capsys.readouterr().err
+    np.load("x.npy")
+
+
 def make_images(place: Path, names: list[str], seed: int = 0) -> None:
     """Grey 8 x 8 images; the class, the place of a bright bar, goes round."""
     rng = np.random.default_rng(seed)
