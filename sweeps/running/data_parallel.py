@@ -11,7 +11,7 @@ from sweeps.cluster import connect as ray_cluster
 
 
 class WorkersFailedError(ChildProcessError):
-    """A process of a training failed."""
+    """A worker process failed or was lost; the same command continues from the last checkpoint."""
 
 
 def run_in_processes(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from crowdml.cli.options import add_reading
 from crowdml.cli.parser import positive
@@ -64,8 +65,15 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_recipe(command)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train, or continue a stopped training, or say that the training is done."""
+EXIT_LOST_WORKER = 1
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Train, or continue a stopped training, or say that the training is done.
+
+    Returns:
+        EXIT_LOST_WORKER if a worker process was lost; the same command then continues.
+    """
     # Imported here, because the help needs no torch.
     from crowdml.cli.training.train_run import train
     from crowdml.learning.loop import TrainingDivergedError
@@ -82,11 +90,16 @@ def run(options: argparse.Namespace) -> None:
         train(options)
     except TrainingDivergedError as error:
         raise ValueError(str(error)) from error
+    except ChildProcessError as error:
+        # The input may be right, so that the code is not the code of bad input.
+        print(f"{options.program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_LOST_WORKER
     except KeyboardInterrupt:
         # Checkpoints are written once per minute.
         raise KeyboardInterrupt(
             f"stopped; the same command continues from the last checkpoint in {options.out}, at most a minute old"
         ) from None
+    return None
 
 
 def _add_images(command: argparse.ArgumentParser) -> None:
