@@ -1,7 +1,7 @@
 """RunFolder: the folder of one training.
 
 settings.json           what is trained, on which data; a run with other settings is refused
-skipped.json            images that cannot be read, with the reasons
+skipped.json            images that cannot be read, and other files of a folder of images, with the reasons
 checkpoints/            learning curves, and the state from which an interrupted run continues; emptied at the end
 consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
 weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
@@ -38,7 +38,7 @@ _RESULTS = (
     *(f"{table}.{suffix}" for table in _TABLES for suffix in ("csv", "parquet")), WEIGHTS, PROGRAM, DESCRIPTION, FAILURE
 )  # fmt: skip
 _OWN_FILES = (SETTINGS, REPORT, SKIPPED, *_RESULTS)
-# The last pattern is of the state that Ray Train keeps, see `ray_state`.
+# The last pattern is for `RunFolder.ray_state`.
 _OWN_CHECKPOINTS = ("training-*.pt", _CURVES, _SHARE, ".training-*.part", f".{_SHARE}.*.part", "ray-train-*")
 
 
@@ -92,7 +92,7 @@ class RunFolder:
                     "choose another --out, or add --overwrite"
                 )
         if before is not None:
-            # The settings stay until they are replaced, so that after an interruption this still counts as a run folder.
+            # The settings stay until they are replaced, so that an interruption leaves a run folder.
             self._clear_checkpoints()
             for name in (REPORT, SKIPPED, *_RESULTS):
                 (self.path / name).unlink(missing_ok=True)
@@ -105,11 +105,16 @@ class RunFolder:
         return json.loads((self.path / SETTINGS).read_text())
 
     def keep_skipped(self, items: Sequence[Items]) -> None:
-        """Write which images cannot be read, if images were checked or skipped."""
+        """Write which files are left out, if images were checked or files are left out."""
         checks = [
-            {"source": part.source, "checked": part.checked, "skipped": dict(part.skipped)}
+            {
+                "source": part.source,
+                "checked": part.checked,
+                "skipped": dict(part.skipped),
+                "left_out": dict(part.left_out),
+            }
             for part in items
-            if part.checked or part.skipped
+            if part.checked or part.skipped or part.left_out
         ]
         if checks:
             _write(self.path / SKIPPED, {"images": checks})
@@ -152,8 +157,11 @@ class RunFolder:
     def ray_state(self) -> Iterator[Path]:
         """Yield a new folder for what Ray Train keeps during a run, and delete this folder afterwards."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="ray-train-", dir=self.checkpoints, ignore_cleanup_errors=True) as place:
+        place = tempfile.mkdtemp(prefix="ray-train-", dir=self.checkpoints)
+        try:
             yield Path(place)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the report, which marks the run as done, and delete the checkpoints."""
@@ -180,8 +188,8 @@ class RunFolder:
         taken = [name for name in (*_OWN_FILES, CHECKPOINTS) if (self.path / name).exists()]
         if taken:
             raise OtherRunError(
-                f"{self.path} is neither an empty folder nor the folder of a training, and its file {taken[0]} would be "
-                "replaced; choose another --out, or move this file"
+                f"{self.path} is neither an empty folder nor the folder of a training, and its file {taken[0]} would "
+                "be replaced; choose another --out, or move this file"
             )
         if not overwrite and any(not place.name.startswith(".") for place in self.path.iterdir()):
             raise OtherRunError(

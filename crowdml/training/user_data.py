@@ -129,6 +129,7 @@ def _read_array(path: Path) -> Items:
 def _read_folder(folder: Path, images: ImageOptions, checked: Mapping[str, Mapping[Path, str]]) -> Data:
     found = read_layout(folder, images.layout)
     items = _read_images(str(folder), found.train_paths, found.train_ids, images, checked)
+    items = replace(items, left_out=found.left_out)
     if found.train_labels is None or found.class_names is None:
         return Data(items)
     names = np.asarray(found.class_names)

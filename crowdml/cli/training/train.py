@@ -12,7 +12,7 @@ examples:
 
 If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
 workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
-skipped.json (images that cannot be read) and report.json.
+skipped.json (files that are left out) and report.json.
 """
 
 from __future__ import annotations

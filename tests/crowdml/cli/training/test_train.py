@@ -149,9 +149,7 @@ def damage(state: dict, kind: str) -> object:
     return {name: value for name, value in state.items() if name != part}
 
 
-@pytest.mark.parametrize(
-    "kind", ["cut", "list", "model", "optimizer", "best.loss", "done"]
-)
+@pytest.mark.parametrize("kind", ["cut", "list", "model", "optimizer", "best.loss", "done"])
 def test_a_damaged_checkpoint_is_one_line(folder: Path, monkeypatch, capsys, kind: str) -> None:
     line = f"train x.npy answers.csv --method mv {QUICK} --out run"
     with monkeypatch.context() as patch:
