@@ -105,9 +105,7 @@ def read_head(path: Path) -> Head:
         _check_range(image)
         if image.format not in _REDUCIBLE:
             image.load()
-        width, height = image.size
-        if _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8]):
-            width, height = height, width
+        width, height = image.size[::-1] if _is_lying(image) else image.size
         return Head(width, height, _is_grey(image))
 
 
@@ -210,15 +208,15 @@ def _read(
     with _opened(path) as image:
         if image.format not in _REDUCIBLE:
             image.load()
-        turned = _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
-        width, height = image.size[::-1] if turned else image.size
+        lying = _is_lying(image)
+        width, height = image.size[::-1] if lying else image.size
         boxes = boxes_of(width, height)
         if image.format in _REDUCIBLE:
             needed = side * _DECODE_GAP
             narrowest = min(right - left for left, _, right, _ in boxes)
             lowest = min(bottom - top for _, top, _, bottom in boxes)
             least = math.ceil(width * needed / narrowest), math.ceil(height * needed / lowest)
-            image.draft("RGB", least[::-1] if turned else least)
+            image.draft("RGB", least[::-1] if lying else least)
             image.load()
         pixels = _upright(image, channels)
         across, down = pixels.size[0] / width, pixels.size[1] / height
@@ -239,6 +237,11 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # the picture of a file with damaged EXIF data is in order
         return None
+
+
+def _is_lying(image: Image.Image) -> bool:
+    """Return whether turning an image upright swaps its width and its height."""
+    return _turn(image) in (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
 
 
 def _upright(image: Image.Image, channels: Channels) -> Image.Image:
