@@ -248,6 +248,37 @@ def test_a_layout_that_holds_the_labels(folder: Path, stream: str) -> None:
     assert len(pd.read_csv("run/predictions.csv")) == 60
 
 
+@pytest.mark.parametrize("stream", ["", "--stream"])
+def test_everything_in_a_folder_that_is_left_out_is_named(folder: Path, capsys, stream: str) -> None:
+    for part, n_items in (("train", 60), ("val", 9)):
+        make_images(folder / "set" / part, [f"{NAMES[n % 3]}/i{n}.png" for n in range(n_items)])
+    for number in range(3):
+        Path("set/train/cat", f"{number}.png").write_text("no image")
+    Path("set/train/cat/notes.txt").touch()
+    Path("set/train/fox").mkdir()
+    Path("set/train/fox/a.heic").touch()
+    assert run(f"train set --network cnn_digits --side 8 {stream} {QUICK} --out run") == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    reason = "not an image of a known format"
+    files = ", ".join(f"set/train/cat/{number}.png: {reason}" for number in range(3))
+    wanted = [
+        f"note: images that cannot be read, left out: 3 ({files})",
+        "note: class folders without an image, left out: 1 (set/train/fox)",
+        "note: files without the ending of an image, left out: 2 (set/train/cat/notes.txt, set/train/fox/a.heic)",
+    ]
+    assert notes == wanted
+    report = json.loads(Path("run/report.json").read_text())
+    assert (report["n_skipped"], report["n_left_out"]) == (3, 3)
+    assert [f"note: {note}" for note in report["notes"]] == wanted
+    listed = json.loads(Path("run/skipped.json").read_text())["images"][0]
+    assert listed["left_out"]["set/train/fox"] == "class folders without an image"
+    assert len(listed["skipped"]) == 3
+    assert run("predict run set --device cpu --out p.csv") == 0
+    out = capsys.readouterr().out
+    assert wanted[0] in out
+    assert wanted[2] in out
+
+
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "parquet"])
 def test_tables_of_features(folder: Path, capsys, form: str) -> None:
     values = np.load("x.npy")
