@@ -37,7 +37,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "input", metavar="LABELS", nargs="?",
         help="one row per label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; the task of an image is its "
-        "path in the folder; not needed if the folder's layout gives the labels",
+        "path in the folder, with or without its ending; not needed if the folder's layout gives the labels",
     )  # fmt: skip
     command.add_argument("--out", metavar="FOLDER", required=True, help="folder for everything that is written")
     command.add_argument("--method", default=METHOD, metavar="NAME", help=f"see crowdml methods (default {METHOD})")
@@ -106,7 +106,7 @@ def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
     images.add_argument(
         "--side", type=int, metavar="PIXELS",
-        help="resize images to squares (default: 224 with --stream, else unchanged)",
+        help="resize the square in the middle of each image (default: 224 with --stream, else images stay as they are)",
     )  # fmt: skip
     images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(

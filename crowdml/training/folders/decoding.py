@@ -88,24 +88,26 @@ class UnreadableImageError(ValueError):
 
 @dataclass(frozen=True)
 class Head:
-    """The size of an upright image in pixels, and whether the image has no colours."""
+    """The size of an image in pixels, and whether the image has no colours."""
 
     width: int
     height: int
     grey: bool
 
 
-def read_head(path: Path) -> Head:
-    """Return what an image says before it is decoded.  Some formats must be decoded to know how they are turned.
+def read_head(path: Path, *, upright: bool = True) -> Head:
+    """Return what an image says before it is decoded.
+
+    Args:
+        path: the image file.
+        upright: return the size of the upright image.  A PNG must be decoded to know whether it is upright.
 
     Raises:
         UnreadableImageError: the file is not an image, it is damaged, or the range of its pixels is unknown.
     """
     with _opened(path) as image:
         _check_range(image)
-        if image.format not in _REDUCIBLE:
-            image.load()
-        width, height = image.size[::-1] if _is_lying(image) else image.size
+        width, height = image.size[::-1] if upright and _is_lying(image) else image.size
         return Head(width, height, _is_grey(image))
 
 
@@ -191,7 +193,7 @@ def _placed(width: int, height: int, wide: float, high: float, across: float, do
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image, and turn every error of the block into an UnreadableImageError."""
     try:
-        if path.exists() and not path.is_file():  # the reader of a pipe would wait for ever
+        if not path.is_file() and path.exists():  # the reader of a pipe would wait for ever
             raise ValueError("not a file")
         with Image.open(path, formats=FORMATS) as image:
             yield image

@@ -42,7 +42,7 @@ def read_images(
         ValueError: no image can be read, the images differ in size, or they do not fit into memory.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        heads = list(pool.map(_head, paths))
+        heads = list(pool.map(_head, paths, [side is None] * len(paths)))
         shape = _shape(source, heads, side, channels)
         n_bytes = len(paths) * int(np.prod(shape))
         if n_bytes > MOST_BYTES:
@@ -56,10 +56,10 @@ def read_images(
     return Items(source, np.asarray(ids), values, tuple(paths)).without(faulty)
 
 
-def _head(path: Path) -> Head | None:
+def _head(path: Path, upright: bool) -> Head | None:
     """Return the head of an image, or None if the image cannot be read."""
     try:
-        return read_head(path)
+        return read_head(path, upright=upright)
     except UnreadableImageError:
         return None
 

@@ -226,7 +226,9 @@ def test_an_image_with_far_too_many_pixels_is_refused_in_one_line(tmp_path: Path
 
     head = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
     path = tmp_path / "a.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
     for check in ("header", "decode"):
         (reason,) = unreadable_images([path], check=check).values()
         assert "1600000000 pixels) exceeds limit" in reason
