@@ -107,7 +107,7 @@ def read_head(path: Path, *, upright: bool = True) -> Head:
     """
     with _opened(path) as image:
         _check_range(image)
-        width, height = image.size[::-1] if upright and _is_lying(image) else image.size
+        width, height = (image.height, image.width) if upright and _is_lying(image) else image.size
         return Head(width, height, _is_grey(image))
 
 
@@ -211,14 +211,14 @@ def _read(
         if image.format not in _REDUCIBLE:
             image.load()
         lying = _is_lying(image)
-        width, height = image.size[::-1] if lying else image.size
+        width, height = (image.height, image.width) if lying else image.size
         boxes = boxes_of(width, height)
         if image.format in _REDUCIBLE:
             needed = side * _DECODE_GAP
             narrowest = min(right - left for left, _, right, _ in boxes)
             lowest = min(bottom - top for _, top, _, bottom in boxes)
-            least = math.ceil(width * needed / narrowest), math.ceil(height * needed / lowest)
-            image.draft("RGB", least[::-1] if lying else least)
+            wide, high = math.ceil(width * needed / narrowest), math.ceil(height * needed / lowest)
+            image.draft("RGB", (high, wide) if lying else (wide, high))
             image.load()
         pixels = _upright(image, channels)
         across, down = pixels.size[0] / width, pixels.size[1] / height
