@@ -13,6 +13,7 @@ works.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -73,6 +74,9 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 # Pillow warns about images of more than 89 million pixels, which are large photos, and refuses twice as many.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What Pillow says of damaged files lacks the file's name.  A file that cannot be read is named with the reason.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class UnreadableImageError(ValueError):

@@ -237,6 +237,39 @@ def test_an_image_with_far_too_many_pixels_is_refused_in_one_line(tmp_path: Path
         read_images("here", [path], ["a"])
 
 
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return a file that is cut short, lacks a part, or has some other bytes."""
+    changed, at = bytearray(content), int(rng.integers(len(content)))
+    kind = rng.integers(4)
+    if kind == 0:
+        return content[:at]
+    if kind == 1:
+        return content[:at] + content[at + int(rng.integers(1, 30)) :]
+    places = rng.integers(len(content), size=5) if kind == 2 else rng.integers(min(60, len(content)), size=1)
+    for place in places:
+        changed[place] = rng.integers(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("suffix", MODES)
+@pytest.mark.filterwarnings("ignore:::PIL")
+def test_of_a_damaged_file_all_readers_say_the_same(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(len(suffix))
+    contents = [write(tmp_path / f"good.{suffix}", picture(mode)).read_bytes() for mode in MODES[suffix]]
+    path = tmp_path / f"a.{suffix}"
+    for number in range(40):
+        path.write_bytes(damaged(contents[number % len(contents)], rng))
+        try:
+            streamed = read_centre(path, 16)
+        except UnreadableImageError as error:
+            assert "\n" not in str(error)
+            for options in ({"side": 16}, {}):
+                with pytest.raises(ValueError, match="none of the 1 images can be read"):
+                    read_images("here", [path], ["a"], **options)
+        else:
+            np.testing.assert_array_equal(in_memory(path, side=16, channels=3), streamed)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     assert unreadable_images([tmp_path / "a.png"]) == {tmp_path / "a.png": "not a file"}
