@@ -53,7 +53,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    command.add_argument("--overwrite", action="store_true", help="delete the files of an earlier run in --out")
+    command.add_argument(
+        "--overwrite", action="store_true", help="delete the files of an earlier run in --out, and no others"
+    )
     command.add_argument(
         "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
     )

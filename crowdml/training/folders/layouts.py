@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crowdml.support.names import check_name
 from crowdml.training.folders.formats import SUFFIXES
+from crowdml.training.items import some
 
 Layout = Literal["auto", "flat", "imagenet", "clothing1m"]
 
@@ -86,7 +87,7 @@ def _recognise(root: Path) -> str:
 def _read_flat(root: Path) -> FolderItems:
     paths, left_out = _sorted_out(root)
     if not paths:
-        others = f"; it holds {len(left_out)} other files, such as {left_out[0][0]}" if left_out else ""
+        others = f"; other files there: {some([file for file, _ in left_out])}" if left_out else ""
         wanted = f"looked for {_SHOWN_SUFFIXES} and others in it and its folders"
         raise ValueError(f"{root} holds no images; {wanted}{others}")
     return FolderItems(tuple(paths), _ids(root, paths), None, (), None, None, "flat", tuple(left_out))

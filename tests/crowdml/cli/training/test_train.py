@@ -104,6 +104,10 @@ def test_a_run_that_is_done_is_not_computed_again(folder: Path, capsys) -> None:
     assert "labels was" in capsys.readouterr().err
     assert run(f"{line} --overwrite") == 0
     assert Path("run/predictions.csv").stat().st_mtime_ns > before
+    # Every file of a run is known as such.
+    run_folder = RunFolder(Path("run"))
+    run_folder.begin(run_folder.settings(), overwrite=True)
+    assert [path.name for path in Path("run").iterdir()] == ["settings.json"]
 
 
 def test_a_refused_run_leaves_its_folder_free(folder: Path, capsys) -> None:

@@ -259,15 +259,14 @@ def test_of_a_damaged_file_all_readers_say_the_same(tmp_path: Path, suffix: str)
     path = tmp_path / f"a.{suffix}"
     for number in range(40):
         path.write_bytes(damaged(contents[number % len(contents)], rng))
-        try:
-            streamed = read_centre(path, 16)
-        except UnreadableImageError as error:
-            assert "\n" not in str(error)
-            for options in ({"side": 16}, {}):
-                with pytest.raises(ValueError, match="none of the 1 images can be read"):
-                    read_images("here", [path], ["a"], **options)
-        else:
-            np.testing.assert_array_equal(in_memory(path, side=16, channels=3), streamed)
+        reason = unreadable_images([path]).get(path)
+        if reason is None:
+            np.testing.assert_array_equal(in_memory(path, side=16, channels=3), read_centre(path, 16))
+            continue
+        assert "\n" not in reason
+        for options in ({"side": 16}, {}):
+            with pytest.raises(ValueError, match="none of the 1 images can be read"):
+                read_images("here", [path], ["a"], **options)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
