@@ -157,9 +157,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         "files and folders whose name is not UTF-8": ["\\xff.png"],
     }
     (tmp_path / "a.png").unlink()
-    with pytest.raises(
-        ValueError, match=r"holds no images; looked for .*; it holds 10 other files, such as .*\._a\.png"
-    ):
+    with pytest.raises(ValueError, match=r"holds no images; .*; other files there: 10 \(.*\._a\.png, "):
         read_layout(tmp_path)
 
 
