@@ -285,8 +285,13 @@ def _highest_bits(image: Image.Image) -> Image.Image:
     """Return an image with up to 16 bits in grey with 8 bits; Pillow itself would clip the values at 255."""
     tags = getattr(image, "tag_v2", {})
     n_bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
-    values = (np.asarray(image).astype(np.int64) >> (n_bits - 8)).clip(0, 255).astype(np.uint8)
-    return Image.fromarray(255 - values if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else values)
+    values = np.asarray(image).astype(np.int64)
+    highest = (values >> (n_bits - 8)).clip(0, 255).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        highest = 255 - highest
+    # A PNG may name one value whose pixels are transparent.
+    transparent = image.info.get("transparency")
+    return Image.fromarray(highest if transparent is None else np.where(values == transparent, np.uint8(255), highest))
 
 
 def _fault_of(error: Exception) -> str:

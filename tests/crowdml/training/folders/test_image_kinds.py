@@ -195,6 +195,17 @@ def test_transparent_parts_are_white(tmp_path: Path, mode: str) -> None:
     np.testing.assert_array_equal(read_centre(path, 4), found)
 
 
+def test_a_transparent_value_of_16_bits_is_white(tmp_path: Path) -> None:
+    values = np.array([[7, 7], [7 + 256, 40_000]], np.uint16)
+    path = write(tmp_path / "a.png", values)
+    content = path.read_bytes()
+    name = b"tRNS" + struct.pack(">H", 7)
+    chunk = struct.pack(">I", 2) + name + struct.pack(">I", zlib.crc32(name))
+    place = content.index(b"IDAT") - 4
+    path.write_bytes(content[:place] + chunk + content[place:])
+    assert in_memory(path)[..., 0].tolist() == [[255, 255], [1, 156]]
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_the_first_frame_is_the_image(tmp_path: Path, suffix: str) -> None:
     frames = [Image.fromarray(np.full((8, 8, 3), grey, np.uint8)) for grey in (40, 120, 240)]
