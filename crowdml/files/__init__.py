@@ -1,13 +1,14 @@
 """Read and write files: the annotations of a crowd, labels of items, and result tables."""
 
-from crowdml.files.faults import FileError
-from crowdml.files.formats import Progress
+from crowdml.files.form import FileError, FileForm
 from crowdml.files.reading import Columns, read_columns, read_crowd, read_labels
+from crowdml.files.text_stream import Progress
 from crowdml.files.writing import check_writable, write_tables
 
 __all__ = [
     "Columns",
     "FileError",
+    "FileForm",
     "Progress",
     "check_writable",
     "read_columns",

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crowdml.files.faults import FileError
-from crowdml.files.formats import Progress, batches, ending, parts, place
+from crowdml.files.form import FOUND, FileError, FileForm
+from crowdml.files.formats import Part, batches, ending, parts, place
 from crowdml.files.gold_and_history import HISTORY_COLUMNS, lookup, with_gold, with_history
+from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
 
 _NOT_A_VALUE = ("", "nan", "NaN")
@@ -43,21 +44,24 @@ def read_crowd(
     class_names: Sequence[Any] | None = None,
     repeats: Repeats = "error",
     *,
+    form: FileForm = FOUND,
     gold: str | Path | pd.Series | None = None,
     history: str | Path | pd.DataFrame | None = None,
     progress: Progress | None = None,
 ) -> CrowdLabels:
-    """Return the crowd in a CSV (.csv, .csv.gz), JSON-lines (.jsonl, .jsonl.gz) or Parquet file or folder.
+    """Return the crowd in a CSV (.csv), JSON-lines (.jsonl), JSON (.json) or Parquet file, or a folder of such files.
 
-    The file has one row per annotation.  A CSV column becomes integers if all its values are plain whole numbers.
-    Otherwise the column stays text, exactly as written ("007" stays "007").  Columns of other formats keep their types.
+    The file has one row per annotation, unless `form` says otherwise.  A CSV column becomes integers if all its values
+    are plain whole numbers.  Otherwise the column stays text, exactly as written ("007" stays "007").  Columns of other
+    formats keep their types.
     Ids and classes are numbered in sorted order.
 
     Args:
-        path: the file, or a folder of Parquet files.
+        path: the file, or a folder of files of one format.
         task, worker, label: the names of the columns.  Other columns are not read.
         class_names: all classes, in order; the default is the classes that occur, sorted.
         repeats: see CrowdLabels.
+        form: how the file stores its rows, such as `FileForm("wide")`.  The forms of `gold` and `history` are found.
         gold: known labels of items: a Series, or a file whose columns have the names `task` and `label`.
         history: earlier answers of the workers: a frame, or a file with the columns worker, truth, label and count.
         progress: called with the amount read and the total amount.
@@ -67,7 +71,7 @@ def read_crowd(
             label is not in `class_names`.  The message names the file, the column and the line.
     """
     columns = Columns(task, worker, label)
-    table = _read(Path(path), astuple(columns), progress)
+    table = _read(Path(path), astuple(columns), progress, form)
     names, label_index = _classes(table, columns.label, class_names)
     items, workers = table.columns[columns.task], table.columns[columns.worker]
     if repeats == "error":
@@ -143,7 +147,7 @@ class _Table(NamedTuple):
     """Columns by name, and the source files with their numbers of rows."""
 
     columns: dict[str, _Coded]
-    sources: list[tuple[Path, int]]
+    sources: list[tuple[Part, int]]
 
     def place(self, row: int) -> str:
         """Return the text that names the file and the position of a row, counted from 0."""
@@ -154,12 +158,12 @@ class _Table(NamedTuple):
         raise IndexError(row)
 
 
-def _read(path: Path, columns: Sequence[str], progress: Progress | None = None) -> _Table:
+def _read(path: Path, columns: Sequence[str], progress: Progress | None = None, form: FileForm = FOUND) -> _Table:
     chunks: dict[str, list[pa.DictionaryArray]] = {name: [] for name in columns}
-    sources: list[tuple[Path, int]] = []
-    for part in parts(path):
+    sources: list[tuple[Part, int]] = []
+    for part in parts(path, columns, form):
         n_rows = 0
-        for arrays in batches(part, columns, progress):
+        for arrays in batches(part, progress):
             for name, array in zip(columns, arrays, strict=True):
                 _check_filled(part, name, array, n_rows)
                 _check_type(part, name, array, chunks[name], sources)
@@ -168,12 +172,12 @@ def _read(path: Path, columns: Sequence[str], progress: Progress | None = None) 
         sources.append((part, n_rows))
     if not sum(n_rows for _, n_rows in sources):
         raise FileError(f"{path}: no rows")
-    typed = ending(sources[0][0]) != ".csv"
+    typed = ending(sources[0][0].path) != ".csv"
     # Number one column at a time, so that the batches of a column are freed before the next column is built.
     return _Table({name: _numbered(chunks.pop(name), typed=typed) for name in columns}, sources)
 
 
-def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: int) -> None:
+def _check_filled(path: Part, name: str, array: pa.DictionaryArray, n_before: int) -> None:
     """Raise FileError at the first row of a batch that is null, blank or NaN."""
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
@@ -192,7 +196,7 @@ def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: in
 
 
 def _check_type(
-    path: Path, name: str, array: pa.DictionaryArray, before: list[pa.DictionaryArray], sources: list[tuple[Path, int]]
+    path: Part, name: str, array: pa.DictionaryArray, before: list[pa.DictionaryArray], sources: list[tuple[Part, int]]
 ) -> None:
     if before and before[0].type != array.type:
         there = sources[0][0] if sources else path

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from crowdml.files.faults import FileError
+from crowdml.files.form import FileError
 from crowdml.files.formats import ending
 from crowdml.support.whole_file import whole_file
 
