@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import TIES, Aggregator
-from crowdml.files import Columns, Progress, check_writable, read_columns, read_crowd, read_labels
+from crowdml.files import Columns, FileForm, Progress, check_writable, read_columns, read_crowd, read_labels
+from crowdml.files.form import LAYOUTS
 from crowdml.files.gold_and_history import class_names, item_names, lookup, true_classes
 from crowdml.labels import CrowdLabels
 from crowdml.methods.from_frames import aggregator
@@ -22,7 +24,7 @@ def add_input(command: argparse.ArgumentParser) -> None:
     """Add the file of annotations and the options that say how it is read."""
     command.add_argument(
         "input", metavar="ANSWERS",
-        help="one row per annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
+        help="one row per annotation: .csv, .csv.gz, .jsonl, .json, .parquet, or a folder of files of one format",
     )  # fmt: skip
     add_reading(command)
 
@@ -32,6 +34,24 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     columns = command.add_argument_group("input")
     for name in ("task", "worker", "label"):
         columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default: {name}")
+    columns.add_argument(
+        "--answers-format", choices=LAYOUTS, metavar="NAME",
+        help=f"{', '.join(LAYOUTS)} (default: long, a row per annotation; wide: a row per task, a column per worker)",
+    )  # fmt: skip
+    columns.add_argument(
+        "--worker-columns",
+        nargs="+",
+        metavar="NAME",
+        help="columns of workers in a wide file (default: all but the tasks)",
+    )
+    columns.add_argument(
+        "--delimiter",
+        metavar="CHAR",
+        help="between the values of CSV answers, or the word tab (default: from the header)",
+    )
+    columns.add_argument(
+        "--encoding", metavar="NAME", help="of text answers, such as cp1252 or utf-16 (default: from the first bytes)"
+    )
     columns.add_argument(
         "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: the labels that occur, sorted)"
     )
@@ -46,6 +66,26 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_writing(command: argparse.ArgumentParser) -> None:
+    """Add the option that says how CSV is written."""
+    command.add_argument(
+        "--formula-safe", action="store_true",
+        help="write CSV text such as =1+1 with an apostrophe, so that a spreadsheet does not run it; "
+        "such text does not read back unchanged",
+    )  # fmt: skip
+
+
+def form_of(options: argparse.Namespace) -> FileForm:
+    """Return the form of the file of annotations."""
+    mark = options.delimiter
+    return FileForm(
+        options.answers_format or "long",
+        tuple(options.worker_columns or ()),
+        "\t" if mark in ("tab", "\\t") else mark,
+        options.encoding,
+    )
+
+
 def columns_of(options: argparse.Namespace) -> Columns:
     """Return the names of the columns."""
     return Columns(options.task_column, options.worker_column, options.label_column)
@@ -57,7 +97,7 @@ def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
     return read_crowd(
         options.input, columns.task, columns.worker, columns.label,
         class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats, gold=options.gold, history=options.history, progress=progress,
+        repeats=options.repeats, form=form_of(options), gold=options.gold, history=options.history, progress=progress,
     )  # fmt: skip
 
 
@@ -108,7 +148,8 @@ def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def check_outputs(paths: Sequence[str]) -> None:
     """Raise ValueError if an output cannot be written, before any work is done."""
-    if len(set(paths)) < len(paths):
+    # Two names of one file, such as x.csv and ./x.csv, are one output.
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"each output needs its own file, got {', '.join(paths)}")
     for path in paths:
         check_writable(path)

@@ -3,7 +3,7 @@
 from crowdml.files.form import FileError, FileForm
 from crowdml.files.reading import Columns, read_columns, read_crowd, read_labels
 from crowdml.files.text_stream import Progress
-from crowdml.files.writing import check_writable, write_tables
+from crowdml.files.writing import check_writable, renamed, write_tables
 
 __all__ = [
     "Columns",
@@ -14,5 +14,6 @@ __all__ = [
     "read_columns",
     "read_crowd",
     "read_labels",
+    "renamed",
     "write_tables",
 ]

@@ -139,7 +139,7 @@ def _lines(path: Path, form: FileForm) -> Iterator[tuple[str, Record]]:
 def _document(path: Path, form: FileForm) -> str:
     size, blocks = 0, []
     try:
-        with TextStream(path, form.encoding, line_limit=DOCUMENT_LIMIT) as stream:
+        with TextStream(path, form.encoding, line_limit=2 * DOCUMENT_LIMIT) as stream:
             while block := stream.read():
                 size += len(block)
                 if size > DOCUMENT_LIMIT:

@@ -18,6 +18,8 @@ from crowdml.files.text_stream import LINE_LIMIT, TextFault, one_line, text_line
 DELIMITERS = ",;\t|"
 """Delimiters of CSV files, in the order in which they are tried."""
 
+_ADVICE = "; give its encoding, such as cp1252"
+
 # The default limit of Python, 131,072 characters, is less than pyarrow reads: a quoted value of several lines can fill
 # more than one block.
 csv.field_size_limit(4 * LINE_LIMIT)
@@ -55,7 +57,7 @@ def csv_header(path: Path, form: FileForm, wanted: Sequence[str] = ()) -> tuple[
     except (TextFault, csv.Error) as error:
         raise FileError(f"{path}, line 1: {one_line(error)}") from error
     if any(map(_undecodable, headers[mark])):
-        raise FileError(f"{path}, line 1: the header is not UTF-8 text; give its encoding, such as cp1252")
+        raise FileError(f"{path}, line 1: the header is not UTF-8 text{_ADVICE}")
     return headers[mark], mark
 
 
@@ -80,7 +82,7 @@ def csv_fault(path: Path, columns: Sequence[str], form: FileForm) -> Fault | Non
                     return Fault(reader.line_num, f"the row has {len(row)} values, the header has {len(header)}")
                 for name, at in zip(columns, wanted, strict=True):
                     if row and _undecodable(row[at]):
-                        return Fault(reader.line_num, f"column {name!r} is not UTF-8 text")
+                        return Fault(reader.line_num, f"column {name!r} is not UTF-8 text{_ADVICE}")
                 start = reader.line_num + 1
     except csv.Error as error:
         return Fault(start, f"a quoted value is not closed or not followed by a delimiter ({error})")
@@ -142,7 +144,7 @@ def parsed_json(text: str) -> Any:
         ValueError: the text is no JSON, or is nested too deeply.  The message says where.
     """
     if _undecodable(text):
-        raise ValueError("not UTF-8 text")
+        raise ValueError(f"not UTF-8 text{_ADVICE}")
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

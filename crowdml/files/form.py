@@ -28,7 +28,7 @@ class FileForm:
         delimiter: the character between two values of a CSV file.  The default is the first of comma, semicolon, tab
             and vertical bar that makes the wanted columns appear in the header.
         encoding: the encoding of a text file, such as "cp1252".  The default is UTF-8, or UTF-16 where the first bytes
-            say so, or cp1252 where the first 4 MiB are no UTF-8 and look like western European text.
+            say so, or cp1252 where the first 256 KiB are no UTF-8 and look like western European text.
 
     Raises:
         ValueError: the layout or the encoding is unknown, or the delimiter is not one usable character.

@@ -35,7 +35,9 @@ from crowdml.files.wide import WideBlock, melted
 logger = logging.getLogger(__name__)
 
 ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
-"""The endings of files that can be read."""
+"""The endings of tables that can be read."""
+OUTPUT_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+"""The endings of tables that can be written."""
 
 _BATCH_ROWS = 1 << 20
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -59,17 +61,17 @@ class Part:
         return str(self.path)
 
 
-def ending(path: Path) -> str:
+def ending(path: Path, endings: Sequence[str] = ENDINGS) -> str:
     """Return the ending of a file, without `.gz`.  The ending tells the format.
 
     Raises:
-        FileError: the ending is unknown.
+        FileError: the ending is not among `endings`.
     """
-    for known in ENDINGS:
+    for known in endings:
         if path.name.lower().endswith(known):
             return known.removesuffix(".gz")
     advice = "; save the sheet as CSV" if path.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
-    raise FileError(f"{path}: the ending must be one of {', '.join(ENDINGS)}{advice}")
+    raise FileError(f"{path}: the ending must be one of {', '.join(endings)}{advice}")
 
 
 def parts(path: Path, columns: Sequence[str], form: FileForm) -> list[Part]:

@@ -23,6 +23,8 @@ BLOCK = 1 << 22
 LINE_LIMIT = BLOCK
 """The greatest length of a line, in bytes.  It bounds the memory that a damaged or hostile file can take."""
 
+_SAMPLE = 1 << 18  # bytes that tell the encoding; few, because every look at the header of a file reads them
+
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, because the mark of UTF-16 is the first half of this mark
@@ -94,7 +96,7 @@ class TextStream(io.RawIOBase):
             self.n_quotes = 0
             self._open_line = 0  # bytes since the last line end
             self._line_limit = line_limit
-            self._first = self._raw(BLOCK)  # the bytes that tell the encoding
+            self._first = self._raw(_SAMPLE)
             self._waiting = b""
             self._ended = False
             self._fault: TextFault | None = None
@@ -119,7 +121,9 @@ class TextStream(io.RawIOBase):
         while not self._waiting and not self._ended:
             if self._fault is not None:
                 raise self._fault
-            data = self._first or self._raw(size if 0 < size < BLOCK else BLOCK)
+            wanted = size if 0 < size < BLOCK else BLOCK
+            # The first block is filled up, because the parsers take a short block for the whole of a long line.
+            data = self._first + (self._raw(wanted - len(self._first)) if wanted > len(self._first) else b"")
             self._first, self._ended = b"", not data
             self._waiting = self._checked(self._recoded(data))
         data = self._waiting if size < 0 or len(self._waiting) <= size else self._waiting[:size]
@@ -202,7 +206,7 @@ def _encoding(first: bytes) -> tuple[str, bool]:
 
 def _is_utf8(data: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < BLOCK)
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < _SAMPLE)
     except UnicodeDecodeError:
         return False
     return True

@@ -44,12 +44,21 @@ def melted(arrays: Sequence[pa.DictionaryArray], workers: Sequence[str], n_befor
     given = np.column_stack([_is_given(array) for array in answers])
     codes, values = _common(answers, workers, given.any(axis=0))
     rows, by = np.nonzero(given)
+    item_codes = items.indices.fill_null(-1).to_numpy()
     columns = [
-        pa.DictionaryArray.from_arrays(items.indices.take(pa.array(rows)), items.dictionary),
-        pa.DictionaryArray.from_arrays(pa.array(by.astype(np.int32)), pa.array(workers, pa.string())),
-        pa.DictionaryArray.from_arrays(pa.array(codes[rows, by]), values),
+        _of_used(item_codes[rows], items.dictionary),
+        _of_used(by.astype(np.int32), pa.array(workers, pa.string())),
+        _of_used(codes[rows, by], values),
     ]
     return WideBlock(columns, rows, n_before)
+
+
+def _of_used(codes: NDArray[np.int32], values: pa.Array) -> pa.DictionaryArray:
+    """Return a column without the values that no row has.  The code -1 is an empty value."""
+    used, place = np.unique(codes, return_inverse=True)
+    first = int(used[:1].sum() < 0)  # 1 if the smallest code is -1
+    indices = pa.array((place - first).astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, values.take(pa.array(used[first:])))
 
 
 def _is_given(array: pa.DictionaryArray) -> NDArray[np.bool_]:

@@ -9,8 +9,11 @@ from rich.console import Console
 from crowdml.cli.display import sizes, speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
-# These options need the whole crowd in the memory of one process.
-LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
+# These options need the whole crowd in the memory of one process, or are for text files.
+LOCAL_ONLY = (
+    "gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare",
+    "answers_format", "worker_columns", "delimiter", "encoding", "formula_safe",
+)  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:

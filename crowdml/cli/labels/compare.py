@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
                 outcomes.append(ComparedMethod(name, result, time.perf_counter() - started))
     frame = comparison(outcomes, truth)
     if options.out:
-        write_tables({options.out: frame})
+        write_tables({options.out: frame}, formula_safe=options.formula_safe)
     describe_crowd(console, options.input, crowd)
     _show(console, frame)
     if options.out:
