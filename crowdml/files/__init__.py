@@ -1,7 +1,7 @@
 """Read and write files: the annotations of a crowd, labels of items, and result tables."""
 
 from crowdml.files.form import FileError, FileForm
-from crowdml.files.reading import Columns, read_columns, read_crowd, read_labels
+from crowdml.files.reading import Columns, read_columns, read_crowd, read_labels, read_prior
 from crowdml.files.text_stream import Progress
 from crowdml.files.writing import check_writable, renamed, write_tables
 
@@ -14,6 +14,7 @@ __all__ = [
     "read_columns",
     "read_crowd",
     "read_labels",
+    "read_prior",
     "renamed",
     "write_tables",
 ]

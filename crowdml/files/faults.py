@@ -120,7 +120,8 @@ def json_fault(path: Path, columns: Sequence[str], form: FileForm) -> Fault | No
         for name in columns:
             value = record.get(name)
             kind = type(value).__name__
-            if value is not None and kinds.setdefault(name, kind) != kind:
+            before = kinds.setdefault(name, kind) if value is not None else kind
+            if before != kind and not {before, kind} <= {"int", "float"}:
                 return Fault(number, f"column {name!r} is {value!r} ({kind}), before it was {kinds[name]}")
     return None
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
@@ -27,8 +26,10 @@ from crowdml.files.faults import (
     json_fault,
     json_first,
     json_line,
+    json_records,
 )
 from crowdml.files.form import FileError, FileForm, cut, some_names
+from crowdml.files.plain_values import plain
 from crowdml.files.text_stream import BLOCK, Progress, TextFault, TextStream, check_regular, one_line
 from crowdml.files.wide import WideBlock, melted
 
@@ -42,6 +43,7 @@ OUTPUT_ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _BATCH_ROWS = 1 << 20
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _JSON_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+_WIDE_WHOLE = pa.decimal128(38, 0)
 
 Batches = Iterator[list[pa.DictionaryArray]]
 
@@ -185,7 +187,8 @@ def _json(part: Part, progress: Progress | None) -> Batches:
     if not first:
         raise FileError(f"{part}: the file is empty")
     columns = _found(part, list(first), layout_hint(first))
-    schema = pa.schema([(name, _json_type(part, name, first[name])) for name in columns])
+    schema = pa.schema([(name, _json_type(part, name, _first_value(part, name, first))) for name in columns])
+    n_read = 0
     with TextStream(part.path, part.form.encoding, progress) as source:
         _tell_guess(part, source)
         try:
@@ -196,12 +199,19 @@ def _json(part: Part, progress: Progress | None) -> Batches:
             )
             for batch in reader:
                 yield [_encoded(part, name, batch.column(name)) for name in columns]
+                n_read += len(batch)
+            return
         except (pa.ArrowInvalid, OSError, EOFError, TextFault) as error:
-            raise _at(part, json_fault(part.path, columns, part.form), error) from error
+            fault = json_fault(part.path, columns, part.form)
+            if fault or not isinstance(error, pa.ArrowInvalid):
+                raise _at(part, fault, error) from error
+    # pyarrow has failed at a number of another type, such as 1.5 after 1, or above 64 bits.  Python reads such numbers.
+    yield from _json_rows(part, n_read)
 
 
-def _json_rows(part: Part) -> Batches:
-    rows = _rows(part)
+def _json_rows(part: Part, n_before: int = 0) -> Batches:
+    """Yield the rows of a JSON file after the first `n_before` rows."""
+    rows = _rows(part)[n_before:]
     yield [
         _encoded(part, name, _json_array(part, name, [row.values[at] for row in rows], rows))
         for at, name in enumerate(part.columns)
@@ -267,26 +277,26 @@ def _names(part: Part) -> tuple[list[str], FileForm]:
 
 
 def _encoded(part: Part, name: str, values: Any) -> pa.DictionaryArray:
-    """Return the dictionary-encoded values.  Whole numbers, other numbers and text each get one type for all files."""
+    """Return the dictionary-encoded values, as numbers, truth values or text; the order of categories is kept."""
     if pa.types.is_nested(values.type):
         raise FileError(f"{part}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
-    distinct = pc.cast(coded.dictionary, _common_type(coded.type.value_type))
-    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), distinct)
+    distinct = plain(coded.dictionary)
+    return pa.DictionaryArray.from_arrays(coded.indices.cast(pa.int32()), distinct, ordered=coded.type.ordered)
 
 
-def _common_type(given: pa.DataType) -> pa.DataType:
-    if pa.types.is_integer(given):
-        return pa.int64()
-    if pa.types.is_floating(given):
-        return pa.float64()
-    return pa.string() if pa.types.is_large_string(given) or pa.types.is_string_view(given) else given
+def _first_value(part: Part, name: str, first: dict[str, Any]) -> object:
+    """Return the first value of a column that is not null, or None."""
+    if first[name] is not None:
+        return first[name]
+    there = (record for _, record in json_records(part.path, part.form) if isinstance(record, dict))
+    return next((value for record in there if (value := record.get(name)) is not None), None)
 
 
 def _json_type(part: Part, name: str, value: object) -> pa.DataType:
     if value is None:
-        raise FileError(f"{part}, line 1: column {name!r} is empty")
+        return pa.string()
     if type(value) not in _JSON_TYPES:
         raise FileError(f"{part}: column {name!r} holds {value!r}; ids and labels must be text or numbers")
     return _JSON_TYPES[type(value)]
@@ -301,10 +311,22 @@ def _json_array(part: Part, name: str, values: Sequence[Any], rows: Sequence[Row
         if type(value) not in _JSON_TYPES:
             raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)}; ids and labels must be text or numbers")
         kind = kind or type(value)
-        if type(value) is not kind:
+        if type(value) is not kind and not {type(value), kind} <= {int, float}:
             given, before = type(value).__name__, kind.__name__
             raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)} ({given}), before it was {before}")
+    if kind in (int, float):
+        return _number_array(part, name, values)
     return pa.array(values, _JSON_TYPES[kind or str])
+
+
+def _number_array(part: Part, name: str, values: Sequence[Any]) -> pa.Array:
+    given = [value for value in values if value is not None]
+    if any(isinstance(value, float) for value in given):
+        if any(isinstance(value, int) and int(float(value)) != value for value in given):
+            raise FileError(f"{part}: column {name!r} mixes fractions with whole numbers of more than 53 bits")
+        return pa.array(values, pa.float64())
+    low, high = min(given), max(given)
+    return pa.array(values, pa.int64() if low >= -(2**63) and high < 2**63 else _WIDE_WHOLE)
 
 
 def _found(part: Part, there: Sequence[str], hint: str = "") -> list[str]:

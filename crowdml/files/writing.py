@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from crowdml.files.form import FileError
 from crowdml.files.formats import OUTPUT_ENDINGS, ending
+from crowdml.files.plain_values import plain_frame
 from crowdml.files.text_stream import one_line
 from crowdml.support.whole_file import whole_file
 
@@ -76,6 +77,7 @@ def write_tables(tables: Mapping[str, pd.DataFrame], *, formula_safe: bool = Fal
     Raises:
         FileError: an ending is unknown, a folder is missing, a table has two columns of one name, or a write fails.
     """
+    tables = {path: plain_frame(frame) for path, frame in tables.items()}
     for path, frame in tables.items():
         check_writable(path)
         if not frame.columns.is_unique:

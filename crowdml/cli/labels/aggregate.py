@@ -32,8 +32,8 @@ from crowdml.cli.options import (
     check_outputs,
     columns_of,
     configured,
+    prior_of,
     read_input,
-    read_prior,
     read_truth,
 )
 from crowdml.files import renamed, write_tables
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     method = configured(options.method, options)
     with step(f"reading {options.input}") as progress:
         crowd = read_input(options, progress)
-    prior = read_prior(options.prior, crowd, options.task_column)
+    prior = prior_of(options, crowd)
     truth = read_truth(options, crowd)
     started = time.perf_counter()
     with step(f"aggregating with {options.method}"):

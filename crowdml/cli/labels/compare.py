@@ -15,7 +15,7 @@ from rich.console import Console
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.display import show, speak, step, table
 from crowdml.cli.labels.summary import accuracy, describe_crowd
-from crowdml.cli.options import configured, read_input, read_prior, read_truth
+from crowdml.cli.options import configured, prior_of, read_input, read_truth
 from crowdml.files import write_tables
 from crowdml.methods.registry import REGISTRY
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     methods = {name: configured(name, options) for name in chosen_methods(options.compare)}
     with step(f"reading {options.input}") as progress:
         crowd = read_input(options, progress)
-    prior = read_prior(options.prior, crowd, options.task_column)
+    prior = prior_of(options, crowd)
     truth = read_truth(options, crowd)
     outcomes: list[ComparedMethod] = []
     with step("comparing") as progress:

@@ -1,0 +1,91 @@
+"""Find text values that a person takes for one value: they differ only by blanks, invisible characters or Unicode form.
+
+`cleaned` is what the option `--strip` does to ids and labels.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_N_SHOWN = 3
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_look_alikes(source: str, column: str, values: NDArray[Any], *, case: bool) -> None:
+    """Warn in the log of distinct values that look alike.
+
+    Args:
+        source, column: where the values are, for the message.
+        values: the distinct values; only text is searched.
+        case: warn also of values that differ only in case.
+    """
+    if values.dtype != object or not isinstance(values[0], str):
+        return
+    if pairs := alike(values):
+        logger.warning(
+            "%s: values of column %r look alike but count as different: %s; --strip (in Python strip=True) merges them",
+            source, column, _some_pairs(pairs),
+        )  # fmt: skip
+    if case and (pairs := _alike_but_for_case(values)):
+        logger.warning(
+            "%s: values of column %r differ only in case and count as different: %s; "
+            "write them alike if they mean the same",
+            source, column, _some_pairs(pairs),
+        )  # fmt: skip
+
+
+def cleaned(text: str) -> str:
+    """Return the text without invisible characters and outer blanks, with single blanks, in Unicode form NFC."""
+    if text.isascii():
+        return " ".join(text.split()) if not text.isalnum() else text
+    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())
+
+
+def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:
+    """Return the pairs of distinct texts that `cleaned` makes equal, each as (clean or first value, other value)."""
+    import pyarrow as pa  # imported here, because a grid needs no text of users
+    import pyarrow.compute as pc
+
+    # A fast search: only text that is not ASCII, or that has outer, double or odd blanks, can be changed by `cleaned`.
+    words = pa.array(values, pa.string())
+    odd = pc.or_(pc.invert(pc.string_is_ascii(words)), pc.not_equal(pc.utf8_trim_whitespace(words), words))
+    odd = pc.or_(odd, pc.match_substring_regex(words, r"  |[\t\n\v\f\r\x1c-\x1f]"))
+    suspects = [word for word in words.filter(odd).to_pylist() if cleaned(word) != word]
+    if not suspects:
+        return []
+    forms = [cleaned(word) for word in suspects]
+    there = set(words.filter(pc.is_in(words, value_set=pa.array(forms, pa.string()))).to_pylist())
+    first: dict[str, str] = {form: form for form in forms if form in there}
+    pairs = []
+    for word, form in zip(suspects, forms, strict=True):
+        if form in first:
+            pairs.append((first[form], word))
+        else:
+            first[form] = word
+    return pairs
+
+
+def _alike_but_for_case(values: NDArray[np.object_]) -> list[tuple[str, str]]:
+    """Return the pairs of distinct texts that differ only in case."""
+    first: dict[str, str] = {}
+    return [(first[form], word) for word in values.tolist() if first.setdefault(form := word.casefold(), word) != word]
+
+
+def _some_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the first pairs as text, with every invisible character visible, and the number of the other pairs."""
+    shown = [f"{_visible(one)} and {_visible(other)}" for one, other in pairs[:_N_SHOWN]]
+    more = f" and {len(pairs) - _N_SHOWN} more pairs" if len(pairs) > _N_SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _visible(text: str) -> str:
+    return repr(text) if text == unicodedata.normalize("NFC", text) and text.isprintable() else ascii(text)
