@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -13,7 +13,16 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.support.look_alikes import cleaned, warn_of_look_alikes
-from crowdml.support.value_text import are_numbers, as_whole, number_order, some_values, texts, typed
+from crowdml.support.value_text import (
+    NOT_A_VALUE,
+    are_numbers,
+    as_whole,
+    lookup,
+    number_order,
+    some_values,
+    texts,
+    typed,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,43 +235,37 @@ class CrowdLabels:
 
         task, worker, label = (_column_name(frame, name) for name in (task, worker, label))
         if skip_empty:
-            frame = frame[frame[label].notna()]
+            frame = frame[~_is_empty(frame[label])]
         for column in (task, worker, label):
             n_empty = int(frame[column].isna().sum())
             if n_empty:
-                hint = " or pass skip_empty=True" if column == label else ""
-                raise ValueError(f"column {column!r} has {n_empty} empty values; drop those rows{hint}")
+                raise _empty_values(column, n_empty, is_label=column == label)
         if frame.empty:
             raise ValueError("a crowd needs at least one annotation, got an empty frame")
         item, who = (_numbered(frame[column], strip=strip, by_number=False) for column in (task, worker))
         given = _numbered(frame[label], strip=strip, by_number=True)
+        for name, column in ((task, item), (worker, who), (label, given)):
+            if _blank(column.values).any():
+                raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
+            warn_of_look_alikes("the frame", name, column.values, case=name == label)
         label_index, names, is_ordered = given
         if class_names is not None:
             names, is_ordered = np.asarray(pd.Index(class_names)), True
-            place = pd.Index(names).get_indexer(pd.Index(given.values))
-            if (place < 0).any():
-                # The classes and the labels may have different types.
-                text_index = pd.Index(texts(names))
-                place = text_index.get_indexer(pd.Index(texts(given.values))) if text_index.is_unique else place
+            place = lookup(names, given.values)
             if (place < 0).any():
                 unknown = given.values[place < 0][:5].tolist()
                 raise ValueError(f"labels {unknown} are not among class_names {names.tolist()}")
             label_index = place[given.codes]
-        for name, column in ((task, item), (worker, who), (label, given)):
-            warn_of_look_alikes("the frame", name, column.values, case=name == label)
         sizes = len(item.values), len(who.values), len(names)
         ids = item.values, who.values, names
         return cls(item.codes, who.codes, label_index, *sizes, *ids, repeats, is_ordered=is_ordered)
 
     def warn_if_unordered(self, what: str) -> None:
-        """Warn in the log if `what`, which uses the order of the classes, meets an order that nobody gave."""
+        """Warn in the log, once, if `what` uses the order of the classes and nobody gave an order."""
         if not self.is_ordered and self.n_classes > 2:
-            names = range(self.n_classes) if self.class_names is None else self.class_names
-            logger.warning(
-                "%s uses the order of the classes, but nobody gave an order: the classes are in the order of the "
-                "alphabet (%s); give the classes in order",
-                what, some_values(names, 8),
-            )  # fmt: skip
+            _warn_unordered(
+                what, some_values(range(self.n_classes) if self.class_names is None else self.class_names, 8)
+            )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a frame with one row per annotation: `task`, `worker` and `label`, with the caller's names."""
@@ -305,6 +308,15 @@ class CrowdLabels:
         return replace(self, item=self.item[mask], worker=self.worker[mask], label=self.label[mask], repeats="keep")
 
 
+@lru_cache(maxsize=256)  # a method that fits many parts of a crowd warns once
+def _warn_unordered(what: str, names: str) -> None:
+    logger.warning(
+        "%s uses the order of the classes, but nobody gave an order: they are in the order of the alphabet (%s); "
+        "give the classes in their order (--classes, in Python class_names)",
+        what, names,
+    )  # fmt: skip
+
+
 class _Column(NamedTuple):
     """The (n_rows,) code of each row, the distinct values in order, and whether their order has a meaning."""
 
@@ -321,6 +333,26 @@ def _column_name(frame: pd.DataFrame, name: str) -> Any:
     if len(found) > 1 or getattr(frame[found[0]], "ndim", 1) > 1:
         raise ValueError(f"column {name!r} occurs more than once; the frame has {list(frame.columns)}")
     return found[0]
+
+
+def _blank(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are text that stands for a missing value."""
+    if values.dtype != object or not len(values) or not isinstance(values[0], str):
+        return np.zeros(len(values), bool)
+    return np.array([value[:1] in " nN\t\n\r" and value.strip() in NOT_A_VALUE for value in values], bool)
+
+
+def _is_empty(column: pd.Series) -> NDArray[np.bool_]:
+    """Return (n_rows,) whether each value is missing or blank."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(column)
+    return np.append(_blank(np.asarray(distinct, object)), True)[codes]
+
+
+def _empty_values(column: str, n_empty: int, *, is_label: bool) -> ValueError:
+    hint = " or skip them with skip_empty=True" if is_label else ""
+    return ValueError(f"column {column!r} has {n_empty} empty values; drop those rows{hint}")
 
 
 def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.labels import CrowdLabels
-from crowdml.support.value_text import reduced, some_values, text_of, texts
+from crowdml.support.value_text import lookup, some_values, text_of
 
 HISTORY_COLUMNS = ("worker", "truth", "label", "count")
 
@@ -25,42 +25,6 @@ class RowError(ValueError):
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
         self.row = row
-
-
-def lookup(names: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """Return the (n_wanted,) position of each wanted name in `names`, -1 where the name is missing.
-
-    Names of different types are compared by their text form: 1, 1.0 and "1" are one name.  A name that is still missing
-    is compared by what its text says: "1.0" finds "1", and "TRUE" finds "True", unless two names say the same.
-    """
-    given, sought = _comparable(names), _comparable(wanted)
-    if given.dtype != sought.dtype and not given.dtype.kind == sought.dtype.kind == "i":
-        given, sought = _as_text(given), _as_text(sought)
-    position = pd.Index(given).get_indexer(pd.Index(sought)).astype(np.int64)
-    if given.dtype == object and (position < 0).any():
-        missing = np.flatnonzero(position < 0)
-        position[missing] = _by_meaning(given, sought[missing])
-    return position
-
-
-def _comparable(names: ArrayLike) -> NDArray[Any]:
-    """Return whole numbers as they are, and everything else as a number or as text."""
-    array = np.asarray(names)
-    if array.dtype.kind == "O" and pd.api.types.infer_dtype(array, skipna=False) in ("string", "empty"):
-        return array
-    return texts(array) if array.dtype.kind not in "iuf" else array
-
-
-def _as_text(names: NDArray[Any]) -> NDArray[np.object_]:
-    return names if names.dtype == object else texts(names)
-
-
-def _by_meaning(names: NDArray[np.object_], wanted: NDArray[np.object_]) -> NDArray[np.int64]:
-    said = pd.Index([reduced(name) for name in names], dtype=object)
-    meant = pd.Index([reduced(name) for name in wanted], dtype=object)
-    is_alone = ~said.duplicated(keep=False)
-    position = said[is_alone].get_indexer(meant)
-    return np.where(position < 0, -1, np.flatnonzero(is_alone)[position] if is_alone.any() else -1)
 
 
 def item_names(crowd: CrowdLabels) -> NDArray:

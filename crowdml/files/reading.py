@@ -19,7 +19,6 @@ from crowdml.files.formats import Part, batches, ending, parts, place
 from crowdml.files.gold_and_history import (
     HISTORY_COLUMNS,
     RowError,
-    lookup,
     prior_of_items,
     with_gold,
     with_history,
@@ -31,9 +30,7 @@ from crowdml.files.plain_values import Numbered, go_together, numbered
 from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
 from crowdml.support.look_alikes import cleaned, warn_of_look_alikes
-from crowdml.support.value_text import text_of, texts
-
-_NOT_A_VALUE = ("", "nan", "NaN")
+from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
 
 
 @dataclass(frozen=True)
@@ -275,7 +272,7 @@ def _empty(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
     if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NOT_A_VALUE)))
+        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
     if not array.indices.null_count and not pc.any(empty).as_py():
         return None
     # A null row has the code -1.  As an index, -1 picks the last flag, which is True.

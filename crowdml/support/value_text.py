@@ -25,6 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 TRUTH = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 """The words for truth values, as Python, JSON and spreadsheets write them."""
 
+NOT_A_VALUE = ("", "nan", "NaN")
+"""Text that stands for a missing value."""
+
 WHOLE = r"0|-?[1-9][0-9]*"
 NUMBER = rf"^(({WHOLE})(\.0+)?|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[0-9](\.[0-9]*[1-9])?e[+-][0-9]{{2,3}})$"
 """Numbers in their usual form.  Not: 007, +7, -0, 1e3, 1.10, inf."""
@@ -122,6 +125,48 @@ def reduced(text: str) -> str:
             return text.partition(".")[0]
         return text_of(float(text)) if _keeps_digits(text) else text
     return _text_of_time(text)
+
+
+def lookup(names: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
+    """Return the (n_wanted,) position of each wanted name in `names`, -1 where the name is missing.
+
+    Names of different types are compared by their text form: 1, 1.0 and "1" are one name.  A name that is still missing
+    is compared by what its text says: "1.0" finds "1", and "TRUE" finds "True", unless two names say the same.
+    """
+    import pandas as pd  # imported here, because a grid needs no names of users
+
+    given, sought = _comparable(names), _comparable(wanted)
+    if given.dtype != sought.dtype and not given.dtype.kind == sought.dtype.kind == "i":
+        given, sought = _as_text(given), _as_text(sought)
+    position = pd.Index(given).get_indexer(pd.Index(sought)).astype(np.int64)
+    if given.dtype == object and (position < 0).any():
+        missing = np.flatnonzero(position < 0)
+        position[missing] = _by_meaning(given, sought[missing])
+    return position
+
+
+def _comparable(names: ArrayLike) -> NDArray[Any]:
+    """Return whole numbers as they are, and everything else as a number or as text."""
+    import pandas as pd
+
+    array = np.asarray(names)
+    if array.dtype.kind == "O" and pd.api.types.infer_dtype(array, skipna=False) in ("string", "empty"):
+        return array
+    return texts(array) if array.dtype.kind not in "iuf" else array
+
+
+def _as_text(names: NDArray[Any]) -> NDArray[np.object_]:
+    return names if names.dtype == object else texts(names)
+
+
+def _by_meaning(names: NDArray[np.object_], wanted: NDArray[np.object_]) -> NDArray[np.int64]:
+    import pandas as pd
+
+    said = pd.Index([reduced(name) for name in names], dtype=object)
+    meant = pd.Index([reduced(name) for name in wanted], dtype=object)
+    is_alone = ~said.duplicated(keep=False)
+    position = said[is_alone].get_indexer(meant)
+    return np.where(position < 0, -1, np.flatnonzero(is_alone)[position] if is_alone.any() else -1)
 
 
 def some_values(values: Sequence[Any] | NDArray[Any], n_shown: int = 5) -> str:
