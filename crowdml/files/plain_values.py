@@ -68,6 +68,9 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     for name, column in frame.items():
         if isinstance(column.dtype, pd.CategoricalDtype):
             column = changed[name] = column.astype(column.cat.categories.dtype)
+        if column.dtype == np.float32 or column.dtype == np.float16:
+            changed[name] = np.array([float(str(value)) for value in column.to_numpy()])
+            continue
         is_usual = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
         is_usual |= pd.api.types.infer_dtype(column) in ("string", "empty", "boolean", "integer", "floating")
         if not is_usual:

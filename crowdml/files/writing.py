@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import sys
@@ -141,7 +142,27 @@ def _formula_safe(table: pa.Table) -> pa.Table:
 
 
 def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
-    n_rows = 1 << 18  # write block by block, because pandas builds the whole text in memory
-    for start in range(0, len(frame), n_rows):
-        block = frame.iloc[start : start + n_rows]
-        out.write(block.to_json(orient="records", lines=True, force_ascii=False, double_precision=15).encode())
+    """Write one JSON object per row.  pandas would cut numbers to 15 digits, so that two ids could become one."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    keys = [
+        f"{',' if at else '{'}{json.dumps(name, ensure_ascii=False)}:" for at, name in enumerate(table.column_names)
+    ]
+    for batch in table.to_batches(max_chunksize=1 << 18):
+        parts = [part for key, column in zip(keys, batch.columns, strict=True) for part in (key, _json_words(column))]
+        lines = pc.binary_join_element_wise(*parts, "}\n", "")
+        out.write("".join(lines.to_pylist()).encode())
+
+
+def _json_words(column: pa.Array) -> pa.Array:
+    """Return the JSON text of each value; null, NaN and infinity are null."""
+    if pa.types.is_floating(column.type):
+        words = pc.if_else(pc.is_finite(column), column.cast(pa.string()), None)
+        # A reader takes the type of a column from its first value.
+        words = pc.replace_substring_regex(words, "^(-?[0-9]+)$", r"\1.0")
+    elif pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        words = column.cast(pa.string())
+    else:
+        coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        texts = [json.dumps(text, ensure_ascii=False) for text in coded.dictionary.to_pylist()]
+        words = pa.array(texts, pa.string()).take(coded.indices)
+    return words.fill_null("null")

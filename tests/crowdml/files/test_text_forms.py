@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdml import fit_predict
-from crowdml.aggregation import MajorityVote
+from crowdml.aggregation import MajorityVote, MinimaxOrdinal
 from crowdml.cli.labels.summary import accuracy
 from crowdml.cli.main import main
 from crowdml.files import FileError, read_crowd, read_labels, read_prior, write_tables
@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[list[Any], str | None]] = {
     "uint64": ([2**63 + 1, 2**63 + 2, 2**63 + 3], "uint64"),
     "float64 of whole numbers": ([1.0, 2.0, 10.0], "float64"),
     "float64": ([0.1, 1e-5, 2.0], "float64"),
+    "float64 of all digits": ([0.1 + 0.2, 0.3, 1 / 3], "float64"),
     "float32": ([0.1, 0.2, 3.0], "float32"),
     "Int64": ([1, 2, 3], "Int64"),
     "Float64": ([1.0, 2.5, 3.0], "Float64"),
@@ -42,7 +43,7 @@ VALUES: dict[str, tuple[list[Any], str | None]] = {
     "text with zeros": (["01", "1", "001"], None),
     "text like numbers": (["1e3", "1000", "1.10"], None),
     "string": (["é", 'b"c', "d,e"], "string"),
-    "datetime64": ([dt.datetime(2024, 5, 1), dt.datetime(2024, 5, 1, 13, 30), dt.datetime(2024, 5, 2)], "datetime64[ns]"),
+    "datetime64": (list(pd.to_datetime(["2024-05-01", "2024-05-01 13:30", "2023-05-02"])), "datetime64[ns]"),
     "dates": ([dt.date(2024, 5, 1), dt.date(2024, 5, 2), dt.date(2023, 5, 1)], None),
     "time zone": (list(pd.date_range("2024-05-01 10:00", periods=3, tz="Europe/Berlin")), None),
     "bytes": ([b"a", b"b", b"c"], None),
@@ -93,7 +94,6 @@ def check_read_back(crowd: CrowdLabels, folder: Path, ending: str) -> None:
     later = with_history(CrowdLabels.from_frame(again), confusion_frame(crowd, result)).history
     assert later is not None
     assert later.ravel() == pytest.approx(counts)
-    return None
 
 
 @pytest.mark.parametrize("ending", FORMATS)
@@ -103,8 +103,8 @@ def test_own_output_is_read_back_for_every_type_of_ids_and_labels(tmp_path: Path
     frame = answers(ids, labels)
     check_read_back(CrowdLabels.from_frame(frame), tmp_path, ending)
     for source in (".csv", ".parquet", ".jsonl"):
-        if source == ".jsonl" and "bytes" in labels:
-            continue  # JSON has no bytes
+        if source == ".jsonl" and ("bytes" in labels or labels == "float64 of all digits"):
+            continue  # JSON has no bytes, and pandas cuts digits
         path = tmp_path / f"answers{source}"
         write_plainly(frame, path)
         crowd = read_crowd(path)
@@ -259,7 +259,7 @@ def test_a_method_that_uses_an_order_nobody_gave_says_so(caplog) -> None:
     assert not caplog.text
     krippendorff_alpha(CrowdLabels.from_frame(frame), "ordinal")
     assert "alpha of level ordinal uses the order of the classes, but nobody gave an order" in caplog.text
-    fit_predict(frame, "minimax_ordinal")
+    MinimaxOrdinal().first_terms(CrowdLabels.from_frame(frame))
     assert "minimax_ordinal uses the order" in caplog.text
 
 
@@ -308,9 +308,7 @@ def test_blanks_around_names_of_columns_do_not_matter(tmp_path: Path) -> None:
     assert crowd.to_frame()["worker"].tolist() == ["a", "b", "a"]
 
 
-@pytest.mark.parametrize(
-    "values", [[1, "1", "a"], [True, "true", "no"], [1.0, "1", "a"], [b"a", "a", "b"], [True, 1, 0]]
-)
+@pytest.mark.parametrize("values", [[1, "1", "a"], [True, "true", "no"], [1.0, "1", "a"], [b"a", "a", "b"]])
 def test_values_of_two_types_that_print_alike_are_refused(values: list[Any]) -> None:
     for column in ("task", "worker", "label"):
         frame = pd.DataFrame({"task": [1, 2, 3], "worker": [1, 2, 3], "label": [1, 2, 3]}, dtype=object)
