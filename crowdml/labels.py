@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.support.look_alikes import cleaned, warn_of_look_alikes
+from crowdml.support.look_alikes import cleaned, is_plain, warn_of_look_alikes
 from crowdml.support.value_text import (
     NOT_A_VALUE,
     are_numbers,
@@ -339,7 +339,9 @@ def _blank(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are text that stands for a missing value."""
     if values.dtype != object or not len(values) or not isinstance(values[0], str):
         return np.zeros(len(values), bool)
-    return np.array([value[:1] in " nN\t\n\r" and value.strip() in NOT_A_VALUE for value in values], bool)
+    if is_plain(values) and not set(NOT_A_VALUE).intersection(values.tolist()):
+        return np.zeros(len(values), bool)
+    return np.array([value.strip() in NOT_A_VALUE for value in values], bool)
 
 
 def _is_empty(column: pd.Series) -> NDArray[np.bool_]:
@@ -392,10 +394,8 @@ def _one_type(column: pd.Series) -> pd.Series:
     import pandas as pd
 
     kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("string", "datetime", "date", "time", "bytes", "decimal", "floating"):
+    if kind in ("string", "datetime", "date", "time", "bytes", "decimal", "floating", "integer", "boolean"):
         return column
-    if kind in ("integer", "boolean"):
-        return column.infer_objects()
     given = column.to_numpy()
     words = texts(given)
     first: dict[str, Any] = {}

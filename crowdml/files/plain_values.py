@@ -115,8 +115,8 @@ def numbered(chunks: list[pa.DictionaryArray], *, is_typed: bool, by_number: boo
     place = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
     if not is_used.all():
         values = values.filter(pa.array(is_used))
-    values = _in_usual_type(values, is_typed=is_typed)
-    if pa.types.is_floating(values.type) or not is_typed:
+    given, values = values.type, _in_usual_type(values, is_typed=is_typed)
+    if values.type != given or pa.types.is_floating(given):
         again = values.dictionary_encode()  # two texts can say one number
         if len(again.dictionary) < len(values):
             place, values = again.indices.to_numpy()[place], again.dictionary

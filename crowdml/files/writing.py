@@ -163,6 +163,10 @@ def _json_words(column: pa.Array) -> pa.Array:
         words = column.cast(pa.string())
     else:
         coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        texts = [json.dumps(text, ensure_ascii=False) for text in coded.dictionary.to_pylist()]
-        words = pa.array(texts, pa.string()).take(coded.indices)
+        distinct = coded.dictionary.cast(pa.string())
+        if pc.any(pc.match_substring_regex(distinct, r'["\\\x00-\x1f]')).as_py():
+            quoted = pa.array([json.dumps(text, ensure_ascii=False) for text in distinct.to_pylist()], pa.string())
+        else:
+            quoted = pc.binary_join_element_wise('"', distinct, '"', "")
+        words = quoted.take(coded.indices)
     return words.fill_null("null")

@@ -45,33 +45,34 @@ def warn_of_look_alikes(source: str, column: str, values: NDArray[Any], *, case:
 
 def cleaned(text: str) -> str:
     """Return the text without invisible characters and outer blanks, with single blanks, in Unicode form NFC."""
-    if text.isascii():
-        return " ".join(text.split()) if not text.isalnum() else text
-    return " ".join(unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return " ".join(text.split())
+
+
+def is_plain(values: NDArray[np.object_]) -> bool:
+    """Return whether `cleaned` changes no text, by a fast look at all texts at once."""
+    joined = "\n".join(values.tolist())
+    together = joined.replace("\n", "")
+    return (
+        together.isprintable()  # only the plain blank is a blank that is printable
+        and len(joined) - len(together) == len(values) - 1
+        and not any(blank in joined for blank in ("  ", "\n ", " \n"))
+        and joined.strip() == joined
+        and unicodedata.is_normalized("NFC", joined)
+    )
 
 
 def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:
     """Return the pairs of distinct texts that `cleaned` makes equal, each as (clean or first value, other value)."""
-    import pyarrow as pa  # imported here, because a grid needs no text of users
-    import pyarrow.compute as pc
-
-    # A fast search: only text that is not ASCII, or that has outer, double or odd blanks, can be changed by `cleaned`.
-    words = pa.array(values, pa.string())
-    odd = pc.or_(pc.invert(pc.string_is_ascii(words)), pc.not_equal(pc.utf8_trim_whitespace(words), words))
-    odd = pc.or_(odd, pc.match_substring_regex(words, r"  |[\t\n\v\f\r\x1c-\x1f]"))
-    suspects = [word for word in words.filter(odd).to_pylist() if cleaned(word) != word]
+    if is_plain(values):
+        return []
+    suspects = [(word, form) for word in values.tolist() if (form := cleaned(word)) != word]
     if not suspects:
         return []
-    forms = [cleaned(word) for word in suspects]
-    there = set(words.filter(pc.is_in(words, value_set=pa.array(forms, pa.string()))).to_pylist())
-    first: dict[str, str] = {form: form for form in forms if form in there}
-    pairs = []
-    for word, form in zip(suspects, forms, strict=True):
-        if form in first:
-            pairs.append((first[form], word))
-        else:
-            first[form] = word
-    return pairs
+    there = {form for _, form in suspects}.intersection(values.tolist())
+    first: dict[str, str] = {form: form for form in there}
+    return [(first[form], word) for word, form in suspects if first.setdefault(form, word) != word]
 
 
 def _alike_but_for_case(values: NDArray[np.object_]) -> list[tuple[str, str]]:

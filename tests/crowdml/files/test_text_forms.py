@@ -43,7 +43,7 @@ VALUES: dict[str, tuple[list[Any], str | None]] = {
     "text with zeros": (["01", "1", "001"], None),
     "text like numbers": (["1e3", "1000", "1.10"], None),
     "string": (["é", 'b"c', "d,e"], "string"),
-    "datetime64": (list(pd.to_datetime(["2024-05-01", "2024-05-01 13:30", "2023-05-02"])), "datetime64[ns]"),
+    "datetime64": (list(pd.date_range("2024-05-01", periods=3, freq="13h")), "datetime64[ns]"),
     "dates": ([dt.date(2024, 5, 1), dt.date(2024, 5, 2), dt.date(2023, 5, 1)], None),
     "time zone": (list(pd.date_range("2024-05-01 10:00", periods=3, tz="Europe/Berlin")), None),
     "bytes": ([b"a", b"b", b"c"], None),
