@@ -150,6 +150,7 @@ def _in_usual_type(values: pa.Array, *, is_typed: bool) -> pa.Array:
         pc.all(pc.match_substring_regex(values.slice(0, 1), NUMBER)).as_py()
         and pc.all(pc.match_substring_regex(values, NUMBER)).as_py()
     ):
-        given = typed(values.to_pylist())
+        words: Any = values.to_pylist()
+        given = typed(words)
         return pa.array(given, pa.string() if given.dtype == object else None)
     return values

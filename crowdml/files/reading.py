@@ -239,7 +239,7 @@ def _read(
             empty = [_empty(array) for array in arrays]
             if skip_empty is not None and (skipped := empty[columns.index(skip_empty)]) is not None:
                 kept = np.flatnonzero(~skipped)
-                arrays = [array.take(pa.array(kept)) for array in arrays]
+                arrays = [array.take(pa.array(kept, pa.int64())) for array in arrays]
                 empty = [rows if rows is None else rows[kept] for rows in empty]
             if skip_empty is not None:
                 places.append(n_before + (np.arange(n_batch) if kept is None else kept))

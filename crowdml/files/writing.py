@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -148,12 +148,15 @@ def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
         f"{',' if at else '{'}{json.dumps(name, ensure_ascii=False)}:" for at, name in enumerate(table.column_names)
     ]
     for batch in table.to_batches(max_chunksize=1 << 18):
-        parts = [part for key, column in zip(keys, batch.columns, strict=True) for part in (key, _json_words(column))]
-        lines = pc.binary_join_element_wise(*parts, "}\n", "")
+        parts: list[Any] = [
+            part for key, column in zip(keys, batch.columns, strict=True) for part in (key, _json_words(column))
+        ]
+        parts += ["}\n", ""]  # the end of a line, and what stands between two parts
+        lines = pc.binary_join_element_wise(*parts)
         out.write("".join(lines.to_pylist()).encode())
 
 
-def _json_words(column: pa.Array) -> pa.Array:
+def _json_words(column: Any) -> Any:
     """Return the JSON text of each value; null, NaN and infinity are null."""
     if pa.types.is_floating(column.type):
         words = pc.if_else(pc.is_finite(column), column.cast(pa.string()), None)
