@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_look_alikes
+from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
 from crowdml.support.value_text import (
     NOT_A_VALUE,
     are_numbers,
@@ -245,9 +245,14 @@ class CrowdLabels:
         item, who = (_numbered(frame[column], strip=strip, by_number=False) for column in (task, worker))
         given = _numbered(frame[label], strip=strip, by_number=True)
         for name, column in ((task, item), (worker, who), (label, given)):
-            if _blank(column.values).any():
-                raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
-            warn_of_look_alikes("the frame", name, column.values, case=name == label)
+            if column.values.dtype != object or not isinstance(column.values[0], str):
+                continue
+            if not is_plain(column.values):
+                if _blank(column.values).any():
+                    raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
+                warn_of_look_alikes("the frame", name, column.values)
+            if name == label:
+                warn_of_case("the frame", name, column.values)
         label_index, names, is_ordered = given
         if class_names is not None:
             names, is_ordered = np.asarray(pd.Index(class_names)), True
@@ -337,11 +342,7 @@ def _column_name(frame: pd.DataFrame, name: str) -> Any:
 
 def _blank(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which values are text that stands for a missing value."""
-    if values.dtype != object or not len(values) or not isinstance(values[0], str):
-        return np.zeros(len(values), bool)
-    if is_plain(values) and not set(NOT_A_VALUE).intersection(values.tolist()):
-        return np.zeros(len(values), bool)
-    return np.array([value.strip() in NOT_A_VALUE for value in values], bool)
+    return np.array([isinstance(value, str) and value.strip() in NOT_A_VALUE for value in values], bool)
 
 
 def _is_empty(column: pd.Series) -> NDArray[np.bool_]:

@@ -9,10 +9,11 @@ import logging
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from crowdml.support.value_text import NOT_A_VALUE
 
 _INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _N_SHOWN = 3
@@ -20,22 +21,18 @@ _N_SHOWN = 3
 logger = logging.getLogger(__name__)
 
 
-def warn_of_look_alikes(source: str, column: str, values: NDArray[Any], *, case: bool) -> None:
-    """Warn in the log of distinct values that look alike.
-
-    Args:
-        source, column: where the values are, for the message.
-        values: the distinct values; only text is searched.
-        case: warn also of values that differ only in case.
-    """
-    if values.dtype != object or not isinstance(values[0], str):
-        return
+def warn_of_look_alikes(source: str, column: str, values: NDArray[np.object_]) -> None:
+    """Warn in the log of distinct texts that `cleaned` makes equal; `source` and `column` say where they are."""
     if pairs := alike(values):
         logger.warning(
             "%s: values of column %r look alike but count as different: %s; --strip (in Python strip=True) merges them",
             source, column, _some_pairs(pairs),
         )  # fmt: skip
-    if case and (pairs := _alike_but_for_case(values)):
+
+
+def warn_of_case(source: str, column: str, values: NDArray[np.object_]) -> None:
+    """Warn in the log of distinct texts that differ only in case."""
+    if pairs := _alike_but_for_case(values):
         logger.warning(
             "%s: values of column %r differ only in case and count as different: %s; "
             "write them alike if they mean the same",
@@ -51,22 +48,18 @@ def cleaned(text: str) -> str:
 
 
 def is_plain(values: NDArray[np.object_]) -> bool:
-    """Return whether `cleaned` changes no text, by a fast look at all texts at once."""
-    joined = "\n".join(values.tolist())
-    together = joined.replace("\n", "")
+    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
+    joined = f"|{'|'.join(values.tolist())}|"
     return (
-        together.isprintable()  # only the plain blank is a blank that is printable
-        and len(joined) - len(together) == len(values) - 1
-        and not any(blank in joined for blank in ("  ", "\n ", " \n"))
-        and joined.strip() == joined
+        joined.isprintable()  # the plain blank is the only blank that is printable
+        and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
+        and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
         and unicodedata.is_normalized("NFC", joined)
     )
 
 
 def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:
     """Return the pairs of distinct texts that `cleaned` makes equal, each as (clean or first value, other value)."""
-    if is_plain(values):
-        return []
     suspects = [(word, form) for word in values.tolist() if (form := cleaned(word)) != word]
     if not suspects:
         return []
