@@ -28,7 +28,7 @@ from crowdml.files.faults import (
     json_first,
     json_line,
 )
-from crowdml.files.form import FileError, FileForm, cut, some_names
+from crowdml.files.form import FileError, FileForm, some_names
 from crowdml.files.text_stream import BLOCK, Progress, TextFault, TextStream, check_regular, one_line
 from crowdml.files.wide import WideBlock, melted
 
@@ -244,7 +244,9 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
-    for arrays in _columns(source, progress):
+    # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.
+    arrays_of = _json_rows(source) if ending(part.path) == ".jsonl" else _columns(source, progress)
+    for arrays in arrays_of:
         try:
             block = melted(arrays, [name.strip() for name in workers], n_before)
         except FileError as error:
@@ -299,11 +301,11 @@ def _json_array(part: Part, name: str, values: Sequence[Any], rows: Sequence[Row
         if value is None:
             continue
         if type(value) not in _JSON_TYPES:
-            raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)}; ids and labels must be text or numbers")
+            raise FileError(f"{part}, {row.where}: {name!r} is {value!r}; ids and labels must be text or numbers")
         kind = kind or type(value)
         if type(value) is not kind:
             given, before = type(value).__name__, kind.__name__
-            raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)} ({given}), before it was {before}")
+            raise FileError(f"{part}, {row.where}: {name!r} is {value!r} ({given}), before it was {before}")
     return pa.array(values, _JSON_TYPES[kind or str])
 
 

@@ -187,9 +187,8 @@ def text_lines(path: Path, encoding: str | None = None) -> Iterator[IO[str]]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line of limited length."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    """Return the message of an error on one line."""
+    return " ".join(str(error).split())
 
 
 def _encoding(first: bytes) -> tuple[str, bool]:
