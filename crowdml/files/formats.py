@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +29,15 @@ from crowdml.files.faults import (
     json_line,
 )
 from crowdml.files.form import FileError, FileForm, some_names
-from crowdml.files.text_stream import BLOCK, Progress, TextFault, TextStream, check_regular, one_line
+from crowdml.files.text_stream import (
+    Progress,
+    TextFault,
+    TextStream,
+    check_regular,
+    line_blocks,
+    one_line,
+    record_blocks,
+)
 from crowdml.files.wide import WideBlock, melted
 
 logger = logging.getLogger(__name__)
@@ -150,24 +158,25 @@ def _columns(part: Part, progress: Progress | None) -> Batches:
 def _csv(part: Part, progress: Progress | None) -> Batches:
     header, form = _csv_form(part)
     columns = _found(part, header)
+    mark = form.delimiter or ","
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=mark)
+    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, _TEXT), include_columns=columns)
+    names = None  # the first block has the header
     with TextStream(part.path, form.encoding, progress) as source:
         _tell_guess(part, source)
         try:
-            reader = pyarrow.csv.open_csv(
-                cast("IO[bytes]", source),
-                read_options=pyarrow.csv.ReadOptions(block_size=BLOCK),
-                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=form.delimiter or ","),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, _TEXT), include_columns=columns
-                ),
-            )
-            for batch in reader:
-                yield [_encoded(part, name, batch.column(name)) for name in columns]
-        except (pa.ArrowInvalid, OSError, EOFError, TextFault) as error:
+            for block in record_blocks(source, mark):
+                # The streaming reader of pyarrow can wait for itself for ever, because its thread may drop the last
+                # reference to the reader.  A reader of one block in memory has no such thread.
+                read = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
+                table = pyarrow.csv.read_csv(
+                    pa.BufferReader(block), read_options=read, parse_options=parse, convert_options=convert
+                )
+                names = header
+                for batch in table.to_batches():
+                    yield [_encoded(part, name, batch.column(name)) for name in columns]
+        except (pa.ArrowInvalid, TextFault) as error:
             raise _at(part, csv_fault(part.path, columns, form), error) from error
-    # If a quote is not closed, pyarrow reads the rest of the file as one value and raises no error.
-    if source.n_quotes % 2 and (fault := csv_fault(part.path, columns, form)):
-        raise _at(part, fault)
 
 
 def _csv_form(part: Part) -> tuple[list[str], FileForm]:
@@ -186,17 +195,19 @@ def _json(part: Part, progress: Progress | None) -> Batches:
         raise FileError(f"{part}: the file is empty")
     columns = _found(part, list(first), layout_hint(first))
     schema = pa.schema([(name, _json_type(part, name, first[name])) for name in columns])
+    parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     with TextStream(part.path, part.form.encoding, progress) as source:
         _tell_guess(part, source)
         try:
-            reader = pyarrow.json.open_json(
-                cast("IO[bytes]", source),
-                read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
-                parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-            )
-            for batch in reader:
-                yield [_encoded(part, name, batch.column(name)) for name in columns]
-        except (pa.ArrowInvalid, OSError, EOFError, TextFault) as error:
+            for block in line_blocks(source):
+                if not block.strip():
+                    continue
+                # See _csv for the reason why the streaming reader of pyarrow is not used.
+                read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+                table = pyarrow.json.read_json(pa.BufferReader(block), read_options=read, parse_options=parse)
+                for batch in table.to_batches():
+                    yield [_encoded(part, name, batch.column(name)) for name in columns]
+        except (pa.ArrowInvalid, TextFault) as error:
             raise _at(part, json_fault(part.path, columns, part.form), error) from error
 
 

@@ -6,6 +6,7 @@ import codecs
 import io
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,8 +33,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_GZIP = b"\x1f\x8b"
 _OTHER_FORMATS = (
-    (b"\x1f\x8b", "gzip data; add .gz to its name"),
+    (_GZIP, "gzip data; add .gz to its name"),
     (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it or save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
     (b"PAR1", "Parquet data; let its name end in .parquet"),
@@ -63,8 +65,6 @@ def check_regular(path: Path) -> None:
 class TextStream(io.RawIOBase):
     """The bytes of a text file as UTF-8 without a byte order mark, decompressed if the name ends in .gz.
 
-    Reports progress, and counts double quotes.
-
     Args:
         path: the file.
         encoding: the encoding of the file; the default is found from the first bytes, see FileForm.
@@ -90,10 +90,12 @@ class TextStream(io.RawIOBase):
         self._file = path.open("rb")
         try:
             packed = path.name.lower().endswith(".gz")
+            if packed and self._file.read(2) != _GZIP:
+                raise FileError(f"{path}: not gzip data, although the name ends in .gz")
+            self._file.seek(0)
             self._stream: Any = pa.CompressedInputStream(self._file, "gzip") if packed else self._file
             self._progress = progress
             self._size = path.stat().st_size
-            self.n_quotes = 0
             self._open_line = 0  # bytes since the last line end
             self._line_limit = line_limit
             self._first = self._raw(_SAMPLE)
@@ -169,7 +171,6 @@ class TextStream(io.RawIOBase):
         if b"\0" in data:
             self._fault = TextFault("the text holds a NUL byte: the file is damaged, or has another encoding")
             data = data[: data.index(b"\0")]
-        self.n_quotes += data.count(b'"')
         first, last = data.find(b"\n"), data.rfind(b"\n")
         if first < 0 and (last := data.rfind(b"\r")) >= 0:
             first = data.find(b"\r")
@@ -177,6 +178,51 @@ class TextStream(io.RawIOBase):
             raise TextFault(f"the line is longer than {self._line_limit:,} bytes, the greatest length that is read")
         self._open_line = self._open_line + len(data) if first < 0 else len(data) - last - 1
         return data
+
+
+def line_blocks(stream: TextStream) -> Iterator[bytes]:
+    """Yield the bytes of a stream in blocks that end at the end of a line."""
+    rest = b""
+    while data := stream.read(BLOCK):
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield rest + data[:end]
+            rest = data[end:]
+        else:
+            rest += data
+    if rest:
+        yield rest
+
+
+def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
+    """Yield the bytes of a CSV stream in blocks that end at the end of a record; quoted values can have line ends.
+
+    Raises:
+        TextFault: see TextStream; or a quoted value is not closed, or is longer than LINE_LIMIT.
+    """
+    # A quote opens a value only at its start.  The last group is empty if the value is not closed.
+    quoted = re.compile(rb'(?<![^\r\n%s])"(?:[^"]++|"")*+("?)' % re.escape(delimiter.encode()))
+    rest = b""
+    while True:
+        data = stream.read(BLOCK)
+        block = rest + data
+        found = deque(quoted.finditer(block), maxlen=1) if b'"' in block else ()
+        last = found[0] if found else None
+        is_open = last is not None and (not last[1] or last.end() == len(block))
+        end = block.rfind(b"\n", 0, last.start() if last and is_open else len(block)) + 1
+        if last and not is_open and last.start() < end <= last.end():
+            end = block.rfind(b"\n", 0, last.start()) + 1
+        if not data:
+            if last and not last[1]:
+                raise TextFault("a quoted value is not closed")
+            end = len(block)
+        if len(block) - end > LINE_LIMIT:
+            raise TextFault(f"a quoted value is not closed, or a record is longer than {LINE_LIMIT:,} bytes")
+        if block[:end].strip():
+            yield block[:end]
+        rest = block[end:]
+        if not data:
+            return
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
 import sys
@@ -27,6 +25,7 @@ STDOUT = "-"
 """As a file name: write CSV to standard output."""
 
 
+_QUOTED = r'[",\r\n]'  # values that CSV puts in quotes
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 
 
@@ -117,11 +116,13 @@ def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame, *, formula_s
     table = pa.table(plain, names=table.column_names)
     if formula_safe:
         table = _formula_safe(table)
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(table.column_names)
-    out.write(header.getvalue().encode())
+    # Not by the csv module, which leaves a carriage return without quotes.
+    header = [
+        f'"{name.replace(chr(34), chr(34) * 2)}"' if re.search(_QUOTED, name) else name for name in table.column_names
+    ]
+    out.write(f"{','.join(header)}\n".encode())
     text = (column for column in table.columns if _is_text(column.type))
-    quotes = "needed" if any(pc.any(pc.match_substring_regex(c, r'[",\r\n]')).as_py() for c in text) else "none"
+    quotes = "needed" if any(pc.any(pc.match_substring_regex(c, _QUOTED)).as_py() for c in text) else "none"
     pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=quotes))
 
 

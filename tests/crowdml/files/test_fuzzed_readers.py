@@ -35,7 +35,7 @@ ODD_TEXT = [
 ]  # fmt: skip
 ODD_BYTES = [
     b"\0", b"\xff", b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\x1f\x8b\x08\x00", b"PAR1", b"PK\x03\x04", b"\r",
-    b"\n", b"\r\n\r\n", b'"', b"'", b",", b";", b"\xc3", b"\xed\xa0\x80", b"{", b"}", b"[" * 3000, b'{"a":' * 3000, 
+    b"\n", b"\r\n\r\n", b'"', b"'", b",", b";", b"\xc3", b"\xed\xa0\x80", b"{", b"}", b"[" * 3000, b'{"a":' * 3000,
     b"null", b"\x80\x81", b"-", b"1" * 400, b"\\ud800", b"x" * 140_000,
 ]  # fmt: skip
 ODD_VALUES = [
