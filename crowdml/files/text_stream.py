@@ -6,7 +6,6 @@ import codecs
 import io
 import re
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,29 +199,38 @@ def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
     Raises:
         TextFault: see TextStream; or a quoted value is not closed, or is longer than LINE_LIMIT.
     """
-    # A quote opens a value only at its start.  The last group is empty if the value is not closed.
-    quoted = re.compile(rb'(?<![^\r\n%s])"(?:[^"]++|"")*+("?)' % re.escape(delimiter.encode()))
-    rest = b""
+    rest, line_end, records = b"", b"\n", None
     while True:
         data = stream.read(BLOCK)
         block = rest + data
-        found = deque(quoted.finditer(block), maxlen=1) if b'"' in block else ()
-        last = found[0] if found else None
-        is_open = last is not None and (not last[1] or last.end() == len(block))
-        end = block.rfind(b"\n", 0, last.start() if last and is_open else len(block)) + 1
-        if last and not is_open and last.start() < end <= last.end():
-            end = block.rfind(b"\n", 0, last.start()) + 1
-        if not data:
-            if last and not last[1]:
+        if records is None:
+            line_end = b"\r" if b"\n" not in block and b"\r" in block else b"\n"
+            records, last_record = _record_patterns(delimiter.encode(), line_end)
+        if b'"' in block:
+            found = records.match(block)
+            end = found.end() if found else 0
+            if not data and not last_record.match(block, end):
                 raise TextFault("a quoted value is not closed")
-            end = len(block)
+        else:
+            end = block.rfind(line_end) + 1
         if len(block) - end > LINE_LIMIT:
             raise TextFault(f"a quoted value is not closed, or a record is longer than {LINE_LIMIT:,} bytes")
+        if not data:
+            end = len(block)
         if block[:end].strip():
             yield block[:end]
         rest = block[end:]
         if not data:
             return
+
+
+def _record_patterns(delimiter: bytes, line_end: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return patterns of as many whole records as there are, and of a last record without a line end."""
+    mark = re.escape(delimiter)
+    # A quote opens a value only at the start of the value.
+    value = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^%s%s]*+' % (mark, line_end)
+    record = rb"%s(?:%s%s)*+" % (value, mark, value)
+    return re.compile(rb"(?:%s%s)*+" % (record, line_end)), re.compile(rb"%s\Z" % record)
 
 
 @contextmanager
