@@ -9,12 +9,21 @@ from typing import Literal, get_args
 Layout = Literal["long", "wide", "label-studio", "doccano"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-_N_SHOWN = 12  # names in a message
-_N_LETTERS = 60  # letters of a name in a message
+_N_NAMES = 12  # in a message
+_N_LETTERS = 1000  # of a message
 
 
 class FileError(ValueError):
-    """A file cannot be read or written.  The message names the file and says what is wrong."""
+    """A file cannot be read or written.  The message names the file and says what is wrong.
+
+    The message is one line.  The middle of a very long message is left out, because a damaged file can have names and
+    values of any length.
+    """
+
+    def __init__(self, message: str) -> None:
+        text = " ".join(message.splitlines())
+        half = _N_LETTERS // 2
+        super().__init__(text if len(text) <= _N_LETTERS else f"{text[:half]} ... {text[-half:]}")
 
 
 @dataclass(frozen=True)
@@ -57,17 +66,10 @@ FOUND = FileForm()
 """One row per annotation; delimiter and encoding are found from the file."""
 
 
-def cut(value: object) -> str:
-    """Return the value as Python writes it, cut to a length that fits in a message."""
-    text = repr(value)
-    return text if len(text) <= _N_LETTERS else f"{text[:_N_LETTERS]}..."
-
-
 def some_names(names: Sequence[str]) -> str:
-    """Return the names in one short text: long names are cut, and names after the first twelve are counted."""
-    shown = [name if len(name) <= _N_LETTERS else f"{name[:_N_LETTERS]}..." for name in names[:_N_SHOWN]]
-    more = f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
-    return ", ".join(shown) + more
+    """Return the first twelve names, and the number of the others."""
+    more = f" and {len(names) - _N_NAMES} more" if len(names) > _N_NAMES else ""
+    return ", ".join(names[:_N_NAMES]) + more
 
 
 def _is_text_encoding(name: str) -> bool:

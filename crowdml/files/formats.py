@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -28,9 +28,17 @@ from crowdml.files.faults import (
     json_line,
     json_records,
 )
-from crowdml.files.form import FileError, FileForm, cut, some_names
+from crowdml.files.form import FileError, FileForm, some_names
 from crowdml.files.plain_values import plain
-from crowdml.files.text_stream import BLOCK, Progress, TextFault, TextStream, check_regular, one_line
+from crowdml.files.text_stream import (
+    Progress,
+    TextFault,
+    TextStream,
+    check_regular,
+    line_blocks,
+    one_line,
+    record_blocks,
+)
 from crowdml.files.wide import WideBlock, melted
 
 logger = logging.getLogger(__name__)
@@ -152,24 +160,25 @@ def _columns(part: Part, progress: Progress | None) -> Batches:
 def _csv(part: Part, progress: Progress | None) -> Batches:
     header, form = _csv_form(part)
     columns = _found(part, header)
+    mark = form.delimiter or ","
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=mark)
+    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, _TEXT), include_columns=columns)
+    names = None  # the first block has the header
     with TextStream(part.path, form.encoding, progress) as source:
         _tell_guess(part, source)
         try:
-            reader = pyarrow.csv.open_csv(
-                cast("IO[bytes]", source),
-                read_options=pyarrow.csv.ReadOptions(block_size=BLOCK),
-                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=form.delimiter or ","),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(columns, _TEXT), include_columns=columns
-                ),
-            )
-            for batch in reader:
-                yield [_encoded(part, name, batch.column(name)) for name in columns]
-        except (pa.ArrowInvalid, OSError, EOFError, TextFault) as error:
+            for block in record_blocks(source, mark):
+                # The streaming reader of pyarrow can wait for itself for ever, because its thread may drop the last
+                # reference to the reader.  A reader of one block in memory has no such thread.
+                read = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
+                table = pyarrow.csv.read_csv(
+                    pa.BufferReader(block), read_options=read, parse_options=parse, convert_options=convert
+                )
+                names = header
+                for batch in table.to_batches():
+                    yield [_encoded(part, name, batch.column(name)) for name in columns]
+        except (pa.ArrowInvalid, TextFault) as error:
             raise _at(part, csv_fault(part.path, columns, form), error) from error
-    # If a quote is not closed, pyarrow reads the rest of the file as one value and raises no error.
-    if source.n_quotes % 2 and (fault := csv_fault(part.path, columns, form)):
-        raise _at(part, fault)
 
 
 def _csv_form(part: Part) -> tuple[list[str], FileForm]:
@@ -188,20 +197,22 @@ def _json(part: Part, progress: Progress | None) -> Batches:
         raise FileError(f"{part}: the file is empty")
     columns = _found(part, list(first), layout_hint(first))
     schema = pa.schema([(name, _json_type(part, name, _first_value(part, name, first))) for name in columns])
+    parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     n_read = 0
     with TextStream(part.path, part.form.encoding, progress) as source:
         _tell_guess(part, source)
         try:
-            reader = pyarrow.json.open_json(
-                cast("IO[bytes]", source),
-                read_options=pyarrow.json.ReadOptions(block_size=BLOCK),
-                parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-            )
-            for batch in reader:
-                yield [_encoded(part, name, batch.column(name)) for name in columns]
-                n_read += len(batch)
+            for block in line_blocks(source):
+                if not block.strip():
+                    continue
+                # See _csv for the reason why the streaming reader of pyarrow is not used.
+                read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+                table = pyarrow.json.read_json(pa.BufferReader(block), read_options=read, parse_options=parse)
+                for batch in table.to_batches():
+                    yield [_encoded(part, name, batch.column(name)) for name in columns]
+                    n_read += len(batch)
             return
-        except (pa.ArrowInvalid, OSError, EOFError, TextFault) as error:
+        except (pa.ArrowInvalid, TextFault) as error:
             fault = json_fault(part.path, columns, part.form)
             if fault or not isinstance(error, pa.ArrowInvalid):
                 raise _at(part, fault, error) from error
@@ -254,7 +265,9 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
-    for arrays in _columns(source, progress):
+    # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.
+    arrays_of = _json_rows(source) if ending(part.path) == ".jsonl" else _columns(source, progress)
+    for arrays in arrays_of:
         try:
             block = melted(arrays, [name.strip() for name in workers], n_before)
         except FileError as error:
@@ -309,11 +322,11 @@ def _json_array(part: Part, name: str, values: Sequence[Any], rows: Sequence[Row
         if value is None:
             continue
         if type(value) not in _JSON_TYPES:
-            raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)}; ids and labels must be text or numbers")
+            raise FileError(f"{part}, {row.where}: {name!r} is {value!r}; ids and labels must be text or numbers")
         kind = kind or type(value)
         if type(value) is not kind and not {type(value), kind} <= {int, float}:
             given, before = type(value).__name__, kind.__name__
-            raise FileError(f"{part}, {row.where}: {name!r} is {cut(value)} ({given}), before it was {before}")
+            raise FileError(f"{part}, {row.where}: {name!r} is {value!r} ({given}), before it was {before}")
     if kind in (int, float):
         return _number_array(part, name, values)
     return pa.array(values, _JSON_TYPES[kind or str])

@@ -32,8 +32,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_GZIP = b"\x1f\x8b"
 _OTHER_FORMATS = (
-    (b"\x1f\x8b", "gzip data; add .gz to its name"),
+    (_GZIP, "gzip data; add .gz to its name"),
     (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it or save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
     (b"PAR1", "Parquet data; let its name end in .parquet"),
@@ -63,8 +64,6 @@ def check_regular(path: Path) -> None:
 class TextStream(io.RawIOBase):
     """The bytes of a text file as UTF-8 without a byte order mark, decompressed if the name ends in .gz.
 
-    Reports progress, and counts double quotes.
-
     Args:
         path: the file.
         encoding: the encoding of the file; the default is found from the first bytes, see FileForm.
@@ -90,10 +89,12 @@ class TextStream(io.RawIOBase):
         self._file = path.open("rb")
         try:
             packed = path.name.lower().endswith(".gz")
+            if packed and self._file.read(2) != _GZIP:
+                raise FileError(f"{path}: not gzip data, although the name ends in .gz")
+            self._file.seek(0)
             self._stream: Any = pa.CompressedInputStream(self._file, "gzip") if packed else self._file
             self._progress = progress
             self._size = path.stat().st_size
-            self.n_quotes = 0
             self._open_line = 0  # bytes since the last line end
             self._line_limit = line_limit
             self._first = self._raw(_SAMPLE)
@@ -169,7 +170,6 @@ class TextStream(io.RawIOBase):
         if b"\0" in data:
             self._fault = TextFault("the text holds a NUL byte: the file is damaged, or has another encoding")
             data = data[: data.index(b"\0")]
-        self.n_quotes += data.count(b'"')
         first, last = data.find(b"\n"), data.rfind(b"\n")
         if first < 0 and (last := data.rfind(b"\r")) >= 0:
             first = data.find(b"\r")
@@ -177,6 +177,60 @@ class TextStream(io.RawIOBase):
             raise TextFault(f"the line is longer than {self._line_limit:,} bytes, the greatest length that is read")
         self._open_line = self._open_line + len(data) if first < 0 else len(data) - last - 1
         return data
+
+
+def line_blocks(stream: TextStream) -> Iterator[bytes]:
+    """Yield the bytes of a stream in blocks that end at the end of a line."""
+    rest = b""
+    while data := stream.read(BLOCK):
+        end = data.rfind(b"\n") + 1
+        if end:
+            yield rest + data[:end]
+            rest = data[end:]
+        else:
+            rest += data
+    if rest:
+        yield rest
+
+
+def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
+    """Yield the bytes of a CSV stream in blocks that end at the end of a record; quoted values can have line ends.
+
+    Raises:
+        TextFault: see TextStream; or a quoted value is not closed, or is longer than LINE_LIMIT.
+    """
+    rest, line_end, records = b"", b"\n", None
+    while True:
+        data = stream.read(BLOCK)
+        block = rest + data
+        if records is None:
+            line_end = b"\r" if b"\n" not in block and b"\r" in block else b"\n"
+            records, last_record = _record_patterns(delimiter.encode(), line_end)
+        if b'"' in block:
+            found = records.match(block)
+            end = found.end() if found else 0
+            if not data and not last_record.match(block, end):
+                raise TextFault("a quoted value is not closed")
+        else:
+            end = block.rfind(line_end) + 1
+        if len(block) - end > LINE_LIMIT:
+            raise TextFault(f"a quoted value is not closed, or a record is longer than {LINE_LIMIT:,} bytes")
+        if not data:
+            end = len(block)
+        if block[:end].strip():
+            yield block[:end]
+        rest = block[end:]
+        if not data:
+            return
+
+
+def _record_patterns(delimiter: bytes, line_end: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return patterns of as many whole records as there are, and of a last record without a line end."""
+    mark = re.escape(delimiter)
+    # A quote opens a value only at the start of the value.
+    value = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^%s%s]*+' % (mark, line_end)
+    record = rb"%s(?:%s%s)*+" % (value, mark, value)
+    return re.compile(rb"(?:%s%s)*+" % (record, line_end)), re.compile(rb"%s\Z" % record)
 
 
 @contextmanager
@@ -187,9 +241,8 @@ def text_lines(path: Path, encoding: str | None = None) -> Iterator[IO[str]]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line of limited length."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    """Return the message of an error on one line."""
+    return " ".join(str(error).split())
 
 
 def _encoding(first: bytes) -> tuple[str, bool]:

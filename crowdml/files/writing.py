@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
@@ -29,6 +27,7 @@ STDOUT = "-"
 """As a file name: write CSV to standard output."""
 
 
+_QUOTED = r'[",\r\n]'  # values that CSV puts in quotes
 _FORMULA = r"^[=+\-@\t\r\n＝＋－＠]"
 
 
@@ -115,30 +114,30 @@ def _write(temporary: Path, target: Path, frame: pd.DataFrame, *, formula_safe: 
 def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame, *, formula_safe: bool) -> None:
     """Write CSV, with quotes only where a value needs them."""
     table = pa.Table.from_pandas(frame, preserve_index=False)
+    # Categories become text, because the search for values that need quotes looks at text.
+    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table.columns]
+    table = pa.table(plain, names=table.column_names)
     if formula_safe:
         table = _formula_safe(table)
-    header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(table.column_names)
-    out.write(header.getvalue().encode())
-    text = (c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type))
-    quotes = "needed" if any(pc.any(pc.match_substring_regex(c, r'[",\r\n]')).as_py() for c in text) else "none"
+    # Not by the csv module, which leaves a carriage return without quotes.
+    header = [
+        f'"{name.replace(chr(34), chr(34) * 2)}"' if re.search(_QUOTED, name) else name for name in table.column_names
+    ]
+    out.write(f"{','.join(header)}\n".encode())
+    text = (column for column in table.columns if _is_text(column.type))
+    quotes = "needed" if any(pc.any(pc.match_substring_regex(c, _QUOTED)).as_py() for c in text) else "none"
     pyarrow.csv.write_csv(table, out, pyarrow.csv.WriteOptions(include_header=False, quoting_style=quotes))
 
 
 def _formula_safe(table: pa.Table) -> pa.Table:
     """Return the table with an apostrophe before each text, and each column name, that looks like a formula."""
-    columns = [
-        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        for column in table.columns
-    ]
-    safe = [
-        pc.replace_substring_regex(column, _FORMULA, r"'\0")
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-        else column
-        for column in columns
-    ]
+    columns = [pc.replace_substring_regex(c, _FORMULA, r"'\0") if _is_text(c.type) else c for c in table.columns]
     names = [f"'{name}" if re.match(_FORMULA, name) else name for name in table.column_names]
-    return pa.table(safe, names=names)
+    return pa.table(columns, names=names)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:

@@ -35,6 +35,8 @@ NUMBER = rf"^(({WHOLE})(\.0+)?|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[0-9](\.[0-9]*[1
 _NUMBER = re.compile(NUMBER)
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d+))?)?(Z|[+-]\d\d:?\d\d)?)?$", re.ASCII)
 _NUMBERS = (int, float, np.number, np.bool_, Decimal)
+_LONGEST = 400
+"""Longer text is no number in its usual form; Python refuses to read whole numbers of more than 4300 digits."""
 _INT64, _UINT64 = np.iinfo(np.int64), np.iinfo(np.uint64)
 
 
@@ -78,7 +80,7 @@ def typed(words: Sequence[str]) -> NDArray[Any]:
     """
     if all(word in TRUTH for word in words):
         return np.array([TRUTH[word] for word in words], bool)
-    if all(map(_NUMBER.match, words)):
+    if max(map(len, words), default=0) <= _LONGEST and all(map(_NUMBER.match, words)):
         if not any("." in word or "e" in word for word in words) or all(_is_whole(word) for word in words):
             whole = as_whole([int(word.partition(".")[0]) for word in words])
             if whole is not None:
@@ -176,7 +178,7 @@ def some_values(values: Sequence[Any] | NDArray[Any], n_shown: int = 5) -> str:
 
 
 def _text_of_number(value: Any) -> str:
-    if not math.isfinite(value):
+    if not math.isfinite(value) or (isinstance(value, Decimal) and value.adjusted() > _LONGEST):
         return str(value)
     if value == int(value):
         return str(int(value))

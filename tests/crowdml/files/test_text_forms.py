@@ -167,6 +167,7 @@ def test_values_have_one_text_form(value: Any, text: str) -> None:
         (["1", "true"], ["1", "true"]),
         (["0.1234567890123456789", "1"], ["0.1234567890123456789", "1"]),
         (["99999999999999999999999", "1"], ["99999999999999999999999", "1"]),
+        (["9" * 5000, "1.0"], ["9" * 5000, "1.0"]),
     ],
 )
 def test_a_column_of_text_is_numbers_only_as_a_whole(words: list[str], values: list[Any]) -> None:
