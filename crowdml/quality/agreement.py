@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.value_text import are_numbers
 
 Level = Literal["nominal", "ordinal", "interval"]
 
@@ -63,6 +64,8 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
     """
     if level not in get_args(Level):
         raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+    if level != "nominal" and values is None:
+        crowd.warn_if_unordered(f"Krippendorff's alpha of level {level}")
     if values is not None and level != "interval":
         raise ValueError(f'values can be used only with level="interval", got level={level!r}')
     votes, size = _paired(crowd)
@@ -166,7 +169,7 @@ def _paired(crowd: CrowdLabels) -> tuple[Array, NDArray[np.int64]]:
 def _class_values(crowd: CrowdLabels, values: ArrayLike | None) -> Array:
     if values is None:
         names = crowd.class_names
-        numeric = names is not None and np.issubdtype(np.asarray(names).dtype, np.number)
+        numeric = names is not None and are_numbers(names)
         return np.asarray(names if numeric else np.arange(crowd.n_classes), dtype=np.float64)
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (crowd.n_classes,) or not np.isfinite(numbers).all():

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from crowdml.files import FileError, read_columns
 from crowdml.files.faults import csv_header
+from crowdml.files.form import FOUND
 from crowdml.training.items import Items
 
 
@@ -37,7 +38,7 @@ def read_table(path: Path, task_column: str) -> Items:
 
 
 def _csv(path: Path, task_column: str) -> pa.Table:
-    features = [name for name in csv_header(path) if name != task_column]
+    features = [name for name in csv_header(path, FOUND)[0] if name != task_column]
     types = dict.fromkeys(features, pa.float64())
     options = pyarrow.csv.ConvertOptions(column_types=types, include_columns=features)
     return pyarrow.csv.read_csv(path, convert_options=options)

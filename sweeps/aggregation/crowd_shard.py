@@ -19,6 +19,7 @@ from crowdml.aggregation.inference.em_loop import EmMethod
 from crowdml.aggregation.inference.kernels import Expectation, expectation, expected_counts
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels, Repeats
+from crowdml.support.value_text import text_of
 from sweeps.aggregation.row_groups import RowGroup, read
 from sweeps.store.locations import join, write_parquet
 
@@ -96,7 +97,7 @@ class CrowdShard:
         self._restore(iteration, tables)
         columns, classes = self._whole.columns, self._whole.classes
         names = {columns.task: self._loaded[1], columns.label: classes.take(self._labels())}
-        chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
+        chances = {f"p_{text_of(name)}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
         table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
         write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))
 

@@ -30,6 +30,7 @@ class MinimaxOrdinal(Minimax):
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
         """Return terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""
+        crowd.warn_if_unordered("minimax_ordinal")
         penalty = self.penalties(crowd)
         thresholds = Thresholds(crowd.n_classes)
         # A logit is a sum over the thresholds, so it can be that many times larger than item_terms_matter assumes.

@@ -11,6 +11,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from crowdml.cli.display import Console, show, speak, step, table, written
 from crowdml.cli.options import (
     add_input,
     add_method_options,
+    add_writing,
     check_outputs,
     columns_of,
     configured,
@@ -26,9 +28,12 @@ from crowdml.cli.options import (
     read_truth,
 )
 from crowdml.cli.parser import not_negative
-from crowdml.files import write_tables
+from crowdml.files import check_writable, renamed, write_tables
 from crowdml.files.writing import STDOUT
 from crowdml.quality.label_planning import enough_labels, next_labels
+from crowdml.support.whole_file import whole_file
+
+FIGURE_ENDINGS = (".png", ".svg", ".pdf")
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -57,6 +62,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="numbers of labels per task to try (default: up to the number that most tasks have)",
     )  # fmt: skip
     enough.add_argument("--samples", type=int, default=5, metavar="N", help="sub-samples per number (default: 5)")
+    add_writing(command)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -67,6 +73,8 @@ def run(options: argparse.Namespace) -> None:
     if options.prior:
         raise ValueError("crowdml plan does not use --prior; leave it out")
     check_outputs([path for path in outputs if path != options.figure])
+    if options.figure:
+        check_writable(options.figure, FIGURE_ENDINGS)
     console = Console(stderr=STDOUT in outputs)
     method = configured(options.method, options)
     with step(f"reading {options.input}") as progress:
@@ -76,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
     if options.next:
         with step(f"aggregating with {options.method}"):
             wanted = next_labels(crowd, method.fit(crowd), options.n, gain=options.gain)
-        tables[options.next] = wanted.rename(columns={"task": columns_of(options).task})
+        tables[options.next] = renamed(wanted, {"task": columns_of(options).task})
         _show(console, f"the next labels by expected {options.gain}", wanted.head(5))
     if options.enough or options.figure:
         with step("aggregating sub-samples") as progress:
@@ -89,8 +97,10 @@ def run(options: argparse.Namespace) -> None:
         _show(console, curve["measure"].iloc[0], curve.drop(columns="measure"))
         speak(console, f"labels per task: {verdict(curve, options.margin)}")
         if options.figure:
-            labels_needed(curve, margin=options.margin).savefig(options.figure, dpi=200)
-    write_tables(tables)
+            figure = labels_needed(curve, margin=options.margin)
+            with whole_file(options.figure) as temporary:
+                figure.savefig(temporary, format=Path(options.figure).suffix[1:].lower(), dpi=200)
+    write_tables(tables, formula_safe=options.formula_safe)
     speak(console, written(outputs))
 
 

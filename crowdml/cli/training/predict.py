@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from crowdml.cli.display import Console, speak, step, written
-from crowdml.cli.options import check_outputs
+from crowdml.cli.options import add_writing, check_outputs
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 
@@ -24,6 +24,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", metavar="FILE", required=True, help="file for task, label, p_<class>; - for standard output"
     )
+    add_writing(command)
     command.add_argument("--task-column", default="task", metavar="NAME", help="column of the tasks (default task)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
 
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
         items = read_data(options.data, task_column=options.task_column, images=images).items
     with step("predicting"):
         probabilities = network.predict_proba(items, threads=images.threads)
-    write_tables({options.out: predictions_frame(items.ids, probabilities, network.classes, options.task_column)})
+    predictions = predictions_frame(items.ids, probabilities, network.classes, options.task_column)
+    write_tables({options.out: predictions}, formula_safe=options.formula_safe)
     console = Console(stderr=options.out == STDOUT)
     for note in items.notes():
         speak(console, f"note: {note}")

@@ -100,7 +100,11 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
         with step(f"reading {options.test}"):
             items = read_data(options.test, task_column=options.task_column, images=like, checked=checked).items
         data = replace(
-            data, test=items, test_labels=read_labels(options.test_labels, options.task_column, options.label_column)
+            data,
+            test=items,
+            test_labels=read_labels(
+                options.test_labels, options.task_column, options.label_column, strip=options.strip
+            ),
         )
     test, notes = _test_items(data, job.classes)
     job = replace(job, test=test)

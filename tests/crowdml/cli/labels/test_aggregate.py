@@ -155,7 +155,7 @@ BAD = [
     ("aggregate answers.csv --option max_iter=0", "max_iter must be at least 1, got 0"),
     ("aggregate answers.csv --prior 0.5 0.5", "--prior must be one number for each of the 3 classes 0, 1, 2"),
     ("aggregate answers.csv --prior short.csv", "short.csv: 119 tasks have no prior, the first is t1"),
-    ("aggregate answers.csv --prior twice.csv", "twice.csv: task t0 occurs more than once"),
+    ("aggregate answers.csv --prior twice.csv", "twice.csv, line 3: task t0 occurs more than once"),
     ("aggregate answers.csv --gold elsewhere.csv", "none of the 1 tasks with a known label is in the crowd"),
     ("aggregate answers.csv --gold truth.csv --truth truth.csv", "every task with a true label is among the gold"),
     ("aggregate answers.csv --out x.csv --workers x.csv", "each output needs its own file, got x.csv, x.csv"),
