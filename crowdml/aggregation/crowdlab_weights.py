@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties
+from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, checked
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import Array, CrowdLabels
 
@@ -32,6 +32,15 @@ class Crowdlab(TieRule):
     consensus is the result of the first ensemble.
     """
 
+    def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
+        """See TieRule."""
+        if prior is None or np.ndim(prior) == 1:
+            raise ValueError(
+                "Crowdlab needs prior: a classifier's out-of-fold probabilities of shape (n_items, n_classes) = "
+                f"({crowd.n_items}, {crowd.n_classes}); method crowdlab of a grid trains the classifier itself"
+            )
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the weights and the weighted average.
 
@@ -50,11 +59,7 @@ class Crowdlab(TieRule):
                 worker can be compared.
         """
         predicted = check_prior(prior, crowd)
-        if predicted is None or predicted.ndim == 1:
-            raise ValueError(
-                "Crowdlab needs prior: a classifier's out-of-fold probabilities of shape (n_items, n_classes) = "
-                f"({crowd.n_items}, {crowd.n_classes}); method crowdlab of a grid trains the classifier itself"
-            )
+        assert predicted is not None
         peers = compare_with_peers(crowd)
         tied = np.where(crowd.votes == crowd.votes.max(axis=1, keepdims=True), predicted, -1.0)
         consensus = break_ties(keep_gold(crowd, tied), crowd, self.ties, self.seed)

@@ -18,6 +18,7 @@ from crowdml.aggregation.aggregator import (
     TieRule,
     check_least,
     check_positive,
+    checked,
     first_posterior,
     vote_shares,
 )
@@ -75,6 +76,7 @@ class Ebcc(TieRule):
             raise ValueError(f'class_pseudo_count must be "votes" or a number, got {self.class_pseudo_count!r}')
         check_least(self, 1, "n_groups", "n_restarts", "max_iter")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run variational Bayes from the vote shares, which each run divides at random among the subtypes of a class.
 

@@ -6,6 +6,7 @@ Q. Ma and A. Olshevsky, "Adversarial Crowdsourcing Through Robust Rank-One Matri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, refuse
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, checked, refuse
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -55,6 +56,11 @@ class MMsr(TieRule):
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
 
+    def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
+        """See TieRule."""
+        refuse(crowd, "M-MSR", gold=False, history=False)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Estimate the skills, then vote.
 
@@ -71,7 +77,6 @@ class MMsr(TieRule):
         Raises:
             ValueError: the crowd has gold labels or histories.
         """
-        refuse(crowd, "M-MSR", gold=False, history=False)
         fixed_prior = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
         agreement, shared = pair_agreement(crowd)
@@ -88,7 +93,7 @@ class MMsr(TieRule):
         log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
         score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
         posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
-        confusion = even_errors(accuracy, n_classes)
+        confusion = partial(even_errors, accuracy, n_classes)
         return self.conclude(
             crowd, posterior, class_prior, confusion=confusion, quality=accuracy, n_iter=n_iter, converged=converged
         )

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from crowdml.aggregation.aggregator import Aggregation, agreement, check_choice, first_posterior, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, agreement, check_choice, checked, first_posterior, vote_shares
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.labels import Array, CrowdLabels
@@ -64,6 +64,7 @@ class SpectralEm(DawidSkene):
         super().__post_init__()
         check_choice(self, "groups", "dealt", "index")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the spectral start and run EM; see DawidSkene.fit."""
         result = super().fit(crowd, prior)

@@ -249,7 +249,9 @@ def _vote(pool: ShardPool, first: Expectation) -> WorkerEstimates:
     quality = np.trace(pool.votes().counts, axis1=1, axis2=2) / first.counts.sum(axis=(1, 2))
     confusion = normalise_rows(first.counts + SMOOTHING)
     class_prior = first.class_counts / first.class_counts.sum()
-    return WorkerEstimates(confusion, class_prior, quality, quality_error(first.counts, class_prior), None)
+    right = np.diagonal(first.counts, axis1=1, axis2=2)
+    error = quality_error(right, first.counts.sum(axis=2), class_prior)
+    return WorkerEstimates(confusion, class_prior, quality, error, None)
 
 
 def _workers_table(names: pa.Array, counts: NDArray[np.float64], workers: WorkerEstimates) -> pd.DataFrame:
