@@ -29,6 +29,9 @@ ABSTAINED = -1
 TIED = 1e-9
 """Classes whose probabilities differ by at most this much are tied, because of rounding errors."""
 
+LARGEST_DRAW, DRAW_CELLS = 1 << 28, 1 << 20
+"""Cells of the largest table of random numbers that break ties, and cells of one block."""
+
 SMOOTHING = 0.01
 """Added to every count of the workers if a method has no pseudo-counts of its own."""
 
@@ -152,6 +155,9 @@ class TieRule:
     SPACE: ClassVar[Space] = {}
     """The searchable options: name -> range."""
 
+    IS_VOTE: ClassVar[bool] = False
+    """True for a vote, which keeps single labels by itself; see `checked`."""
+
     def __post_init__(self) -> None:
         if self.ties not in TIES:
             raise ValueError(f"ties must be one of {', '.join(TIES)}, got {self.ties!r}")
@@ -238,7 +244,7 @@ def checked(fit: Callable[[Method, CrowdLabels, Any], Aggregation]) -> Callable[
     def checked_fit(self: Method, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         self.check(crowd, prior)
         check_size(self, Sizes(crowd.n_items, crowd.n_workers, crowd.n_classes, crowd.n_annotations))
-        if nothing_to_learn(crowd, prior):
+        if not self.IS_VOTE and nothing_to_learn(crowd, prior):
             return self.conclude(crowd, sparse_shares(crowd, check_prior(prior, crowd)), n_iter=0)
         return fit(self, crowd, prior)
 
@@ -309,8 +315,7 @@ def _break_sparse_ties(scores: sp.csr_array, crowd: CrowdLabels, ties: Ties, see
     best = np.flatnonzero(posteriors.best_cells(scores, TIED))
     item, label = posteriors.row_of_cell(scores)[best], scores.indices[best].astype(np.int64)
     if ties == "random":
-        order = np.lexsort((np.random.default_rng(seed).random(len(best)), item))
-        label = label[order]
+        label = label[np.lexsort((-_draws(item, label, scores.shape, seed), item))]
     first = np.searchsorted(item, np.arange(crowd.n_items))
     chosen = label[first]
     if ties == "abstain":
@@ -320,6 +325,25 @@ def _break_sparse_ties(scores: sp.csr_array, crowd: CrowdLabels, ties: Ties, see
         given = np.flatnonzero(posteriors.at(is_best, crowd.item, crowd.label))[::-1]
         chosen[crowd.item[given]] = crowd.label[given]  # the last assignment to an item wins: its first answer
     return chosen
+
+
+def _draws(item: NDArray[np.int64], label: NDArray[np.int64], shape: tuple[int, int], seed: int) -> Array:
+    """Return a random number for each pair of item and class (n,), sorted by item.
+
+    The numbers are the entries of a table (n_items, n_classes) of draws, which is made block by block, unless the table
+    would be very large.
+    """
+    n_items, n_classes = shape
+    rng = np.random.default_rng(seed)
+    if n_items * n_classes > LARGEST_DRAW:
+        return rng.random(len(item))
+    draws = np.empty(len(item))
+    n_rows = max(1, DRAW_CELLS // n_classes)
+    for row in range(0, n_items, n_rows):
+        block = rng.random((min(n_rows, n_items - row), n_classes))
+        cells = slice(*np.searchsorted(item, (row, row + n_rows)))
+        draws[cells] = block[item[cells] - row, label[cells]]
+    return draws
 
 
 def fractional_error(scores: Array, truth: NDArray[np.integer], items: NDArray[np.bool_] | None = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,8 @@ class MajorityVote(TieRule):
 
     The published tables of the LABNET paper agree with ties="lowest".
     """
+
+    IS_VOTE: ClassVar[bool] = True
 
     def peak_cells(self, sizes: Sizes) -> float:
         """See TieRule."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,6 +22,8 @@ class Wawa(TieRule):
     The posterior holds shares of the weight, and `worker_quality` is the weight.  Crowdsourcing platforms use this
     method, which has no paper.
     """
+
+    IS_VOTE: ClassVar[bool] = True
 
     def peak_cells(self, sizes: Sizes) -> float:
         """See TieRule."""

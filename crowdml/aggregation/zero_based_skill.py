@@ -52,6 +52,8 @@ class ZeroBasedSkill(TieRule):
         check_least(self, 1, "reduce_every", "max_iter")
         check_least(self, 0, "eps")
 
+    IS_VOTE: ClassVar[bool] = True
+
     def peak_cells(self, sizes: Sizes) -> float:
         """See TieRule."""
         return sparse_cells(sizes)
