@@ -40,7 +40,7 @@ SMOOTHING = 0.01
 class Aggregation:
     """The result of an aggregator for a crowd.
 
-    The two large arrays, `posterior` and `confusion`, are made when they are first used.
+    The large arrays `posterior` and `confusion`, and what only they determine, are made when they are first used.
 
     Attributes:
         rows: the posterior as the method computed it: a dense array, or a sparse one with the cells that are not zero.
@@ -48,7 +48,7 @@ class Aggregation:
         class_prior: (n_classes,) class probabilities, estimated or given.
         matrices: `confusion`, or a function that computes it.
         worker_quality: (n_workers,) in [0, 1]: expected share of right labels; NaN for a worker without annotations.
-        worker_quality_se: (n_workers,) standard error of the quality; NaN for a worker without annotations.
+        errors: `worker_quality_se`, or a function that computes it.
         worker_quality_interval: (n_workers, 2) central 95 % posterior interval of the quality.  None if the method is
             not Bayesian.
         n_unlabelled: number of items without annotations.  Their posterior is the prior.
@@ -62,7 +62,7 @@ class Aggregation:
     class_prior: Array
     matrices: Array | Callable[[], Array]
     worker_quality: Array
-    worker_quality_se: Array
+    errors: Array | Callable[[], Array]
     worker_quality_interval: Array | None = None
     n_unlabelled: int = 0
     n_iter: int = 0
@@ -97,6 +97,12 @@ class Aggregation:
         what = f"the confusion of {n_workers:,} workers x {n_classes:,} x {n_classes:,} classes"
         check_memory(4 * 8 * n_workers * n_classes**2, what, "use the workers' quality, or join rare classes")
         return self.matrices()
+
+    @cached_property
+    def worker_quality_se(self) -> Array:
+        """(n_workers,) standard error of the quality; NaN for a worker without annotations."""
+        errors = self.errors() if callable(self.errors) else self.errors
+        return np.where(np.isnan(self.worker_quality), np.nan, errors)
 
     @property
     def doubt(self) -> Array:
@@ -181,7 +187,7 @@ class TieRule:
         *,
         confusion: Array | Callable[[], Array] | None = None,
         quality: Array | None = None,
-        quality_se: Array | None = None,
+        quality_se: Array | Callable[[], Array] | None = None,
         quality_interval: Array | None = None,
         n_iter: int | None = None,
         converged: bool = True,
@@ -202,12 +208,11 @@ class TieRule:
         if class_prior is None:
             class_prior = posteriors.mean_of(posterior)
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
-        if quality_se is None or (quality is None and confusion is None):
-            right, total = posteriors.right_and_total(crowd, posterior)
-            quality_se = quality_error(right, total, marginal) if quality_se is None else quality_se
-            if quality is None and confusion is None:
-                right, total = (posteriors.dense(part) for part in (right, total))
-                quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
+        if quality_se is None:
+            quality_se = partial(_quality_error_of, crowd, posterior, marginal)
+        if quality is None and confusion is None:
+            right, total = map(posteriors.dense, posteriors.right_and_total(crowd, posterior))
+            quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
         if confusion is None:
             confusion = partial(_confusion_of, crowd, posterior)
         if quality is None:
@@ -220,7 +225,7 @@ class TieRule:
             class_prior=marginal,
             matrices=confusion,
             worker_quality=np.where(seen, quality, np.nan),
-            worker_quality_se=np.where(seen, quality_se, np.nan),
+            errors=quality_se,
             worker_quality_interval=interval,
             n_unlabelled=int((crowd.labels_per_item == 0).sum()),
             n_iter=(len(objective) or 1) if n_iter is None else n_iter,
@@ -289,6 +294,10 @@ def _confusion_of(crowd: CrowdLabels, posterior: Rows) -> Array:
     return estimate_confusion(crowd, posteriors.dense(posterior), SMOOTHING)
 
 
+def _quality_error_of(crowd: CrowdLabels, posterior: Rows, class_prior: Array) -> Array:
+    return quality_error(*posteriors.right_and_total(crowd, posterior), class_prior)
+
+
 def doubt_of(posterior: Rows) -> Array:
     """Return the (n_items,) entropy of each row of (n_items, n_classes), in [0, 1]; 1 is the uniform distribution."""
     return posteriors.entropies(posterior) / np.log(max(posterior.shape[1], 2))
@@ -312,18 +321,20 @@ def break_ties(scores: Rows, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> N
 
 
 def _break_sparse_ties(scores: sp.csr_array, crowd: CrowdLabels, ties: Ties, seed: int) -> NDArray[np.int64]:
-    best = np.flatnonzero(posteriors.best_cells(scores, TIED))
+    is_best, chosen, n_best = posteriors.best_cells(scores, TIED)
+    if ties == "lowest":
+        return chosen
+    if ties == "abstain":
+        return np.where(n_best == 1, chosen, ABSTAINED)
+    best = np.flatnonzero(is_best)
     item, label = posteriors.row_of_cell(scores)[best], scores.indices[best].astype(np.int64)
     if ties == "random":
-        label = label[np.lexsort((-_draws(item, label, scores.shape, seed), item))]
-    first = np.searchsorted(item, np.arange(crowd.n_items))
-    chosen = label[first]
-    if ties == "abstain":
-        chosen[np.bincount(item, minlength=crowd.n_items) > 1] = ABSTAINED
-    if ties == "first":
-        is_best = sp.csr_array((np.ones(len(best)), scores.indices[best], np.append(first, len(best))), scores.shape)
-        given = np.flatnonzero(posteriors.at(is_best, crowd.item, crowd.label))[::-1]
-        chosen[crowd.item[given]] = crowd.label[given]  # the last assignment to an item wins: its first answer
+        order = np.lexsort((_draws(item, label, scores.shape, seed), item))
+        chosen[item[order]] = label[order]  # the last assignment to an item wins: the largest draw
+        return chosen
+    tied = sp.csr_array((is_best.astype(np.float64), scores.indices, scores.indptr), scores.shape)
+    given = np.flatnonzero(posteriors.at(tied, crowd.item, crowd.label))[::-1]
+    chosen[crowd.item[given]] = crowd.label[given]  # the last assignment to an item wins: its first answer
     return chosen
 
 

@@ -40,9 +40,7 @@ class MajorityVote(TieRule):
         """Vote.  A prior (n_classes,) or (n_items, n_classes) is used only for items without annotations."""
         shares = sparse_shares(crowd, check_prior(prior, crowd))
         labels = break_ties(shares, crowd, self.ties, self.seed)[crowd.item]
-        right, answered = (
-            np.bincount(crowd.worker, weights=counted, minlength=crowd.n_workers)
-            for counted in (labels == crowd.label, labels != ABSTAINED)
-        )
+        right = np.bincount(crowd.worker[labels == crowd.label], minlength=crowd.n_workers)
+        n_tied = np.bincount(crowd.worker[labels == ABSTAINED], minlength=crowd.n_workers)
         with np.errstate(invalid="ignore"):
-            return self.conclude(crowd, shares, quality=right / answered)
+            return self.conclude(crowd, shares, quality=right / (crowd.labels_per_worker - n_tied))

@@ -68,12 +68,8 @@ class WeightedVote:
         The best class has the largest share.  If k classes have the largest share, each counts 1 / k.  Histories are
         included.  A worker without answers gets zero.
         """
-        crowd, best = self._crowd, posteriors.best_cells(shares, TIED)
-        credit = posteriors.normalised(
-            sp.csr_array((best.astype(np.float64), shares.indices, shares.indptr), shape=shares.shape)
-        )
-        given = posteriors.at(credit, crowd.item, crowd.label)
-        right = np.bincount(crowd.worker, weights=given, minlength=crowd.n_workers)
+        crowd = self._crowd
+        right = posteriors.agreement_with_best(crowd, shares, TIED)
         total = crowd.labels_per_worker.astype(np.float64)
         if crowd.history is not None:
             right += crowd.history.trace(axis1=1, axis2=2)

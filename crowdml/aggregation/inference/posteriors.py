@@ -18,6 +18,9 @@ from crowdml.labels import Array, CrowdLabels
 Rows = Array | sp.csr_array
 """A posterior, dense or sparse."""
 
+MANY = 64
+"""Different labels of an item up to which insertion sort is fast."""
+
 SMALL_TABLE = 1 << 22
 """Cells of a table of workers and classes up to which a dense table is faster than a sparse one."""
 
@@ -25,21 +28,19 @@ SMALL_TABLE = 1 << 22
 def count_votes(crowd: CrowdLabels) -> sp.csr_array:
     """Return the (n_items, n_classes) sparse numbers of votes.  An item without votes has no cells."""
     start, _, label = crowd.by_item
-    length = np.empty(crowd.n_items, np.int64)
-    _count_distinct(start, label, crowd.n_classes, length)
-    n_cells = int(length.sum())
-    index_type = np.int32 if n_cells <= np.iinfo(np.int32).max else np.int64
+    most = min(crowd.n_annotations, crowd.n_items * crowd.n_classes)
+    index_type = np.int32 if most <= np.iinfo(np.int32).max else np.int64
     first = np.zeros(crowd.n_items + 1, index_type)
-    np.cumsum(length, out=first[1:])
-    classes, votes = np.empty(n_cells, index_type), np.zeros(n_cells)
-    _fill_votes(start, label, crowd.n_classes, first, classes, votes)
-    return _csr(votes, classes, first, crowd.n_classes)
+    classes, votes = np.empty(most, index_type), np.empty(most)
+    n_cells = _count_votes(start, label, crowd.n_classes, first, classes, votes)
+    return _csr(votes[:n_cells], classes[:n_cells], first, crowd.n_classes)
 
 
 def add_weights(crowd: CrowdLabels, votes: sp.csr_array, weight: Array) -> sp.csr_array:
     """Return the (n_items, n_classes) sums of the weights (n_workers,) of the votes, with the cells of `votes`."""
     total = np.zeros(len(votes.data))
-    _add_weights(*crowd.by_item, crowd.n_classes, votes.indptr, votes.indices, weight, total)
+    rows = *crowd.by_item, crowd.n_classes, votes.indptr, votes.indices, weight, total
+    run_parts(lambda *part: _add_weights(*rows, *part), cut(crowd.by_item.start, 4, crowd.n_classes))
     return _csr(total, votes.indices, votes.indptr, crowd.n_classes)
 
 
@@ -77,9 +78,8 @@ def normalised(rows: sp.csr_array, otherwise: sp.csr_array | None = None) -> sp.
 
     A row of zeros gets the numbers of `otherwise`, which has the same cells.
     """
-    total = np.repeat(_over_rows(np.add, rows, rows.data), np.diff(rows.indptr))
-    out = np.zeros(len(total)) if otherwise is None else otherwise.data.copy()
-    shares = np.divide(rows.data, total, out=out, where=total > 0)
+    shares = np.empty_like(rows.data)
+    _divide_rows(rows.indptr, rows.data, (rows if otherwise is None else otherwise).data, shares)
     return _csr(shares, rows.indices, rows.indptr, rows.shape[1])
 
 
@@ -111,10 +111,31 @@ def at(rows: Rows, item: NDArray[np.integer], label: NDArray[np.integer]) -> Arr
     return found
 
 
-def best_cells(rows: sp.csr_array, tolerance: float) -> NDArray[np.bool_]:
-    """Return (n_cells,) True for the cells within the tolerance of the largest cell of their row."""
-    top = _over_rows(np.maximum, rows, rows.data)
-    return rows.data >= np.repeat(top, np.diff(rows.indptr)) - tolerance
+def best_cells(rows: sp.csr_array, tolerance: float) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the cells within the tolerance of the largest cell of their row.
+
+    Returns:
+        (n_cells,) True for these cells, and for each row (n_rows,) the class of its first such cell and their number.
+    """
+    best = np.empty(len(rows.data), np.bool_)
+    lowest, number = np.empty((2, rows.shape[0]), np.int64)
+    _find_best(rows.indptr, rows.indices, rows.data, tolerance, best, lowest, number)
+    return best, lowest, number
+
+
+def agreement_with_best(crowd: CrowdLabels, rows: sp.csr_array, tolerance: float) -> Array:
+    """Return the (n_workers,) number of a worker's labels that are the best class of the item.
+
+    The best classes are within the tolerance of the largest cell.  Each of k best classes counts 1 / k.
+    """
+    arrays = *crowd.by_item, crowd.n_classes, rows.indptr, rows.indices, rows.data, tolerance
+
+    def process(first: int, last: int) -> Array:
+        right = np.zeros(crowd.n_workers)
+        _add_agreement(*arrays, first, last, right)
+        return right
+
+    return np.sum(run_parts(process, cut(crowd.by_item.start, 4, crowd.n_workers)), axis=0)
 
 
 def right_and_total(crowd: CrowdLabels, rows: Rows) -> tuple[Rows, Rows]:
@@ -170,44 +191,83 @@ def _over_rows(function: np.ufunc, rows: sp.csr_array, values: Array) -> Array:
 
 
 @njit(cache=True, nogil=True)
-def _count_distinct(start, label, n_classes, length):
-    last_item = np.full(n_classes, -1, np.int64)
-    for item in range(len(start) - 1):
-        n = 0
-        for annotation in range(start[item], start[item + 1]):
-            if last_item[label[annotation]] != item:
-                last_item[label[annotation]] = item
-                n += 1
-        length[item] = n
-
-
-@njit(cache=True, nogil=True)
-def _fill_votes(start, label, n_classes, first, classes, votes):
+def _count_votes(start, label, n_classes, first, classes, votes):
+    """Write the cells of each item, sorted by class, and return their number."""
     last_item, place = np.full(n_classes, -1, np.int64), np.empty(n_classes, np.int64)
+    end = 0
     for item in range(len(start) - 1):
-        end = first[item]
+        begin = end
         for annotation in range(start[item], start[item + 1]):
             given = label[annotation]
             if last_item[given] != item:
                 last_item[given] = item
-                classes[end] = given
+                at = end
+                while at > begin and end - begin <= MANY and classes[at - 1] > given:  # insertion sort
+                    classes[at] = classes[at - 1]
+                    at -= 1
+                classes[at] = given
                 end += 1
-        if end - first[item] > 1:
-            classes[first[item] : end].sort()
-        for cell in range(first[item], end):
+        if end - begin > MANY:
+            classes[begin:end].sort()
+        for cell in range(begin, end):
             place[classes[cell]] = cell
+            votes[cell] = 0.0
         for annotation in range(start[item], start[item + 1]):
             votes[place[label[annotation]]] += 1.0
+        first[item + 1] = end
+    return end
 
 
 @njit(cache=True, nogil=True)
-def _add_weights(start, worker, label, n_classes, first, classes, weight, total):
+def _add_weights(start, worker, label, n_classes, first, classes, weight, total, first_item, end_item):
     place = np.empty(n_classes, np.int64)
-    for item in range(len(start) - 1):
+    for item in range(first_item, end_item):
         for cell in range(first[item], first[item + 1]):
             place[classes[cell]] = cell
         for annotation in range(start[item], start[item + 1]):
             total[place[label[annotation]]] += weight[worker[annotation]]
+
+
+@njit(cache=True, nogil=True)
+def _add_agreement(start, worker, label, n_classes, first, classes, data, tolerance, first_item, end_item, right):
+    best_of = np.full(n_classes, -1, np.int64)  # the last item that has this class among its best
+    for item in range(first_item, end_item):
+        top = -np.inf
+        for cell in range(first[item], first[item + 1]):
+            top = max(top, data[cell])
+        number = 0
+        for cell in range(first[item], first[item + 1]):
+            if data[cell] >= top - tolerance:
+                best_of[classes[cell]] = item
+                number += 1
+        for annotation in range(start[item], start[item + 1]):
+            if best_of[label[annotation]] == item:
+                right[worker[annotation]] += 1 / number
+
+
+@njit(cache=True, nogil=True)
+def _divide_rows(first, data, otherwise, shares):
+    for row in range(len(first) - 1):
+        total = 0.0
+        for cell in range(first[row], first[row + 1]):
+            total += data[cell]
+        for cell in range(first[row], first[row + 1]):
+            shares[cell] = data[cell] / total if total > 0 else otherwise[cell]
+
+
+@njit(cache=True, nogil=True)
+def _find_best(first, classes, data, tolerance, best, lowest, number):
+    for row in range(len(first) - 1):
+        top = -np.inf
+        for cell in range(first[row], first[row + 1]):
+            top = max(top, data[cell])
+        number[row] = 0
+        for cell in range(first[row], first[row + 1]):
+            best[cell] = data[cell] >= top - tolerance
+            if best[cell]:
+                if number[row] == 0:
+                    lowest[row] = classes[cell]
+                number[row] += 1
 
 
 @njit(cache=True, nogil=True)
