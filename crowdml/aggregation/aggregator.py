@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crowdml.aggregation.inference import posteriors
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
+from crowdml.aggregation.inference.kernels import TIED
 from crowdml.aggregation.inference.posteriors import Rows
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import MAX_PARTS
@@ -26,8 +27,8 @@ TIES: tuple[str, ...] = get_args(Ties)
 ABSTAINED = -1
 """The label of a tied item under ties="abstain"."""
 
-TIED = 1e-9
-"""Classes whose probabilities differ by at most this much are tied, because of rounding errors."""
+LEAST_CELLS = 1 << 20
+"""Cells that a fit may use however small the crowd is: blocks of a pass, buffers."""
 
 LARGEST_DRAW, DRAW_CELLS = 1 << 28, 1 << 20
 """Cells of the largest table of random numbers that break ties, and cells of one block."""
@@ -137,12 +138,23 @@ class Aggregator(Protocol):
 
 
 class Sizes(NamedTuple):
-    """The sizes that decide how much memory a method needs.  `CrowdLabels` has the same attributes."""
+    """The sizes of a crowd that decide how much memory a method needs.
+
+    Attributes:
+        n_pairs: number of pairs of annotations of one item, including each annotation with itself.
+    """
 
     n_items: int
     n_workers: int
     n_classes: int
     n_annotations: int
+    n_pairs: int = 0
+
+    @classmethod
+    def of(cls, crowd: CrowdLabels) -> Sizes:
+        """Return the sizes of a crowd."""
+        n_pairs = int((crowd.labels_per_item.astype(np.float64) ** 2).sum())
+        return cls(crowd.n_items, crowd.n_workers, crowd.n_classes, crowd.n_annotations, n_pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,10 +186,10 @@ class TieRule:
     def peak_cells(self, sizes: Sizes) -> float:
         """Return an upper bound of the memory of `fit` beyond the crowd, in cells of 8 bytes.
 
-        This bound holds for a method with several posteriors and confusion matrices, and with a table of answers per
-        thread.  Methods with other arrays override it.
+        This bound holds for the methods with several posteriors and confusion matrices.  Methods with fewer or other
+        arrays override it.
         """
-        return dense_cells(sizes, posteriors=6, matrices=10)
+        return dense_cells(sizes, posteriors=6, matrices=12)
 
     def conclude(
         self,
@@ -248,7 +260,7 @@ def checked(fit: Callable[[Method, CrowdLabels, Any], Aggregation]) -> Callable[
     @wraps(fit)
     def checked_fit(self: Method, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         self.check(crowd, prior)
-        check_size(self, Sizes(crowd.n_items, crowd.n_workers, crowd.n_classes, crowd.n_annotations))
+        check_size(self, Sizes.of(crowd))
         if not self.IS_VOTE and nothing_to_learn(crowd, prior):
             return self.conclude(crowd, sparse_shares(crowd, check_prior(prior, crowd)), n_iter=0)
         return fit(self, crowd, prior)
@@ -272,16 +284,23 @@ def dense_cells(sizes: Sizes, *, posteriors: float, matrices: float = 0, tables:
         matrices: number of arrays (n_workers, n_classes, n_classes).
         tables: number of arrays (n_workers, n_classes).
     """
-    n_items, n_workers, n_classes, n_annotations = sizes
-    # `threads.cut` allows the parts of a pass together as many cells as half of the multiplications of the pass.
-    parts = min(MAX_PARTS * n_workers * n_classes, n_annotations) * n_classes / 2 if matrices else 0
+    n_items, n_workers, n_classes, n_annotations, _ = sizes
+    result = n_workers * n_classes * (n_classes if matrices else 2)
+    # The parts of a pass and their sum.  `threads.cut` limits them by the number of multiplications.
+    parts = min(2 * MAX_PARTS * result, n_annotations * n_classes)
     per_class = posteriors * n_items + n_workers * (tables + matrices * n_classes)
-    return n_classes * per_class + parts + 8 * n_annotations + 8 * n_items + 32 * n_workers
+    return n_classes * per_class + parts + 8 * n_annotations + 8 * n_items + 32 * n_workers + LEAST_CELLS
 
 
 def sparse_cells(sizes: Sizes) -> float:
     """Return the cells at the peak of a vote, whose posterior is sparse."""
-    return 12 * sizes.n_annotations + 12 * sizes.n_items + 16 * sizes.n_workers + 8 * sizes.n_classes
+    n_items, n_workers, n_classes, n_annotations, _ = sizes
+    return 8 * (n_annotations + n_items + n_workers) + 4 * MAX_PARTS * n_classes + LEAST_CELLS
+
+
+def pair_cells(sizes: Sizes) -> float:
+    """Return the cells of the tables of pairs of workers that share an item, as sparse matrices."""
+    return 16 * sizes.n_pairs
 
 
 def nothing_to_learn(crowd: CrowdLabels, prior: ArrayLike | None) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties, checked
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, agreement, break_ties, checked, dense_cells
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import Array, CrowdLabels
 
@@ -31,6 +31,10 @@ class Crowdlab(TieRule):
     such predictions.  The first consensus is the majority vote, with ties broken by the classifier.  The second
     consensus is the result of the first ensemble.
     """
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=10)
 
     def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
         """See TieRule."""

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, checked
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, dense_cells
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors
 from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
 from crowdml.aggregation.inference.prior_and_gold import check_prior, gold_answers
@@ -53,6 +53,10 @@ class Glad(TieRule):
         super().__post_init__()
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=4)
 
     @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, checked, refuse
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, dense_cells, refuse
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -42,6 +42,10 @@ class Kos(TieRule):
         super().__post_init__()
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=6) + 8 * sizes.n_annotations
 
     def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
         """See TieRule."""

@@ -15,7 +15,16 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, checked, refuse
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    TieRule,
+    check_least,
+    checked,
+    dense_cells,
+    pair_cells,
+    refuse,
+)
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -55,6 +64,10 @@ class MMsr(TieRule):
             raise ValueError(f"trim must be in [0, 0.5), got {self.trim}")
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=7) + pair_cells(sizes)
 
     def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
         """See TieRule."""

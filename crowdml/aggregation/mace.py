@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, checked
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_choice, check_least, checked, dense_cells
 from crowdml.aggregation.inference.confusion import FLOOR, known_only, normalise_log, normalise_rows
 from crowdml.aggregation.inference.dirichlet import beta_interval
 from crowdml.aggregation.inference.prior_and_gold import check_prior, gold_answers
@@ -66,6 +66,10 @@ class Mace(TieRule):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         check_least(self, 0, "smoothing", "tol")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=5, tables=24 * self.n_starts)
 
     @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:

@@ -9,8 +9,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import TIED, Aggregation, Sizes, TieRule, checked, sparse_cells, with_known_items
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, checked, sparse_cells, with_known_items
 from crowdml.aggregation.inference import posteriors
+from crowdml.aggregation.inference.kernels import TIED
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
 

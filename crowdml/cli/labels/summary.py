@@ -11,7 +11,7 @@ from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.display import show, sizes, speak, table
 from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
-from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
+from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha, why_no_alpha, why_no_kappa
 
 N_WORST, DOUBTFUL = 5, 0.5
 """Number of worst workers that are shown, and the doubt above which an item counts as doubtful."""
@@ -69,7 +69,8 @@ def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
 
 
 def _agreement(crowd: CrowdLabels) -> str:
-    kappa, alpha = fleiss_kappa(crowd), krippendorff_alpha(crowd)
-    if np.isnan(kappa):
-        return "not defined: no item has two labels, or all labels are of one class"
-    return f"Fleiss' kappa {kappa:.3f}, Krippendorff's alpha {alpha:.3f}"
+    no_kappa, no_alpha = why_no_kappa(crowd), why_no_alpha(crowd)
+    if no_kappa:
+        return f"not defined: {no_kappa}"
+    alpha = f"not defined: {no_alpha}" if no_alpha else f"{krippendorff_alpha(crowd):.3f}"
+    return f"Fleiss' kappa {fleiss_kappa(crowd):.3f}, Krippendorff's alpha {alpha}"
