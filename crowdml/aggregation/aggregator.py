@@ -322,6 +322,15 @@ def doubt_of(posterior: Rows) -> Array:
     return posteriors.entropies(posterior) / np.log(max(posterior.shape[1], 2))
 
 
+def named_classes(names: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[Any]:
+    """Return the (n,) names of classes; None for an item without a class."""
+    named = names[labels]
+    if (labels == ABSTAINED).any():
+        named = named.astype(object)
+        named[labels == ABSTAINED] = None
+    return named
+
+
 def break_ties(scores: Rows, crowd: CrowdLabels, ties: Ties, seed: int = 0) -> NDArray[np.int64]:
     """Return the (n_items,) best class of each row of (n_items, n_classes) scores.  TieRule lists the rules."""
     if isinstance(scores, sp.csr_array):

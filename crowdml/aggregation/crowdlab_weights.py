@@ -64,11 +64,12 @@ class Crowdlab(TieRule):
         """
         predicted = check_prior(prior, crowd)
         assert predicted is not None
+        ties = "lowest" if self.ties == "abstain" else self.ties  # the weights need a consensus for every item
         peers = compare_with_peers(crowd)
         tied = np.where(crowd.votes == crowd.votes.max(axis=1, keepdims=True), predicted, -1.0)
-        consensus = break_ties(keep_gold(crowd, tied), crowd, self.ties, self.seed)
+        consensus = break_ties(keep_gold(crowd, tied), crowd, ties, self.seed)
         first = average(crowd, predicted, weigh(crowd, predicted, peers, consensus))
-        consensus = break_ties(first, crowd, self.ties, self.seed)
+        consensus = break_ties(first, crowd, ties, self.seed)
         ensemble = weigh(crowd, predicted, peers, consensus)
         posterior = average(crowd, predicted, ensemble)
         quality = worker_quality(crowd, posterior, peers, consensus, ensemble)

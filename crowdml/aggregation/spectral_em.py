@@ -93,9 +93,8 @@ class SpectralEm(DawidSkene):
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the spectral start and run EM; see DawidSkene.fit."""
         result = super().fit(crowd, prior)
-        return (
-            result if self.estimate(crowd, check_prior(prior, crowd)) is not None else replace(result, converged=False)
-        )
+        determined = self.estimate(crowd, check_prior(prior, crowd)) is not None
+        return result if determined else replace(result, converged=False)
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
         """Return the (n_items, n_classes) posterior under the spectral estimate of the workers.

@@ -46,16 +46,25 @@ def describe_result(
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
     doubt = f"mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
     speak(console, f"doubt           {doubt}")
+    n_tied = int((result.labels < 0).sum())
+    if n_tied:
+        speak(console, f"no label        {n_tied:,} tied items")
     if truth is not None:
         share, error = accuracy(result.labels, truth)
-        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {(truth >= 0).sum():,} items")
+        n_scored = ((truth >= 0) & (result.labels >= 0)).sum()
+        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {n_scored:,} items")
     speak(console, "")
     show(console, _worst_workers(crowd, result))
 
 
 def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[float, float]:
-    """Return the share of right labels among items with known truth (not -1), and its standard error."""
-    known = truth >= 0
+    """Return the share of right labels and its standard error, among items with a label and a known truth (not -1).
+
+    Both are NaN if there is no such item.
+    """
+    known = (truth >= 0) & (labels >= 0)
+    if not known.any():
+        return np.nan, np.nan
     share = float((labels[known] == truth[known]).mean())
     return share, float(np.sqrt(share * (1 - share) / known.sum()))
 
