@@ -34,6 +34,7 @@ from crowdml.aggregation.aggregator import (
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
 from crowdml.aggregation.inference.prior_and_gold import check_prior
+from crowdml.aggregation.inference.worker_colours import answer_hashes, worker_colours
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
@@ -41,9 +42,6 @@ Grouping = Literal["dealt", "index"]
 
 LEFT_OUT = -1
 """The group of a worker who is in no group."""
-
-ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64)
-"""Factors that keep apart what a hash is made of."""
 
 LEAST_EIGENVALUE = 1e-6
 """The moments determine the classes if every eigenvalue of the second moment is above this share of the largest."""
@@ -157,46 +155,6 @@ def group_workers(crowd: CrowdLabels, groups: Grouping) -> NDArray[np.intp]:
     group = np.full(crowd.n_workers, LEFT_OUT, np.intp)
     group[dealt] = np.arange(len(dealt)) % 3
     return group
-
-
-def worker_colours(crowd: CrowdLabels) -> NDArray[np.uint64]:
-    """Return a (n_workers,) number for each worker that depends on the annotations and not on any name or order.
-
-    This is colour refinement (the Weisfeiler-Leman test): a colour of an item, worker or class is a hash of its colour
-    and of the colours of the annotations that it is part of.  The colours are refined until no more of them differ.
-    """
-    ends = crowd.item, crowd.worker, crowd.label
-    colours = [np.full(n, kind, np.uint64) for kind, n in enumerate((crowd.n_items, crowd.n_workers, crowd.n_classes))]
-    n_different = 0
-    while True:
-        edge = _hash(
-            sum((_hash(colour)[end] * ODD[kind] for kind, (colour, end) in enumerate(zip(colours, ends, strict=True))))
-        )
-        for kind, end in enumerate(ends):
-            received = np.zeros_like(colours[kind])
-            np.add.at(received, end, edge)
-            colours[kind] = _hash(colours[kind] * ODD[3] + received)
-        before, n_different = n_different, sum(len(np.unique(colour)) for colour in colours)
-        if n_different == before:
-            return colours[1]
-
-
-def answer_hashes(crowd: CrowdLabels) -> NDArray[np.uint64]:
-    """Return a (n_workers,) number for each worker; equal for workers with the same labels of the same items."""
-    total = np.zeros(crowd.n_workers, np.uint64)
-    np.add.at(
-        total,
-        crowd.worker,
-        _hash(np.uint64(1) + crowd.item.astype(np.uint64) * np.uint64(crowd.n_classes) + crowd.label.astype(np.uint64)),
-    )
-    return total
-
-
-def _hash(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return 64 mixed bits of each value (the finaliser of MurmurHash3)."""
-    for shift, factor in ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53), (33, 1)):
-        values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
-    return values
 
 
 def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments | None:

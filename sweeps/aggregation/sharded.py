@@ -174,9 +174,8 @@ def aggregate_sharded(
 def check_tables(n_workers: int, n_classes: int) -> None:
     """Raise TooLargeError if the driver has no memory for the sums and tables of all workers."""
     what = f"the confusion of {n_workers:,} workers x {n_classes:,} x {n_classes:,} classes"
-    check_memory(
-        8 * TABLES * n_workers * n_classes**2, what, "use method mv without --engine ray, or join rare classes"
-    )
+    way_out = "use method mv without --engine ray, or join rare classes"
+    check_memory(8 * TABLES * n_workers * n_classes**2, what, way_out)
 
 
 def sharded_methods() -> list[str]:
