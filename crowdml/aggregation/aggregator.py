@@ -222,13 +222,13 @@ class TieRule:
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         if quality_se is None:
             quality_se = partial(_quality_error_of, crowd, posterior, marginal)
-        if quality is None and confusion is None:
+        if quality is None and confusion is not None:
+            quality = np.diagonal(confusion() if callable(confusion) else confusion, axis1=1, axis2=2) @ marginal
+        elif quality is None:
             right, total = map(posteriors.dense, posteriors.right_and_total(crowd, posterior))
             quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
         if confusion is None:
             confusion = partial(_confusion_of, crowd, posterior)
-        if quality is None:
-            quality = np.diagonal(confusion() if callable(confusion) else confusion, axis1=1, axis2=2) @ marginal
         seen = crowd.labels_per_worker > 0
         interval = None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
         return Aggregation(
@@ -319,7 +319,7 @@ def _quality_error_of(crowd: CrowdLabels, posterior: Rows, class_prior: Array) -
 
 def doubt_of(posterior: Rows) -> Array:
     """Return the (n_items,) entropy of each row of (n_items, n_classes), in [0, 1]; 1 is the uniform distribution."""
-    return posteriors.entropies(posterior) / np.log(max(posterior.shape[1], 2))
+    return posteriors.entropies(posterior) / np.log(max(posterior.shape[1], 2)) + 0.0  # not -0, which files would show
 
 
 def named_classes(names: NDArray[Any], labels: NDArray[np.integer]) -> NDArray[Any]:
@@ -472,8 +472,9 @@ def quality_error(right: Rows, total: Rows, class_prior: Array) -> Array:
     if not isinstance(total, sp.csr_array):
         return np.sqrt(_variance(right, total) @ square)
     # A class without answers has the variance of zero answers, which most cells of a sparse table have.
-    both = (total + 1j * right).tocsr()
-    more = _variance(both.data.imag, both.data.real) - _variance(0.0, 0.0)
+    both = sp.csr_array(total + 1j * right)
+    answers: Any = both.data
+    more = _variance(answers.imag, answers.real) - _variance(0.0, 0.0)
     variance = sp.csr_array((more, both.indices, both.indptr), both.shape) @ square
     return np.sqrt(variance + _variance(0.0, 0.0) * square.sum())
 

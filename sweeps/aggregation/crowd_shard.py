@@ -103,7 +103,8 @@ class CrowdShard:
         self._restore(iteration, tables)
         columns, classes = self._whole.columns, self._whole.classes
         labels = self._labels()
-        names = {columns.task: self._loaded[1], columns.label: classes.take(pa.array(labels, mask=labels == ABSTAINED))}
+        chosen: Any = pa.array(labels, mask=labels == ABSTAINED)
+        names = {columns.task: self._loaded[1], columns.label: classes.take(chosen)}
         chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
         table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
         write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))

@@ -6,6 +6,8 @@ least one cell per row) holds only these cells, so time and memory do not grow w
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numba import njit
@@ -32,7 +34,7 @@ def count_votes(crowd: CrowdLabels) -> sp.csr_array:
     index_type = np.int32 if most <= np.iinfo(np.int32).max else np.int64
     first = np.zeros(crowd.n_items + 1, index_type)
     classes, votes = np.empty(most, index_type), np.empty(most)
-    n_cells = _count_votes(start, label, crowd.n_classes, first, classes, votes)
+    n_cells: Any = _count_votes(start, label, crowd.n_classes, first, classes, votes)
     return _csr(votes[:n_cells], classes[:n_cells], first, crowd.n_classes)
 
 
@@ -161,10 +163,11 @@ def _answers(crowd: CrowdLabels, rows: Rows) -> tuple[Rows, Rows]:
 
     def process(first: int, last: int) -> Array:
         sums = np.zeros((2, *shape))
+        right, total = sums
         if isinstance(rows, sp.csr_array):
-            _add_cells(start, worker, label, rows.indptr, rows.indices, rows.data, first, last, *sums)
+            _add_cells(start, worker, label, rows.indptr, rows.indices, rows.data, first, last, right, total)
         else:
-            _add_rows(start, worker, label, rows, first, last, *sums)
+            _add_rows(start, worker, label, rows, first, last, right, total)
         return sums
 
     width = 4 if isinstance(rows, sp.csr_array) else crowd.n_classes
