@@ -222,13 +222,13 @@ class TieRule:
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         if quality_se is None:
             quality_se = partial(_quality_error_of, crowd, posterior, marginal)
-        if quality is None and confusion is not None:
-            quality = np.diagonal(confusion() if callable(confusion) else confusion, axis1=1, axis2=2) @ marginal
-        elif quality is None:
+        if quality is None and confusion is None:
             right, total = map(posteriors.dense, posteriors.right_and_total(crowd, posterior))
             quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
         if confusion is None:
             confusion = partial(_confusion_of, crowd, posterior)
+        if quality is None:
+            quality = np.diagonal(confusion() if callable(confusion) else confusion, axis1=1, axis2=2) @ marginal
         seen = crowd.labels_per_worker > 0
         interval = None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
         return Aggregation(

@@ -41,7 +41,7 @@ def count_votes(crowd: CrowdLabels) -> sp.csr_array:
 def add_weights(crowd: CrowdLabels, votes: sp.csr_array, weight: Array) -> sp.csr_array:
     """Return the (n_items, n_classes) sums of the weights (n_workers,) of the votes, with the cells of `votes`."""
     total = np.zeros(len(votes.data))
-    rows = *crowd.by_item, crowd.n_classes, votes.indptr, votes.indices, weight, total
+    rows: Any = *crowd.by_item, crowd.n_classes, votes.indptr, votes.indices, weight, total
     run_parts(lambda *part: _add_weights(*rows, *part), cut(crowd.by_item.start, 4, crowd.n_classes))
     return _csr(total, votes.indices, votes.indptr, crowd.n_classes)
 
@@ -130,7 +130,7 @@ def agreement_with_best(crowd: CrowdLabels, rows: sp.csr_array, tolerance: float
 
     The best classes are within the tolerance of the largest cell.  Each of k best classes counts 1 / k.
     """
-    arrays = *crowd.by_item, crowd.n_classes, rows.indptr, rows.indices, rows.data, tolerance
+    arrays: Any = *crowd.by_item, crowd.n_classes, rows.indptr, rows.indices, rows.data, tolerance
 
     def process(first: int, last: int) -> Array:
         right = np.zeros(crowd.n_workers)
