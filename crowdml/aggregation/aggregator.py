@@ -227,8 +227,8 @@ class TieRule:
             quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
         if confusion is None:
             confusion = partial(_confusion_of, crowd, posterior)
-        if quality is None:
-            quality = np.diagonal(confusion() if callable(confusion) else confusion, axis1=1, axis2=2) @ marginal
+        matrices = confusion() if quality is None and callable(confusion) else confusion
+        right_share: Array = np.diagonal(matrices, axis1=1, axis2=2) @ marginal if quality is None else quality
         seen = crowd.labels_per_worker > 0
         interval = None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
         return Aggregation(
@@ -236,7 +236,7 @@ class TieRule:
             labels=break_ties(posterior, crowd, self.ties, self.seed),
             class_prior=marginal,
             matrices=confusion,
-            worker_quality=np.where(seen, quality, np.nan),
+            worker_quality=np.where(seen, right_share, np.nan),
             errors=quality_se,
             worker_quality_interval=interval,
             n_unlabelled=int((crowd.labels_per_item == 0).sum()),

@@ -130,11 +130,12 @@ def agreement_with_best(crowd: CrowdLabels, rows: sp.csr_array, tolerance: float
 
     The best classes are within the tolerance of the largest cell.  Each of k best classes counts 1 / k.
     """
-    arrays: Any = *crowd.by_item, crowd.n_classes, rows.indptr, rows.indices, rows.data, tolerance
+    start, worker, label = crowd.by_item
+    first_cell, classes, data = rows.indptr, rows.indices, rows.data
 
     def process(first: int, last: int) -> Array:
         right = np.zeros(crowd.n_workers)
-        _add_agreement(*arrays, first, last, right)
+        _add_agreement(start, worker, label, crowd.n_classes, first_cell, classes, data, tolerance, first, last, right)
         return right
 
     return np.sum(run_parts(process, cut(crowd.by_item.start, 4, crowd.n_workers)), axis=0)
