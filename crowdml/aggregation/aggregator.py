@@ -227,7 +227,7 @@ class TieRule:
             quality = (right + SMOOTHING) / (total + SMOOTHING * crowd.n_classes) @ marginal
         if confusion is None:
             confusion = partial(_confusion_of, crowd, posterior)
-        matrices = confusion() if quality is None and callable(confusion) else confusion
+        matrices: Any = confusion() if quality is None and callable(confusion) else confusion
         right_share: Array = np.diagonal(matrices, axis1=1, axis2=2) @ marginal if quality is None else quality
         seen = crowd.labels_per_worker > 0
         interval = None if quality_interval is None else np.where(seen[:, None], quality_interval, np.nan)
