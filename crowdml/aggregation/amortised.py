@@ -22,12 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from crowdml.aggregation.aggregator import TieRule, check_least
+from crowdml.aggregation.aggregator import Sizes, TieRule, check_least, dense_cells
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.on_device import sparse_tensor
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
 from crowdml.support.torch_device import default_device
+
+TORCH_CELLS = 1 << 22
+"""Cells that torch uses for itself: threads, optimiser, workspaces."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class AmortisedTraining(TieRule):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         check_least(self, 0, "pretraining_epochs", "kl_weight", "smoothing")
         check_least(self, 1, "epochs", "batch_size")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=30, matrices=35) + 12 * sizes.n_annotations + TORCH_CELLS
 
 
 class ItemBatch(NamedTuple):

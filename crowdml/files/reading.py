@@ -153,13 +153,15 @@ def read_prior(path: str | Path, crowd: CrowdLabels, task: str = "task", *, stri
         return prior_of_items(crowd, frame[task].to_numpy(), frame[shares].to_numpy(np.float64))
 
 
-def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
+def read_columns(
+    path: str | Path, columns: Sequence[str], numbers: Sequence[str] = (), *, strip: bool = False
+) -> pd.DataFrame:
     """Return columns of a file that is small enough for pandas.  Convert the columns in `numbers` to floats.
 
     Raises:
         FileError: see `read_crowd`; or a value in `numbers` is not a number.
     """
-    return _frame(_read(Path(path), columns, numbers=numbers), numbers)
+    return _frame(_read(Path(path), columns, numbers=numbers, strip=strip), numbers)
 
 
 def _labels(table: _Table, task: str, label: str) -> pd.Series:

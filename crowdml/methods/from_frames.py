@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from crowdml.aggregation.aggregator import Aggregator
+from crowdml.aggregation.aggregator import Aggregator, named_classes
 from crowdml.files.gold_and_history import class_names, item_names, with_gold, with_history
 from crowdml.labels import CrowdLabels, Repeats
 from crowdml.methods.configure import needs_network, resolve
@@ -33,7 +33,7 @@ def fit_predict(
         history: earlier answers of the workers, with the columns worker, truth, label, count (see `confusion_frame`).
         repeats: what to do if a worker labelled a task more than once, see CrowdLabels.
         strip, skip_empty: how the frame is read, see `CrowdLabels.from_frame`.
-        options: options of the method, such as max_iter.
+        options: options of the method, such as max_iter, or ties="abstain", which gives a tied task no label (None).
 
     Raises:
         ValueError: a name is unknown, a column is missing, or the method cannot handle the crowd.
@@ -41,7 +41,7 @@ def fit_predict(
     chosen = aggregator(method, **options)
     crowd = _read(frame, gold, history, {"repeats": repeats, "strip": strip, "skip_empty": skip_empty})
     result = chosen.fit(crowd)
-    return pd.Series(class_names(crowd)[result.labels], index=_tasks(crowd), name="agg_label")
+    return pd.Series(named_classes(class_names(crowd), result.labels), index=_tasks(crowd), name="agg_label")
 
 
 def fit_predict_proba(

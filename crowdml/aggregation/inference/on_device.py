@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crowdml.aggregation.inference.kernels import Expectation, Tables, by_answer
+from crowdml.aggregation.inference.kernels import TIED, Expectation, Tables, by_answer
 from crowdml.labels import Array, CrowdLabels
 
 
@@ -51,7 +51,7 @@ class OnDevice:
         log_evidence = torch.logsumexp(log_joint, dim=1)
         if self._hard:
             # In torch, argmax over a tie is undefined.  The first of the largest entries is the lowest class.
-            best = (log_joint == log_joint.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
+            best = (log_joint >= log_joint.max(dim=1, keepdim=True).values - TIED).to(torch.uint8).argmax(dim=1)
             updated = torch.nn.functional.one_hot(best, log_joint.shape[1]).to(log_joint.dtype)
         else:
             updated = torch.exp(log_joint - log_evidence[:, None])

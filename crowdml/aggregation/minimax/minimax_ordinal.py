@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from crowdml.aggregation.aggregator import Sizes
 from crowdml.aggregation.minimax.minimax_em import Minimax, Terms, item_terms_matter
 from crowdml.aggregation.minimax.minimax_steps import safe_length
 from crowdml.labels import Array, CrowdLabels
@@ -27,6 +28,10 @@ class MinimaxOrdinal(Minimax):
     A worker and an item have 2 * (n_classes - 1) terms each.  An iteration costs n_classes**3 per worker and per item.
     With two classes, this is `MinimaxConditional`.
     """
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return super().peak_cells(sizes) + 2 * sizes.n_classes * sizes.n_items
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
         """Return terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""

@@ -5,6 +5,7 @@ are aggregated, which shows how accuracy grows with the number of labels per tas
 
 examples:
   crowdml plan answers.csv --next next.csv --n 500             the 500 tasks on which another label helps most
+  crowdml plan answers.csv --next next.csv --pool tasks.csv    tasks without any answer too
   crowdml plan answers.csv --truth truth.csv --enough curve.csv --figure curve.png
 """
 
@@ -28,9 +29,9 @@ from crowdml.cli.options import (
     read_truth,
 )
 from crowdml.cli.parser import not_negative
-from crowdml.files import check_writable, renamed, write_tables
+from crowdml.files import check_writable, read_columns, renamed, write_tables
 from crowdml.files.writing import STDOUT
-from crowdml.quality.label_planning import enough_labels, next_labels
+from crowdml.quality.label_planning import enough_labels, next_labels, with_items
 from crowdml.support.whole_file import whole_file
 
 FIGURE_ENDINGS = (".png", ".svg", ".pdf")
@@ -42,6 +43,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_method_options(command)
     bought = command.add_argument_group("the next labels")
     bought.add_argument("--next", metavar="FILE", help="task, expected_gain, doubt, n_labels; the best task first")
+    bought.add_argument(
+        "--pool", metavar="FILE", help="tasks to rank too, answered or not: one column with the name of the task column"
+    )
     bought.add_argument("--n", type=int, metavar="N", help="number of tasks (default: all)")
     bought.add_argument(
         "--gain", choices=("information", "error"), default="information",
@@ -72,6 +76,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("nothing to do; give --next FILE, --enough FILE or --figure FILE")
     if options.prior:
         raise ValueError("crowdml plan does not use --prior; leave it out")
+    if options.pool and not options.next:
+        raise ValueError("--pool belongs to --next; add --next FILE")
     check_outputs([path for path in outputs if path != options.figure])
     if options.figure:
         check_writable(options.figure, FIGURE_ENDINGS)
@@ -82,8 +88,12 @@ def run(options: argparse.Namespace) -> None:
     truth = read_truth(options, crowd)
     tables = {}
     if options.next:
+        pool = crowd
+        if options.pool:
+            task = options.task_column
+            pool = with_items(crowd, read_columns(options.pool, (task,), strip=options.strip)[task].to_numpy())
         with step(f"aggregating with {options.method}"):
-            wanted = next_labels(crowd, method.fit(crowd), options.n, gain=options.gain)
+            wanted = next_labels(pool, method.fit(pool), options.n, gain=options.gain)
         tables[options.next] = renamed(wanted, {"task": columns_of(options).task})
         _show(console, f"the next labels by expected {options.gain}", wanted.head(5))
     if options.enough or options.figure:

@@ -86,7 +86,7 @@ def test_bad_options_are_refused() -> None:
         with pytest.raises(ValueError, match=message):
             MinimaxCv(**options)
     with pytest.raises(ValueError, match="n_folds = 5 needs 5 annotations or more, got 3"):
-        MinimaxCv().fit(CrowdLabels.from_dense(np.array([[0], [1], [1]])))
+        MinimaxCv().fit(CrowdLabels.from_dense(np.array([[0, 1], [1, -1]])))
 
 
 @pytest.mark.parametrize(("form", "percent"), [("vector", 8.33), ("conditional", 8.33)])
