@@ -18,10 +18,9 @@ import time
 from collections.abc import Callable
 
 import pandas as pd
-from rich.console import Console
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import speak, step, written
+from crowdml.cli.display import Console, speak, step, written
 from crowdml.cli.labels import aggregate_on_ray as on_ray
 from crowdml.cli.labels import compare
 from crowdml.cli.labels.summary import describe_crowd, describe_result

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import sizes, speak, written
+from crowdml.cli.display import Console, sizes, speak, written
 from crowdml.cli.options import columns_of, method_options, whole_numbers
 
 # These options need the whole crowd in the memory of one process, or are for text files.

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, speak, step, table
+from crowdml.cli.display import Console, show, speak, step, table
 from crowdml.cli.labels.summary import accuracy, describe_crowd
 from crowdml.cli.options import configured, read_input, read_prior, read_truth
 from crowdml.files import write_tables

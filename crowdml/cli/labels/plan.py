@@ -14,10 +14,9 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from analysis.labels_needed import MARGIN, labels_needed, verdict
-from crowdml.cli.display import show, speak, step, table, written
+from crowdml.cli.display import Console, show, speak, step, table, written
 from crowdml.cli.options import (
     add_input,
     add_method_options,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, sizes, speak, table
+from crowdml.cli.display import Console, show, sizes, speak, table
 from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
 from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha

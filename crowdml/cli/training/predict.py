@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import speak, step, written
+from crowdml.cli.display import Console, speak, step, written
 from crowdml.cli.options import add_writing, check_outputs
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from crowdml import networks
-from crowdml.cli.display import speak, step
+from crowdml.cli.display import Console, speak, step
 from crowdml.cli.labels.summary import describe_crowd
 from crowdml.cli.options import named_values, plain_value, read_input
 from crowdml.cli.training.recipe_options import read_recipe
