@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.csv
@@ -172,7 +172,10 @@ def _csv(part: Part, progress: Progress | None) -> Batches:
                 # reference to the reader.  A reader of one block in memory has no such thread.
                 read = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
                 table = pyarrow.csv.read_csv(
-                    pa.BufferReader(block), read_options=read, parse_options=parse, convert_options=convert
+                    cast("IO[bytes]", pa.BufferReader(block)),
+                    read_options=read,
+                    parse_options=parse,
+                    convert_options=convert,
                 )
                 names = header
                 for batch in table.to_batches():
@@ -207,7 +210,9 @@ def _json(part: Part, progress: Progress | None) -> Batches:
                     continue
                 # See _csv for the reason why the streaming reader of pyarrow is not used.
                 read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
-                table = pyarrow.json.read_json(pa.BufferReader(block), read_options=read, parse_options=parse)
+                table = pyarrow.json.read_json(
+                    cast("IO[bytes]", pa.BufferReader(block)), read_options=read, parse_options=parse
+                )
                 for batch in table.to_batches():
                     yield [_encoded(part, name, batch.column(name)) for name in columns]
                     n_read += len(batch)

@@ -199,13 +199,12 @@ def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
     Raises:
         TextFault: see TextStream; or a quoted value is not closed, or is longer than LINE_LIMIT.
     """
-    rest, line_end, records = b"", b"\n", None
+    data = stream.read(BLOCK)
+    line_end = b"\r" if b"\n" not in data and b"\r" in data else b"\n"
+    records, last_record = _record_patterns(delimiter.encode(), line_end)
+    rest = b""
     while True:
-        data = stream.read(BLOCK)
         block = rest + data
-        if records is None:
-            line_end = b"\r" if b"\n" not in block and b"\r" in block else b"\n"
-            records, last_record = _record_patterns(delimiter.encode(), line_end)
         if b'"' in block:
             found = records.match(block)
             end = found.end() if found else 0
@@ -222,6 +221,7 @@ def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
         rest = block[end:]
         if not data:
             return
+        data = stream.read(BLOCK)
 
 
 def _record_patterns(delimiter: bytes, line_end: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:

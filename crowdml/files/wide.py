@@ -42,7 +42,7 @@ def melted(arrays: Sequence[pa.DictionaryArray], workers: Sequence[str], n_befor
     """
     items, answers = arrays[0], list(arrays[1:])
     given = np.column_stack([_is_given(array) for array in answers])
-    codes, values = _common(answers, workers, given.any(axis=0))
+    codes, values = _common(answers, workers, np.logical_or.reduce(given, axis=0))
     rows, by = np.nonzero(given)
     item_codes = items.indices.fill_null(-1).to_numpy()
     columns = [
@@ -57,8 +57,8 @@ def _of_used(codes: NDArray[np.int32], values: pa.Array) -> pa.DictionaryArray:
     """Return a column without the values that no row has.  The code -1 is an empty value."""
     used, place = np.unique(codes, return_inverse=True)
     first = int(used[:1].sum() < 0)  # 1 if the smallest code is -1
-    indices = pa.array((place - first).astype(np.int32), mask=codes < 0)
-    return pa.DictionaryArray.from_arrays(indices, values.take(pa.array(used[first:])))
+    indices: Any = pa.array((place - first).astype(np.int32), mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(indices, values.take(pa.array(used[first:], pa.int32())))
 
 
 def _is_given(array: pa.DictionaryArray) -> NDArray[np.bool_]:
@@ -90,7 +90,7 @@ def _common(
     alike = [
         pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(kind))
         if has_any
-        else pa.DictionaryArray.from_arrays(pa.nulls(len(array), pa.int32()), nothing)
+        else pa.DictionaryArray.from_arrays(pa.array([None] * len(array), pa.int32()), nothing)
         for array, has_any in zip(answers, answered, strict=True)
     ]
     column: Any = pa.chunked_array(alike).unify_dictionaries()

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from crowdml.cli.main import main
@@ -28,6 +30,7 @@ LONG = FileForm()
 SEMICOLONS = FileForm(delimiter=";")
 WIDE, STUDIO, DOCCANO = FileForm("wide"), FileForm("label-studio"), FileForm("doccano")
 
+PACKINGS = ("snappy", "gzip", "none", "zstd")
 ODD_TEXT = [
     "", " ", "\t", "nan", "NaN", "NULL", "-0", "007", "1e999", "1" * 5000, "9" * 19, "-9223372036854775809", "TRUE",
     "2024-01-01T00:00:00Z", "é", "é", "日本", "\u202e", "\ufeff", '"', '""', "a,b", "a;b", "a\nb", "a\rb",
@@ -93,7 +96,7 @@ def parquet(rng: np.random.Generator) -> bytes:
     elif change == 5:
         frame["label"] = rng.choice([0.0, 1.0, np.nan, np.inf], len(frame))
     out = io.BytesIO()
-    frame.to_parquet(out, compression=str(rng.choice(["snappy", "gzip", "none", "zstd"])))
+    pq.write_table(pa.Table.from_pandas(frame), out, compression=PACKINGS[rng.integers(len(PACKINGS))])
     return out.getvalue()
 
 
