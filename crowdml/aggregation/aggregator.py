@@ -13,6 +13,7 @@ from scipy import stats
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior, normalise_rows
 from crowdml.aggregation.inference.prior_and_gold import keep_gold
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.field_values import convert_fields
 from crowdml.support.search_space import Space
 
 Ties = Literal["lowest", "first", "random"]
@@ -106,8 +107,7 @@ class TieRule:
     """The searchable options: name -> range."""
 
     def __post_init__(self) -> None:
-        if self.ties not in TIES:
-            raise ValueError(f"ties must be one of {', '.join(TIES)}, got {self.ties!r}")
+        convert_fields(self)
 
     def conclude(
         self,

@@ -244,7 +244,7 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("x.npy answers.csv --inputs whitened", "whitened"),
         ("x.npy answers.csv --device gpu", "device 'gpu' cannot be used"),
         ("x.npy answers.csv --test test.npy", "--test and --test-labels go together"),
-        ("x.npy answers.csv --seed -1", "--seed must not be negative"),
+        ("x.npy answers.csv --seed -1", "--seed must be a whole number in"),
         ("x.npy answers.csv --classes cat dog", "'eel', which is not among the classes cat, dog"),
         ("x.npy answers.csv --lr 1e30 --optimizer sgd", "the training loss is"),
         ("empty answers.csv", "empty holds no images"),
