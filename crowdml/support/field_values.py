@@ -14,8 +14,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-LARGEST = 1e100
-"""The largest absolute value of a real number; products of three such numbers are still finite."""
+LARGEST = 1e15
+"""The largest absolute value of a real number; added to such a pseudo-count, a count of one is not lost in float64."""
 LARGEST_WHOLE = 2**63 - 1
 """The largest absolute value of a whole number that is no seed, the limit of 64 bits."""
 N_SEEDS = 2**64
@@ -34,7 +34,7 @@ def convert_fields(options: Any, prefix: str = "") -> None:
     """Convert the fields of a frozen dataclass to the types of their hints, in place.
 
     A whole number becomes a float where the hint is float, a list becomes a tuple, and a NumPy scalar becomes a plain
-    value.  Real numbers must be finite.  A field with another kind of hint is left unchanged.
+    value.  Real numbers must be in ±LARGEST.  A field with another kind of hint is left unchanged.
 
     Args:
         options: an instance of the dataclass.
@@ -158,15 +158,18 @@ def _wanted(hint: Any, *, several: bool = False) -> str:
             return f"{'lists' if several else 'a list'} of {_wanted(arguments[0], several=True)}"
         return f"a list of {len(arguments)} {_wanted(arguments[0], several=True)}"
     words = {
-        int: ("a whole number", "whole numbers"), float: ("a finite number", "finite numbers"),
+        int: ("a whole number", "whole numbers"), float: ("a number in ±1e15", "numbers in ±1e15"),
         bool: ("true or false", "true or false"), str: ("a text", "texts"), NoneType: ("None", "None"),
     }  # fmt: skip
     return words[hint][several] if hint in words else str(hint)
 
 
 def _shown(value: object) -> str:
-    """Return a short text of the value.  A whole number may have too many digits to be printed."""
+    """Return a short text of the value on one line."""
     if isinstance(value, int) and abs(value) > 10**30:
         return f"a number of {value.bit_length()} bits"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # Python does not print very long numbers, and an object of the user may raise anything
+        return f"a value of type {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -76,7 +76,7 @@ def _check_order(labels: pd.Index, items: pd.Index | None) -> None:
         return
     if labels.is_unique and items.is_unique and not len(items.difference(labels)):
         raise ValueError(
-            "y has the index of X in another order; pass y.loc[X.index], or y.to_numpy() for the order as is"
+            "y has the index of X in another order; pass y.loc[X.index], or y.to_numpy() to keep the order"
         )
 
 
@@ -102,7 +102,8 @@ def _from_ordered(labels: pd.Series) -> CrowdLabels:
 def _values(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the labels as an array of numbers, bools or texts (object), and where they are missing."""
     hidden = np.ma.getmaskarray(y) if np.ma.isMaskedArray(y) else None
-    values = np.asarray(y.detach() if hasattr(y, "detach") else y)  # a tensor may need a gradient
+    # A tensor may need a gradient; NumPy would turn the numbers of a list that also holds texts into texts.
+    values = np.asarray(y.detach() if hasattr(y, "detach") else y, object if isinstance(y, list | tuple) else None)
     missing = np.asarray(pd.isna(values), bool).reshape(values.shape)
     if hidden is not None:
         missing = missing | hidden

@@ -75,9 +75,7 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
     given = np.bincount(matched.label, minlength=crowd.n_classes)
     if (given > 0).sum() < 2:
         only = class_names(crowd)[given.argmax()]
-        raise ValueError(
-            f"every label is {only}, so there is one class only; a network learns to tell at least two classes apart"
-        )
+        raise ValueError(f"every label is {only}, one class only; a network learns to tell at least two classes apart")
     unlabelled = np.ones(len(items), bool)
     unlabelled[places] = False
     return Matched(matched, places, tasks[at < 0], items.ids[unlabelled], class_names(crowd)[given == 0])

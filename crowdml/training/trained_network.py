@@ -128,6 +128,7 @@ class ExportedNetwork:
         self._module = program.module()
 
     def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the logits."""
         return self._module(inputs)
 
     def __reduce__(self) -> tuple[type[ExportedNetwork], tuple[bytes, torch.device]]:

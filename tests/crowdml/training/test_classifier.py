@@ -168,10 +168,10 @@ def test_the_seed_decides() -> None:
         (np.zeros((4, 2)), np.zeros(4, int), "every label is 0"),
         (np.zeros((4, 2)), [0, 1, None, 1], "label 2 is empty"),
         (np.zeros((4, 2, 2)), np.arange(4), r"got float64 \(4, 2, 2\)"),
-        (np.array([["a"], ["b"]]), [0, 1], "items must be features"),
+        (np.array([["a"], ["b"]]), [0, 1], "not compatible with arrays of bytes/strings"),
         (np.array([[0.0], [np.nan]]), [0, 1], "feature 0 of item 1 is nan"),
-        (np.zeros((0, 2)), np.zeros(0, int), "no items"),
-        (np.zeros((4, 2)), CrowdLabels.from_dense(np.zeros((3, 2), int)), "3 items and X 4 rows"),
+        (np.zeros((0, 2)), np.zeros(0, int), r"0 sample\(s\)"),
+        (np.zeros((4, 2)), CrowdLabels.from_dense(np.zeros((3, 2), int)), "3 items and X has 4 rows"),
         (
             np.zeros((4, 2)),
             pd.DataFrame({"task": [0, 4], "worker": [0, 0], "label": [0, 1]}),
