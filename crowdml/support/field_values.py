@@ -151,8 +151,8 @@ def _wanted(hint: Any, *, several: bool = False) -> str:
     if origin in (Union, UnionType):
         return " or ".join(_wanted(part) for part in arguments)
     if origin is Literal:
-        listed = ", ".join(f'"{choice}"' for choice in arguments)
-        return f"one of {listed}" if len(arguments) > 1 else listed
+        quoted = [f'"{choice}"' for choice in arguments]
+        return " or ".join(quoted) if len(quoted) < 3 else f"one of {', '.join(quoted)}"
     if origin in (tuple, Sequence):
         if len(arguments) == 1 or arguments[-1] is Ellipsis:
             return f"{'lists' if several else 'a list'} of {_wanted(arguments[0], several=True)}"

@@ -53,7 +53,7 @@ def test_values_become_the_type_of_their_hint(value, hint, plain) -> None:
         (-(10**400), float, "x must be a number in ±1e15, got a number of 1329 bits"),
         (1, bool, "x must be true or false, got 1"),
         (None, str, "x must be a text, got None"),
-        ("a", Literal["b", "c"], 'x must be one of "b", "c", got \'a\''),
+        ("a", Literal["b", "c"], 'x must be "b" or "c", got \'a\''),
         ("a", float | None, "x must be a number in ±1e15 or None, got 'a'"),
         ([1, 2, 3], tuple[int, int], r"x must be a list of 2 whole numbers, got \[1, 2, 3\]"),
         ("12", tuple[int, ...], "x must be a list of whole numbers, got '12'"),
