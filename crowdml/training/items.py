@@ -25,7 +25,8 @@ class Items:
             stay in their files.
         paths: (n_items,) the files of the images of a folder; empty for other items.
         columns: the names of the features; empty if the features have no names.
-        skipped: (file, reason) of each file that cannot be read.
+        skipped: (file, reason) of each image that cannot be read.
+        left_out: (file or folder, why) of what is no image in a folder of images, see `folders.layouts.FolderItems`.
         checked: key of the check that found `skipped`, see `crowdml.training.user_data.read_data`; empty without check.
 
     Raises:
@@ -38,6 +39,7 @@ class Items:
     paths: tuple[Path, ...] = ()
     columns: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
     checked: str = ""
 
     def __post_init__(self) -> None:
@@ -85,6 +87,16 @@ class Items:
             file, reason = skipped[0]
             raise ValueError(f"{self.source}: none of the {len(self)} images can be read; {file}: {reason}")
         return replace(self.take(np.flatnonzero(readable)), skipped=skipped)
+
+    def notes(self) -> list[str]:
+        """Return what of a folder is not among the items, one line per kind of reason."""
+        notes = []
+        if self.skipped:
+            named = [f"{file}: {reason}" for file, reason in self.skipped]
+            notes.append(f"images that cannot be read, left out: {some(named)}")
+        for kind in dict.fromkeys(reason for _, reason in self.left_out):
+            notes.append(f"{kind}, left out: {some([file for file, reason in self.left_out if reason == kind])}")
+        return notes
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the items, or the sizes or times of streamed images, change."""

@@ -172,6 +172,7 @@ class TrainingJob:
             "n_items": len(self.items),
             "n_labelled": task.n_items,
             "n_skipped": len(self.items.skipped),
+            "n_left_out": len(self.items.left_out),
             "n_annotations": crowd.n_annotations,
             "n_workers": crowd.n_workers,
             "n_classes": crowd.n_classes,

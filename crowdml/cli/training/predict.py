@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> None:
     """Read the items, predict, and write the predictions."""
     # Imported here, because the help needs no torch.
     from crowdml.support.torch_device import usable_device
-    from crowdml.training.items import some
     from crowdml.training.results import predictions_frame
     from crowdml.training.trained_network import load_network
     from crowdml.training.user_data import ImageOptions, read_data
@@ -51,7 +50,6 @@ def run(options: argparse.Namespace) -> None:
         probabilities = network.predict_proba(items, threads=images.threads)
     write_tables({options.out: predictions_frame(items.ids, probabilities, network.classes, options.task_column)})
     console = Console(stderr=options.out == STDOUT)
-    if items.skipped:
-        named = [f"{file}: {reason}" for file, reason in items.skipped]
-        speak(console, f"note: images that cannot be read, left out: {some(named)}")
+    for note in items.notes():
+        speak(console, f"note: {note}")
     speak(console, f"{len(items):,} items; {written([options.out])}")

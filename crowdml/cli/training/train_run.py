@@ -24,7 +24,6 @@ from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.names import check_name
 from crowdml.support.torch_device import usable_device
-from crowdml.training.items import Items, some
 from crowdml.training.job import TestItems, TrainingJob, check_several_processes
 from crowdml.training.matching import match_crowd, match_labels
 from crowdml.training.run_folder import RunFolder, State
@@ -107,7 +106,7 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     test, notes = _test_items(data, job.classes)
     job = replace(job, test=test)
     job.check()
-    return job, [*_unreadable(data.items), *matched.notes(), *job.preparation.notes(), *notes]
+    return job, [*data.items.notes(), *matched.notes(), *job.preparation.notes(), *notes]
 
 
 def _labels(options: argparse.Namespace, data: Data) -> CrowdLabels:
@@ -125,14 +124,7 @@ def _test_items(data: Data, classes: NDArray[Any]) -> tuple[TestItems | None, li
         return None, []
     truth, notes = match_labels(data.test_labels, data.test, classes)
     known = np.flatnonzero(truth >= 0)
-    return TestItems(data.test.take(known), truth[known]), [*_unreadable(data.test), *notes]
-
-
-def _unreadable(items: Items) -> list[str]:
-    if not items.skipped:
-        return []
-    named = [f"{file}: {reason}" for file, reason in items.skipped]
-    return [f"images that cannot be read, left out: {some(named)}"]
+    return TestItems(data.test.take(known), truth[known]), [*data.test.notes(), *notes]
 
 
 def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:
