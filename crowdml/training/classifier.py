@@ -204,14 +204,16 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
             "recipe": as_json(asdict(settings.recipe)),
         }
 
-    def _items(self, X: ArrayLike, *, reset: bool) -> Items:
+    def _items(self, X: Any, *, reset: bool) -> Items:
         """Return X as items; check the number and the names of features against `fit` unless `reset` is set."""
         columns = ()
         if isinstance(X, pd.DataFrame):
             _check_columns(X)
             columns = tuple(map(str, X.columns))
         named = isinstance(X, pd.DataFrame) or sp.issparse(X)
-        values = X if named else np.asarray(X.detach() if hasattr(X, "detach") else X)  # a tensor may need a gradient
+        values: Any = (
+            X if named else np.asarray(X.detach() if hasattr(X, "detach") else X)
+        )  # a tensor may need a gradient
         if named or values.ndim != 4:
             values = validate_data(self, values, reset=reset, ensure_all_finite=False, allow_nd=True)
         return Items("X", np.arange(len(values)), values, columns=columns)

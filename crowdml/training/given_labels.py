@@ -101,9 +101,9 @@ def _from_ordered(labels: pd.Series) -> CrowdLabels:
 
 def _values(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return the labels as an array of numbers, bools or texts (object), and where they are missing."""
-    hidden = np.ma.getmaskarray(y) if np.ma.isMaskedArray(y) else None
+    hidden = np.ma.getmaskarray(y) if isinstance(y, np.ma.MaskedArray) else None
     # A tensor may need a gradient; NumPy would turn the numbers of a list that also holds texts into texts.
-    values = np.asarray(y.detach() if hasattr(y, "detach") else y, object if isinstance(y, list | tuple) else None)
+    values = np.asarray(_detached(y), object if isinstance(y, list | tuple) else None)
     missing = np.asarray(pd.isna(values), bool).reshape(values.shape)
     if hidden is not None:
         missing = missing | hidden
@@ -125,6 +125,10 @@ def _values(y: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     numbers = np.full(values.shape, np.nan if kind is float else 0, kind)
     numbers[~missing] = known
     return numbers, missing
+
+
+def _detached(values: Any) -> Any:
+    return values.detach() if hasattr(values, "detach") else values
 
 
 def _is_number(values: NDArray[Any]) -> bool:

@@ -72,7 +72,7 @@ class Preparation:
             if not items.paths:
                 raise ValueError(f"{items.source}: the network was trained on image files; give a folder of images")
             return Streamed(
-                items.paths, self.in_shape[1], scale=scale, shift=centre * scale, device=device,
+                items.paths, self.in_shape[1], scale=self.scale, shift=(centre * scale).tolist(), device=device,
                 threads=threads, train_crop=train_crop,
             )  # fmt: skip
         if items.values is None or items.in_shape != self.in_shape:

@@ -41,6 +41,10 @@ def classifier(**options) -> CrowdClassifier:
     return CrowdClassifier(**{"epochs": 8, "lr": 0.02, "batch_size": 32, "device": "cpu", **options})
 
 
+def frame(features: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(features, columns=list("abcde"))
+
+
 def test_it_learns_the_truth_that_no_worker_knows() -> None:
     features, crowd, truth = data()
     fitted = classifier().fit(features, crowd)
@@ -277,11 +281,11 @@ def test_numpy_scalars_are_parameters_too(options: dict, tmp_path: Path) -> None
         lambda x: x.tolist(),
         lambda x: torch.tensor(x, requires_grad=True),
         pd.DataFrame,
-        lambda x: pd.DataFrame(x, columns=list("abcde")).astype("Float64"),
-        lambda x: pd.DataFrame(x, columns=list("abcde")).astype(object),
+        lambda x: frame(x).astype("Float64"),
+        lambda x: frame(x).astype(object),
         lambda x: pd.DataFrame(x, columns=list("abcde"), index=np.arange(N_ITEMS)[::-1]),
-        lambda x: pd.DataFrame(x).assign(flag=np.arange(N_ITEMS) % 2 == 0),
-        lambda x: pd.DataFrame(x).assign(flag=pd.array(np.arange(N_ITEMS) % 2 == 0, "boolean")),
+        lambda x: frame(x).assign(flag=np.arange(N_ITEMS) % 2 == 0),
+        lambda x: frame(x).assign(flag=pd.array(np.arange(N_ITEMS) % 2 == 0, "boolean")),
         lambda x: np.round(x * 20 + 100).clip(0, 255).astype(np.uint8),
     ],
 )
@@ -296,11 +300,11 @@ def test_every_form_of_features_is_learned_from(form) -> None:
     ("change", "says"),
     [
         (lambda x: sp.csr_array(x), "Sparse data was passed for X"),
-        (lambda x: pd.DataFrame(x).assign(g="x"), "column 'g' of X holds"),
-        (lambda x: pd.DataFrame(x).assign(g=pd.Timestamp("2024")), "column 'g' of X holds datetime64"),
-        (lambda x: pd.DataFrame(x).assign(g=pd.Categorical([1] * N_ITEMS)), "column 'g' of X holds category"),
+        (lambda x: frame(x).assign(g="x"), "column 'g' of X holds"),
+        (lambda x: frame(x).assign(g=pd.Timestamp("2024")), "column 'g' of X holds datetime64"),
+        (lambda x: frame(x).assign(g=pd.Categorical([1] * N_ITEMS)), "column 'g' of X holds category"),
         (
-            lambda x: pd.DataFrame(x).assign(g=pd.array([None] + [1.0] * (N_ITEMS - 1), "Float64")),
+            lambda x: frame(x).assign(g=pd.array([None] + [1.0] * (N_ITEMS - 1), "Float64")),
             "feature g of item 0",
         ),
         (lambda x: x.astype("timedelta64[s]"), "items must be features"),

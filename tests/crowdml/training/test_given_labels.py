@@ -22,7 +22,9 @@ def matrix() -> np.ndarray:
 
 
 def named(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(values), None, NAMES[np.nan_to_num(values).astype(int)])
+    names = NAMES[np.nan_to_num(values).astype(int)].astype(object)
+    names[np.isnan(values)] = None
+    return names
 
 
 def classes(crowd: CrowdLabels) -> list:
