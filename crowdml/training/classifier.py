@@ -210,10 +210,12 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
         if isinstance(X, pd.DataFrame):
             _check_columns(X)
             columns = tuple(map(str, X.columns))
+        values: Any = X
         named = isinstance(X, pd.DataFrame) or sp.issparse(X)
-        values: Any = (
-            X if named else np.asarray(X.detach() if hasattr(X, "detach") else X)
-        )  # a tensor may need a gradient
+        if not named:
+            values = np.asarray(
+                values.detach() if hasattr(values, "detach") else values
+            )  # a tensor may need a gradient
         if named or values.ndim != 4:
             values = validate_data(self, values, reset=reset, ensure_all_finite=False, allow_nd=True)
         return Items("X", np.arange(len(values)), values, columns=columns)
