@@ -213,9 +213,7 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
         values: Any = X
         named = isinstance(X, pd.DataFrame) or sp.issparse(X)
         if not named:
-            values = np.asarray(
-                values.detach() if hasattr(values, "detach") else values
-            )  # a tensor may need a gradient
+            values = np.asarray(values.detach() if hasattr(values, "detach") else values)  # tensors may need a gradient
         if named or values.ndim != 4:
             values = validate_data(self, values, reset=reset, ensure_all_finite=False, allow_nd=True)
         return Items("X", np.arange(len(values)), values, columns=columns)
