@@ -18,6 +18,7 @@ from crowdml.aggregation.inference.posteriors import Rows
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.aggregation.inference.threads import MAX_PARTS
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.field_values import convert_fields
 from crowdml.support.memory import check_memory
 from crowdml.support.search_space import Space
 
@@ -177,8 +178,7 @@ class TieRule:
     """True for a vote, which keeps single labels by itself; see `checked`."""
 
     def __post_init__(self) -> None:
-        if self.ties not in TIES:
-            raise ValueError(f"ties must be one of {', '.join(TIES)}, got {self.ties!r}")
+        convert_fields(self)
 
     def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
         """Raise ValueError if the method cannot use this crowd or prior, whatever their size."""

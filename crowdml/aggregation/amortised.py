@@ -27,7 +27,7 @@ from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.on_device import sparse_tensor
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
-from crowdml.support.torch_device import default_device
+from crowdml.support.torch_device import usable_device
 
 TORCH_CELLS = 1 << 22
 """Cells that torch uses for itself: threads, optimiser, workspaces."""
@@ -137,7 +137,7 @@ def train(
         log_prior: (n_classes,) or (n_items, n_classes).
         decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].
     """
-    device = default_device() if training.device == "auto" else training.device
+    device = usable_device(training.device)
     n_items, n_classes = first.shape
     encoder = encoder.to(device)
     target, prior = (torch.from_numpy(part).to(device) for part in (first, log_prior + np.zeros_like(first)))

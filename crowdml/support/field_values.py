@@ -121,7 +121,7 @@ def _converted(value: object, hint: Any) -> object:
     return value
 
 
-def _checked(value: object, types: tuple[type, ...], largest: float) -> Any:
+def _checked(value: Any, types: tuple[type, ...], largest: float) -> Any:
     is_number = isinstance(value, types) and not isinstance(value, bool)
     if not is_number or not abs(value) <= largest:  # NaN is not below anything
         raise _UnfitError

@@ -22,6 +22,8 @@ def check_name(what: str, name: str, valid: Iterable[str]) -> str:
             prints many names.
     """
     names = list(valid)
+    if not isinstance(name, str):
+        raise UnknownNameError(f"the name of a {what} must be a text, got {name!r} (there are: {', '.join(names)})")
     if name in names:
         return name
     near = near_names(name, names)

@@ -31,9 +31,10 @@ def read_table(path: Path, task_column: str) -> Items:
         raise FileError(f"{path}: features must be numbers: {' '.join(str(error).split())}") from error
     if not table.num_columns:
         raise FileError(f"{path}: there is no column besides {task_column!r}; give each feature a column")
-    values = np.empty((len(ids), table.num_columns), np.float32)
-    for place, feature in enumerate(table.column_names):
-        values[:, place] = _numbers(path, feature, table.column(feature))
+    columns = [_numbers(path, feature, table.column(feature)) for feature in table.column_names]
+    values = np.empty((len(ids), table.num_columns), np.result_type(*columns))
+    for place, column in enumerate(columns):
+        values[:, place] = column
     return Items(str(path), ids, values, columns=tuple(table.column_names))
 
 

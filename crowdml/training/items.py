@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.learning.features import check_features
+
 
 @dataclass(frozen=True, eq=False)
 class Items:
@@ -44,7 +46,7 @@ class Items:
         if not len(self.ids):
             raise ValueError(f"{self.source}: no items")
         if self.values is not None:
-            object.__setattr__(self, "values", _checked_values(self.source, self.values))
+            object.__setattr__(self, "values", _checked_values(self.source, self.values, self.columns))
             assert self.values is not None
             if len(self.values) != len(self.ids):
                 raise ValueError(f"{self.source}: {len(self.ids)} ids and {len(self.values)} items")
@@ -124,22 +126,19 @@ def digest(*parts: str | NDArray[Any] | None) -> str:
     return total.hexdigest()[:16]
 
 
-def _checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return images unchanged, and features as float32."""
+def _checked_values(source: str, values: NDArray[Any], columns: Sequence[str]) -> NDArray[Any]:
+    """Return images unchanged, and features as real numbers of at most 64 bits."""
     if values.dtype == np.uint8 and values.ndim == 4:
         return values
-    if values.ndim != 2 or not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
+    if values.ndim != 2 or values.dtype.kind not in "buifc":
         raise ValueError(
             f"{source}: items must be features (n_items, n_features) or uint8 images "
             f"(n_items, channels, height, width), got {values.dtype} {values.shape}"
         )
     if np.iscomplexobj(values) or values.shape[1] == 0:
         raise ValueError(f"{source}: features must be real numbers, at least one per item; got {values.dtype}")
-    features = values.astype(np.float32, copy=False)
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise ValueError(f"{source}: feature {column} of item {row} is {features[row, column]}; it must be finite")
-    return features
+    check_features(values, source, columns)
+    return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def some(names: Sequence[object] | NDArray[Any], n_shown: int = 3) -> str:

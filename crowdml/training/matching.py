@@ -77,7 +77,7 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
     given = np.bincount(matched.label, minlength=crowd.n_classes)
     if (given > 0).sum() < 2:
         only = class_names(crowd)[given.argmax()]
-        raise ValueError(f"every label is {only}; a network learns to tell at least two classes apart")
+        raise ValueError(f"every label is {only}, one class only; a network learns to tell at least two classes apart")
     unlabelled = np.ones(len(items), bool)
     unlabelled[places] = False
     unused = class_names(crowd)[given == 0]

@@ -24,6 +24,7 @@ import sys
 from crowdml.cli.options import add_reading
 from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
+from crowdml.support.field_values import check_seed
 from crowdml.training.defaults import METHOD, NETWORK
 
 
@@ -82,8 +83,7 @@ def run(options: argparse.Namespace) -> int | None:
 
     if (options.test is None) != (options.test_labels is None):
         raise ValueError("--test and --test-labels go together")
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, got {options.seed}")
+    check_seed(options.seed, "--")
     if options.cpus is None:
         options.cpus = max(1, (os.cpu_count() or 1) // options.workers)
     if options.workers > 1 and options.device not in ("auto", "cpu"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml import networks
+from crowdml import methods, networks
 from crowdml.cli.display import Console, speak, step
 from crowdml.cli.labels.summary import describe_crowd
 from crowdml.cli.options import named_values, plain_value, read_input
@@ -23,7 +23,7 @@ from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.names import check_name
 from crowdml.support.torch_device import usable_device
-from crowdml.training.job import TestItems, TrainingJob, check_several_processes, configured_method
+from crowdml.training.job import TestItems, TrainingJob, check_several_processes
 from crowdml.training.matching import match_crowd, match_labels
 from crowdml.training.run_folder import RunFolder, State
 from crowdml.training.user_data import Data, ImageOptions, read_data
@@ -72,7 +72,7 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     found before long work.
     """
     method_options = {name: plain_value(text) for name, text in named_values(options.method_options).items()}
-    method = configured_method(options.method, method_options)
+    method = methods.resolve(options.method, method_options)
     if options.workers > 1:
         check_several_processes(method, options.method)
     else:
@@ -109,7 +109,7 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     test, notes = _test_items(data, job.classes)
     job = replace(job, test=test)
     job.check()
-    return job, [*data.items.notes(), *matched.notes(), *notes]
+    return job, [*data.items.notes(), *matched.notes(), *job.preparation.notes(), *notes]
 
 
 def _labels(options: argparse.Namespace, data: Data) -> CrowdLabels:
