@@ -189,7 +189,7 @@ def train(
     return AmortisedFit(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
 
 
-def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[ItemBatch]:
+def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: torch.device) -> list[ItemBatch]:
     """Split the crowd into batches of `size` items, at random if there are several batches."""
     order = np.arange(crowd.n_items)
     if crowd.n_items > size:
@@ -222,6 +222,6 @@ class _Product(torch.autograd.Function):
         return None, None, received @ gradients[0].contiguous()
 
 
-def _sparse(matrix: sp.csr_array, device: str) -> Tensor:
+def _sparse(matrix: sp.csr_array, device: torch.device) -> Tensor:
     start, column, value = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices, matrix.data))
     return sparse_tensor(start, column, value, matrix.shape)
