@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -25,6 +27,9 @@ _STYLES = {
     "labnet_instance": ("#009E73", "P"),
 }
 _SPARE = [("#D55E00", "X"), ("#F0E442", "<"), ("#000000", ">"), ("#7F3C8D", "h")]
+_MOST_PLOTS = 20
+"""The most rows and columns of plots in a figure; an image has a largest size."""
+_NAME_WIDTH, _TITLE_WIDTH = 60, 200
 
 
 def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str, Figure]:
@@ -36,25 +41,34 @@ def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
     """
     result: dict[str, Figure] = {}
     for number, (title, panel) in enumerate(panels(cells), 1):
+        name = f"{number:02}-{re.sub(r'[^A-Za-z0-9._-]+', '_', panel['dataset'].iloc[0])[:_NAME_WIDTH]}"
         for measure, short in ((ACCURACY, "accuracy"), (ERROR, "error")):
             if panel[measure.column].notna().any():
-                result[f"{number:02}-{panel['dataset'].iloc[0]}-{short}"] = draw_measure(panel, measure, title)
+                result[f"{name}-{short}"] = draw_measure(panel, measure, title)
         if curves is not None:
             points = curves[curves["cell_id"].isin(panel["cell_id"]) & (curves["metric"] == "test_accuracy")]
             if len(points):
-                result[f"{number:02}-{panel['dataset'].iloc[0]}-curves"] = learning_curves(points, title)
+                result[f"{name}-curves"] = learning_curves(points, title)
     return result
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure to a file; its suffix is the format."""
+    with warnings.catch_warnings():
+        # A figure with small plots, or with a box for a letter that the font lacks, is better than no figure.
+        warnings.simplefilter("ignore")
+        figure.savefig(path, dpi=150)
 
 
 def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
     """Draw a measure (%) against the number of workers, or against the noise rate if the panel has several.
 
     There is one column of plots per pattern and one row per missing rate.  Error bars are one standard deviation over
-    seeds.  Missing cells are left out.
+    seeds.  Missing cells are left out.  Only the first _MOST_PLOTS patterns and missing rates are drawn.
     """
     by_workers = row_axes(panel) == ROW_AXES
     across, label = ("n_workers", "workers per item") if by_workers else ("noise_rate", "noise rate")
-    rates = sorted(panel["missing_rate"].unique())
+    rates = sorted(panel["missing_rate"].unique())[:_MOST_PLOTS]
     summary = (100 * summarise(panel, measure.column)[["mean", "std"]]).reset_index().sort_values(across)
     if not by_workers:
         summary["missing_rate"] = rates[0]
@@ -70,7 +84,7 @@ def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:
                 if line is not None:
                     _error_bars(ax, line, across, styles[method], method)
             affected = ", affected classes" if pattern.partition(" ")[0] in PARTIAL_PATTERNS else ""
-            ax.set_title(f"{pattern}{affected}" if row == 0 else "", fontsize=11)
+            ax.set_title(f"{_short(pattern)}{affected}" if row == 0 else "", fontsize=11)
             if by_workers:
                 ax.set_xticks(sorted(panel["n_workers"].unique()))
             if row == len(rates) - 1:
@@ -103,7 +117,7 @@ def learning_curves(curves: pd.DataFrame, title: str) -> Figure:
             steps = points.groupby("step")["value"].agg(["mean", "count"])
             steps = steps[steps["count"] == steps["count"].max()] if len(steps) else steps
             ax.plot(steps.index, 100 * steps["mean"], color=styles[method][0], linewidth=1.4, label=method)
-        ax.set_title(f"{pattern}, all classes", fontsize=11)
+        ax.set_title(f"{_short(pattern)}, all classes", fontsize=11)
         ax.set_xlabel("epochs, all trainings")
     axes[0][0].set_ylabel("test accuracy (%)")
     at = f", {100 * most['noise_rate'].max():g} % noise" if curves["noise_rate"].nunique() > 1 else ""
@@ -122,7 +136,13 @@ def _error_bars(ax: Axes, line: pd.DataFrame, across: str, style: tuple[str, str
 
 def _ordered(panel: pd.DataFrame) -> list[str]:
     names = list(panel["pattern_name"].unique())
-    return sorted(names, key=lambda name: (*[name.partition(" ")[0] != known for known in PATTERN_ORDER], name))
+    return sorted(names, key=lambda name: (*[name.partition(" ")[0] != known for known in PATTERN_ORDER], name))[
+        :_MOST_PLOTS
+    ]
+
+
+def _short(name: str, width: int = _NAME_WIDTH) -> str:
+    return name if len(name) <= width else f"{name[:width]}..."
 
 
 def _styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -134,6 +154,7 @@ def _grid(n_rows: int, n_columns: int) -> tuple[Figure, list[list[Axes]]]:
     import matplotlib as mpl
 
     mpl.use("Agg")  # draws to files and needs no display
+    mpl.rcParams["text.parse_math"] = False  # a dollar sign in a name is no formula
     from matplotlib import pyplot as plt
 
     size = (3.1 * n_columns + 1.2, 2.6 * n_rows + 0.9)
@@ -155,11 +176,8 @@ def _finish(figure: Figure, methods: Sequence[str], title: str) -> None:
         legend |= zip(labels, handles, strict=True)
     names = [method for method in methods if method in legend]
     figure.legend(
-        [legend[name] for name in names], names,
+        [legend[name] for name in names], [_short(name) for name in names],
         loc="outside lower center", ncols=min(len(names), 6), frameon=False, fontsize=9.5,
     )  # fmt: skip
-    figure.suptitle(title, fontsize=12)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure.draw_without_rendering()
+    figure.suptitle(_short(title, _TITLE_WIDTH), fontsize=12)
     plt.close(figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -24,7 +24,11 @@ NOISE_AXES = ["pattern", "noise_rate"]
 PATTERN_ORDER = ("uniform", "bimodal", "flip")
 
 
-def load(results: str | Path) -> pd.DataFrame:
+Results = str | Path | ResultStore
+"""A results folder: its path or URI, or the opened folder."""
+
+
+def load(results: Results) -> pd.DataFrame:
     """Return one row per cell, ok and failed, with a column per axis; options and recipe are JSON text.
 
     Adds `method_name` and `pattern_name`.  A name includes the options if cells with this name differ in options.  If a
@@ -33,30 +37,30 @@ def load(results: str | Path) -> pd.DataFrame:
     Raises:
         sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
-    return with_names(ResultStore(results).read_cells())
+    return with_names(opened(results).read_cells())
 
 
-def load_curves(
-    results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
-) -> pd.DataFrame:
+def load_curves(results: Results, cells: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per point of a learning curve (`step, metric, value`), with the axes of the cell.
 
     Args:
         results: the results folder.
         cells: the result of `load`, if it was called already.
-        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
     """
-    return _with_axes(ResultStore(results, damaged=damaged), "curves", cells)
+    return _with_axes(opened(results), "curves", cells)
 
 
-def load_workers(
-    results: str | Path, cells: pd.DataFrame | None = None, *, damaged: Literal["error", "skip"] = "error"
-) -> pd.DataFrame:
+def load_workers(results: Results, cells: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return one row per worker of a cell (`worker, true_quality, estimated_quality`), with the axes of the cell.
 
     The arguments are the same as the arguments of `load_curves`.
     """
-    return _with_axes(ResultStore(results, damaged=damaged), "workers", cells)
+    return _with_axes(opened(results), "workers", cells)
+
+
+def opened(results: Results) -> ResultStore:
+    """Return the opened results folder."""
+    return results if isinstance(results, ResultStore) else ResultStore(results)
 
 
 def with_names(cells: pd.DataFrame) -> pd.DataFrame:

@@ -46,7 +46,8 @@ def _network_tables(group: pd.DataFrame) -> list[Table]:
 def _table(group: pd.DataFrame, measure: Measure, share: pd.Series) -> Table:
     accuracy = (100 * share).groupby([group["method_name"], group["dataset"]])
     mean, std = accuracy.mean().unstack("dataset"), accuracy.std().unstack("dataset")
-    methods, crowds = method_order(list(mean.index)), [name for name in crowd_names() if name in mean]
+    methods = method_order(list(mean.index))
+    crowds = list(dict.fromkeys([*(name for name in crowd_names() if name in mean), *mean]))
     values, spreads = (frame.loc[methods, crowds].to_numpy(float) for frame in (mean, std))
     n_seeds = accuracy.count()
     several = len(crowds) > 1

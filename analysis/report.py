@@ -8,14 +8,13 @@ from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from rich.console import Group
 from rich.text import Text
 
 from analysis import statistics
-from analysis.load import load, load_curves, with_names
+from analysis.load import Results, load, load_curves, opened, with_names
 from analysis.published import aggregation_tables as published
 from analysis.published import network_tables as published_networks
 from analysis.real_crowds import crowd_tables
@@ -55,32 +54,28 @@ def find_report(results: str | Path) -> Path | None:
 
 
 def write_report(
-    results: str | Path,
-    out: str | Path | None = None,
-    *,
-    cells: pd.DataFrame | None = None,
-    damaged: Literal["error", "skip"] = "error",
+    results: Results, out: str | Path | None = None, *, cells: pd.DataFrame | None = None
 ) -> WrittenReport:
     """Write the report of a results folder.
 
     Args:
-        results: the results folder, local or a URI.
+        results: the results folder: a path, a URI, or the opened folder.
         out: the folder of the report.  It is created if it does not exist; files of an earlier report are replaced.
             The default is `report` in the results folder, or in the working directory if `results` is a URI.
         cells: the result of `load`, if it was called already.
-        damaged: see ResultStore; "skip" leaves out the rows of damaged files.
 
     Raises:
         sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
-    from analysis.figures import figures
+    from analysis.figures import figures, save
 
-    folder = _folder(results) if out is None else Path(out)
+    store = opened(results)
+    folder = _folder(store.location) if out is None else Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
-        cells = load(results)
+        cells = load(store)
     all_tables = [*tables(cells), *crowd_tables(cells)]
-    all_figures = figures(cells, load_curves(results, cells, damaged=damaged))
+    all_figures = figures(cells, load_curves(store, cells))
     comparison = published.compare(cells)
     networks = published_networks.compare_networks(cells)
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
@@ -94,7 +89,7 @@ def write_report(
     for name, figure in all_figures.items():
         for kind in ("png", "svg"):
             files.append(folder / f"{name}.{kind}")
-            figure.savefig(files[-1], dpi=150)
+            save(figure, files[-1])
     if len(comparison):
         files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
         parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
@@ -103,7 +98,7 @@ def write_report(
         files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
         files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
     images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
-    page = _write(folder / PAGE, _page(str(results), cells, all_tables, images, comparison, networks, pairs))
+    page = _write(folder / PAGE, _page(store.public_location, cells, all_tables, images, comparison, networks, pairs))
     return WrittenReport(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 
@@ -136,22 +131,23 @@ def _folder(results: str | Path) -> Path:
 
 def _facts(cells: pd.DataFrame) -> str:
     ok = cells[cells["status"] == "ok"]
-    versions = sorted(set(cells["versions"].dropna()))
+    versions = sorted(set(cells["versions"]))
+    # A tree without a repository has a commit and no word of changes.
+    commits = cells[["git_commit", "git_dirty"]].drop_duplicates().dropna(subset="git_commit")
     facts = {
         "cells": f"{len(cells)}, {len(cells) - len(ok)} of them failed",
         "seeds": ", ".join(map(str, sorted(cells["seed"].unique()))),
         "compute": f"{cells['seconds'].sum() / 3600:.2f} process hours",
         "devices": ", ".join(sorted(set(cells["device"].dropna()))),
-        "commit": ", ".join(
-            f"{commit[:10]}{' and uncommitted changes' if dirty else ''}"
-            for commit, dirty in sorted(
-                set(zip(cells["git_commit"].dropna(), cells["git_dirty"].dropna(), strict=True))
-            )
-        ),
+        "commit": ", ".join(sorted(map(_commit, commits["git_commit"], commits["git_dirty"]))),
         "versions": "; ".join(", ".join(f"{k} {v}" for k, v in json.loads(text).items()) for text in versions),
     }
     rows = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items())
     return f"<table class=facts>{rows}</table>"
+
+
+def _commit(commit: str, dirty: object) -> str:
+    return f"{commit[:10]}{' and uncommitted changes' if dirty is True else ''}"
 
 
 def _html_image(name: str, png: bytes) -> str:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
+from crowdml.support.value_text import (
+    NOT_A_VALUE,
+    are_numbers,
+    as_whole,
+    lookup,
+    number_order,
+    some_values,
+    texts,
+    typed,
+)
+
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-Repeats = Literal["error", "first", "keep"]
+Repeats = Literal["error", "first", "last", "keep"]
+
+logger = logging.getLogger(__name__)
 
 
 class ByItem(NamedTuple):
@@ -41,14 +56,16 @@ class CrowdLabels:
         n_items, n_workers, n_classes: the numbers, including items and workers without labels.  Indices start at 0.
         item_ids, worker_ids, class_names: the caller's names, in index order.  None means 0, 1, 2, ...
         repeats: what to do if a worker labelled an item more than once.  "error" (the default) raises an error, "first"
-            keeps the first label, "keep" keeps all labels.
+            keeps the first label, "last" keeps the last label, "keep" keeps all labels.
         gold: (n_items,) the known class of each item, -1 where it is unknown.  None means that no class is known.
         history: (n_workers, n_classes, n_classes) earlier answers of each worker, as counts or pseudo-counts.  Entry
             [w, c, l] says how often worker w gave label l to an item of class c.  None means no earlier answers.
+        is_ordered: whether the order of the classes has a meaning.  It has none if the classes are text in the order of
+            the alphabet; methods for ordered classes then warn.
 
     Raises:
         ValueError: the crowd has no annotations; the columns differ in length; an index is out of range; a worker
-            labelled an item twice; `gold` or `history` has a wrong shape or range.
+            labelled an item twice; two classes have one text form; `gold` or `history` has a wrong shape or range.
     """
 
     item: NDArray[np.integer]
@@ -63,6 +80,7 @@ class CrowdLabels:
     repeats: Repeats = field(default="error", repr=False)
     gold: NDArray[np.integer] | None = field(default=None, kw_only=True)
     history: Array | None = field(default=None, kw_only=True)
+    is_ordered: bool = field(default=True, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         columns = {name: _index_array(name, getattr(self, name)) for name in ("item", "worker", "label")}
@@ -77,8 +95,10 @@ class CrowdLabels:
             names = getattr(self, name)
             if names is not None and len(names) != size:
                 raise ValueError(f"{name} must have length {size}, got {len(names)}")
-        if self.repeats not in ("error", "first", "keep"):
-            raise ValueError(f'repeats must be "error", "first" or "keep", got {self.repeats!r}')
+        if self.class_names is not None:
+            _refuse_one_text(self.class_names)
+        if self.repeats not in get_args(Repeats):
+            raise ValueError(f'repeats must be "error", "first", "last" or "keep", got {self.repeats!r}')
         if self.repeats != "keep":
             columns = self._without_repeats(columns)
         for name, values in columns.items():
@@ -107,18 +127,21 @@ class CrowdLabels:
         in_order = np.sort(pair)
         if (in_order[1:] != in_order[:-1]).all():
             return columns
-        _, first = np.unique(pair, return_index=True)
+        if self.repeats == "last":
+            kept = len(pair) - 1 - np.unique(pair[::-1], return_index=True)[1]
+        else:
+            kept = np.unique(pair, return_index=True)[1]
         if self.repeats == "error":
             repeated = np.ones(len(pair), bool)
-            repeated[first] = False
+            repeated[kept] = False
             at = int(np.flatnonzero(repeated)[0])
             item, worker = int(columns["item"][at]), int(columns["worker"][at])
             raise ValueError(
                 f"worker {_names(self.worker_ids, worker)} labelled item {_names(self.item_ids, item)} more than once "
-                f'({int(repeated.sum())} repeated annotations in all); pass repeats="first" or repeats="keep"'
+                f'({int(repeated.sum())} repeated annotations in all); pass repeats="first", "last" or "keep"'
             )
-        first.sort()
-        return {name: values[first] for name, values in columns.items()}
+        kept.sort()
+        return {name: values[kept] for name, values in columns.items()}
 
     @property
     def n_annotations(self) -> int:
@@ -187,43 +210,67 @@ class CrowdLabels:
         label: str = "label",
         class_names: Sequence[Any] | None = None,
         repeats: Repeats = "error",
+        strip: bool = False,
+        skip_empty: bool = False,
     ) -> CrowdLabels:
         """Return the crowd of a frame with one row per annotation.
 
-        Ids and labels may have any type.  They are numbered in sorted order.
+        Ids and labels may have any type.  A column that mixes text with other types becomes text.  Ids and classes are
+        numbered in sorted order: numbers by value, also numbers that are written as text, and ordered categories in
+        their own order.  A warning in the log names texts that differ only by blanks or invisible characters.
 
         Args:
             frame: the annotations.
-            task, worker, label: the names of the columns.
+            task, worker, label: the names of the columns; blanks around the names in the frame do not matter.
             class_names: all classes, in order.  By default the classes that occur, sorted.
             repeats: see the class.
+            strip: remove outer blanks and invisible characters from text, and use single blanks and Unicode form NFC.
+            skip_empty: leave out rows without a label, instead of raising an error.
 
         Raises:
-            ValueError: a column is missing or has empty values, the frame is empty, or a label is not in `class_names`.
+            ValueError: a column is missing or has empty values, the frame is empty, a label is not in `class_names`, or
+                two values of different types have one text form, such as 1 and "1".
         """
         import pandas as pd  # imported here, because a grid needs the class and no frame
 
+        task, worker, label = (_column_name(frame, name) for name in (task, worker, label))
+        if skip_empty:
+            frame = frame[~_is_empty(frame[label])]
         for column in (task, worker, label):
-            if column not in frame:
-                raise ValueError(f"column {column!r} is missing; the frame has {list(frame.columns)}")
             n_empty = int(frame[column].isna().sum())
             if n_empty:
-                raise ValueError(f"column {column!r} has {n_empty} empty values; drop those rows")
+                raise _empty_values(column, n_empty, is_label=column == label)
         if frame.empty:
             raise ValueError("a crowd needs at least one annotation, got an empty frame")
-        item_index, item_ids = pd.factorize(frame[task], sort=True)
-        worker_index, worker_ids = pd.factorize(frame[worker], sort=True)
-        if class_names is None:
-            label_index, names = pd.factorize(frame[label], sort=True)
-        else:
-            names = pd.Index(class_names)
-            label_index = names.get_indexer(pd.Index(frame[label]))
-            unknown = frame[label][label_index < 0].unique()
-            if len(unknown):
-                raise ValueError(f"labels {unknown[:5].tolist()} are not among class_names {names.tolist()}")
-        sizes = len(item_ids), len(worker_ids), len(names)
-        ids = np.asarray(item_ids), np.asarray(worker_ids), np.asarray(names)
-        return cls(item_index, worker_index, label_index, *sizes, *ids, repeats)
+        item, who = (_numbered(frame[column], strip=strip, by_number=False) for column in (task, worker))
+        given = _numbered(frame[label], strip=strip, by_number=True)
+        for name, column in ((task, item), (worker, who), (label, given)):
+            if column.values.dtype != object or not isinstance(column.values[0], str):
+                continue
+            if not is_plain(column.values):
+                if _blank(column.values).any():
+                    raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
+                warn_of_look_alikes("the frame", name, column.values)
+            if name == label:
+                warn_of_case("the frame", name, column.values)
+        label_index, names, is_ordered = given
+        if class_names is not None:
+            names, is_ordered = np.asarray(pd.Index(class_names)), True
+            place = lookup(names, given.values)
+            if (place < 0).any():
+                unknown = given.values[place < 0][:5].tolist()
+                raise ValueError(f"labels {unknown} are not among class_names {names.tolist()}")
+            label_index = place[given.codes]
+        sizes = len(item.values), len(who.values), len(names)
+        ids = item.values, who.values, names
+        return cls(item.codes, who.codes, label_index, *sizes, *ids, repeats, is_ordered=is_ordered)
+
+    def warn_if_unordered(self, what: str) -> None:
+        """Warn in the log, once, if `what` uses the order of the classes and nobody gave an order."""
+        if not self.is_ordered and self.n_classes > 2:
+            _warn_unordered(
+                what, some_values(range(self.n_classes) if self.class_names is None else self.class_names, 8)
+            )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a frame with one row per annotation: `task`, `worker` and `label`, with the caller's names."""
@@ -264,6 +311,129 @@ class CrowdLabels:
     def select(self, mask: NDArray[np.bool_]) -> CrowdLabels:
         """Return the annotations where mask (n_annotations,) is True.  Items, workers and classes keep their index."""
         return replace(self, item=self.item[mask], worker=self.worker[mask], label=self.label[mask], repeats="keep")
+
+
+@lru_cache(maxsize=256)  # a method that fits many parts of a crowd warns once
+def _warn_unordered(what: str, names: str) -> None:
+    logger.warning(
+        "%s uses the order of the classes, but nobody gave an order: they are in the order of the alphabet (%s); "
+        "give the classes in their order (--classes, in Python class_names)",
+        what, names,
+    )  # fmt: skip
+
+
+class _Column(NamedTuple):
+    """The (n_rows,) code of each row, the distinct values in order, and whether their order has a meaning."""
+
+    codes: NDArray[np.integer]
+    values: NDArray[Any]
+    is_ordered: bool
+
+
+def _column_name(frame: pd.DataFrame, name: str) -> Any:
+    """Return the name of a column as the frame has it, possibly with blanks around it."""
+    found = [name] if name in frame else [other for other in frame if str(other).strip() == name.strip()]
+    if not found:
+        raise ValueError(f"column {name!r} is missing; the frame has {list(frame.columns)}")
+    if len(found) > 1 or getattr(frame[found[0]], "ndim", 1) > 1:
+        raise ValueError(f"column {name!r} occurs more than once; the frame has {list(frame.columns)}")
+    return found[0]
+
+
+def _blank(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which values are text that stands for a missing value."""
+    return np.array([isinstance(value, str) and value.strip() in NOT_A_VALUE for value in values], bool)
+
+
+def _is_empty(column: pd.Series) -> NDArray[np.bool_]:
+    """Return (n_rows,) whether each value is missing or blank."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(column)
+    return np.append(_blank(np.asarray(distinct, object)), True)[codes]
+
+
+def _empty_values(column: str, n_empty: int, *, is_label: bool) -> ValueError:
+    hint = " or skip them with skip_empty=True" if is_label else ""
+    return ValueError(f"column {column!r} has {n_empty} empty values; drop those rows{hint}")
+
+
+def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:
+    """Number the distinct values of a column without empty values, see `CrowdLabels.from_frame`."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes, used = pd.factorize(column.cat.codes, sort=True)
+        categories = _numbered(pd.Series(column.cat.categories[used]), strip=strip, by_number=by_number)
+        if column.cat.ordered and len(categories.values) == len(used):
+            return _Column(codes, categories.values[categories.codes], True)
+        return categories._replace(codes=categories.codes[codes])
+    if column.dtype == object:
+        column = _one_type(column)
+    if strip and pd.api.types.is_string_dtype(column.dtype):
+        codes, distinct = pd.factorize(column)
+        again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)), sort=True)
+        codes = again[codes]
+    else:
+        codes, distinct = pd.factorize(column, sort=True)
+    values = _without_objects(np.asarray(distinct))
+    is_numeric = values.dtype.kind in "biuf" or (by_number and are_numbers(values))
+    if is_numeric and values.dtype == object:
+        order = number_order(values)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        codes, values = rank[codes], values[order]
+    return _Column(codes, values, is_numeric)
+
+
+def _one_type(column: pd.Series) -> pd.Series:
+    """Return a column of Python objects with one type; a mixture of text and other types becomes text.
+
+    Raises:
+        ValueError: two values of different types have one text form.
+    """
+    import pandas as pd
+
+    kind = pd.api.types.infer_dtype(column, skipna=False)
+    if kind in ("string", "datetime", "date", "time", "bytes", "decimal", "floating", "integer", "boolean"):
+        return column
+    given = column.to_numpy()
+    words = texts(given)
+    first: dict[str, Any] = {}
+    for value, word in zip(given, words, strict=True):
+        other = first.setdefault(word, value)
+        if isinstance(other, str) != isinstance(value, str) or isinstance(other, bool) != isinstance(value, bool):
+            raise ValueError(
+                f"column {column.name!r} has {other!r} and {value!r}, which have the same text; use one type"
+            )
+    all_numbers = not any(isinstance(value, str | bytes) for value in first.values()) and are_numbers(given)
+    words = typed(words.tolist()) if all_numbers else words
+    return pd.Series(words, index=column.index, name=column.name)
+
+
+def _without_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Return Python numbers and truth values as an array of their type, if one type holds them exactly."""
+    if values.dtype != object or isinstance(values[0], str):
+        return values
+    if all(isinstance(value, bool | np.bool_) for value in values):
+        return values.astype(bool)
+    if all(isinstance(value, int | np.integer) for value in values):
+        whole = as_whole(values.tolist())
+        return values if whole is None else whole
+    return values.astype(np.float64) if all(isinstance(value, float | np.floating) for value in values) else values
+
+
+def _refuse_one_text(names: NDArray[Any]) -> None:
+    """Raise ValueError if two classes have one text form, because files and messages could not tell them apart."""
+    array = np.asarray(names)
+    words = array.tolist() if array.dtype.kind in "iuU" else texts(array).tolist()
+    if len(set(words)) == len(words):
+        return
+    first: dict[Any, Any] = {}
+    for name, word in zip(array.tolist(), words, strict=True):
+        if word in first:
+            raise ValueError(f"classes {first[word]!r} and {name!r} have the same text; the classes must differ")
+        first[word] = name
 
 
 def _index_array(name: str, values: ArrayLike) -> NDArray[np.int32]:

@@ -61,7 +61,7 @@ class NotANumber:
 
     def fit(self, crowd: CrowdLabels, prior: Any = None) -> Aggregation:
         voted = MajorityVote().fit(crowd)
-        return replace(voted, posterior=np.full_like(voted.posterior, np.nan))
+        return replace(voted, rows=np.full_like(voted.posterior, np.nan))
 
 
 @dataclass(frozen=True)

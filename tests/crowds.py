@@ -14,15 +14,19 @@ from crowdml.labels import CrowdLabels
 
 
 @st.composite
-def crowds(draw: st.DrawFn, *, max_items: int = 12, max_workers: int = 5, max_classes: int = 4) -> CrowdLabels:
-    """A crowd of any small size, some labels missing, at least one there."""
+def crowds(
+    draw: st.DrawFn, *, max_items: int = 12, max_workers: int = 5, max_classes: int = 4, shared: bool = False
+) -> CrowdLabels:
+    """A crowd of any small size, some labels missing, at least one there; two on one item if `shared`."""
     n_items = draw(st.integers(1, max_items))
-    n_workers = draw(st.integers(1, max_workers))
+    n_workers = draw(st.integers(1 + shared, max_workers))
     n_classes = draw(st.integers(2, max_classes))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     dense = rng.integers(-1, n_classes, (n_items, n_workers))
     dense[rng.integers(n_items), rng.integers(n_workers)] = rng.integers(n_classes)
+    if shared and (dense >= 0).sum(axis=1).max() < 2:
+        dense[rng.integers(n_items), :2] = rng.integers(0, n_classes, 2)
     return CrowdLabels.from_dense(dense, n_classes=n_classes)
 
 

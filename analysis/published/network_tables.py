@@ -46,7 +46,7 @@ def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A frame with the columns COLUMNS, in percent and percentage points; `difference` is ours minus published.
     """
-    trained = cells[(cells["status"] == "ok") & cells["test_accuracy"].notna()]
+    trained = cells[(cells["status"] == "ok") & cells["test_accuracy"].notna() & cells["network"].notna()]
     single = (trained["n_workers"] == 1) & (trained["missing_rate"] == 0) & (trained["pattern"] != REAL)
     whole = (trained["pattern"] == REAL) & trained["n_workers"].isna() & (trained["missing_rate"] == 0)
     wanted = trained[single | whole]
@@ -55,7 +55,7 @@ def compare_networks(cells: pd.DataFrame) -> pd.DataFrame:
     groups = wanted.groupby([*SETTING, "method_name", "method"], dropna=False)["test_accuracy"]
     ours = pd.DataFrame({"ours": 100 * groups.mean(), "ours_std": 100 * groups.std(), "n_seeds": groups.count()})
     ours = ours.reset_index()
-    ours["epochs"] = [json.loads(recipe)["epochs"] for recipe in ours["recipe"]]
+    ours["epochs"] = [json.loads(recipe).get("epochs") for recipe in ours["recipe"]]
     theirs = published_networks().rename(columns={"test_accuracy": "published", "network": "their_network"})
     for frame in (ours, theirs):
         for column in ("n_train", "noise_rate"):

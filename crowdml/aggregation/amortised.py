@@ -22,12 +22,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from crowdml.aggregation.aggregator import TieRule, check_least
+from crowdml.aggregation.aggregator import Sizes, TieRule, check_least, dense_cells
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.on_device import sparse_tensor
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
-from crowdml.support.torch_device import default_device
+from crowdml.support.torch_device import usable_device
+
+TORCH_CELLS = 1 << 22
+"""Cells that torch uses for itself: threads, optimiser, workspaces."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ class AmortisedTraining(TieRule):
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         check_least(self, 0, "pretraining_epochs", "kl_weight", "smoothing")
         check_least(self, 1, "epochs", "batch_size")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=30, matrices=35) + 12 * sizes.n_annotations + TORCH_CELLS
 
 
 class ItemBatch(NamedTuple):
@@ -130,7 +137,7 @@ def train(
         log_prior: (n_classes,) or (n_items, n_classes).
         decoder: (n_workers, n_classes, n_classes) first logits of the decoder, at [w, true, given].
     """
-    device = default_device() if training.device == "auto" else training.device
+    device = usable_device(training.device)
     n_items, n_classes = first.shape
     encoder = encoder.to(device)
     target, prior = (torch.from_numpy(part).to(device) for part in (first, log_prior + np.zeros_like(first)))
@@ -182,7 +189,7 @@ def train(
     return AmortisedFit(posterior.cpu().numpy(), confusion.cpu().numpy(), tuple(-loss for loss in losses))
 
 
-def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: str) -> list[ItemBatch]:
+def split(crowd: CrowdLabels, size: int, draws: torch.Generator, device: torch.device) -> list[ItemBatch]:
     """Split the crowd into batches of `size` items, at random if there are several batches."""
     order = np.arange(crowd.n_items)
     if crowd.n_items > size:
@@ -215,6 +222,6 @@ class _Product(torch.autograd.Function):
         return None, None, received @ gradients[0].contiguous()
 
 
-def _sparse(matrix: sp.csr_array, device: str) -> Tensor:
+def _sparse(matrix: sp.csr_array, device: torch.device) -> Tensor:
     start, column, value = (torch.from_numpy(part).to(device) for part in (matrix.indptr, matrix.indices, matrix.data))
     return sparse_tensor(start, column, value, matrix.shape)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.aggregator import Aggregation, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, checked, first_posterior
 from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.confusion import estimate_confusion, infer_posterior
 from crowdml.aggregation.inference.prior_and_gold import check_prior
@@ -46,6 +46,7 @@ class Bila(AmortisedTraining):
         if len(self.hidden) != 2 or min(self.hidden) < 1:
             raise ValueError(f"hidden must be two widths of at least 1, got {self.hidden}")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Train the network and the matrices.
 

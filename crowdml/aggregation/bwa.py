@@ -13,7 +13,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    TieRule,
+    check_least,
+    check_positive,
+    checked,
+    dense_cells,
+    first_posterior,
+)
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.inference.threads import cut, run_parts
@@ -55,6 +64,11 @@ class Bwa(TieRule):
         check_positive(self, "mean_weight", "worker_pseudo_count")
         check_least(self, 1, "max_iter")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=7, tables=10)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Maximise over class means, precisions and values in turn, starting from the vote shares.
 

@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, entr
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    TieRule,
+    check_least,
+    check_positive,
+    checked,
+    dense_cells,
+    first_posterior,
+)
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.confusion import given_counts, normalise_log
 from crowdml.aggregation.inference.kernels import expectation
@@ -69,6 +78,11 @@ class Cbcc(TieRule):
         check_positive(self, "community_pseudo_count", "class_pseudo_count")
         check_least(self, 1, "n_communities", "max_iter")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=6, matrices=12 + 6 * self.n_communities)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run variational Bayes from the vote shares, and from communities at quantiles of the workers' accuracies.
 
@@ -115,7 +129,6 @@ class Cbcc(TieRule):
             dirichlet.fill_unlabelled(crowd, posterior, class_prior),
             class_prior,
             confusion=np.einsum("wm,mwcl->wcl", membership, dirichlet.mean(parameters)),
-            counts=counts + past,
             **dirichlet.quality(expected, spread, np.atleast_2d(class_prior).mean(axis=0)),
             converged=converged,
             objective=objective,

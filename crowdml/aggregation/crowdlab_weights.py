@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, agreement, break_ties
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, agreement, break_ties, checked, dense_cells
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import Array, CrowdLabels
 
@@ -32,6 +32,19 @@ class Crowdlab(TieRule):
     consensus is the result of the first ensemble.
     """
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=10)
+
+    def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
+        """See TieRule."""
+        if prior is None or np.ndim(prior) == 1:
+            raise ValueError(
+                "Crowdlab needs prior: a classifier's out-of-fold probabilities of shape (n_items, n_classes) = "
+                f"({crowd.n_items}, {crowd.n_classes}); method crowdlab of a grid trains the classifier itself"
+            )
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the weights and the weighted average.
 
@@ -50,16 +63,13 @@ class Crowdlab(TieRule):
                 worker can be compared.
         """
         predicted = check_prior(prior, crowd)
-        if predicted is None or predicted.ndim == 1:
-            raise ValueError(
-                "Crowdlab needs prior: a classifier's out-of-fold probabilities of shape (n_items, n_classes) = "
-                f"({crowd.n_items}, {crowd.n_classes}); method crowdlab of a grid trains the classifier itself"
-            )
+        assert predicted is not None
+        ties = "lowest" if self.ties == "abstain" else self.ties  # the weights need a consensus for every item
         peers = compare_with_peers(crowd)
         tied = np.where(crowd.votes == crowd.votes.max(axis=1, keepdims=True), predicted, -1.0)
-        consensus = break_ties(keep_gold(crowd, tied), crowd, self.ties, self.seed)
+        consensus = break_ties(keep_gold(crowd, tied), crowd, ties, self.seed)
         first = average(crowd, predicted, weigh(crowd, predicted, peers, consensus))
-        consensus = break_ties(first, crowd, self.ties, self.seed)
+        consensus = break_ties(first, crowd, ties, self.seed)
         ensemble = weigh(crowd, predicted, peers, consensus)
         posterior = average(crowd, predicted, ensemble)
         quality = worker_quality(crowd, posterior, peers, consensus, ensemble)

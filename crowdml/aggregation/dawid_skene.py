@@ -18,13 +18,13 @@ from crowdml.aggregation.aggregator import (
     TieRule,
     check_choice,
     check_least,
+    checked,
     first_posterior,
     quality_error,
 )
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_rows, one_hot
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.kernels import Tables
-from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
@@ -34,10 +34,6 @@ WorkerModel = Literal["confusion", "class_one_coin", "one_coin", "homogeneous"]
 @dataclass(frozen=True)
 class DawidSkene(TieRule):
     """Dawid-Skene EM, soft or hard, maximum likelihood or maximum a posteriori.
-
-    EM compares workers on shared items.  If no item has two labels, every confusion matrix explains the labels equally
-    well.  Then the result keeps the labels, and `n_iter` is 0, unless there are gold labels, histories or a prior per
-    item.
 
     Args:
         worker_model: the parameters of a worker.  "confusion": a confusion matrix.  "class_one_coin": one accuracy per
@@ -84,6 +80,7 @@ class DawidSkene(TieRule):
         check_least(self, 0, "smoothing", "diagonal")
         check_least(self, 1, "max_iter")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
 
@@ -95,8 +92,6 @@ class DawidSkene(TieRule):
             pseudo-counts (smoothing, diagonal and histories), read as Dirichlet parameters minus one.  The objective of
             the soft method never falls.
         """
-        if nothing_to_learn(crowd, prior):
-            return self.conclude(crowd, self.start(crowd, check_prior(prior, crowd)), n_iter=0)
         posterior, fit, workers = fit_em(self, crowd, prior, self.device)
         return self.conclude(crowd, posterior, **workers._asdict(), converged=fit.converged, objective=fit.objective)
 
@@ -122,7 +117,8 @@ class DawidSkene(TieRule):
         marginal = np.atleast_2d(tables.class_prior).mean(axis=0)
         quality = np.diagonal(tables.confusion, axis1=1, axis2=2) @ marginal
         seen = counts if known.history is None else counts + known.history
-        return WorkerEstimates(tables.confusion, marginal, quality, quality_error(seen, marginal), None)
+        error = quality_error(np.diagonal(seen, axis1=1, axis2=2), seen.sum(axis=2), marginal)
+        return WorkerEstimates(tables.confusion, marginal, quality, error, None)
 
     def pseudo_counts(self, n_classes: int, history: Array | None = None) -> Array:
         """Return the pseudo-counts (n_classes, n_classes), or one such matrix per worker if there are histories."""
@@ -146,9 +142,3 @@ class DawidSkene(TieRule):
         if self.class_prior == "uniform":
             return np.full(len(class_counts), 1 / len(class_counts))
         return class_counts / class_counts.sum()
-
-
-def nothing_to_learn(crowd: CrowdLabels, prior: ArrayLike | None) -> bool:
-    """Return True if no item has two labels, and nothing else is known about items or workers."""
-    known = crowd.gold is not None or crowd.history is not None or (prior is not None and np.ndim(prior) == 2)
-    return not known and int(crowd.labels_per_item.max()) < 2

@@ -15,9 +15,12 @@ from numpy.typing import ArrayLike
 
 from crowdml.aggregation.aggregator import (
     Aggregation,
+    Sizes,
     TieRule,
     check_least,
     check_positive,
+    checked,
+    dense_cells,
     first_posterior,
     vote_shares,
 )
@@ -75,6 +78,14 @@ class Ebcc(TieRule):
             raise ValueError(f'class_pseudo_count must be "votes" or a number, got {self.class_pseudo_count!r}')
         check_least(self, 1, "n_groups", "n_restarts", "max_iter")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        n_states = sizes.n_classes * self.n_groups
+        runs = 2 * min(n_threads(), self.n_restarts)  # of each thread, the current run and the best one
+        answers = sizes.n_workers * n_states * sizes.n_classes
+        return dense_cells(sizes, posteriors=6, matrices=4) + runs * n_states * 4 * sizes.n_items + runs * 5 * answers
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run variational Bayes from the vote shares, which each run divides at random among the subtypes of a class.
 

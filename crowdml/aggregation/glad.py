@@ -7,6 +7,7 @@ from Labelers of Unknown Expertise", NIPS 2009.  The number of classes is free, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,10 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least
-from crowdml.aggregation.inference.confusion import FLOOR, even_errors, given_counts
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, dense_cells
+from crowdml.aggregation.inference.confusion import FLOOR, even_errors
 from crowdml.aggregation.inference.kernels import LARGEST_PRODUCT
-from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
+from crowdml.aggregation.inference.prior_and_gold import check_prior, gold_answers
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import Array, CrowdLabels
 
@@ -53,6 +54,11 @@ class Glad(TieRule):
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=4)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
 
@@ -83,12 +89,11 @@ class Glad(TieRule):
             rise = objective[-1] - objective[-2] if len(objective) > 1 else np.inf
             converged = rise <= self.tol * crowd.n_annotations
         accuracy = _accuracy(crowd, ability, log_ease)
-        confusion = even_errors(accuracy, crowd.n_classes)
         return self.conclude(
             crowd,
             posterior,
             class_prior,
-            confusion=confusion,
+            confusion=partial(even_errors, accuracy, crowd.n_classes),
             quality=accuracy,
             converged=converged,
             objective=objective,
@@ -134,8 +139,9 @@ def _first_ability(crowd: CrowdLabels, workers: _Side) -> Array:
 
     EM starts from these abilities because the many votes would outweigh the few known answers in the first M-step.
     """
-    known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
-    nothing_else = workers._replace(start=np.zeros_like(workers.start), before=_right_and_all(known))
+    right, given = gold_answers(crowd)
+    known = np.stack([right.sum(axis=1), given.sum(axis=1)], axis=1)
+    nothing_else = workers._replace(start=np.zeros_like(workers.start), before=known)
     ability = np.ones(crowd.n_workers)
     for _ in range(FIRST_STEPS):
         _climb(nothing_else, np.empty(0), np.empty(0), ability, log_scale=False)

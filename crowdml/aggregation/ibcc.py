@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, check_positive, checked, first_posterior
 from crowdml.aggregation.inference import dirichlet
 from crowdml.aggregation.inference.em_loop import NO_KNOWLEDGE, PriorKnowledge, WorkerEstimates, fit_em
 from crowdml.aggregation.inference.kernels import Tables
@@ -51,6 +51,7 @@ class Ibcc(TieRule):
         check_positive(self, "diagonal", "off_diagonal", "class_pseudo_count")
         check_least(self, 1, "max_iter")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run variational Bayes, starting from the vote shares.
 

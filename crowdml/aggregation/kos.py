@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, refuse
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, dense_cells, refuse
 from crowdml.aggregation.inference.confusion import FLOOR
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.labels import Array, CrowdLabels
@@ -43,6 +43,15 @@ class Kos(TieRule):
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=6) + 8 * sizes.n_annotations
+
+    def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
+        """See TieRule."""
+        refuse(crowd, "KOS", binary_only=True, gold=False, history=False)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Pass messages.
 
@@ -58,7 +67,6 @@ class Kos(TieRule):
         Raises:
             ValueError: the crowd has more or fewer than two classes, gold labels or histories.
         """
-        refuse(crowd, "KOS", binary_only=True, gold=False, history=False)
         fixed_prior = check_prior(prior, crowd)
         order = np.lexsort((crowd.label, crowd.worker, crowd.item))
         item, worker = crowd.item[order], crowd.worker[order]

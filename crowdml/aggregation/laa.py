@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from crowdml.aggregation.aggregator import Aggregation, check_least, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, check_least, checked, first_posterior
 from crowdml.aggregation.amortised import AmortisedTraining, Encoder, ItemBatch, log_floored, train
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import CrowdLabels
@@ -48,6 +48,7 @@ class Laa(AmortisedTraining):
         super().__post_init__()
         check_least(self, 0, "encoder_penalty")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Train the autoencoder.
 

@@ -29,7 +29,17 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult, minimize
 from scipy.special import softmax
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, first_posterior
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    TieRule,
+    check_choice,
+    check_least,
+    checked,
+    dense_cells,
+    first_posterior,
+    pair_cells,
+)
 from crowdml.aggregation.inference.confusion import estimate_confusion, given_counts, infer_posterior
 from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
 from crowdml.labels import Array, CrowdLabels
@@ -66,6 +76,11 @@ class LabelModel(TieRule):
         check_least(self, 0, "l2", "tol")
         check_least(self, 1, "max_iter")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=6, matrices=45) + pair_cells(sizes)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Fit the workers and infer the labels.
 

@@ -6,6 +6,7 @@ Q. Ma and A. Olshevsky, "Adversarial Crowdsourcing Through Robust Rank-One Matri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,14 +15,27 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, refuse
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    TieRule,
+    check_least,
+    checked,
+    dense_cells,
+    pair_cells,
+    refuse,
+)
 from crowdml.aggregation.inference.confusion import FLOOR, even_errors, normalise_log
 from crowdml.aggregation.inference.prior_and_gold import check_prior
+from crowdml.aggregation.inference.worker_colours import graph_colours
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Float, Space
 
 UNKNOWN = 0.5
 """Skill of a worker who shares no item with anyone: half way between guessing and always right."""
+
+NOISE, TINY = 1e-9, 1e-300
+"""A share that can come from rounding errors alone, and a number that replaces zero in a quotient."""
 
 SIGN_STEPS = 200
 """Number of power iterations for the signs.  Each iteration at most halves the vector, so 200 cannot underflow."""
@@ -55,6 +69,15 @@ class MMsr(TieRule):
         check_least(self, 1, "max_iter")
         check_least(self, 0, "tol")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=7) + pair_cells(sizes)
+
+    def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
+        """See TieRule."""
+        refuse(crowd, "M-MSR", gold=False, history=False)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Estimate the skills, then vote.
 
@@ -71,7 +94,6 @@ class MMsr(TieRule):
         Raises:
             ValueError: the crowd has gold labels or histories.
         """
-        refuse(crowd, "M-MSR", gold=False, history=False)
         fixed_prior = check_prior(prior, crowd)
         class_prior = np.full(crowd.n_classes, 1 / crowd.n_classes) if fixed_prior is None else fixed_prior
         agreement, shared = pair_agreement(crowd)
@@ -88,7 +110,7 @@ class MMsr(TieRule):
         log_prior: Array = np.log(np.maximum(class_prior, FLOOR))
         score = np.bincount(cell, weights=weight[crowd.worker], minlength=crowd.n_items * n_classes)
         posterior, _ = normalise_log(score.reshape(crowd.n_items, n_classes) + log_prior)
-        confusion = even_errors(accuracy, n_classes)
+        confusion = partial(even_errors, accuracy, n_classes)
         return self.conclude(
             crowd, posterior, class_prior, confusion=confusion, quality=accuracy, n_iter=n_iter, converged=converged
         )
@@ -149,17 +171,34 @@ def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array
 
     The signs come from the leading eigenvector of D^-1/2 E D^-1/2.  E is the rescaled agreement times the number of
     shared items, and D holds its absolute row sums.  Shared items link workers into groups.  In each group, the sum of
-    the skills is taken to be positive.
+    the skills is taken to be positive.  If two factions of workers agree and disagree alike, no sign is better for
+    one than for the other.  Then the eigenvector is searched among the vectors that are equal for such workers.
     """
     evidence = agreement * shared
     degree = abs(evidence).sum(axis=1)
     scale = 1 / np.sqrt(np.where(degree > 0, degree, 1))
-    vector = np.sqrt(degree)
+    start = np.sqrt(degree)
+
+    def step(vector: Array) -> Array:
+        return (vector + scale * (evidence @ (scale * vector))) / 2
+
+    before = vector = start
     for _ in range(SIGN_STEPS):
-        vector = (vector + scale * (evidence @ (scale * vector))) / 2
-    skill = np.where(vector < 0, -size, size)
+        before, vector = vector, step(vector)
     group = connected_components(shared, directed=False)[1]
-    return np.where(np.bincount(group, weights=skill)[group] < 0, -skill, skill)
+    first, last, end = (np.sqrt(np.bincount(group, weights=part**2)) for part in (start, before, vector))
+    growth = end / np.maximum(last, TINY)
+    if (end <= NOISE * growth**SIGN_STEPS * first).any():
+        # The start of a group had no part of this vector, which grew from rounding errors.
+        _, colour, number = np.unique(graph_colours(evidence), return_inverse=True, return_counts=True)
+        vector = start
+        for _ in range(SIGN_STEPS):
+            vector = (np.bincount(colour, weights=step(vector)) / number)[colour]
+    largest = np.zeros(len(first))
+    np.maximum.at(largest, group, np.abs(vector))
+    skill = np.where(vector < -NOISE * largest[group], -size, size)
+    total, most = (np.bincount(group, weights=part) for part in (skill, size))
+    return np.where((total < -NOISE * most)[group], -skill, skill)
 
 
 @njit(cache=True, nogil=True)

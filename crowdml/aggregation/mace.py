@@ -6,6 +6,7 @@ D. Hovy, T. Berg-Kirkpatrick, A. Vaswani and E. Hovy, "Learning Whom to Trust wi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +14,10 @@ from numba import njit
 from numpy.typing import ArrayLike
 from scipy.special import digamma, gammaln
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least
-from crowdml.aggregation.inference.confusion import FLOOR, given_counts, known_only, normalise_log, normalise_rows
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_choice, check_least, checked, dense_cells
+from crowdml.aggregation.inference.confusion import FLOOR, known_only, normalise_log, normalise_rows
 from crowdml.aggregation.inference.dirichlet import beta_interval
-from crowdml.aggregation.inference.prior_and_gold import check_prior, keep_gold
+from crowdml.aggregation.inference.prior_and_gold import check_prior, gold_answers
 from crowdml.aggregation.inference.threads import cut, run_parts
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
@@ -66,6 +67,11 @@ class Mace(TieRule):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         check_least(self, 0, "smoothing", "tol")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=5, tables=24 * self.n_starts)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM or variational Bayes from all starts.
 
@@ -109,9 +115,8 @@ class Mace(TieRule):
         drawn = np.random.default_rng(self.seed).uniform(1, 2.5, shape)
         drawn[..., 0] = 1
         # Start from gold labels and histories.  Otherwise the many votes would outweigh them in the first M-step.
-        known = given_counts(crowd, keep_gold(crowd, np.zeros((crowd.n_items, crowd.n_classes))))
-        right = np.diagonal(known, axis1=1, axis2=2)
-        wrong = (known.sum(axis=1) - right)[..., None]
+        right, given = gold_answers(crowd)
+        wrong = (given - right)[..., None]
         know, spam = drawn[:, 0] + right.sum(axis=1, keepdims=True), drawn[:, 1] + wrong.sum(axis=1)
         return _Behaviour(know, spam, drawn[:, 2:] + wrong)
 
@@ -138,7 +143,7 @@ class Mace(TieRule):
         marginal = class_prior if class_prior.ndim == 1 else class_prior.mean(axis=0)
         spam = normalise_rows(np.stack([weights.know, weights.spam], axis=1))[:, 1]
         strategy = normalise_rows(weights.strategy)
-        confusion = spam[:, None, None] * strategy[:, None, :] + (1 - spam)[:, None, None] * np.eye(len(marginal))
+        confusion = partial(_confusion, spam, strategy)
         hit = strategy @ marginal
         quality = 1 - spam * (1 - hit)
         if self.inference == "em":
@@ -149,6 +154,12 @@ class Mace(TieRule):
         variance = spam_square * miss_square - (1 - quality) ** 2
         spread = {"quality_se": np.sqrt(variance), "quality_interval": beta_interval(quality, variance)}
         return {"confusion": confusion, "quality": quality} | spread
+
+
+def _confusion(spam: Array, strategy: Array) -> Array:
+    """Return the workers' matrices, from their probabilities to spam and the labels (n_workers, n_classes) of spam."""
+    knows = (1 - spam)[:, None, None] * np.eye(strategy.shape[1])
+    return spam[:, None, None] * strategy[:, None, :] + knows
 
 
 class _Behaviour(NamedTuple):

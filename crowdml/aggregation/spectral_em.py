@@ -12,6 +12,7 @@ the crowd puts into each class.  So the result does not depend on the seed or on
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import ClassVar, Literal, NamedTuple
@@ -20,19 +21,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
-from crowdml.aggregation.aggregator import Aggregation, agreement, check_choice, first_posterior, vote_shares
+from crowdml.aggregation.aggregator import (
+    Aggregation,
+    Sizes,
+    agreement,
+    check_choice,
+    checked,
+    dense_cells,
+    first_posterior,
+    sparse_shares,
+)
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import given_counts, infer_posterior, normalise_rows, one_hot
+from crowdml.aggregation.inference.prior_and_gold import check_prior
+from crowdml.aggregation.inference.worker_colours import answer_hashes, worker_colours
 from crowdml.labels import Array, CrowdLabels
 from crowdml.support.search_space import Choice, Float, Space
 
 Grouping = Literal["dealt", "index"]
+
+LEFT_OUT = -1
+"""The group of a worker who is in no group."""
 
 LEAST_EIGENVALUE = 1e-6
 """The moments determine the classes if every eigenvalue of the second moment is above this share of the largest."""
 
 LEAST_PROBABILITY = 1e-6
 """Lower limit of probabilities, as in the authors' code, because least squares can give negative values."""
+
+SETTLED = 1e-6
+"""Largest change of a vector in the last power step."""
 
 POWER_STEPS = 200
 """Maximum number of power steps.  Convergence is quadratic, so ten steps are usual."""
@@ -47,8 +65,9 @@ class SpectralEm(DawidSkene):
 
     Args:
         groups: "dealt" sorts the workers by number of annotations and agreement with the vote, and deals them to the
-            three groups in turn.  This balances the groups, and does not depend on the order of the workers.  "index"
-            is the authors' rule: the worker's index modulo 3.
+            three groups in turn.  This balances the groups, and does not depend on the order of the workers: workers
+            who differ in nothing but their names and their items are in no group.  "index" is the authors' rule: the
+            worker's index modulo 3.
     """
 
     groups: Grouping = "dealt"
@@ -64,10 +83,15 @@ class SpectralEm(DawidSkene):
         super().__post_init__()
         check_choice(self, "groups", "dealt", "index")
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return dense_cells(sizes, posteriors=14, matrices=14) + 10 * sizes.n_classes**3
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Compute the spectral start and run EM; see DawidSkene.fit."""
         result = super().fit(crowd, prior)
-        determined = group_moments(crowd, group_workers(crowd, self.groups)) is not None
+        determined = self.estimate(crowd, check_prior(prior, crowd)) is not None
         return result if determined else replace(result, converged=False)
 
     def start(self, crowd: CrowdLabels, prior: Array | None = None) -> Array:
@@ -75,16 +99,29 @@ class SpectralEm(DawidSkene):
 
         Gold labels and histories help to match solutions to classes, and histories are added to the counts.
         """
-        group = group_workers(crowd, self.groups)
-        moments = group_moments(crowd, group)
-        if moments is None:
+        estimate = self.estimate(crowd, prior)
+        if estimate is None:
             return super().start(crowd, prior)
-        confusion, weight = worker_confusion(crowd, group, moments, first_posterior(crowd, prior))
+        confusion, weight = estimate
         counts = confusion * weight[:, None] * crowd.labels_per_worker[:, None, None]
         class_prior = self.class_prior_from(weight) if prior is None else prior
         pseudo_counts = self.pseudo_counts(crowd.n_classes, crowd.history)
         posterior, _ = infer_posterior(crowd, self.confusion_from(counts + pseudo_counts), class_prior)
         return one_hot(posterior.argmax(axis=1), crowd.n_classes) if self.hard else posterior
+
+    def estimate(self, crowd: CrowdLabels, prior: Array | None = None) -> tuple[Array, Array] | None:
+        """Return the result of `worker_confusion`, or None if the moments do not determine the classes."""
+        group = group_workers(crowd, self.groups)
+        moments = group_moments(crowd, group)
+        if moments is None:
+            return None
+        with suppress(UndeterminedError):
+            return worker_confusion(crowd, group, moments, first_posterior(crowd, prior))
+        return None
+
+
+class UndeterminedError(ArithmeticError):
+    """The moments of the groups do not determine the classes."""
 
 
 class GroupMoments(NamedTuple):
@@ -104,13 +141,19 @@ class GroupMoments(NamedTuple):
 
 
 def group_workers(crowd: CrowdLabels, groups: Grouping) -> NDArray[np.intp]:
-    """Return the (n_workers,) group of each worker: 0, 1 or 2.  See SpectralEm."""
+    """Return the (n_workers,) group of each worker: 0, 1 or 2, or LEFT_OUT.  See SpectralEm."""
     if groups == "index":
         return (np.arange(crowd.n_workers) + 1) % 3
     # Round, so that the order of the annotations in a sum cannot decide between equal workers.
-    agreed = np.round(agreement(crowd, vote_shares(crowd)), 9)
-    group = np.empty(crowd.n_workers, np.intp)
-    group[np.lexsort((-agreed, -crowd.labels_per_worker))] = np.arange(crowd.n_workers) % 3
+    agreed = np.round(agreement(crowd, sparse_shares(crowd)), 9)
+    colour = worker_colours(crowd)
+    order = np.lexsort((colour, -agreed, -crowd.labels_per_worker))
+    # Of workers with equal answers, any one may be first.  Other workers of one colour can be told apart only by name.
+    _, number, size = np.unique(colour, return_inverse=True, return_counts=True)
+    _, equal, n_equal = np.unique(answer_hashes(crowd), return_inverse=True, return_counts=True)
+    dealt = order[(size[number] == n_equal[equal])[order]]
+    group = np.full(crowd.n_workers, LEFT_OUT, np.intp)
+    group[dealt] = np.arange(len(dealt)) % 3
     return group
 
 
@@ -118,6 +161,7 @@ def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments |
     """Return the moments, or None if they do not determine the classes."""
     n_items, n_classes = crowd.n_items, crowd.n_classes
     cell = (group[crowd.worker] * n_items + crowd.item) * n_classes + crowd.label
+    cell = cell[group[crowd.worker] != LEFT_OUT]
     votes = np.bincount(cell, minlength=3 * n_items * n_classes).reshape(3, n_items, n_classes).astype(np.float64)
     pair = np.zeros((3, 3, n_classes, n_classes))
     for a, b in ((0, 1), (1, 2), (2, 0)):
@@ -143,7 +187,7 @@ def group_moments(crowd: CrowdLabels, group: NDArray[np.intp]) -> GroupMoments |
 def worker_confusion(
     crowd: CrowdLabels, group: NDArray[np.intp], moments: GroupMoments, posterior: Array
 ) -> tuple[Array, Array]:
-    """Estimate the workers' matrices by least squares, against the mean votes of the two other groups.
+    """Estimate the workers' matrices by least squares, against the mean votes of the other groups.
 
     A rough posterior (n_items, n_classes) says which solution of the moments belongs to which class.
 
@@ -153,11 +197,11 @@ def worker_confusion(
     means, weights = zip(*(mean_votes(moments, number, posterior) for number in range(3)), strict=True)
     weight = np.mean(weights, axis=0)
     confusion = np.empty((crowd.n_workers, crowd.n_classes, crowd.n_classes))
-    for number in range(3):
+    for number in (0, 1, 2, LEFT_OUT):
         mine = group == number
         others = [other for other in range(3) if other != number]
         votes = moments.votes[others].sum(axis=0)
-        expected = (means[others[0]] + means[others[1]]) * weight
+        expected = sum(means[other] for other in others) * weight
         # At [w, voted, given]: the sum over classes of the expected votes times P(label given | class).
         joint = given_counts(crowd, votes, history=False)[mine] / crowd.n_items
         solved = np.linalg.lstsq(expected, joint.transpose(1, 0, 2).reshape(crowd.n_classes, -1))[0]
@@ -194,14 +238,20 @@ def power_method(tensor: Array, start: Array) -> Array:
     Args:
         tensor: sum_h s_h v_h (x) v_h (x) v_h with orthonormal v_h and positive s_h, or close to such a sum.
         start: (n, n) vectors near the solution, of any length.  They need not be orthogonal.
+
+    Raises:
+        UndeterminedError: the vectors do not settle.  Then the last vectors would depend on rounding errors.
     """
     vectors = nearest_basis(start / np.maximum(np.linalg.norm(start, axis=0), LEAST_PROBABILITY))
+    moved = np.inf
     for _ in range(POWER_STEPS):
         updated = nearest_basis(np.einsum("ijk,jh,kh->ih", tensor, vectors, vectors, optimize=True))
         moved = np.abs(updated - vectors).max()
         vectors = updated
         if moved <= 1e-12:
             break
+    if moved > SETTLED:
+        raise UndeterminedError(f"the power method moves by {moved:.2g} after {POWER_STEPS} steps")
     return vectors
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least, vote_shares
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, sparse_cells
 from crowdml.aggregation.inference.prior_and_gold import check_prior
-from crowdml.aggregation.wawa import agreement_with_best, weighted_shares
+from crowdml.aggregation.wawa import WeightedVote
 from crowdml.labels import CrowdLabels
 from crowdml.support.search_space import Float, Space, Whole
 
@@ -52,6 +52,13 @@ class ZeroBasedSkill(TieRule):
         check_least(self, 1, "reduce_every", "max_iter")
         check_least(self, 0, "eps")
 
+    IS_VOTE: ClassVar[bool] = True
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return sparse_cells(sizes)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Update vote and skills in turn.
 
@@ -63,7 +70,7 @@ class ZeroBasedSkill(TieRule):
         Returns:
             The Aggregation.  The posterior holds shares of the skill, and the worker quality is the skill.
         """
-        plain = vote_shares(crowd, check_prior(prior, crowd))
+        vote = WeightedVote(crowd, check_prior(prior, crowd))
         skill = np.full(crowd.n_workers, 1 / crowd.n_classes + self.eps)
         rate = self.learning_rate
         n_iter, converged = 0, False
@@ -71,8 +78,7 @@ class ZeroBasedSkill(TieRule):
             n_iter += 1
             if n_iter % self.reduce_every == 0:
                 rate *= self.reduce_factor
-            step = rate * (agreement_with_best(crowd, weighted_shares(crowd, skill, plain)) - skill)
+            step = rate * (vote.agreement(vote.shares(skill)) - skill)
             skill += step
             converged = bool(np.abs(step).max() <= AT_REST)
-        shares = weighted_shares(crowd, skill, plain)
-        return self.conclude(crowd, shares, quality=skill, n_iter=n_iter, converged=converged)
+        return self.conclude(crowd, vote.shares(skill), quality=skill, n_iter=n_iter, converged=converged)

@@ -7,11 +7,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+import rich.console
 from rich.table import Table
+from rich.text import Text
 
 from crowdml.support.live_text import LiveText, clock_time
+from crowdml.support.printable import printable
+
+_KEPT = "\n\t"
+
+
+class Console(rich.console.Console):
+    """A console that prints texts as they are: `[x]` is no markup, and `:x:` is no emoji.
+
+    Control characters are printed as escapes.  All commands use this class.  A coloured text is a `rich.text.Text`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    def render_str(self, text: str, **style: Any) -> Text:
+        """Return a text, of which rich would interpret the markup."""
+        return super().render_str(printable(text, keep=_KEPT), **style)
 
 
 @contextmanager
@@ -69,19 +86,19 @@ def table(
             no_wrap=head in (*numbers, *names, *cut),
         )
     for row in rows:
-        drawn.add_row(*(escape(str(value)) for value in row))
+        drawn.add_row(*map(str, row))
     return drawn
 
 
-def show(console: Console, drawn: Table) -> None:
+def show(console: rich.console.Console, drawn: Table) -> None:
     """Print a table.  In a file or pipe no line is wrapped, so that grep and diff work."""
     place = console if console.is_terminal else Console(file=console.file, width=10_000)
     place.print(drawn)
 
 
-def speak(console: Console, text: str) -> None:
+def speak(console: rich.console.Console, text: str) -> None:
     """Print a line of text without markup, colours or wrapping."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(Text(printable(text, keep=_KEPT)), soft_wrap=True)
 
 
 def sizes(crowd: Any) -> str:

@@ -28,8 +28,8 @@ from crowdml.support.stop_signals import catch_signals
 
 EXIT_OK, EXIT_BAD_INPUT = 0, 2
 
-EXIT_CODES = """exit codes: 0 done, 1 something differs or is damaged (results, watch), 2 bad input,
-            3 some cells failed (sweep, tune), 130 interrupted, 143 terminated"""
+EXIT_CODES = """exit codes: 0 done, 1 something differs or is damaged (results, watch), a worker was lost (train),
+            2 bad input, 3 some cells failed (sweep, tune), 130 interrupted, 143 terminated"""
 
 
 class Command(NamedTuple):

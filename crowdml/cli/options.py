@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import TIES, Aggregator
-from crowdml.files import Columns, Progress, check_writable, read_columns, read_crowd, read_labels
-from crowdml.files.gold_and_history import class_names, item_names, lookup, true_classes
-from crowdml.labels import CrowdLabels
+from crowdml.files import Columns, FileForm, Progress, check_writable, read_crowd, read_labels, read_prior
+from crowdml.files.form import LAYOUTS
+from crowdml.files.gold_and_history import class_names, true_classes
+from crowdml.labels import CrowdLabels, Repeats
 from crowdml.methods.from_frames import aggregator
 from crowdml.support.names import check_name
+from crowdml.support.value_text import texts, typed
 
 
 def add_input(command: argparse.ArgumentParser) -> None:
     """Add the file of annotations and the options that say how it is read."""
     command.add_argument(
         "input", metavar="ANSWERS",
-        help="one row per annotation: .csv, .csv.gz, .jsonl, .parquet, or a folder of .parquet",
+        help="one row per annotation: .csv, .csv.gz, .jsonl, .json, .parquet, or a folder of files of one format",
     )  # fmt: skip
     add_reading(command)
 
@@ -33,17 +36,62 @@ def add_reading(command: argparse.ArgumentParser) -> None:
     for name in ("task", "worker", "label"):
         columns.add_argument(f"--{name}-column", default=name, metavar="NAME", help=f"default: {name}")
     columns.add_argument(
+        "--answers-format", choices=LAYOUTS, metavar="NAME",
+        help=f"{', '.join(LAYOUTS)} (default: long, a row per annotation; wide: a row per task, a column per worker)",
+    )  # fmt: skip
+    columns.add_argument(
+        "--worker-columns",
+        nargs="+",
+        metavar="NAME",
+        help="columns of workers in a wide file (default: all but the tasks)",
+    )
+    columns.add_argument(
+        "--delimiter",
+        metavar="CHAR",
+        help="between the values of CSV answers, or the word tab (default: from the header)",
+    )
+    columns.add_argument(
+        "--encoding", metavar="NAME", help="of text answers, such as cp1252 or utf-16 (default: from the first bytes)"
+    )
+    columns.add_argument(
         "--classes", nargs="+", metavar="CLASS", help="all classes, in order (default: the labels that occur, sorted)"
     )
     columns.add_argument(
-        "--repeats", choices=("error", "first", "keep"), default="error",
-        help="if a worker labelled a task twice: refuse (default), keep the first label, or keep all",
+        "--repeats", choices=get_args(Repeats), default="error",
+        help="if a worker labelled a task twice: refuse (default), keep the first or the last label, or keep all",
+    )  # fmt: skip
+    columns.add_argument(
+        "--skip-empty", action="store_true", help="leave out rows without a label (default: refuse them)"
+    )
+    columns.add_argument(
+        "--strip", action="store_true",
+        help="remove outer blanks and invisible characters from ids and labels, in every file; use Unicode form NFC",
     )  # fmt: skip
     columns.add_argument("--gold", metavar="FILE", help="known labels of some tasks: columns task, label")
     columns.add_argument(
         "--history", metavar="FILE",
         help="earlier answers of the workers: columns worker, truth, label, count, as --confusion writes them",
     )  # fmt: skip
+
+
+def add_writing(command: argparse.ArgumentParser) -> None:
+    """Add the option that says how CSV is written."""
+    command.add_argument(
+        "--formula-safe", action="store_true",
+        help="write CSV text such as =1+1 with an apostrophe, so that a spreadsheet does not run it; "
+        "such text does not read back unchanged",
+    )  # fmt: skip
+
+
+def form_of(options: argparse.Namespace) -> FileForm:
+    """Return the form of the file of annotations."""
+    mark = options.delimiter
+    return FileForm(
+        options.answers_format or "long",
+        tuple(options.worker_columns or ()),
+        "\t" if mark in ("tab", "\\t") else mark,
+        options.encoding,
+    )
 
 
 def columns_of(options: argparse.Namespace) -> Columns:
@@ -56,14 +104,10 @@ def read_input(options: argparse.Namespace, progress: Progress) -> CrowdLabels:
     columns = columns_of(options)
     return read_crowd(
         options.input, columns.task, columns.worker, columns.label,
-        class_names=None if options.classes is None else whole_numbers(options.classes),
-        repeats=options.repeats, gold=options.gold, history=options.history, progress=progress,
+        class_names=None if options.classes is None else typed(options.classes).tolist(),
+        repeats=options.repeats, form=form_of(options), gold=options.gold, history=options.history,
+        strip=options.strip, skip_empty=options.skip_empty, progress=progress,
     )  # fmt: skip
-
-
-def whole_numbers(words: Sequence[str]) -> list[Any]:
-    """Return the words as integers if every word is a whole number, else unchanged, as pandas reads a column of CSV."""
-    return [int(word) for word in words] if all(_is_whole(word) for word in words) else list(words)
 
 
 def add_method_options(command: argparse.ArgumentParser) -> None:
@@ -108,7 +152,8 @@ def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def check_outputs(paths: Sequence[str]) -> None:
     """Raise ValueError if an output cannot be written, before any work is done."""
-    if len(set(paths)) < len(paths):
+    # Two names of one file, such as x.csv and ./x.csv, are one output.
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"each output needs its own file, got {', '.join(paths)}")
     for path in paths:
         check_writable(path)
@@ -133,20 +178,21 @@ def plain_value(text: str) -> Any:
         return text
 
 
-def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64] | None:
+def prior_of(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.float64] | None:
     """Return the prior of `--prior`: (n_classes,), (n_items, n_classes) or None.
 
     Raises:
         ValueError: there is not one number per class, or a file lacks a task.
     """
+    words = options.prior
     if words is None:
         return None
-    names = class_names(crowd)
+    names = texts(class_names(crowd))
     if len(words) == 1 and not _is_number(words[0]):
-        return _prior_of_items(words[0], crowd, task_column)
+        return read_prior(words[0], crowd, options.task_column, strip=options.strip)
     if len(words) != len(names) or not all(map(_is_number, words)):
         raise ValueError(
-            f"--prior must be one number for each of the {len(names)} classes {', '.join(map(str, names))}, "
+            f"--prior must be one number for each of the {len(names)} classes {', '.join(names)}, "
             f"or one file; got {' '.join(words)}"
         )
     return np.array(words, dtype=np.float64)
@@ -155,32 +201,21 @@ def read_prior(words: Sequence[str] | None, crowd: CrowdLabels, task_column: str
 def read_truth(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.int64] | None:
     """Return (n_items,) int64 true classes of `--truth`, or None without that option.
 
-    The class is -1 where it is unknown, and for items with a gold label, because the method uses gold labels.
+    The class is -1 where it is unknown, and for items with a gold label, because the method uses gold labels.  It is
+    n_classes for a true label that is no class; a warning counts and names such labels.
 
     Raises:
         ValueError: no true class is left.
     """
     if options.truth is None:
         return None
-    truth = true_classes(crowd, read_labels(options.truth, options.task_column, options.label_column))
+    labels = read_labels(options.truth, options.task_column, options.label_column, strip=options.strip)
+    truth = true_classes(crowd, labels, options.truth)
     if crowd.gold is not None:
         truth[crowd.gold >= 0] = -1
         if (truth < 0).all():
             raise ValueError(f"{options.truth}: every task with a true label is among the gold labels")
     return truth
-
-
-def _prior_of_items(path: str, crowd: CrowdLabels, task_column: str) -> NDArray[np.float64]:
-    shares = [f"p_{name}" for name in class_names(crowd)]
-    frame = read_columns(path, (task_column, *shares), numbers=shares)
-    tasks = frame[task_column]
-    if not tasks.is_unique:
-        raise ValueError(f"{path}: task {tasks[tasks.duplicated()].iloc[0]} occurs more than once")
-    row = lookup(tasks.to_numpy(), item_names(crowd))
-    if row.min() < 0:
-        missing = item_names(crowd)[int(row.argmin())]
-        raise ValueError(f"{path}: {int((row < 0).sum())} tasks have no prior, the first is {missing}")
-    return frame[shares].to_numpy(np.float64)[row]
 
 
 def _as_default(name: str, text: str, default: Any) -> Any:
@@ -193,10 +228,6 @@ def _as_default(name: str, text: str, default: Any) -> Any:
         if not isinstance(value, kind) or isinstance(value, bool) != isinstance(default, bool):
             raise ValueError(f"option {name} must be {wanted}, got {text!r}")
     return value
-
-
-def _is_whole(word: str) -> bool:
-    return word.lstrip("-").isdecimal() and str(int(word)) == word
 
 
 def _is_number(word: str) -> bool:

@@ -11,8 +11,11 @@ class UsageError(ValueError):
     """A command line that the parser of `program` refuses."""
 
     def __init__(self, program: str, message: str) -> None:
-        super().__init__(f"{' '.join(message.split())}; see {program} --help")
-        self.program = program
+        super().__init__(program, message)
+        self.program, self.message = program, message
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.message.split())}; see {self.program} --help"
 
 
 class Parser(argparse.ArgumentParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from crowdml.labels import CrowdLabels
 
 Truth = NDArray[np.int64]
 """(n_items,) the true classes; -1 where the true class is not known."""
+
+# As published at cs.toronto.edu/~kriz/cifar.html; torchvision checks the same sum.
+_TEST_BATCH_MD5 = "40351d587109b95175f43aff81a1287e"
 
 
 def read_crowd(source: CrowdSource, base: Path) -> tuple[CrowdLabels, Truth]:
@@ -93,11 +97,23 @@ def _read_cifar100n(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Tru
 
 def _read_cifar10h(source: CrowdSource, folder: Path) -> tuple[CrowdLabels, Truth]:
     answers = pd.read_csv(folder / source.files[0])
-    with (folder / source.files[1]).open("rb") as stream:
-        labels = np.array(pickle.load(stream, encoding="bytes")[b"labels"])
+    labels = _test_batch_labels((folder / source.files[1]).read_bytes())
     truth = pd.DataFrame({"task": np.arange(len(labels)), "label": labels})
     crowd, known = _join(source, answers, truth)
     return replace(crowd, class_names=np.array(class_names("cifar10"))), known
+
+
+def _test_batch_labels(content: bytes) -> NDArray[np.int64]:
+    """Return the (10000,) classes in CIFAR-10's test_batch.
+
+    Raises:
+        ValueError: the file is not the published file.
+    """
+    # A pickle can run code, so only the published file is unpickled.
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != _TEST_BATCH_MD5:
+        raise ValueError(f"test_batch has the MD5 sum {found}, the published file has {_TEST_BATCH_MD5}")
+    return np.array(pickle.loads(content, encoding="bytes")[b"labels"])
 
 
 READERS: dict[str, Callable[[CrowdSource, Path], tuple[CrowdLabels, Truth]]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from zipfile import BadZipFile
 
 import numpy as np
@@ -105,7 +104,7 @@ def load_crowd(
         _download(name, source, base, download=download)
     try:
         crowd, truth = read_crowd(source, base)
-    except (ValueError, KeyError, OSError, EOFError, UnpicklingError, BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
         folder = base / source.folder
         raise DatasetMissingError(
             f"the files of {name} in {folder} are damaged ({error}); delete {', '.join(source.files)} and load again"

@@ -5,16 +5,30 @@ Columns, ids, filters, tables, help texts and the checks of values all derive fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from crowdml.learning.recipe import Recipe
 from crowdml.support.names import near_names
 
 Options = tuple[tuple[str, Any], ...]
 """Options as sorted (name, value) pairs, so that they can be hashed."""
+
+FEWEST, MOST = -(2**63), 2**63 - 1
+"""The smallest and the largest whole number of a column."""
+MOST_ITEMS = 2**31 - 1
+"""The most items and workers; arrays number them with 32 bits."""
+_EXACT = 2**53  # whole floats below it are exact
+_DEEPEST = 8
+_WIDTH = 200
+_REFUSALS = (ValueError, TypeError, OverflowError, AttributeError)
+"""How code refuses options."""
 
 
 class CellError(ValueError):
@@ -31,7 +45,7 @@ class CellError(ValueError):
         self.field, self.value, self.reason = field, value, reason
 
     def __str__(self) -> str:
-        return f"{self.field} {self.reason}, got {self.value!r}"
+        return f"{self.field} {self.reason}, got {_shown(self.value)}"
 
 
 class OptionError(CellError):
@@ -66,6 +80,7 @@ class Axis:
         names: the valid values of a text; empty if the axis does not check the values.
         at_least: the smallest valid number.
         below: every valid number is smaller than this number.
+        most: the largest valid whole number.
         panel: whether results with different values go into different tables; tables never average over such an axis.
         costs: whether the running time of a cell depends on the value.
         draws: whether the seed of the crowd depends on the value.  False for sizes, so that the crowd of 3 workers is
@@ -80,6 +95,7 @@ class Axis:
     names: tuple[str, ...] = ()
     at_least: float | None = None
     below: float | None = None
+    most: int = MOST
     panel: bool = True
     costs: bool = True
     draws: bool = True
@@ -96,23 +112,38 @@ class Axis:
         match self.kind:
             case Kind.OPTIONS:
                 return _freeze_options(name, value)
-            case Kind.TEXT if not isinstance(value, str):
-                raise CellError(name, value, "must be text")
-            case Kind.TEXT if self.names and value not in self.names:
-                raise CellError(name, value, must_be_one_of(value, self.names))
-            case Kind.WHOLE if not _is_number(value) or value != int(value):
-                raise CellError(name, value, "must be a whole number")
-            case Kind.NUMBER if not _is_number(value):
-                raise CellError(name, value, "must be a number")
+            case Kind.TEXT:
+                if not isinstance(value, str):
+                    raise CellError(name, value, "must be text")
+                if self.names and value not in self.names:
+                    raise CellError(name, value, must_be_one_of(value, self.names))
+                if not value or not value.isprintable():
+                    raise CellError(name, value, "must be a text with at least one character and no control character")
             case Kind.WHOLE | Kind.NUMBER:
-                value = int(value) if self.kind is Kind.WHOLE else float(value)
+                value = self._number(name, value)
                 self._check_range(name, value)
             case Kind.RECIPE if not isinstance(value, Recipe):
                 raise CellError(name, value, "must be a recipe")
         return value
 
+    def _number(self, name: str, value: Any) -> int | float:
+        """Return a number in the only form that a cell stores, so that equal values give one id."""
+        if not _is_number(value):
+            raise CellError(name, value, f"must be {self.kind.value}")
+        try:
+            number = int(value) if self.kind is Kind.WHOLE else float(value) + 0.0  # -0.0 becomes 0.0
+        except (ValueError, OverflowError) as error:
+            raise CellError(name, value, f"must be {self.kind.value}") from error
+        if number != value and self.kind is Kind.WHOLE:
+            raise CellError(name, value, "must be a whole number")
+        if not (isinstance(number, int) or math.isfinite(number)):
+            raise CellError(name, value, f"must be {self.kind.value}")
+        return number
+
     def _check_range(self, name: str, value: float) -> None:
         low, high = self.at_least, self.below
+        if self.kind is Kind.WHOLE and value > self.most:
+            raise CellError(name, value, f"must be at most {self.most}")
         if (low is None or value >= low) and (high is None or value < high):
             return
         if low is not None and high is not None:
@@ -148,7 +179,7 @@ def check_axes(owner: Any) -> None:
 
 
 def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], Any]) -> None:
-    """Check options by calling `make`, which raises ValueError or TypeError if it refuses them.
+    """Check options by calling `make`, which raises a ValueError, TypeError or the like if it refuses them.
 
     Raises:
         OptionError: `make` refuses the options.  The error names one option if there is only one, or if `make` accepts
@@ -157,7 +188,7 @@ def check_made(column: str, options: Options, make: Callable[[dict[str, Any]], A
     given = dict(options)
     try:
         make(given)
-    except (ValueError, TypeError) as error:
+    except _REFUSALS as error:
         reason = " ".join(str(error).split())
         for name, value in given.items():
             if len(given) == 1 or _accepts(make, {other: given[other] for other in given if other != name}):
@@ -174,21 +205,55 @@ def must_be_one_of(value: str, names: Sequence[str]) -> str:
 def _accepts(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> bool:
     try:
         make(options)
-    except (ValueError, TypeError):
+    except _REFUSALS:
         return False
     return True
 
 
 def _is_number(value: Any) -> bool:
-    return not isinstance(value, (bool, str)) and hasattr(value, "__float__") and value == value
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _freeze_options(name: str, options: Any) -> Options:
-    if not isinstance(options, (Mapping, tuple, list)):
+    """Return options as sorted pairs of a name and a value that JSON can hold."""
+    pairs = list(options.items()) if isinstance(options, Mapping) else options
+    if not isinstance(pairs, (tuple, list)):
         raise CellError(name, options, "must be options by name")
-    pairs = options.items() if isinstance(options, Mapping) else options
-    return tuple(sorted((str(option), _freeze(value)) for option, value in pairs))
+    frozen: dict[str, Any] = {}
+    for pair in pairs:
+        if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise CellError(name, options, "must be options by name")
+        option = str(pair[0])
+        if not option or not option.isprintable():
+            raise CellError(name, options, "must have names without control characters")
+        if option in frozen:
+            raise CellError(f"{name}.{option}", pair[1], "must be given once")
+        frozen[option] = _freeze(f"{name}.{option}", pair[1], depth=0)
+    return tuple(sorted(frozen.items()))
 
 
-def _freeze(value: Any) -> Any:
-    return tuple(_freeze(item) for item in value) if isinstance(value, (list, tuple)) else value
+def _freeze(name: str, value: Any, *, depth: int) -> Any:
+    """Return the value of an option in the only form that a cell stores, so that equal options give one id."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if not value.isprintable():
+            raise CellError(name, value, "must be text without control characters")
+        return str(value)
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+        return tuple(_freeze(name, part, depth=depth + 1) for part in value)
+    if isinstance(value, int) and FEWEST <= value <= MOST:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() and abs(value) < _EXACT else float(value)
+    raise CellError(name, value, "must be a text, a finite number of 64 bits, true, false, none, or a list of these")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # Python refuses to print a number of thousands of digits, and classes of users can do anything
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."

@@ -9,13 +9,25 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from crowdml import methods, networks
-from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, names
-from crowdml.experiment.axes import CellError, Kind, OptionError, Options, axis, check_axes, check_made, must_be_one_of
+from crowdml.datasets import crowd_names, crowd_names_with_inputs, has_images, n_classes, names
+from crowdml.experiment.axes import (
+    MOST_ITEMS,
+    CellError,
+    Kind,
+    OptionError,
+    Options,
+    axis,
+    check_axes,
+    check_made,
+    must_be_one_of,
+)
 from crowdml.experiment.columns import build, columns, columns_of, id_of, parts
 from crowdml.experiment.crowd_types import CROWD_TYPES, Crowd, MachineAnnotators, Real, Simulated, crowd_type
 from crowdml.learning.recipe import Recipe
-from crowdml.noise import make_pattern
+from crowdml.noise import make_pattern, make_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +66,17 @@ class Cell:
 
     dataset: str = axis(Kind.TEXT, "data set", plural="datasets")
     n_train: int | None = axis(
-        Kind.WHOLE, "training items used", default=None, at_least=1, follows="dataset", unit="items"
+        Kind.WHOLE,
+        "training items used",
+        default=None,
+        at_least=1,
+        most=MOST_ITEMS,
+        follows="dataset",
+        unit="items",
     )
-    training: Training | None = parts("network", lambda name: name and Training, Training, default=None)
+    training: Training | None = parts(
+        "network", lambda name: None if name is None else Training, Training, default=None
+    )
     crowd: Crowd = parts("pattern", crowd_type, *CROWD_TYPES)
     method: str = axis(Kind.TEXT, "method", panel=False, plural="methods")
     method_options: Options = axis(
@@ -66,10 +86,14 @@ class Cell:
 
     def __post_init__(self) -> None:
         check_axes(self)
+        if not isinstance(self.crowd, CROWD_TYPES):
+            raise CellError("crowd", self.crowd, f"must be one of {', '.join(kind.__name__ for kind in CROWD_TYPES)}")
+        if not isinstance(self.training, Training | None):
+            raise CellError("training", self.training, "must be a Training or None")
         self._check_crowd()
         try:
             object.__setattr__(self, "method", methods.canonical(self.method))
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise OptionError("method", self.method, str(error)) from error
         if self.training is None and methods.needs_network(self.method):
             raise CellError("method", self.method, "needs a network and a recipe, because it trains a network")
@@ -127,7 +151,7 @@ class Cell:
     @property
     def crowd_key(self) -> tuple[Any, ...]:
         """All values on which the crowd depends; equal for cells with the same crowd."""
-        return (self.dataset, self.n_train, self.crowd, self.seed)
+        return (self.dataset, self.n_train, self.crowd, self.seed, self.crowd_seed)
 
 
 _CORE = ("pattern", "noise_rate", "pattern_options", "worker_model")
@@ -159,6 +183,18 @@ def check_options(cell: Cell) -> None:
         resolve = partial(methods.resolve, cell.method, labels_only=cell.training is None)
         check_made("method_options", cell.method_options, resolve)
     if isinstance(cell.crowd, Simulated):
-        crowd = cell.crowd
-        make = partial(make_pattern, crowd.pattern, crowd.noise_rate, cell.dataset)
-        check_made("pattern_options", crowd.pattern_options, make)
+        _check_crowd_options(cell.crowd, cell.dataset)
+
+
+def _check_crowd_options(crowd: Simulated, dataset: str) -> None:
+    """Check the options of the pattern and of the worker model; with options, also that they suit the classes."""
+    n_found = n_classes(dataset) if dataset in names() else None
+
+    def workers(pattern_options: dict[str, Any], model: str, options: dict[str, Any]) -> None:
+        pattern = make_pattern(crowd.pattern, crowd.noise_rate, dataset, pattern_options)
+        if n_found is not None and (pattern_options or options):
+            make_workers(model, pattern, 2, n_found, np.random.default_rng(0), options)
+
+    check_made("pattern_options", crowd.pattern_options, lambda options: workers(options, "homogeneous", {}))
+    given = dict(crowd.pattern_options)
+    check_made("worker_options", crowd.worker_options, lambda options: workers(given, crowd.worker_model, options))

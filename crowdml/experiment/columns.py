@@ -82,7 +82,7 @@ class Column:
         try:
             content = json.loads(stored)
             return Recipe(**content) if self.axis.kind is Kind.RECIPE else self.axis.checked(self.name, content)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise CellError(self.name, stored, f"must be {self.axis.kind.value} as JSON ({error})") from error
 
 
@@ -129,13 +129,20 @@ def build(cell_type: type, values: Mapping[str, Any]) -> Any:
         have = "a cell without a network has" if chosen is None else chosen.has
         own = {} if chosen is None else {each.name: each for each in fields(chosen)}
         for name in (name for name, column in known.items() if column.part == item.name and name not in own):
-            if name != declared.by and not known[name].is_default(values.get(name)):
+            if name != declared.by and not _is_default(known[name], values.get(name)):
                 raise CellError(name, values[name], f"must be left out, because {have} none")
         taken: dict[str, Any] = {}
         for each in own.values():
             _take(each, values, taken, have)
         arguments[item.name] = None if chosen is None else chosen(**taken)
     return cell_type(**arguments)
+
+
+def _is_default(column: Column, value: Any) -> bool:
+    try:
+        return column.is_default(value)
+    except (ValueError, TypeError):  # an array has no truth value
+        return False
 
 
 def id_of(cell_type: type, row: Mapping[str, Any], method_version: str) -> str:

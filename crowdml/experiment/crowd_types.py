@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from crowdml.experiment.axes import CellError, Kind, Options, axis, check_axes, check_made, same_axis
+from crowdml.experiment.axes import MOST_ITEMS, CellError, Kind, Options, axis, check_axes, check_made, same_axis
 from crowdml.noise import ASSIGNMENTS, MISSING_RULES, PATTERNS, WORKER_MODELS, make_assignment, make_worker_model
 from crowdml.noise.machine_annotators import make_machine_annotators
 from crowdml.noise.missing import MissingRule
@@ -62,7 +62,14 @@ class Simulated:
     )
     assignment_options: Options = axis(Kind.OPTIONS, "options of the assignment", default=(), follows="assignment")
     n_workers: int = axis(
-        Kind.WHOLE, "number of workers", at_least=1, panel=False, draws=False, plural="workers", unit="workers"
+        Kind.WHOLE,
+        "number of workers",
+        at_least=1,
+        most=MOST_ITEMS,
+        panel=False,
+        draws=False,
+        plural="workers",
+        unit="workers",
     )
     missing_rate: float = axis(
         Kind.NUMBER, "share of labels missing", default=0.0, at_least=0, below=1, panel=False, costs=False,
@@ -134,9 +141,11 @@ Crowd = Simulated | MachineAnnotators | Real
 CROWD_TYPES = (Simulated, MachineAnnotators, Real)
 
 
-def crowd_type(pattern: str | None) -> type[Crowd]:
-    """Return the type of crowd for a value of the column `pattern`."""
-    return {MACHINES: MachineAnnotators, REAL: Real}.get(pattern or "", Simulated)
+def crowd_type(pattern: object) -> type[Crowd]:
+    """Return the type of crowd for a value of the column `pattern`; for a wrong value, the type that refuses it."""
+    if not isinstance(pattern, str):
+        return Simulated
+    return {MACHINES: MachineAnnotators, REAL: Real}.get(pattern, Simulated)
 
 
 def _check_assignment(crowd: Simulated | MachineAnnotators) -> None:

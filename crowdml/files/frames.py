@@ -5,17 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from crowdml.aggregation.aggregator import Aggregation
+from crowdml.aggregation.aggregator import Aggregation, named_classes
 from crowdml.aggregation.inference.confusion import given_counts
 from crowdml.files.gold_and_history import class_names, item_names, worker_names
 from crowdml.labels import CrowdLabels
+from crowdml.support.value_text import texts
 
 
 def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
-    """Return one row per item: task, label, p_<class> for each class (the posterior), doubt."""
+    """Return one row per item: task, label, p_<class> for each class (the posterior), doubt.
+
+    <class> is the text form of the class (see `crowdml.support.value_text`): p_1 for 1.0, p_true for True.
+    The label is None for a tied item under ties="abstain".
+    """
     names = class_names(crowd)
-    columns = {"task": item_names(crowd), "label": names[result.labels]}
-    columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(names)}
+    columns = {"task": item_names(crowd), "label": named_classes(names, result.labels)}
+    columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(texts(names))}
     return pd.DataFrame(columns | {"doubt": result.doubt})
 
 
@@ -59,7 +64,7 @@ def doubtful_labels_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFra
             "task": item_names(crowd)[item],
             "worker": worker_names(crowd)[crowd.worker[order]],
             "label": names[crowd.label[order]],
-            "consensus": names[result.labels[item]],
+            "consensus": named_classes(names, result.labels[item]),
             "p_wrong": result.label_doubt(crowd)[order],
         }
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,13 +14,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crowdml.files.faults import FileError
-from crowdml.files.formats import Progress, batches, ending, parts, place
-from crowdml.files.gold_and_history import HISTORY_COLUMNS, lookup, with_gold, with_history
+from crowdml.files.form import FOUND, FileError, FileForm
+from crowdml.files.formats import Part, batches, ending, parts, place
+from crowdml.files.gold_and_history import (
+    HISTORY_COLUMNS,
+    RowError,
+    prior_of_items,
+    with_gold,
+    with_history,
+)
+from crowdml.files.gold_and_history import (
+    class_names as class_names_of,
+)
+from crowdml.files.plain_values import Numbered, go_together, numbered
+from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
-
-_NOT_A_VALUE = ("", "nan", "NaN")
-_WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
+from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
+from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
 
 
 @dataclass(frozen=True)
@@ -43,23 +54,32 @@ def read_crowd(
     class_names: Sequence[Any] | None = None,
     repeats: Repeats = "error",
     *,
+    form: FileForm = FOUND,
     gold: str | Path | pd.Series | None = None,
     history: str | Path | pd.DataFrame | None = None,
+    strip: bool = False,
+    skip_empty: bool = False,
     progress: Progress | None = None,
 ) -> CrowdLabels:
-    """Return the crowd in a CSV (.csv, .csv.gz), JSON-lines (.jsonl, .jsonl.gz) or Parquet file or folder.
+    """Return the crowd in a CSV (.csv), JSON-lines (.jsonl), JSON (.json) or Parquet file, or a folder of such files.
 
-    The file has one row per annotation.  A CSV column becomes integers if all its values are plain whole numbers.
-    Otherwise the column stays text, exactly as written ("007" stays "007").  Columns of other formats keep their types.
-    Ids and classes are numbered in sorted order.
+    The file has one row per annotation, unless `form` says otherwise.  A CSV column becomes numbers or truth values if
+    all its values are numbers in their usual form (7, -0.5, 1.0, but not 007 or 1e3), or words for true and false.
+    Otherwise the column stays text, exactly as written.  Columns of other formats keep their types; times and bytes
+    become text (see `crowdml.support.value_text`).  Ids and classes are numbered in sorted order: numbers by value,
+    also labels that are numbers in text, and ordered categories of Parquet in their own order.  A warning in the log
+    names texts that differ only by blanks or invisible characters.
 
     Args:
-        path: the file, or a folder of Parquet files.
+        path: the file, or a folder of files of one format.
         task, worker, label: the names of the columns.  Other columns are not read.
         class_names: all classes, in order; the default is the classes that occur, sorted.
         repeats: see CrowdLabels.
+        form: how the file stores its rows, such as `FileForm("wide")`.  The forms of `gold` and `history` are found.
         gold: known labels of items: a Series, or a file whose columns have the names `task` and `label`.
         history: earlier answers of the workers: a frame, or a file with the columns worker, truth, label and count.
+        strip: remove outer blanks and invisible characters from text, and use single blanks and Unicode form NFC.
+        skip_empty: leave out rows without a label, instead of raising an error.
         progress: called with the amount read and the total amount.
 
     Raises:
@@ -67,7 +87,17 @@ def read_crowd(
             label is not in `class_names`.  The message names the file, the column and the line.
     """
     columns = Columns(task, worker, label)
-    table = _read(Path(path), astuple(columns), progress)
+    table = _read(
+        Path(path), astuple(columns), progress, form, strip=strip, skip_empty=columns.label if skip_empty else None,
+        by_number=columns.label,
+    )  # fmt: skip
+    for name in astuple(columns):
+        values = table.columns[name].values
+        if values.dtype == object and not is_plain(values):
+            warn_of_look_alikes(str(path), name, values)
+        if values.dtype == object and name == columns.label:
+            warn_of_case(str(path), name, values)
+    given = table.columns[columns.label]
     names, label_index = _classes(table, columns.label, class_names)
     items, workers = table.columns[columns.task], table.columns[columns.worker]
     if repeats == "error":
@@ -84,41 +114,68 @@ def read_crowd(
         class_names=names,
         # `_refuse_repeats` has checked for repeats already, because it can name the line.
         repeats="keep" if repeats == "error" else repeats,
+        is_ordered=class_names is not None or given.is_ordered,
     )
-    if gold is not None:
-        crowd = with_gold(crowd, gold if isinstance(gold, pd.Series) else read_labels(gold, task, label))
-    if history is not None:
-        crowd = with_history(crowd, history if isinstance(history, pd.DataFrame) else read_history(history))
+    if isinstance(gold, pd.Series):
+        crowd = with_gold(crowd, gold)
+    elif gold is not None:
+        known = _read(Path(gold), (task, label), strip=strip)
+        with _named_rows(known):
+            crowd = with_gold(crowd, _labels(known, task, label))
+    if isinstance(history, pd.DataFrame):
+        crowd = with_history(crowd, history)
+    elif history is not None:
+        earlier = _read(Path(history), HISTORY_COLUMNS, strip=strip, numbers=("count",))
+        with _named_rows(earlier):
+            crowd = with_history(crowd, _frame(earlier, numbers=("count",)))
     return crowd
 
 
-def read_labels(path: str | Path, task: str = "task", label: str = "label") -> pd.Series:
-    """Return the label of each item, as a Series with the items as index.
+def read_labels(path: str | Path, task: str = "task", label: str = "label", *, strip: bool = False) -> pd.Series:
+    """Return the label of each item, as a Series with the items as index.  See `read_crowd` for `strip`.
 
     Raises:
         FileError: see `read_crowd`; or an item occurs twice.
     """
-    table = _read(Path(path), (task, label))
-    items = table.columns[task]
-    if len(items.values) < len(items.codes):
-        row = _first_repeat(items.codes.astype(np.int64))
-        raise FileError(f"{table.place(row)}: task {items.values[items.codes[row]]} occurs for the second time")
-    return pd.Series(table.columns[label].each, index=pd.Index(items.each, name=task), name=label)
+    return _labels(_read(Path(path), (task, label), strip=strip), task, label)
 
 
-def read_history(path: str | Path) -> pd.DataFrame:
-    """Return earlier answers of workers, in the columns of `aggregate --confusion`: worker, truth, label, count."""
-    return read_columns(path, HISTORY_COLUMNS, numbers=("count",))
+def read_prior(path: str | Path, crowd: CrowdLabels, task: str = "task", *, strip: bool = False) -> NDArray[np.float64]:
+    """Return the (n_items, n_classes) prior in a file with the columns task and p_<class>, like a consensus table.
+
+    Raises:
+        FileError: see `read_crowd`; or a task is missing or occurs twice, or a row is negative, infinite or all zeros.
+    """
+    shares = [f"p_{name}" for name in texts(class_names_of(crowd))]
+    table = _read(Path(path), (task, *shares), strip=strip, numbers=shares)
+    with _named_rows(table):
+        frame = _frame(table, numbers=shares)
+        return prior_of_items(crowd, frame[task].to_numpy(), frame[shares].to_numpy(np.float64))
 
 
-def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str] = ()) -> pd.DataFrame:
+def read_columns(
+    path: str | Path, columns: Sequence[str], numbers: Sequence[str] = (), *, strip: bool = False
+) -> pd.DataFrame:
     """Return columns of a file that is small enough for pandas.  Convert the columns in `numbers` to floats.
 
     Raises:
         FileError: see `read_crowd`; or a value in `numbers` is not a number.
     """
-    table = _read(Path(path), columns)
-    frame = pd.DataFrame({name: table.columns[name].each for name in columns})
+    return _frame(_read(Path(path), columns, numbers=numbers, strip=strip), numbers)
+
+
+def _labels(table: _Table, task: str, label: str) -> pd.Series:
+    items = table.columns[task]
+    if len(items.values) < len(items.codes):
+        row = _first_repeat(items.codes.astype(np.int64))
+        raise FileError(
+            f"{table.place(row)}: task {text_of(items.values[items.codes[row]])} occurs for the second time"
+        )
+    return pd.Series(table.columns[label].each, index=pd.Index(items.each, name=task), name=label)
+
+
+def _frame(table: _Table, numbers: Sequence[str]) -> pd.DataFrame:
+    frame = pd.DataFrame({name: column.each for name, column in table.columns.items()})
     for name in numbers:
         parsed = pd.to_numeric(frame[name], errors="coerce")
         if parsed.isna().any():
@@ -128,91 +185,131 @@ def read_columns(path: str | Path, columns: Sequence[str], numbers: Sequence[str
     return frame
 
 
-class _Coded(NamedTuple):
-    """A column: the (n_rows,) int32 code of each row, and the distinct values, sorted."""
+@contextmanager
+def _named_rows(table: _Table) -> Iterator[None]:
+    """Turn an error about a row, or about the whole table, into an error that names the file and the line."""
+    try:
+        yield
+    except RowError as error:
+        raise FileError(f"{table.place(error.row)}: {error}") from error
+    except FileError:
+        raise
+    except ValueError as error:
+        raise FileError(f"{table.sources[0].part}: {error}") from error
 
-    codes: NDArray[np.int32]
-    values: NDArray[Any]
 
-    @property
-    def each(self) -> NDArray[Any]:
-        return self.values[self.codes]
+class _Source(NamedTuple):
+    """A file of a table, the number of its rows in the table, and their places in the file if rows are left out."""
+
+    part: Part
+    n_rows: int
+    places: NDArray[np.int64] | None
 
 
 class _Table(NamedTuple):
     """Columns by name, and the source files with their numbers of rows."""
 
-    columns: dict[str, _Coded]
-    sources: list[tuple[Path, int]]
+    columns: dict[str, Numbered]
+    sources: list[_Source]
 
     def place(self, row: int) -> str:
         """Return the text that names the file and the position of a row, counted from 0."""
-        for path, n_rows in self.sources:
+        for part, n_rows, places in self.sources:
             if row < n_rows:
-                return place(path, row)
+                return place(part, row if places is None else int(places[row]))
             row -= n_rows
         raise IndexError(row)
 
 
-def _read(path: Path, columns: Sequence[str], progress: Progress | None = None) -> _Table:
+def _read(
+    path: Path,
+    columns: Sequence[str],
+    progress: Progress | None = None,
+    form: FileForm = FOUND,
+    *,
+    strip: bool = False,
+    skip_empty: str | None = None,
+    by_number: str | None = None,
+    numbers: Sequence[str] = (),
+) -> _Table:
+    """Return columns of a file or folder, without the rows where column `skip_empty` is empty.
+
+    Text that says numbers is sorted by number in column `by_number`.  Text in the columns `numbers` stays text.
+    """
     chunks: dict[str, list[pa.DictionaryArray]] = {name: [] for name in columns}
-    sources: list[tuple[Path, int]] = []
-    for part in parts(path):
-        n_rows = 0
-        for arrays in batches(part, columns, progress):
-            for name, array in zip(columns, arrays, strict=True):
-                _check_filled(part, name, array, n_rows)
+    sources: list[_Source] = []
+    for part in parts(path, columns, form):
+        n_before, n_kept, places = 0, 0, []
+        for arrays in batches(part, progress):
+            n_batch, kept = len(arrays[0]), None
+            empty = [_empty(array) for array in arrays]
+            if skip_empty is not None and (skipped := empty[columns.index(skip_empty)]) is not None:
+                kept = np.flatnonzero(~skipped)
+                arrays = [array.take(pa.array(kept, pa.int64())) for array in arrays]
+                empty = [rows if rows is None else rows[kept] for rows in empty]
+            if skip_empty is not None:
+                places.append(n_before + (np.arange(n_batch) if kept is None else kept))
+            for name, array, rows in zip(columns, arrays, empty, strict=True):
+                if rows is not None and rows.any():
+                    row = int(rows.argmax())
+                    raise _empty_value(
+                        place(part, n_before + (row if kept is None else int(kept[row]))), name, array[row]
+                    )
                 _check_type(part, name, array, chunks[name], sources)
-                chunks[name].append(array)
-            n_rows += len(arrays[0])
-        sources.append((part, n_rows))
-    if not sum(n_rows for _, n_rows in sources):
+                chunks[name].append(_cleaned(array) if strip else array)
+            n_before += n_batch
+            n_kept += len(arrays[0])
+        sources.append(_Source(part, n_kept, np.concatenate(places) if places and n_kept < n_before else None))
+    if not sum(source.n_rows for source in sources):
         raise FileError(f"{path}: no rows")
-    typed = ending(sources[0][0]) != ".csv"
+    is_typed = ending(sources[0].part.path) != ".csv"
     # Number one column at a time, so that the batches of a column are freed before the next column is built.
-    return _Table({name: _numbered(chunks.pop(name), typed=typed) for name in columns}, sources)
+    return _Table(
+        {
+            name: numbered(chunks.pop(name), is_typed=is_typed or name in numbers, by_number=name == by_number)
+            for name in columns
+        },
+        sources,
+    )
 
 
-def _check_filled(path: Path, name: str, array: pa.DictionaryArray, n_before: int) -> None:
-    """Raise FileError at the first row of a batch that is null, blank or NaN."""
+def _empty(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
+    """Return whether each row of a batch is null, blank or NaN; None if no row is."""
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
     if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NOT_A_VALUE)))
+        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
     if not array.indices.null_count and not pc.any(empty).as_py():
-        return
+        return None
     # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
-    flags = np.append(empty.to_numpy(zero_copy_only=False), True)
-    is_empty = flags[array.indices.fill_null(-1).to_numpy()]
-    if is_empty.any():
-        row = int(is_empty.argmax())
-        given = array[row].as_py()
-        says = f" ({given!r})" if given else ""
-        raise FileError(f"{place(path, n_before + row)}: column {name!r} is empty{says}")
+    flags = np.append(empty.to_numpy(zero_copy_only=False), True).astype(bool)
+    rows = flags[array.indices.fill_null(-1).to_numpy()]
+    return rows if rows.any() else None
+
+
+def _empty_value(where: str, name: str, value: pa.Scalar) -> FileError:
+    given = value.as_py()
+    says = f" ({given!r})" if given else ""
+    return FileError(f"{where}: column {name!r} is empty{says}")
+
+
+def _cleaned(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return the array with `cleaned` text; two values may become one, so the dictionary may hold a value twice."""
+    if not pa.types.is_string(array.dictionary.type):
+        return array
+    words = pa.array([word and cleaned(word) for word in array.dictionary.to_pylist()], pa.string())
+    again = words.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(again.indices.take(array.indices), again.dictionary)
 
 
 def _check_type(
-    path: Path, name: str, array: pa.DictionaryArray, before: list[pa.DictionaryArray], sources: list[tuple[Path, int]]
+    path: Part, name: str, array: pa.DictionaryArray, before: list[pa.DictionaryArray], sources: list[_Source]
 ) -> None:
-    if before and before[0].type != array.type:
-        there = sources[0][0] if sources else path
+    if before and not go_together(before[0].type.value_type, array.type.value_type):
+        there = sources[0].part if sources else path
         raise FileError(
             f"{path}: column {name!r} holds {array.type.value_type}, but {before[0].type.value_type} in {there}"
         )
-
-
-def _numbered(chunks: list[pa.DictionaryArray], *, typed: bool) -> _Coded:
-    """Return all rows of a column, numbered in the sorted order of the values."""
-    column: Any = pa.chunked_array(chunks).unify_dictionaries()
-    chunks.clear()
-    values = column.chunk(0).dictionary
-    if not typed and pc.all(pc.match_substring_regex(values, _WHOLE_NUMBER)).as_py():
-        values = values.cast(pa.int64())
-    order = pc.sort_indices(values)
-    rank = np.empty(len(values), np.int32)
-    rank[order.to_numpy()] = np.arange(len(values), dtype=np.int32)
-    codes = np.concatenate([rank[chunk.indices.to_numpy()] for chunk in column.chunks])
-    return _Coded(codes, values.take(order).to_numpy(zero_copy_only=False))
 
 
 def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tuple[NDArray[Any], NDArray[np.int32]]:
@@ -221,14 +318,14 @@ def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tu
     if class_names is None:
         return given.values, given.codes
     names = np.asarray(class_names)
-    if len(pd.unique(names)) < len(names):
-        raise ValueError(f"the classes must differ, got {', '.join(map(str, names))}")
+    if len(set(texts(names))) < len(names):
+        raise ValueError(f"the classes must differ, got {', '.join(texts(names))}")
     index = lookup(names, given.values).astype(np.int32)[given.codes]
     if index.min() < 0:
         row = int(index.argmin())
         raise FileError(
-            f"{table.place(row)}: column {label!r} holds {str(given.values[given.codes[row]])!r}, "
-            f"which is not among the classes {', '.join(map(str, names))}"
+            f"{table.place(row)}: column {label!r} holds {text_of(given.values[given.codes[row]])!r}, "
+            f"which is not among the classes {', '.join(texts(names))}"
         )
     return names, index
 
@@ -246,8 +343,8 @@ def _refuse_repeats(table: _Table, columns: Columns) -> None:
         row = int(among[_first_repeat(pair[among])])
         item, worker = items.values[items.codes[row]], workers.values[workers.codes[row]]
         raise FileError(
-            f"{table.place(row)}: worker {worker} labels task {item} for the second time ({len(repeated)} repeated "
-            f'annotations in all); choose repeats "first" or "keep"'
+            f"{table.place(row)}: worker {text_of(worker)} labels task {text_of(item)} for the second time "
+            f'({len(repeated)} repeated annotations in all); choose repeats "first", "last" or "keep"'
         )
 
 

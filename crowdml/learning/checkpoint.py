@@ -54,15 +54,19 @@ class Checkpoint:
             state = torch.load(self.path, map_location=device, weights_only=True)
             identity = state["identity"]
         except Exception as error:
-            raise CheckpointMismatchError(
-                f"{self.path} cannot be read as a checkpoint ({type(error).__name__}); delete it to train anew"
-            ) from error
+            raise self.damaged(error) from error
         if identity != self.identity:
             raise CheckpointMismatchError(
                 f"{self.path} belongs to another training ({identity}, now {self.identity}); "
                 "delete it or choose another folder"
             )
         return state
+
+    def damaged(self, error: Exception) -> CheckpointMismatchError:
+        """Return the error that says that the file, which raised `error`, holds no complete state."""
+        return CheckpointMismatchError(
+            f"{self.path} cannot be read as a checkpoint ({type(error).__name__}); delete it to train anew"
+        )
 
     def write(self, state: dict[str, Any]) -> None:
         """Replace the content of the file by this state.  If several processes train, only the first process writes.

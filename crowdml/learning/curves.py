@@ -11,6 +11,8 @@ from pathlib import Path
 Point = tuple[int, str, float]
 """(step, metric, value); a step is an epoch, counted from 1 over all trainings."""
 
+_MOST_STEPS = 1 << 53
+
 
 @dataclass(frozen=True)
 class KeptCurves:
@@ -29,12 +31,21 @@ class KeptCurves:
             warnings.warn(f"cannot write a point of the learning curves to {self.path}: {error}", stacklevel=2)
 
     def points(self) -> list[Point]:
-        """Return the points, sorted by step.  If an epoch was repeated after an interruption, its last value counts."""
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        latest: dict[tuple[int, str], float] = {}
-        for line in lines:
-            # The first line is empty.  The point of an incomplete line is computed again.
-            with suppress(json.JSONDecodeError):
-                step, metric, value = json.loads(line)
-                latest[step, metric] = value
+        """Return the points, sorted by step; lines that hold no point are left out.
+
+        If an epoch was repeated after an interruption, its last value counts.
+        """
+        lines = self.path.read_text(errors="replace").splitlines() if self.path.is_file() else []
+        # An interruption may have left an incomplete line, whose point is computed again.
+        points = filter(None, map(_point, lines))
+        latest = {(step, metric): value for step, metric, value in points}
         return sorted(((*point, value) for point, value in latest.items()), key=lambda point: point[0])
+
+
+def _point(line: str) -> Point | None:
+    """Return the point in a line of the file; None if the line holds no point."""
+    with suppress(ValueError, RecursionError, OverflowError):
+        match json.loads(line):
+            case [int(step), str(metric), (int() | float()) as value] if 0 <= step < _MOST_STEPS:
+                return step, metric, float(value)
+    return None

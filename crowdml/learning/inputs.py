@@ -13,9 +13,12 @@ from torch import Tensor
 
 from crowdml.datasets.data import channel_statistics
 from crowdml.learning.augment import augment
+from crowdml.learning.features import check_features, feature_scaling, scale_features
 from crowdml.learning.recipe import InputForm
 from crowdml.learning.whiten import whiten
 from crowdml.support.torch_device import default_device
+
+_LEAST_CONTRAST = 1e-6  # a channel is constant below this deviation of its pixels, which are in [0, 1]
 
 
 class Inputs(Protocol):
@@ -59,13 +62,15 @@ class InMemory:
 
     Args:
         values: (n_items, channels, height, width) or (n_items, n_features), uint8 or float.
-        scale, shift: (channels,) or (n_features,); the normalised inputs are `values * scale - shift`.
+        scale, shift: (channels,) on the device; the normalised inputs are `values * scale - shift`.  By default the
+            values are already normalised.
     """
 
-    def __init__(self, values: Tensor, scale: Tensor, shift: Tensor) -> None:
+    def __init__(self, values: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> None:
         self.values = values
         across = (-1, *([1] * (values.ndim - 2)))
-        self._scale, self._shift = scale.reshape(across), shift.reshape(across)
+        self._scale = None if scale is None else scale.reshape(across)
+        self._shift = None if shift is None else shift.reshape(across)
 
     @property
     def device(self) -> torch.device:
@@ -87,7 +92,9 @@ class InMemory:
 
     def take(self, items: Tensor) -> Tensor:
         """Return the normalised inputs (n, ...) of (n,) items."""
-        normal = self.values[items].float() * self._scale - self._shift
+        normal = self.values[items].float()
+        if self._scale is not None and self._shift is not None:
+            normal = normal * self._scale - self._shift
         on_gpu = self.device.type == "cuda" and normal.ndim == 4
         return normal.contiguous(memory_format=torch.channels_last) if on_gpu else normal
 
@@ -109,55 +116,53 @@ def in_memory(
     """Return the training and the test inputs on a device, normalised by the statistics of the training items.
 
     Args:
-        train: (n_items, channels, height, width) uint8 images, or (n_items, n_features) float features.
+        train: (n_items, channels, height, width) uint8 images, or (n_items, n_features) real features.
         test: test items in the same format, or None.
         form: kind of normalisation, see `Recipe.inputs`.
         device: a torch device; "auto" is the GPU of this process, or the CPU if there is none.
 
     Raises:
-        ValueError: features are not finite, or the form is "whitened" for features.
+        ValueError: a feature is not finite or too large, or the form is "whitened" for features.
     """
     device = torch.device(default_device() if device == "auto" else device)
-    is_images = train.dtype == np.uint8
+    both = (train,) if test is None else (train, test)
     if form == "whitened":
-        if not is_images:
+        if train.ndim != 4:
             raise ValueError('recipe.inputs "whitened" is for images; take "standard" for features')
-        first, second = whiten(_on_device(train, device), None if test is None else _on_device(test, device))
-        scale, shift = torch.ones(1, device=device), torch.zeros(1, device=device)
+        tensors = whiten(_on_device(train, device), None if test is None else _on_device(test, device))
+        found = [InMemory(values) for values in tensors if values is not None]
     else:
-        first, second = _on_device(train, device), None if test is None else _on_device(test, device)
-        scale, shift = (torch.as_tensor(part, dtype=torch.float32, device=device) for part in scaling(train, form))
-    return InMemory(first, scale, shift), None if second is None else InMemory(second, scale, shift)
+        if train.ndim == 2:
+            check_features(train)
+        centre, scale = scaling(train, form)
+        if train.ndim == 2:
+            found = [InMemory(_on_device(scale_features(values, centre, scale), device)) for values in both]
+        else:
+            parts = [torch.as_tensor(part, dtype=torch.float32, device=device) for part in (scale, centre * scale)]
+            found = [InMemory(_on_device(values, device), *parts) for values in both]
+    return found[0], None if test is None else found[1]
 
 
 def scaling(train: NDArray, form: InputForm) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scale and shift, each (channels,) or (n_features,); normalised inputs are `values * scale - shift`.
+    """Return centre and scale, each (channels,) or (n_features,); the inputs are `(values - centre) * scale`.
 
     Args:
-        train: training items, see `in_memory`.
+        train: training items, see `in_memory`; `check_features` has checked features.
         form: "standard" or "unit", see `Recipe.inputs`.
-
-    Raises:
-        ValueError: a feature is not finite.
     """
-    if train.dtype == np.uint8:
-        (mean, std), highest = channel_statistics(train), 255.0
-    else:
-        if not np.isfinite(train).all():
-            row, column = np.argwhere(~np.isfinite(train))[0]
-            raise ValueError(f"feature {column} of item {row} is {train[row, column]}; features must be finite")
-        mean, std, highest = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64), 1.0
+    if train.ndim == 4:
+        mean, std = channel_statistics(train)
+        if form == "unit":
+            return np.zeros(len(mean)), np.full(len(mean), 1 / 255)
+        varies = std > _LEAST_CONTRAST * np.maximum(1.0, mean)
+        return 255 * mean, 1 / (255 * np.where(varies, std, np.inf))
     if form == "unit":
-        return np.full(len(mean), 1 / highest), np.zeros(len(mean))
-    # Zero features that are constant in training, so that they cannot dominate at test time.
-    varies = std > 1e-6 * np.maximum(1.0, np.abs(mean))
-    std = np.where(varies, std, np.inf)
-    return 1 / (highest * std), mean / std
+        return np.zeros(train.shape[1]), np.ones(train.shape[1])
+    return feature_scaling(train)
 
 
 def _on_device(array: NDArray, device: torch.device) -> Tensor:
     with warnings.catch_warnings():
         # Arrays from Ray's object store are read-only.  Nothing writes to these tensors, so no copy is needed.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        values = torch.from_numpy(array).to(device)
-    return values.float() if values.dtype == torch.float64 else values
+        return torch.from_numpy(array).to(device)

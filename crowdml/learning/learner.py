@@ -12,6 +12,7 @@ from crowdml.learning.batch import Batch, Epoch
 from crowdml.learning.recipe import Recipe
 from crowdml.learning.supervision import Supervision, Target
 from crowdml.learning.task import Task
+from crowdml.support.field_values import convert_fields
 from crowdml.support.search_space import Choice, Space
 
 LossTerms = dict[str, Tensor]
@@ -34,6 +35,9 @@ class Learner:
 
     SPACE: ClassVar[Space] = {}
     """Option name -> range in which the option can be searched."""
+
+    def __post_init__(self) -> None:
+        convert_fields(self)
 
     def build(self, task: Task, given: Supervision) -> nn.Module:
         """Return a fresh model; its forward maps normalised inputs to logits (n, n_classes) of the true class."""
@@ -65,7 +69,3 @@ class LabelLearner(Learner):
     target: Target = "labels"
 
     SPACE: ClassVar[Space] = {"target": Choice("labels", "posterior")}
-
-    def __post_init__(self) -> None:
-        if self.target not in ("labels", "posterior"):
-            raise ValueError(f'target must be "labels" or "posterior", got {self.target!r}')

@@ -251,12 +251,18 @@ class _Training:
             raise CheckpointMismatchError(
                 f"{checkpoint.path} belongs to another network; delete it or choose another folder"
             ) from error
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._schedule.load_state_dict(state["schedule"])
-        self.epoch, self.n_images, self.seconds = state["epoch"], state["n_images"], state["seconds"]
-        best = state["best"]
-        self._best_loss, self._best_epoch, self._best = best["loss"], best["epoch"], best["model"]
-        return state["done"]
+        except Exception as error:  # a damaged state makes torch raise almost anything, here and below
+            raise checkpoint.damaged(error) from error
+        try:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+            self.epoch, self.n_images = int(state["epoch"]), int(state["n_images"])
+            self.seconds = float(state["seconds"])
+            best = state["best"]
+            self._best_loss, self._best_epoch, self._best = float(best["loss"]), int(best["epoch"]), best["model"]
+            return bool(state["done"])
+        except Exception as error:
+            raise checkpoint.damaged(error) from error
 
 
 def _batches(indices: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from crowdml.support.field_values import check_seed, convert_fields
 from crowdml.support.search_space import Choice, Either, Float, Space, Whole
 
 Optimizer = Literal["sgd", "adam", "adamw", "radam"]
@@ -14,11 +15,6 @@ Augment = Literal["none", "flip", "crop", "crop_flip"]
 Precision = Literal["auto", "float32", "bfloat16"]
 InputForm = Literal["standard", "unit", "whitened"]
 Keep = Literal["last", "best"]
-
-_CHOICES = {
-    "optimizer": get_args(Optimizer), "schedule": get_args(Schedule), "augment": get_args(Augment),
-    "precision": get_args(Precision), "inputs": get_args(InputForm), "keep": get_args(Keep),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,8 @@ class Recipe:
         keep: "last" keeps the network of the last epoch, "best" the network with the best validation loss.
 
     Raises:
-        ValueError: a value is out of range, or `patience` or `keep="best"` is set without held-out items.
+        ValueError: a value is of a wrong type or out of range, or `patience` or `keep="best"` is set without held-out
+            items.
     """
 
     epochs: int = 120
@@ -83,11 +80,7 @@ class Recipe:
     }
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        for name in ("lr", "momentum", "weight_decay", "lr_decay", "late_momentum", "validation"):
-            value = getattr(self, name)
-            if type(value) is int:  # equal recipes have one JSON form, and so one id
-                object.__setattr__(self, name, float(value))
+        convert_fields(self, "recipe.")  # so that equal recipes have one JSON form, and so one id
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe.{name} must be at least 1, got {getattr(self, name)}")
@@ -97,10 +90,10 @@ class Recipe:
         for name in ("momentum", "weight_decay", "decay_from"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"recipe.{name} must not be negative, got {getattr(self, name)}")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                listed = ", ".join(f'"{choice}"' for choice in allowed)
-                raise ValueError(f"recipe.{name} must be one of {listed}, got {getattr(self, name)!r}")
+        if self.momentum >= 1:
+            raise ValueError(f"recipe.momentum must be in [0, 1), got {self.momentum}")
+        if any(epoch < 1 for epoch in self.milestones):
+            raise ValueError(f"recipe.milestones must be at least 1, got {min(self.milestones)}")
         if self.schedule == "linear" and self.decay_from >= self.epochs:
             raise ValueError(
                 f"recipe.decay_from must be below the {self.epochs} epochs of a linear schedule, got {self.decay_from}"
@@ -128,9 +121,15 @@ class TrainingSettings:
         recipe: how the network is trained.
         seed: determines every random draw of the training.
         weights: file of a pretrained state_dict for all layers but the last one; None starts from random weights.
+
+    Raises:
+        ValueError: the seed is not a whole number in [0, 2^64).
     """
 
     network: str
     recipe: Recipe
     seed: int = 0
     weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))

@@ -72,4 +72,6 @@ def supervise(
     if given.shape[1] != n_classes:
         raise ValueError(f"the posterior has {given.shape[1]} classes, the task {n_classes}")
     hard = given.argmax(dim=1) if labels is None else torch.as_tensor(labels, device=device).long()
+    if len(hard) and int(hard.min()) < 0:
+        raise ValueError('a network needs a label for every item; use another rule than ties="abstain"')
     return Supervision(hard, given.float(), annotations)

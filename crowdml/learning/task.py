@@ -73,8 +73,12 @@ def make_task(
     A test label that is no class counts as wrong.  By default, there are no observers and no checkpoints.
 
     Raises:
-        ValueError: the network does not exist.  `build_network` raises it if the network does not take such inputs.
+        ValueError: the network does not exist, or features are to be augmented.  `build_network` raises it if the
+            network does not take such inputs.
     """
+    kind = settings.recipe.augment
+    if kind != "none" and len(inputs.in_shape) != 3:
+        raise ValueError(f'recipe.augment "{kind}" is for images; take "none" for features')
     build = partial(build_network, settings.network, inputs.in_shape, n_classes)
     if settings.weights is not None:
         build = partial(load_backbone, settings.network, inputs.in_shape, n_classes, settings.weights)

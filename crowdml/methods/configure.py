@@ -44,7 +44,10 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
 
     Raises:
         UnknownNameError: a name or an option is unknown.
+        ValueError: the value of an option is of a wrong type or out of range; the message names the option.
     """
+    if not isinstance(options, Mapping | None) or not all(isinstance(option, str) for option in options or {}):
+        raise ValueError(f"the options of method {name} must map the names of options to values, got {options!r}")
     source_entry, learner_entry = _entries(name)
     classes = {"source": _load(source_entry.target)}
     chosen = {"source": dict(source_entry.options)}
@@ -56,7 +59,7 @@ def resolve(name: str, options: Mapping[str, Any] | None = None, *, labels_only:
     for option, value in (options or {}).items():
         part, field_name = _part_with_option(name, option, classes)
         chosen[part][field_name] = value
-    objects = {part: part_class(**chosen[part]) for part, part_class in classes.items()}
+    objects = {part: _configured(name, part_class, chosen[part]) for part, part_class in classes.items()}
     if source_entry.kind == "crowd":
         from crowdml.joint.end_to_end import EndToEnd
 
@@ -78,7 +81,13 @@ def canonical(name: str) -> str:
 
 
 def parts(name: str) -> tuple[str, str]:
-    """Return the names of source and learner without checking them.  The learner of a crowd method is an empty text."""
+    """Return the names of source and learner without checking them.  The learner of a crowd method is an empty text.
+
+    Raises:
+        UnknownNameError: the name is not a text.
+    """
+    if not isinstance(name, str):
+        raise UnknownNameError(f"the name of a method must be a text, got {name!r}")
     first, plus, second = name.partition("+")
     first = ALIASES.get(first, first)
     if plus:
@@ -142,6 +151,15 @@ def _part_with_option(name: str, option: str, classes: Mapping[str, type]) -> tu
         both = " or ".join(f"{part}.{option}" for part in owners)
         raise UnknownNameError(f"both parts of method {name} have the option {option!r}; write {both}")
     return owners[0], option
+
+
+def _configured(name: str, part: type, options: Mapping[str, Any]) -> Any:
+    try:
+        return part(**options)
+    except ValueError as error:
+        raise ValueError(f"method {name}: {error}") from error
+    except Exception as error:  # a class outside the registry may check nothing and raise anything
+        raise ValueError(f"method {name} cannot be made with the options {dict(options)}: {error}") from error
 
 
 def _entry_outside_registry(target: str) -> Entry:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from crowdml.aggregation.aggregator import Aggregation, Aggregator
+from crowdml.aggregation.aggregator import Aggregator, named_classes
 from crowdml.files.gold_and_history import class_names, item_names, with_gold, with_history
 from crowdml.labels import CrowdLabels, Repeats
 from crowdml.methods.configure import needs_network, resolve
@@ -20,6 +20,8 @@ def fit_predict(
     gold: pd.Series | None = None,
     history: pd.DataFrame | None = None,
     repeats: Repeats = "keep",
+    strip: bool = False,
+    skip_empty: bool = False,
     **options: Any,
 ) -> pd.Series:
     """Return one label per task, as the Series `agg_label` with the sorted tasks as index `task`.
@@ -27,16 +29,19 @@ def fit_predict(
     Args:
         frame: one row per annotation, with the columns task, worker, label.
         method: name of an aggregator; `crowdml methods` lists the names.
-        gold: known labels, with the tasks as index.
+        gold: known labels, with the tasks as index.  Types other than in `frame` are compared as text.
         history: earlier answers of the workers, with the columns worker, truth, label, count (see `confusion_frame`).
         repeats: what to do if a worker labelled a task more than once, see CrowdLabels.
-        options: options of the method, such as max_iter.
+        strip, skip_empty: how the frame is read, see `CrowdLabels.from_frame`.
+        options: options of the method, such as max_iter, or ties="abstain", which gives a tied task no label (None).
 
     Raises:
         ValueError: a name is unknown, a column is missing, or the method cannot handle the crowd.
     """
-    crowd, result = _fit(frame, method, gold, history, repeats, options)
-    return pd.Series(class_names(crowd)[result.labels], index=_tasks(crowd), name="agg_label")
+    chosen = aggregator(method, **options)
+    crowd = _read(frame, gold, history, {"repeats": repeats, "strip": strip, "skip_empty": skip_empty})
+    result = chosen.fit(crowd)
+    return pd.Series(named_classes(class_names(crowd), result.labels), index=_tasks(crowd), name="agg_label")
 
 
 def fit_predict_proba(
@@ -46,10 +51,14 @@ def fit_predict_proba(
     gold: pd.Series | None = None,
     history: pd.DataFrame | None = None,
     repeats: Repeats = "keep",
+    strip: bool = False,
+    skip_empty: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
     """Return the probability of each label (columns) for each task (index `task`).  See `fit_predict`."""
-    crowd, result = _fit(frame, method, gold, history, repeats, options)
+    chosen = aggregator(method, **options)
+    crowd = _read(frame, gold, history, {"repeats": repeats, "strip": strip, "skip_empty": skip_empty})
+    result = chosen.fit(crowd)
     return pd.DataFrame(result.posterior, index=_tasks(crowd), columns=pd.Index(class_names(crowd), name="label"))
 
 
@@ -64,21 +73,13 @@ def aggregator(method: str, **options: Any) -> Aggregator:
     return resolve(method, options, labels_only=True).source
 
 
-def _fit(
-    frame: pd.DataFrame,
-    method: str,
-    gold: pd.Series | None,
-    history: pd.DataFrame | None,
-    repeats: Repeats,
-    options: dict[str, Any],
-) -> tuple[CrowdLabels, Aggregation]:
-    chosen = aggregator(method, **options)
-    crowd = CrowdLabels.from_frame(frame, repeats=repeats)
+def _read(
+    frame: pd.DataFrame, gold: pd.Series | None, history: pd.DataFrame | None, how: dict[str, Any]
+) -> CrowdLabels:
+    crowd = CrowdLabels.from_frame(frame, **how)
     if gold is not None:
         crowd = with_gold(crowd, gold)
-    if history is not None:
-        crowd = with_history(crowd, history)
-    return crowd, chosen.fit(crowd)
+    return crowd if history is None else with_history(crowd, history)
 
 
 def _tasks(crowd: CrowdLabels) -> pd.Index:

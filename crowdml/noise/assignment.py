@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 
 from crowdml.labels import CrowdLabels
 from crowdml.noise.counter_random import uniform
+from crowdml.noise.options import make_with_options
 from crowdml.support.names import check_name
 
+MOST_DRAWS = 10_000
+"""About the most draws for one item of the design "power_law"; a rare worker would be drawn almost never."""
 Asked = NDArray[np.int32]
 """(n_items, labels per item) the workers asked about each item.  No row has a worker twice."""
 
@@ -83,7 +87,7 @@ class PowerLaw(_FixedNumber):
 
     Args:
         labels_per_item: number of workers in the set, at least 1.
-        exponent: at least 0; 0 makes all workers equally likely.
+        exponent: at least 0; 0 makes all workers equally likely.  labels_per_item**exponent is at most MOST_DRAWS.
     """
 
     exponent: float = 1.0
@@ -92,6 +96,9 @@ class PowerLaw(_FixedNumber):
         super().__post_init__()
         if not 0 <= self.exponent < np.inf:
             raise ValueError(f"exponent must be at least 0, got {self.exponent}")
+        if self.exponent * math.log(self.labels_per_item) > math.log(MOST_DRAWS):
+            most = math.log(MOST_DRAWS) / math.log(self.labels_per_item)
+            raise ValueError(f"exponent must be at most {most:.3g} for {self.labels_per_item} labels per item")
 
     def ask(self, n_items: int, n_workers: int, key: np.uint64) -> Asked:
         """See Assignment."""
@@ -116,12 +123,12 @@ def make_assignment(name: str, options: Mapping[str, Any] | None = None) -> Assi
         ValueError: the name or an option is unknown, an option is missing, or a value is out of range.
     """
     kind = ASSIGNMENTS[check_name("assignment", name, ASSIGNMENTS)]
-    fields = kind.__dataclass_fields__
-    for option in options or {}:
-        check_name(f"option of assignment {name}", option, fields)
-    if "labels_per_item" in fields and "labels_per_item" not in (options or {}):
+    given = options or {}
+    for option in given:
+        check_name(f"option of assignment {name}", option, kind.__dataclass_fields__)
+    if "labels_per_item" in kind.__dataclass_fields__ and "labels_per_item" not in given:
         raise ValueError(f"assignment {name} needs the assignment option labels_per_item")
-    return kind(**(options or {}))
+    return make_with_options(f"assignment {name}", kind, given)
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from crowdml.noise.machine_classifiers import (
     learn_svm,
 )
 from crowdml.noise.missing import MissingRule, remove_labels
-from crowdml.support.names import check_name
+from crowdml.noise.options import make_with_options
 
 _FEW = (100, 200, 300, 400)
 """The numbers of images to learn from.  Each annotator without a number in the roster draws one uniformly."""
@@ -87,10 +87,7 @@ def make_machine_annotators(options: dict[str, Any]) -> MachineAnnotatorOptions:
     Raises:
         ValueError: an option is unknown or out of range.
     """
-    known = [field.name for field in fields(MachineAnnotatorOptions)]
-    for option in options:
-        check_name("option of pattern machine_annotators", option, known)
-    return MachineAnnotatorOptions(**options)
+    return make_with_options("pattern machine_annotators", MachineAnnotatorOptions, options)
 
 
 def machine_answers(

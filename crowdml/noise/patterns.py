@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from crowdml.noise.class_pairs import ASYMMETRIC_PAIRS, FLIP_PAIRS
 from crowdml.noise.mapped import Flip, Pair, Permutation
+from crowdml.noise.options import make_with_options
 from crowdml.noise.spread import Bimodal, ItemDifficulty, RandomSimplex, Uniform
 from crowdml.support.names import check_name
 
@@ -73,10 +74,7 @@ def make_pattern(name: str, rate: float, dataset: str, options: Mapping[str, Any
         if dataset not in _PAIRS[name]:
             raise ValueError(f"pattern {name} has no class pairs for {dataset!r}; give the pattern option pairs")
         given["pairs"] = _PAIRS[name][dataset]
-    known = [field for field in kind.__dataclass_fields__ if field != "rate"]
-    for option in given:
-        check_name(f"option of pattern {name}", option, known)
-    return kind(rate=rate, **given)  # pyright: ignore[reportCallIssue]  # a protocol declares no constructor
+    return make_with_options(f"pattern {name}", kind, given, rate=rate)
 
 
 def with_rate(pattern: NoisePattern, rate: float) -> NoisePattern:

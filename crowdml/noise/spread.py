@@ -59,6 +59,10 @@ class Bimodal(EveryClass):
     include_true: bool = True
     discretise: Literal["pdf", "round", "floor"] = "pdf"
 
+    def __post_init__(self) -> None:
+        if not min(self.deviations) > 0:
+            raise ValueError(f"deviations must be above 0, got {self.deviations}")
+
     def transition(self, n_classes: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """See NoisePattern; `rng` is not used."""
         modes = [self._mode(n_classes, *mode) for mode in zip(self.centres, self.deviations, strict=True)]
@@ -74,7 +78,7 @@ class Bimodal(EveryClass):
         else:
             start = classes - 0.5 if self.discretise == "round" else classes
             weight = normal.cdf(start + 1) - normal.cdf(start)
-        if weight.sum() <= 0:
+        if not weight.sum() > 0:
             raise ValueError(f"bimodal centre {centre} is too far from the class indices 0..{n_classes - 1}")
         return weight / weight.sum()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from crowdml.noise.options import make_with_options
 from crowdml.noise.patterns import NoisePattern, with_rate
 from crowdml.noise.separable import DiagonallyDominant, RandomMatrices, SeparableRandom, SeparableUniform
 from crowdml.noise.worker_model import WorkerModel, Workers
@@ -187,9 +188,7 @@ def make_worker_model(name: str, options: Mapping[str, Any] | None = None) -> Wo
         ValueError: the name or an option is unknown, or an option is out of range.
     """
     kind = WORKER_MODELS[check_name("worker model", name, WORKER_MODELS)]
-    for option in options or {}:
-        check_name(f"option of worker model {name}", option, kind.__dataclass_fields__)
-    return kind(**(options or {}))
+    return make_with_options(f"worker model {name}", kind, options or {})
 
 
 def make_workers(

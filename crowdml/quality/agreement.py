@@ -6,15 +6,18 @@ Agreement compares pairs of annotations of one item, so an item with one annotat
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from crowdml.aggregation.inference.posteriors import count_votes, row_of_cell
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.value_text import are_numbers
 
 Level = Literal["nominal", "ordinal", "interval"]
 
@@ -29,17 +32,20 @@ def fleiss_kappa(crowd: CrowdLabels) -> float:
     items with two annotations or more.  E = sum_l p_l**2, where p_l is the mean share of label l, over all labelled
     items (K. L. Gwet, Handbook of Inter-Rater Reliability, 2014).  If all items have the same number of annotations,
     this is the kappa of J. L. Fleiss, Psychological Bulletin 76 (1971).  The result is NaN if no item has two
-    annotations.  It is also NaN if all labels are of one class, because agreement by chance is then perfect.
+    annotations.  It is also NaN if all labels are of one class, because agreement by chance is then perfect.  A NaN
+    comes with an UndefinedAgreementWarning that gives the reason.
     """
-    votes, size = _paired(crowd)
-    if not len(votes):
+    reason = why_no_kappa(crowd)
+    if reason:
+        warnings.warn(f"Fleiss' kappa is not defined: {reason}", UndefinedAgreementWarning, stacklevel=2)
         return float("nan")
-    equal_pairs = (votes * (votes - 1)).sum(axis=1)
-    observed = float((equal_pairs / (size * (size - 1))).mean())
-    labelled = crowd.labels_per_item > 0
-    shares = crowd.votes[labelled] / crowd.labels_per_item[labelled, None]
-    by_chance = float((shares.mean(axis=0) ** 2).sum())
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 - CERTAIN else float("nan")
+    paired = _paired(crowd)
+    equal_pairs = np.bincount(paired.item, paired.votes * (paired.votes - 1), crowd.n_items)
+    size = crowd.labels_per_item
+    observed = float((equal_pairs[size > 1] / (size * (size - 1))[size > 1]).mean())
+    shares = np.bincount(crowd.label, 1 / size[crowd.item], crowd.n_classes) / (size > 0).sum()
+    by_chance = float((shares**2).sum())
+    return (observed - by_chance) / (1 - by_chance)
 
 
 def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: ArrayLike | None = None) -> float:
@@ -56,32 +62,69 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
 
     Returns:
         At most 1; 0 for agreement by chance.  NaN if no item has two annotations, or if the expected disagreement is
-        zero, because all labels in pairs are of one class.
+        zero, because all labels in pairs are of one class.  A NaN comes with an UndefinedAgreementWarning that gives
+        the reason.
 
     Raises:
         ValueError: the level is unknown, or `values` has a wrong shape or is given for another level.
     """
     if level not in get_args(Level):
         raise ValueError(f"level must be one of {', '.join(get_args(Level))}, got {level!r}")
+    if level != "nominal" and values is None:
+        crowd.warn_if_unordered(f"Krippendorff's alpha of level {level}")
     if values is not None and level != "interval":
         raise ValueError(f'values can be used only with level="interval", got level={level!r}')
-    votes, size = _paired(crowd)
-    if not len(votes):
+    reason = why_no_alpha(crowd, level, values=values)
+    if reason:
+        warnings.warn(f"Krippendorff's alpha is not defined: {reason}", UndefinedAgreementWarning, stacklevel=2)
         return float("nan")
-    weight = votes / (size - 1)[:, None]
-    coincidence = votes.T @ weight - np.diag(weight.sum(axis=0))
-    total = coincidence.sum(axis=1)
+    paired = _paired(crowd)
+    size = crowd.labels_per_item
+    total = np.bincount(paired.label, paired.votes, crowd.n_classes)
+    n = total.sum()
+    # The sum over all pairs of a group of annotations of (x - y)**2 is 2 * size * (sum of squared deviations).
     if level == "nominal":
-        difference = 1 - np.eye(crowd.n_classes)
-    elif level == "ordinal":
-        upto = np.cumsum(total) - total / 2  # the rank of a class: all labels of lower classes, and half of its own
-        difference = (upto[:, None] - upto) ** 2
+        within = size - np.bincount(paired.item, paired.votes**2, crowd.n_items) / np.maximum(size, 1)
+        overall = n - float((total**2).sum()) / n
     else:
-        numbers = _class_values(crowd, values)
-        difference = (numbers[:, None] - numbers) ** 2
-    observed = float((coincidence * difference).sum())
-    expected = float(total @ difference @ total)
-    return 1 - observed * float(total.sum() - 1) / expected if expected > 0 else float("nan")
+        # For "ordinal", the rank of a class: all labels of lower classes, and half of its own.
+        place = np.cumsum(total) - total / 2 if level == "ordinal" else _class_values(crowd, values)
+        place = place - (total @ place) / n
+        mean = np.bincount(paired.item, paired.votes * place[paired.label], crowd.n_items) / np.maximum(size, 1)
+        deviation = place[paired.label] - mean[paired.item]
+        within = np.bincount(paired.item, paired.votes * deviation**2, crowd.n_items)
+        overall = float(total @ place**2)
+    observed = float((size * within / np.maximum(size - 1, 1))[size > 1].sum())
+    return 1 - observed * (n - 1) / (n * overall)
+
+
+class UndefinedAgreementWarning(UserWarning):
+    """An agreement is NaN."""
+
+
+def why_no_kappa(crowd: CrowdLabels) -> str:
+    """Return why Fleiss' kappa is NaN, or an empty text if it is a number."""
+    if crowd.labels_per_item.max() < 2:
+        return "no item has two labels"
+    if (crowd.label == crowd.label[0]).all():
+        return f"all labels are {_name(crowd, crowd.label[0])}, so agreement by chance is perfect"
+    return ""
+
+
+def why_no_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: ArrayLike | None = None) -> str:
+    """Return why Krippendorff's alpha is NaN, or an empty text if it is a number.  See `krippendorff_alpha`."""
+    n_shared = int((crowd.labels_per_item > 1).sum())
+    if not n_shared:
+        return "no item has two labels"
+    in_pairs = np.unique(crowd.label[crowd.labels_per_item[crowd.item] > 1])
+    where = (
+        f"the {n_shared:,} items with two labels or more" if n_shared > 1 else "the only item with two labels or more"
+    )
+    if len(in_pairs) == 1:
+        return f"all labels of {where} are {_name(crowd, in_pairs[0])}, so agreement by chance is perfect"
+    if level == "interval" and np.ptp(_class_values(crowd, values)[in_pairs]) == 0:
+        return f"all labels of {where} have the same value"
+    return ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,16 +200,30 @@ def pairwise_agreement(crowd: CrowdLabels) -> PairwiseAgreement:
     return PairwiseAgreement(crowd.n_workers, worker, other, shared, equal, n_by_chance / n_shared)
 
 
-def _paired(crowd: CrowdLabels) -> tuple[Array, NDArray[np.int64]]:
-    """Return the votes and the numbers of annotations, for items with two annotations or more."""
-    paired = crowd.labels_per_item >= 2
-    return crowd.votes[paired], crowd.labels_per_item[paired]
+class _Votes(NamedTuple):
+    """The votes for each pair of item and class that has a vote: (n,) each."""
+
+    item: NDArray[np.int64]
+    label: NDArray[np.integer]
+    votes: Array
+
+
+def _paired(crowd: CrowdLabels) -> _Votes:
+    """Return the votes of the items with two annotations or more."""
+    votes = count_votes(crowd)
+    item = row_of_cell(votes)
+    kept = crowd.labels_per_item[item] > 1
+    return _Votes(item[kept], votes.indices[kept], votes.data[kept])
+
+
+def _name(crowd: CrowdLabels, label: int) -> str:
+    return str(label if crowd.class_names is None else crowd.class_names[label])
 
 
 def _class_values(crowd: CrowdLabels, values: ArrayLike | None) -> Array:
     if values is None:
         names = crowd.class_names
-        numeric = names is not None and np.issubdtype(np.asarray(names).dtype, np.number)
+        numeric = names is not None and are_numbers(names)
         return np.asarray(names if numeric else np.arange(crowd.n_classes), dtype=np.float64)
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.shape != (crowd.n_classes,) or not np.isfinite(numbers).all():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,9 @@ from scipy.special import entr
 
 from crowdml.aggregation.aggregator import Aggregation, Aggregator
 from crowdml.aggregation.inference.confusion import normalise_rows
+from crowdml.files.gold_and_history import item_names
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.value_text import lookup
 
 Gain = Literal["information", "error"]
 
@@ -66,6 +69,18 @@ def next_labels(
     names = np.arange(crowd.n_items) if crowd.item_ids is None else crowd.item_ids
     columns = {"expected_gain": expected, "doubt": aggregation.doubt, "n_labels": crowd.labels_per_item}
     return pd.DataFrame({"task": names[best]} | {name: values[best] for name, values in columns.items()})
+
+
+def with_items(crowd: CrowdLabels, names: NDArray[Any]) -> CrowdLabels:
+    """Return the crowd with the named items added that it lacks.  They have no annotations yet.
+
+    A name that occurs more than once is added once.
+    """
+    known = item_names(crowd)
+    new = pd.unique(np.asarray(names)[lookup(known, names) < 0])
+    ids = pd.Index(known).append(pd.Index(new)).to_numpy()
+    gold = None if crowd.gold is None else np.append(crowd.gold, np.full(len(new), -1))
+    return replace(crowd, n_items=len(ids), item_ids=ids, gold=gold, repeats="keep")
 
 
 def average_worker(crowd: CrowdLabels, aggregation: Aggregation) -> Array:

@@ -14,8 +14,8 @@ def default_device() -> str:
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
 
 
-def usable_device(name: str) -> torch.device:
-    """Return the torch device with this name; "auto" means `default_device()`.
+def usable_device(name: str | torch.device) -> torch.device:
+    """Return a torch device by its name; "auto" means `default_device()`.
 
     Raises:
         ValueError: torch cannot use the device.
@@ -23,7 +23,7 @@ def usable_device(name: str) -> torch.device:
     chosen = default_device() if name == "auto" else name
     try:
         device = torch.device(chosen)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).cpu()  # the device "meta" holds no values
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         raise ValueError(f"device {chosen!r} cannot be used: {str(error).splitlines()[0]}") from error
     return device

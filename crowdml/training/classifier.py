@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from crowdml import methods, networks
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.files.frames import confusion_frame, workers_frame
 from crowdml.files.gold_and_history import class_names
@@ -22,15 +24,16 @@ from crowdml.learning.observers import Observers
 from crowdml.learning.recipe import Augment, InputForm, Keep, Optimizer, Precision, Recipe, Schedule, TrainingSettings
 from crowdml.learning.task import make_task
 from crowdml.methods.carry_out import carry_out
+from crowdml.support.field_values import as_json
+from crowdml.support.names import check_name
 from crowdml.support.torch_device import usable_device
 from crowdml.training.defaults import METHOD, NETWORK
+from crowdml.training.given_labels import given_crowd
 from crowdml.training.items import Items
-from crowdml.training.job import configured_method
 from crowdml.training.matching import match_crowd
 from crowdml.training.preparation import prepare
 from crowdml.training.results import curves_frame
 from crowdml.training.trained_network import TrainedNetwork, load_network
-from crowdml.training.user_data import one_label_each
 
 _RECIPE_FIELDS = tuple(item.name for item in fields(Recipe))
 
@@ -40,6 +43,7 @@ class _Fitted:
 
     classes_: NDArray[Any]
     n_features_in_: int
+    feature_names_in_: NDArray[Any]
     crowd_: CrowdLabels
     rows_: NDArray[np.int64]
     aggregation_: Aggregation
@@ -65,6 +69,7 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: (n_classes,) the names of the classes, in the order of the columns of `predict_proba`.
         n_features_in_: number of values per item; channels * height * width for images.
+        feature_names_in_: (n_features,) the names of the columns if X is a frame whose columns have texts as names.
         crowd_: the annotations that the network learned from; its items are the rows of X in `rows_`.
         rows_: (n_labelled,) int64 the rows of X with labels; the network trains on these rows only.
         aggregation_: the labels and the workers' quality that the method finds, see Aggregation.
@@ -100,30 +105,42 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: CrowdLabels | pd.DataFrame | ArrayLike, *, checkpoints: Path | None = None) -> Self:
         """Find the labels and train the network.
 
+        All parameters are checked before any work; NumPy scalars are converted.
+
         Args:
-            X: (n_items, n_features) features or (n_items, channels, height, width) uint8 images.
+            X: (n_items, n_features) features of any scale and offset, or (n_items, channels, height, width) uint8
+                images.
             y: the labels: CrowdLabels whose items are the rows of X; a frame with the columns task (row number, from
-                0), worker and label; (n_items, n_workers) whole numbers, -1 where a worker gave no label; or (n_items,)
-                one label per item.
+                0), worker and label; (n_items, n_workers) class numbers from 0, with -1 or NaN where a worker gave no
+                label, or texts, with None or NaN where a worker gave no label; or one label per item, (n_items,) or
+                (n_items, 1).
             checkpoints: folder in which the training keeps its state, so that an interrupted `fit` can continue.
 
         Raises:
             ValueError: values, labels or options are not valid; the message says which.
+            TypeError: X is sparse.
             TrainingDivergedError: the loss is not finite.
         """
-        items = _items(X)
-        matched = match_crowd(_crowd(y, len(items)), items)
-        labelled = items.take(matched.places)
         recipe = Recipe(**{name: getattr(self, name) for name in _RECIPE_FIELDS})
-        preparation = prepare(labelled, recipe.inputs, None)
+        settings = TrainingSettings(check_name("network", self.network, networks.names()), recipe, self.seed)
+        method = methods.resolve(self.method, self.method_options)
         device = usable_device(self.device)
+        items = self._items(X, reset=True)
+        crowd = given_crowd(y, len(items), X.index if isinstance(X, pd.DataFrame) else None)
+        matched = match_crowd(crowd, items)
+        labelled = items.take(matched.places)
+        preparation = prepare(labelled, recipe.inputs, None)
+        for note in preparation.notes():
+            warnings.warn(note, UserWarning, stacklevel=2)
         points: list[tuple[int, str, float]] = []
-        method = configured_method(self.method, self.method_options or {})
         task = make_task(
             preparation.inputs(labelled, device),
             matched.crowd.n_classes,
-            TrainingSettings(self.network, recipe, self.seed),
-            observers=Observers(report=lambda *point: points.append(point), checkpoints=checkpoints),
+            settings,
+            observers=Observers(
+                report=lambda *point: points.append(point),
+                checkpoints=None if checkpoints is None else Path(checkpoints),
+            ),
         )
         task.build_network()  # so that a network that does not fit is found before a long aggregation
         result = carry_out(method, matched.crowd, task)
@@ -133,13 +150,13 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
         self.workers_ = workers_frame(matched.crowd, result.aggregation)
         self.confusion_ = confusion_frame(matched.crowd, result.aggregation)
         self.curves_ = curves_frame(points)
-        self.network_ = TrainedNetwork(result.model, preparation, self.classes_, device, self._settings())
+        self.network_ = TrainedNetwork(result.model, preparation, self.classes_, device, self._settings(settings))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return (n_items, n_classes) probabilities of the classes; rows sum to one."""
         check_is_fitted(self, "network_")
-        return self.network_.predict_proba(_items(X))
+        return self.network_.predict_proba(self._items(X, reset=False))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return (n_items,) the most probable class of each item."""
@@ -174,43 +191,42 @@ class CrowdClassifier(_Fitted, ClassifierMixin, BaseEstimator):
         made = cls(**options, **given, seed=settings["seed"], device=device)
         made.network_, made.classes_ = network, network.classes
         made.n_features_in_ = int(np.prod(network.preparation.in_shape))
+        if network.preparation.columns:
+            made.feature_names_in_ = np.array(network.preparation.columns, dtype=object)
         return made
 
-    def _settings(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in ("method", "network", "seed")}
-        settings["method_options"] = dict(self.method_options or {})
-        settings["recipe"] = {name: getattr(self, name) for name in _RECIPE_FIELDS}
-        return json.loads(json.dumps(settings))
+    def _settings(self, settings: TrainingSettings) -> dict[str, Any]:
+        return {
+            "method": str(self.method),
+            "network": str(self.network),
+            "seed": settings.seed,
+            "method_options": as_json(dict(self.method_options or {})),
+            "recipe": as_json(asdict(settings.recipe)),
+        }
+
+    def _items(self, X: Any, *, reset: bool) -> Items:
+        """Return X as items; check the number and the names of features against `fit` unless `reset` is set."""
+        columns = ()
+        if isinstance(X, pd.DataFrame):
+            _check_columns(X)
+            columns = tuple(map(str, X.columns))
+        values: Any = X
+        named = isinstance(X, pd.DataFrame) or sp.issparse(X)
+        if not named:
+            values = np.asarray(values.detach() if hasattr(values, "detach") else values)  # tensors may need a gradient
+        if named or values.ndim != 4:
+            values = validate_data(self, values, reset=reset, ensure_all_finite=False, allow_nd=True)
+        return Items("X", np.arange(len(values)), values, columns=columns)
 
 
-def _items(X: ArrayLike) -> Items:
-    columns = tuple(map(str, X.columns)) if isinstance(X, pd.DataFrame) else ()
-    values = np.asarray(X)
-    return Items("X", np.arange(len(values) if values.ndim else 0), values, columns=columns)
-
-
-def _crowd(y: CrowdLabels | pd.DataFrame | ArrayLike, n_items: int) -> CrowdLabels:
-    """Return the annotations; item ids are rows of X."""
-    if isinstance(y, CrowdLabels):
-        if y.n_items != n_items:
-            raise ValueError(f"the crowd has {y.n_items} items and X {n_items} rows")
-        return replace(y, item_ids=None, repeats="keep")
-    if isinstance(y, pd.DataFrame) and "task" in y:
-        crowd = CrowdLabels.from_frame(y, repeats="keep")
-        tasks = crowd.item_ids
-        assert tasks is not None
-        if not np.issubdtype(tasks.dtype, np.integer) or tasks[0] < 0 or tasks[-1] >= n_items:
-            given = f"{tasks[0]} to {tasks[-1]}"
-            raise ValueError(f"column task must hold row numbers of X, whole and in [0, {n_items}); it holds {given}")
-        return crowd
-    labels = np.asarray(y)
-    if len(labels) != n_items:
-        raise ValueError(f"there are {len(labels)} labels and X has {n_items} rows")
-    if labels.ndim == 2:
-        return CrowdLabels.from_dense(labels)
-    if labels.ndim != 1:
-        raise ValueError(f"labels must be (n_items,) or (n_items, n_workers), got {labels.shape}")
-    if pd.isna(labels).any():
-        raise ValueError(f"label {int(pd.isna(labels).argmax())} is empty")
-    index, names = pd.factorize(labels, sort=True)
-    return one_label_each(index, np.arange(n_items), np.asarray(names))
+def _check_columns(frame: pd.DataFrame) -> None:
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            continue
+        numbers = pd.to_numeric(column, errors="coerce") if column.dtype == object else None
+        if numbers is None:
+            raise ValueError(f"column {name!r} of X holds {column.dtype}; features must be numbers")
+        texts = column[numbers.isna() & column.notna()]
+        if len(texts):
+            raise ValueError(f"column {name!r} of X holds {texts.iloc[0]!r}; features must be numbers")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from crowdml.files import FileError, read_columns
 from crowdml.files.faults import csv_header
+from crowdml.files.form import FOUND
 from crowdml.training.items import Items
 
 
@@ -30,14 +31,15 @@ def read_table(path: Path, task_column: str) -> Items:
         raise FileError(f"{path}: features must be numbers: {' '.join(str(error).split())}") from error
     if not table.num_columns:
         raise FileError(f"{path}: there is no column besides {task_column!r}; give each feature a column")
-    values = np.empty((len(ids), table.num_columns), np.float32)
-    for place, feature in enumerate(table.column_names):
-        values[:, place] = _numbers(path, feature, table.column(feature))
+    columns = [_numbers(path, feature, table.column(feature)) for feature in table.column_names]
+    values = np.empty((len(ids), table.num_columns), np.result_type(*columns))
+    for place, column in enumerate(columns):
+        values[:, place] = column
     return Items(str(path), ids, values, columns=tuple(table.column_names))
 
 
 def _csv(path: Path, task_column: str) -> pa.Table:
-    features = [name for name in csv_header(path) if name != task_column]
+    features = [name for name in csv_header(path, FOUND)[0] if name != task_column]
     types = dict.fromkeys(features, pa.float64())
     options = pyarrow.csv.ConvertOptions(column_types=types, include_columns=features)
     return pyarrow.csv.read_csv(path, convert_options=options)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.learning.features import check_features
+
 
 @dataclass(frozen=True, eq=False)
 class Items:
@@ -23,7 +25,8 @@ class Items:
             stay in their files.
         paths: (n_items,) the files of the images of a folder; empty for other items.
         columns: the names of the features; empty if the features have no names.
-        skipped: (file, reason) of each file that cannot be read.
+        skipped: (file, reason) of each image that cannot be read.
+        left_out: (file or folder, why) of what is no image in a folder of images, see `folders.layouts.FolderItems`.
         checked: key of the check that found `skipped`, see `crowdml.training.user_data.read_data`; empty without check.
 
     Raises:
@@ -36,13 +39,14 @@ class Items:
     paths: tuple[Path, ...] = ()
     columns: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
     checked: str = ""
 
     def __post_init__(self) -> None:
         if not len(self.ids):
             raise ValueError(f"{self.source}: no items")
         if self.values is not None:
-            object.__setattr__(self, "values", _checked_values(self.source, self.values))
+            object.__setattr__(self, "values", _checked_values(self.source, self.values, self.columns))
             assert self.values is not None
             if len(self.values) != len(self.ids):
                 raise ValueError(f"{self.source}: {len(self.ids)} ids and {len(self.values)} items")
@@ -84,6 +88,16 @@ class Items:
             raise ValueError(f"{self.source}: none of the {len(self)} images can be read; {file}: {reason}")
         return replace(self.take(np.flatnonzero(readable)), skipped=skipped)
 
+    def notes(self) -> list[str]:
+        """Return what of a folder is not among the items, one line per kind of reason."""
+        notes = []
+        if self.skipped:
+            named = [f"{file}: {reason}" for file, reason in self.skipped]
+            notes.append(f"images that cannot be read, left out: {some(named)}")
+        for kind in dict.fromkeys(reason for _, reason in self.left_out):
+            notes.append(f"{kind}, left out: {some([file for file, reason in self.left_out if reason == kind])}")
+        return notes
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that change when the items, or the sizes or times of streamed images, change."""
         content = map(file_state, self.paths) if self.values is None else [self.values]
@@ -112,22 +126,19 @@ def digest(*parts: str | NDArray[Any] | None) -> str:
     return total.hexdigest()[:16]
 
 
-def _checked_values(source: str, values: NDArray[Any]) -> NDArray[Any]:
-    """Return images unchanged, and features as float32."""
+def _checked_values(source: str, values: NDArray[Any], columns: Sequence[str]) -> NDArray[Any]:
+    """Return images unchanged, and features as real numbers of at most 64 bits."""
     if values.dtype == np.uint8 and values.ndim == 4:
         return values
-    if values.ndim != 2 or not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
+    if values.ndim != 2 or values.dtype.kind not in "buifc":
         raise ValueError(
             f"{source}: items must be features (n_items, n_features) or uint8 images "
             f"(n_items, channels, height, width), got {values.dtype} {values.shape}"
         )
     if np.iscomplexobj(values) or values.shape[1] == 0:
         raise ValueError(f"{source}: features must be real numbers, at least one per item; got {values.dtype}")
-    features = values.astype(np.float32, copy=False)
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise ValueError(f"{source}: feature {column} of item {row} is {features[row, column]}; it must be finite")
-    return features
+    check_features(values, source, columns)
+    return values.astype(np.float64) if values.dtype == np.longdouble else values
 
 
 def some(names: Sequence[object] | NDArray[Any], n_shown: int = 3) -> str:

@@ -158,7 +158,7 @@ class TrainingJob:
         device = usable_device(self.device)
         observers = Observers(folder.keep_point, folder.keep_share) if first else Observers()
         task = self.task(device, replace(observers, checkpoints=folder.checkpoints))
-        result = carry_out(configured_method(self.method, self.method_options), self.matched.crowd, task)
+        result = carry_out(methods.resolve(self.method, self.method_options), self.matched.crowd, task)
         network = TrainedNetwork(result.model, self.preparation, self.classes, device, folder.settings())
         threads = self.images.threads
         found = network.predict_proba(self.items, threads=threads)
@@ -172,6 +172,7 @@ class TrainingJob:
             "n_items": len(self.items),
             "n_labelled": task.n_items,
             "n_skipped": len(self.items.skipped),
+            "n_left_out": len(self.items.left_out),
             "n_annotations": crowd.n_annotations,
             "n_workers": crowd.n_workers,
             "n_classes": crowd.n_classes,
@@ -207,18 +208,6 @@ class TrainingJob:
         except SavedModelError as error:
             return [*names.values(), WEIGHTS], [*notes, str(error)]
         return [*names.values(), WEIGHTS, PROGRAM, DESCRIPTION], notes
-
-
-def configured_method(name: str, options: Mapping[str, Any]) -> methods.Method:
-    """Return the method with its options.
-
-    Raises:
-        ValueError: the method or an option is unknown, or a value is not valid.
-    """
-    try:
-        return methods.resolve(name, options)
-    except TypeError as error:  # a text where a number is compared
-        raise ValueError(f"options of method {name}: {error}") from error
 
 
 def check_several_processes(method: methods.Method, name: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crowdml.files.gold_and_history import class_names, item_names, lookup, worker_names
 from crowdml.labels import CrowdLabels
-from crowdml.training.folders.layouts import SUFFIXES
+from crowdml.training.folders.formats import SUFFIXES
 from crowdml.training.items import Items, digest, some
 
 
@@ -26,6 +26,7 @@ class Matched:
         without_item: the tasks that have labels but no item.
         without_label: the ids of the items without labels.
         unused_classes: the classes without labels.
+        other_endings: what the user should know about tasks whose ending is not the ending of their image.
     """
 
     crowd: CrowdLabels
@@ -33,6 +34,7 @@ class Matched:
     without_item: NDArray[Any]
     without_label: NDArray[Any]
     unused_classes: NDArray[Any]
+    other_endings: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Return what the user should know before the training, one line per fact."""
@@ -41,7 +43,7 @@ class Matched:
             "items without a label, not trained on": self.without_label,
             "classes without any item, never learned": self.unused_classes,
         }
-        return [f"{what}: {some(names)}" for what, names in found.items() if len(names)]
+        return [*self.other_endings, *(f"{what}: {some(names)}" for what, names in found.items() if len(names))]
 
 
 def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
@@ -54,7 +56,7 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
     if crowd.gold is not None:
         known |= crowd.gold >= 0
     tasks = item_names(crowd)[known]
-    at = find_items(items, tasks)
+    at, notes = find_items(items, tasks)
     if (at < 0).all():
         raise ValueError(
             f"none of the {len(tasks):,} tasks with labels is among the {len(items):,} items of {items.source}: "
@@ -75,10 +77,11 @@ def match_crowd(crowd: CrowdLabels, items: Items) -> Matched:
     given = np.bincount(matched.label, minlength=crowd.n_classes)
     if (given > 0).sum() < 2:
         only = class_names(crowd)[given.argmax()]
-        raise ValueError(f"every label is {only}; a network learns to tell at least two classes apart")
+        raise ValueError(f"every label is {only}, one class only; a network learns to tell at least two classes apart")
     unlabelled = np.ones(len(items), bool)
     unlabelled[places] = False
-    return Matched(matched, places, tasks[at < 0], items.ids[unlabelled], class_names(crowd)[given == 0])
+    unused = class_names(crowd)[given == 0]
+    return Matched(matched, places, tasks[at < 0], items.ids[unlabelled], unused, tuple(notes))
 
 
 def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
@@ -91,7 +94,7 @@ def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tupl
     Raises:
         ValueError: no item has a label that is in `classes`.
     """
-    at = find_items(items, labels.index.to_numpy())
+    at, notes = find_items(items, labels.index.to_numpy())
     found = lookup(classes, labels.to_numpy())
     truth = np.full(len(items), -1, np.int64)
     truth[at[at >= 0]] = np.where(found < 0, len(classes), found)[at >= 0]
@@ -100,7 +103,6 @@ def match_labels(labels: pd.Series, items: Items, classes: NDArray[Any]) -> tupl
             f"none of the {len(items):,} test items of {items.source} has a test label among the classes "
             f"{', '.join(map(str, classes[:8]))}"
         )
-    notes = []
     if (at < 0).any():
         notes.append(f"test labels without an item, left out: {some(labels.index.to_numpy()[at < 0])}")
     if (truth < 0).any():
@@ -121,12 +123,41 @@ def fingerprint(crowd: CrowdLabels) -> str:
     return digest(*texts, crowd.item, crowd.worker, crowd.label, crowd.gold, crowd.history)
 
 
-def find_items(items: Items, tasks: NDArray[Any]) -> NDArray[np.int64]:
-    """Return (n_tasks,) the place of each task among the items, or -1; a task may lack the suffix of its image file."""
+def find_items(items: Items, tasks: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """Return (n_tasks,) the place of each task among the items, or -1; and what the user should know.
+
+    The task of an image is its id, or the whole name of its file.  A task with another ending than the file, or without
+    the ending, means the image if no other image and no other task has this name.
+    """
     at = lookup(items.ids, tasks)
-    if items.paths and (at < 0).any():
-        at[at < 0] = lookup(_stems(items.ids), _stems(tasks[at < 0]))
-    return at
+    if not items.paths or (at >= 0).all():
+        return at, []
+    names, stems = _file_names(items), _stems(items.ids)
+    at = np.where(at < 0, lookup(names, tasks), at)
+    missing = np.flatnonzero(at < 0)
+    wanted = _stems(tasks[missing])
+    alone, counts = np.unique(stems, return_counts=True)
+    unshared = np.flatnonzero(np.isin(stems, alone[counts == 1]))
+    candidate = np.append(unshared, -1)[lookup(stems[unshared], wanted)]
+    # If several tasks could mean an image, the image belongs to none of them.
+    n_tasks = np.bincount(np.append(candidate[candidate >= 0], at[at >= 0]), minlength=len(items))
+    candidate[(candidate >= 0) & (n_tasks[candidate] > 1)] = -1
+    at[missing] = candidate
+    found, shared = candidate >= 0, np.isin(wanted, alone)
+    renamed = [f"{task} is {names[place]}" for task, place in zip(tasks[missing][found], candidate[found], strict=True)]
+    unclear = [str(task) for task in tasks[missing][~found & shared]]
+    notes = []
+    if renamed:
+        notes.append(f"tasks whose image has another ending: {some(renamed)}")
+    if unclear:
+        notes.append(f"tasks that could mean several images, or an image of another task: {some(unclear)}")
+    return at, notes
+
+
+def _file_names(items: Items) -> NDArray[Any]:
+    """Return (n_items,) the id of each image with the ending of its file."""
+    pairs = zip(map(str, items.ids), items.paths, strict=True)
+    return np.array([name if PurePosixPath(name).name == path.name else f"{name}{path.suffix}" for name, path in pairs])
 
 
 def _stems(names: NDArray[Any]) -> NDArray[Any]:

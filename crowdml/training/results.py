@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import Aggregation
+from crowdml.files import renamed
 from crowdml.files.frames import confusion_frame, consensus_frame, workers_frame
 from crowdml.labels import CrowdLabels
 
@@ -36,12 +37,14 @@ def predictions_frame(
         task_column: the name of the column of ids.
         truth: (n_items,) true classes, added as a column; n_classes stands for a class without training labels.
     """
-    columns = {task_column: ids, "label": classes[probabilities.argmax(axis=1)]}
+    columns = {"task": ids, "label": classes[probabilities.argmax(axis=1)]}
     if truth is not None:
         columns["truth"] = np.array([*classes, None], dtype=object)[truth]
     if probabilities.size > MOST_PROBABILITIES:
-        return pd.DataFrame(columns | {"probability": probabilities.max(axis=1)})
-    return pd.DataFrame(columns | {f"p_{name}": probabilities[:, place] for place, name in enumerate(classes)})
+        columns["probability"] = probabilities.max(axis=1)
+    else:
+        columns |= {f"p_{name}": probabilities[:, place] for place, name in enumerate(classes)}
+    return renamed(pd.DataFrame(columns), {"task": task_column})
 
 
 def curves_frame(points: Sequence[tuple[int, str, float]]) -> pd.DataFrame:

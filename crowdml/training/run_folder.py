@@ -1,21 +1,24 @@
 """RunFolder: the folder of one training.
 
 settings.json           what is trained, on which data; a run with other settings is refused
-skipped.json            images that cannot be read, with the reasons
-checkpoints/            learning curves, and the state from which an interrupted run continues; deleted at the end
+skipped.json            images that cannot be read, and other files of a folder of images, with the reasons
+checkpoints/            learning curves, and the state from which an interrupted run continues; emptied at the end
 consensus, workers, confusion, predictions, test_predictions, curves (.csv or .parquet)
 weights.pt, network.pt2, model.json     see `crowdml.training.trained_network`
 failure.txt             why a worker process failed, if one did
 report.json             accuracy, costs, notes; written last, so that its presence means that the run is done
+
+Only files with these names are ever replaced or deleted, and only in a folder whose settings.json a training wrote.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -24,10 +27,19 @@ from typing import Any
 from crowdml.learning.curves import KeptCurves, Point
 from crowdml.support.whole_file import whole_file
 from crowdml.training.items import Items
+from crowdml.training.trained_network import DESCRIPTION, PROGRAM, WEIGHTS
 
 SETTINGS, SKIPPED, REPORT, CHECKPOINTS = "settings.json", "skipped.json", "report.json", "checkpoints"
+FAILURE = "failure.txt"
 _CURVES, _SHARE = "curves.jsonl", "share.json"
 _SECONDS_BETWEEN_SHARES = 1.0
+_TABLES = ("predictions", "test_predictions", "consensus", "workers", "confusion", "curves")
+_RESULTS = (
+    *(f"{table}.{suffix}" for table in _TABLES for suffix in ("csv", "parquet")), WEIGHTS, PROGRAM, DESCRIPTION, FAILURE
+)  # fmt: skip
+_OWN_FILES = (SETTINGS, REPORT, SKIPPED, *_RESULTS)
+# The last pattern is for `RunFolder.ray_state`.
+_OWN_CHECKPOINTS = ("training-*.pt", _CURVES, _SHARE, ".training-*.part", f".{_SHARE}.*.part", "ray-train-*")
 
 
 class State(Enum):
@@ -40,9 +52,6 @@ class State(Enum):
 
 class OtherRunError(ValueError):
     """The folder holds another training, or other files."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}; choose another --out, or add --overwrite")
 
 
 @dataclass
@@ -71,47 +80,54 @@ class RunFolder:
             OSError: the folder cannot be created.
         """
         wanted = json.loads(json.dumps(settings))
-        there = self.path / SETTINGS
-        if overwrite:
-            # Delete the settings last, so that after an interruption the folder still counts as a run folder.
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            for name in (*self._written(), REPORT, SKIPPED, SETTINGS):
+        before = self._earlier_settings(wanted)
+        if before is None:
+            self._refuse_other_files(overwrite)
+        elif not overwrite:
+            if before == wanted:
+                return State.DONE if self._is_done() else State.STARTED
+            if self._is_done() or any(self.checkpoints.glob("training-*.pt")):
+                raise OtherRunError(
+                    f"{self.path} holds a run with other settings ({_difference(before, wanted)}); "
+                    "choose another --out, or add --overwrite"
+                )
+        if before is not None:
+            # The settings stay until they are replaced, so that an interruption leaves a run folder.
+            self._clear_checkpoints()
+            for name in (REPORT, SKIPPED, *_RESULTS):
                 (self.path / name).unlink(missing_ok=True)
-        elif not there.is_file() and self._holds_other_files():
-            raise OtherRunError(f"{self.path} is neither an empty folder nor the folder of a training")
-        before = _read(there) if there.is_file() else None
-        if before is None or (before != wanted and not self._holds_work()):
-            self.path.mkdir(parents=True, exist_ok=True)
-            _write(there, wanted)
-            return State.FRESH
-        if before != wanted:
-            raise OtherRunError(f"{self.path} holds a run with other settings ({_difference(before, wanted)})")
-        return State.DONE if (self.path / REPORT).is_file() else State.STARTED
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write(self.path / SETTINGS, wanted)
+        return State.FRESH
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that `begin` wrote."""
-        return _read(self.path / SETTINGS)
+        return json.loads((self.path / SETTINGS).read_text())
 
     def keep_skipped(self, items: Sequence[Items]) -> None:
-        """Write which images cannot be read, if images were checked or skipped."""
+        """Write which files are left out, if images were checked or files are left out."""
         checks = [
-            {"source": part.source, "checked": part.checked, "skipped": dict(part.skipped)}
+            {
+                "source": part.source,
+                "checked": part.checked,
+                "skipped": dict(part.skipped),
+                "left_out": dict(part.left_out),
+            }
             for part in items
-            if part.checked or part.skipped
+            if part.checked or part.skipped or part.left_out
         ]
         if checks:
             _write(self.path / SKIPPED, {"images": checks})
 
     def checked(self) -> dict[str, dict[Path, str]]:
         """Return the checks of images that `keep_skipped` wrote, in the form that `read_data` takes."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            checks = json.loads((self.path / SKIPPED).read_text())["images"]
-            return {
-                check["checked"]: {Path(file): reason for file, reason in check["skipped"].items()}
-                for check in checks
-                if check["checked"]
-            }
-        return {}
+        found: dict[str, dict[Path, str]] = {}
+        checks = _read(self.path / SKIPPED).get("images")
+        for check in checks if isinstance(checks, list) else []:
+            match check:
+                case {"checked": str(key), "skipped": dict(skipped)} if key:
+                    found[key] = {Path(file): str(reason) for file, reason in skipped.items()}
+        return found
 
     def keep_point(self, step: int, metric: str, value: float) -> None:
         """Append a point to the file of learning curves."""
@@ -132,32 +148,70 @@ class RunFolder:
 
     def share(self) -> tuple[int, float] | None:
         """Return the number of the running training, from 0, and its finished share; None before it begins."""
-        with suppress(OSError, ValueError, KeyError):
-            kept = json.loads((self.checkpoints / _SHARE).read_text())
-            return kept["training"], kept["share"]
+        match _read(self.checkpoints / _SHARE):
+            case {"training": int(training), "share": float(share)} if 0 <= share <= 1:
+                return training, share
         return None
+
+    @contextmanager
+    def ray_state(self) -> Iterator[Path]:
+        """Yield a new folder for what Ray Train keeps during a run, and delete this folder afterwards."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(prefix="ray-train-", dir=self.checkpoints)
+        try:
+            yield Path(place)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the report, which marks the run as done, and delete the checkpoints."""
         _write(self.path / REPORT, report)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._clear_checkpoints()
+        with suppress(OSError):  # the user may keep files there
+            self.checkpoints.rmdir()
 
     @property
     def _kept_curves(self) -> KeptCurves:
         return KeptCurves(self.checkpoints / _CURVES)
 
-    def _written(self) -> list[str]:
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return [Path(name).name for name in json.loads((self.path / REPORT).read_text())["files"]]
-        return []
+    def _earlier_settings(self, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the settings of the run in this folder; None if no training wrote the folder's settings.json."""
+        before = _read(self.path / SETTINGS)
+        return before if before.keys() == wanted.keys() else None
 
-    def _holds_work(self) -> bool:
-        return (self.path / REPORT).is_file() or any(self.checkpoints.glob("*.pt"))
+    def _refuse_other_files(self, overwrite: bool) -> None:
+        """Raise OtherRunError if a run in this folder, which holds no run so far, could damage a file of the user."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise OtherRunError(f"{self.path} is a file; choose another --out")
+        taken = [name for name in (*_OWN_FILES, CHECKPOINTS) if (self.path / name).exists()]
+        if taken:
+            raise OtherRunError(
+                f"{self.path} is neither an empty folder nor the folder of a training, and its file {taken[0]} would "
+                "be replaced; choose another --out, or move this file"
+            )
+        if not overwrite and any(not place.name.startswith(".") for place in self.path.iterdir()):
+            raise OtherRunError(
+                f"{self.path} is neither an empty folder nor the folder of a training; "
+                "choose another --out, or add --overwrite, which leaves these files alone"
+            )
 
-    def _holds_other_files(self) -> bool:
-        return self.path.exists() and (
-            not self.path.is_dir() or any(not place.name.startswith(".") for place in self.path.iterdir())
-        )
+    def _is_done(self) -> bool:
+        return bool(_read(self.path / REPORT))
+
+    def _clear_checkpoints(self) -> None:
+        """Delete what trainings wrote into the folder of checkpoints."""
+        with suppress(OSError):
+            for place in self._own_checkpoints():
+                if place.is_dir():
+                    shutil.rmtree(place, ignore_errors=True)
+                else:
+                    place.unlink(missing_ok=True)
+
+    def _own_checkpoints(self) -> Iterator[Path]:
+        for pattern in _OWN_CHECKPOINTS:
+            yield from list(self.checkpoints.glob(pattern))
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
@@ -166,10 +220,12 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise OtherRunError(f"{path} is not of a training ({error})") from error
+    """Return the JSON object in a file; an empty object if the file is missing, is damaged, or holds anything else."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _difference(before: Mapping[str, Any], wanted: Mapping[str, Any], within: str = "") -> str:

@@ -8,6 +8,7 @@ model.json    the form of the items, the names of the classes, and the settings 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import warnings
@@ -28,7 +29,7 @@ from crowdml.training.items import Items
 from crowdml.training.preparation import Preparation
 
 WEIGHTS, PROGRAM, DESCRIPTION = "weights.pt", "network.pt2", "model.json"
-_FORMAT = 1
+_FORMAT = 2
 # Most numbers and items per batch: 2048 small images, or a hundred images of 224 x 224 pixels.
 _BATCH_VALUES, _MOST_ITEMS = 1 << 24, 2048
 # Processes exchange predictions of this many items at a time, so that a device never holds all predictions.
@@ -109,6 +110,31 @@ class TrainedNetwork:
             temporary.write_text(json.dumps(description, indent=1) + "\n")
 
 
+class ExportedNetwork:
+    """A network from a file of torch.export: maps inputs (n, ...) on the device to logits (n, n_classes).
+
+    Pickle, copy and joblib take the bytes of the file, because torch cannot pickle the program that it reads.
+
+    Args:
+        archive: the bytes of the file.
+        device: device of the network.
+    """
+
+    def __init__(self, archive: bytes, device: torch.device) -> None:
+        self._archive, self._device = archive, device
+        program = torch.export.load(io.BytesIO(archive))
+        if device.type != "cpu":
+            program = move_to_device_pass(program, device)
+        self._module = program.module()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the logits."""
+        return self._module(inputs)
+
+    def __reduce__(self) -> tuple[type[ExportedNetwork], tuple[bytes, torch.device]]:
+        return ExportedNetwork, (self._archive, self._device)
+
+
 def load_network(folder: str | Path, device: torch.device | str = "cpu") -> TrainedNetwork:
     """Return the network that `save` wrote into a folder.  Load only files from people whom you trust.
 
@@ -130,10 +156,7 @@ def load_network(folder: str | Path, device: torch.device | str = "cpu") -> Trai
     except (ValueError, KeyError, TypeError) as error:
         raise SavedModelError(f"{place / DESCRIPTION} cannot be read: {error}") from error
     try:
-        program = torch.export.load(place / PROGRAM)
-        if device.type != "cpu":
-            program = move_to_device_pass(program, device)
-        logits = program.module().__call__
+        logits = ExportedNetwork((place / PROGRAM).read_bytes(), device)
     except Exception as error:  # the reader of archives raises almost anything
         raise SavedModelError(
             f"{place / PROGRAM}, written by torch {made_by}, cannot be read by torch {torch.__version__}: {error}"

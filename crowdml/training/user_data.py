@@ -70,6 +70,8 @@ class ImageOptions:
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:
             raise ValueError(f"side must be at least 1, got {self.side}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels}")
         if self.stream and self.side is None:
             object.__setattr__(self, "side", STREAMED_SIDE)
         if self.train_crop != "shift" and not self.stream:
@@ -129,6 +131,7 @@ def _read_array(path: Path) -> Items:
 def _read_folder(folder: Path, images: ImageOptions, checked: Mapping[str, Mapping[Path, str]]) -> Data:
     found = read_layout(folder, images.layout)
     items = _read_images(str(folder), found.train_paths, found.train_ids, images, checked)
+    items = replace(items, left_out=found.left_out)
     if found.train_labels is None or found.class_names is None:
         return Data(items)
     names = np.asarray(found.class_names)

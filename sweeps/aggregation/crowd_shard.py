@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crowdml.aggregation.aggregator import TieRule, break_ties, doubt_of, vote_shares
+from crowdml.aggregation.aggregator import ABSTAINED, TieRule, break_ties, doubt_of, vote_shares
 from crowdml.aggregation.inference.confusion import Posterior, one_hot
 from crowdml.aggregation.inference.em_loop import EmMethod
 from crowdml.aggregation.inference.kernels import Expectation, expectation, expected_counts
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels, Repeats
+from crowdml.support.value_text import text_of
 from sweeps.aggregation.row_groups import RowGroup, read
 from sweeps.store.locations import join, write_parquet
 
@@ -79,9 +80,16 @@ class CrowdShard:
         return sums
 
     def votes(self) -> Expectation:
-        """Return the sums if each item's majority label has probability 1."""
+        """Return the sums if each item's majority label has probability 1.  An item without a label counts nothing."""
         self._restore(0, None)
-        return self._sums(one_hot(self._labels(), self._crowd.n_classes))
+        labels = self._labels()
+        certain = one_hot(labels, self._crowd.n_classes)
+        certain[labels == ABSTAINED] = 0
+        return self._sums(certain)
+
+    def most_labels(self) -> int:
+        """Return the largest number of labels of an item."""
+        return int(self._crowd.labels_per_item.max())
 
     def n_items(self) -> int:
         """Return the number of items."""
@@ -95,8 +103,10 @@ class CrowdShard:
         """
         self._restore(iteration, tables)
         columns, classes = self._whole.columns, self._whole.classes
-        names = {columns.task: self._loaded[1], columns.label: classes.take(self._labels())}
-        chances = {f"p_{name}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
+        labels = self._labels()
+        chosen: Any = pa.array(labels, mask=labels == ABSTAINED)
+        names = {columns.task: self._loaded[1], columns.label: classes.take(chosen)}
+        chances = {f"p_{text_of(name)}": pa.array(self._posterior[:, c]) for c, name in enumerate(classes.to_pylist())}
         table = pa.table({**names, **chances, "doubt": pa.array(doubt_of(self._posterior))})
         write_parquet(table, join(folder, f"part-{self._number:05}.parquet"))
 

@@ -155,10 +155,10 @@ def merge_names(parts: Sequence[DistinctNames]) -> DistinctNames:
 
 
 def common_type(given: pa.DataType) -> pa.DataType:
-    """Return int64 for every integer type, large_string for every text type, and the value type of a dictionary."""
+    """Return int64 for integers (but uint64 for uint64), large_string for text, and the value type of a dictionary."""
     if pa.types.is_dictionary(given):
         return common_type(given.value_type)
-    if pa.types.is_integer(given):
+    if pa.types.is_integer(given) and not pa.types.is_uint64(given):
         return pa.int64()
     return pa.large_string() if pa.types.is_string(given) or pa.types.is_string_view(given) else given
 

@@ -70,6 +70,10 @@ class ShardPool:
         """Return the number of items of all shards."""
         return sum(get(self._call("n_items")))
 
+    def most_labels(self) -> int:
+        """Return the largest number of labels of an item."""
+        return max(get(self._call("most_labels")))
+
     def write(self, folder: str) -> None:
         """Write one file of the consensus per shard (see `CrowdShard.write`)."""
         get(self._call("write", self._iteration, self._tables, folder))

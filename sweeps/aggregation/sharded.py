@@ -34,6 +34,7 @@ from crowdml.aggregation.majority import MajorityVote
 from crowdml.aggregation.spectral_em import SpectralEm
 from crowdml.files import Columns, check_writable, write_tables
 from crowdml.labels import Repeats
+from crowdml.support.memory import check_memory
 from crowdml.support.names import UnknownNameError
 from sweeps.aggregation import row_groups
 from sweeps.aggregation.crowd_shard import LogTables, ShardedCrowd
@@ -45,6 +46,8 @@ from sweeps.store.locations import LocationError, is_empty, is_local, join, loca
 
 STORE_BYTES = 500_000_000
 """Size of a local Ray's object store, which holds the tables.  Ray writes larger data to disk."""
+TABLES = 12
+"""Arrays (n_workers, n_classes, n_classes) that the driver holds at a time."""
 SHARD_ROWS = 1_000_000
 """Default minimum of annotations per shard.  A smaller shard costs more time than it saves."""
 
@@ -140,10 +143,13 @@ def aggregate_sharded(
             chunks = [(chunk, columns) for chunk in row_groups.chunks(groups)]
             names = row_groups.merge_names(run_tasks(row_groups.distinct_names, chunks))
         classes = _classes(names.labels, class_names)
+        check_tables(len(names.workers), len(classes))
         crowd = ShardedCrowd(shards, columns, names.workers, classes, repeats, ties, em)
         pool = stack.enter_context(ShardPool(crowd, cpus=cluster.cpus))
         first = pool.first()
-        fit = None if em is None else _run_em(pool, em, first, progress)
+        # If no item has two labels, the crowd keeps its labels; see `crowdml.aggregation.aggregator.checked`.
+        learns = em is not None and pool.most_labels() > 1
+        fit = _run_em(pool, em, first, progress) if em is not None and learns else None
         workers = _vote(pool, first) if em is None or fit is None else em.workers(fit.tables, *fit.sums[:2])
         if out is not None:
             progress.phase("writing the consensus")
@@ -160,9 +166,16 @@ def aggregate_sharded(
         n_shards=len(shards), split_by_item=split,
         class_names=classes.to_numpy(zero_copy_only=False), class_prior=workers.class_prior,
         workers=table, confusion=workers.confusion,
-        n_iter=len(fit.objective) if fit else 1, converged=fit.converged if fit else True,
+        n_iter=len(fit.objective) if fit else int(em is None), converged=fit.converged if fit else True,
         objective=fit.objective if fit else (), seconds=time.monotonic() - start,
     )  # fmt: skip
+
+
+def check_tables(n_workers: int, n_classes: int) -> None:
+    """Raise TooLargeError if the driver has no memory for the sums and tables of all workers."""
+    what = f"the confusion of {n_workers:,} workers x {n_classes:,} x {n_classes:,} classes"
+    way_out = "use method mv without --engine ray, or join rare classes"
+    check_memory(8 * TABLES * n_workers * n_classes**2, what, way_out)
 
 
 def sharded_methods() -> list[str]:
@@ -246,10 +259,14 @@ def _run_em(pool: ShardPool, em: EmMethod, first: Expectation, progress: Iterati
 
 def _vote(pool: ShardPool, first: Expectation) -> WorkerEstimates:
     """Return the conclusions of MajorityVote about the workers."""
-    quality = np.trace(pool.votes().counts, axis1=1, axis2=2) / first.counts.sum(axis=(1, 2))
+    votes = pool.votes().counts
+    with np.errstate(invalid="ignore"):
+        quality = np.trace(votes, axis1=1, axis2=2) / votes.sum(axis=(1, 2))
     confusion = normalise_rows(first.counts + SMOOTHING)
     class_prior = first.class_counts / first.class_counts.sum()
-    return WorkerEstimates(confusion, class_prior, quality, quality_error(first.counts, class_prior), None)
+    right = np.diagonal(first.counts, axis1=1, axis2=2)
+    error = quality_error(right, first.counts.sum(axis=2), class_prior)
+    return WorkerEstimates(confusion, class_prior, quality, error, None)
 
 
 def _workers_table(names: pa.Array, counts: NDArray[np.float64], workers: WorkerEstimates) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """The Ray that a process starts for itself: what its processes may do, and that none of them outlives the process.
 
-    RAY_FOLDER/session_.../crowdml.json    the processes of one Ray and of its driver, for the next driver to end them
+RAY_FOLDER/session_.../crowdml.json    the processes of one Ray and of its driver, for the next driver to end them
 """
 
 from __future__ import annotations

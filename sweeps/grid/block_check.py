@@ -17,8 +17,10 @@ OPTION_AXES = {field: _AXIS_OF[named] for field, named in OPTIONS.items()}
 """Field of a block with options by name -> the axis that holds the names."""
 
 
-def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem | None:
-    """Return the place of the value, option or field that makes a cell impossible, and the reason; None if all is well.
+def check_block(block: Block, given: Mapping[str, Any], place: Place) -> list[Problem]:
+    """Return the places of the values, options or field that make a cell impossible, and the reasons.
+
+    All wrong values of one axis are found, and then the values of the other axes are not checked.
 
     Args:
         given: the fields of the block that the file names, with their values.
@@ -26,26 +28,25 @@ def check_block(block: Block, given: Mapping[str, Any], place: Place) -> Problem
     """
     error = _error_of(block)
     if error is None:
-        return None
-    field, _, option = error.field.partition(".")
+        return []
+    field = error.field.partition(".")[0]
     axis = OPTION_AXES.get(field) or _AXIS_OF.get(field)
     if axis is None:
         inner = ("other_axes", field) if field in given.get("other_axes", {}) else (field,)
-        return ((*place, *inner), error_text(error)) if inner[0] in given else (place, str(error))
-    index, value, error = _narrowed(block, axis, error)
-    if value in given.get(field, {}):
-        return (*place, field, value, *([option] if option else [])), error_text(error)
-    # An index helps only if the file lists several values of the axis.
-    return (*place, axis, *([index] if len(given.get(axis, ())) > 1 else [])), error_text(error)
-
-
-def _narrowed(block: Block, axis: str, error: CellError) -> tuple[int, Any, CellError]:
-    """Return the first value of an axis that alone gives an error of the same field, its index and its error."""
+        return [((*place, *inner), error_text(error)) if inner[0] in given else (place, str(error))]
+    problems: list[Problem] = []
     for index, value in enumerate(getattr(block, axis)):
         found = _error_of(replace(block, **{axis: (value,)}))
-        if found is not None and found.field == error.field:
-            return index, value, found
-    raise AssertionError(f"no value of {axis} fails alone")
+        if found is None or found.field.partition(".")[0] != field:
+            continue
+        option = found.field.partition(".")[2]
+        if value in given.get(field, {}):
+            problems.append(((*place, field, value, *([option] if option else [])), error_text(found)))
+        else:
+            # An index helps only if the file lists several values of the axis.
+            at = [index] if len(given.get(axis, ())) > 1 else []
+            problems.append(((*place, axis, *at), error_text(found)))
+    return problems or [((*place, axis), error_text(error))]
 
 
 def _error_of(block: Block) -> CellError | None:

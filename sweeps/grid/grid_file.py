@@ -31,11 +31,12 @@ from crowdml.learning.recipe import Recipe
 from crowdml.support.names import check_name
 from sweeps.grid.block_check import OPTION_AXES, check_block
 from sweeps.grid.expressions import check_expression
-from sweeps.grid.grids import AXES, Block, Preset
+from sweeps.grid.grids import AXES, OTHER_AXES, Block, Preset
 from sweeps.grid.options_file import MethodName, MethodTables, recipe_problem
 from sweeps.grid.presets import PRESETS
 from sweeps.grid.selection import check_priority, select
 from sweeps.grid.toml_file import (
+    OptionValue,
     Place,
     Problem,
     TomlFileError,
@@ -57,6 +58,10 @@ _BLOCK = table_model(
     Block,
     methods=tuple[MethodName, ...],
     method_options=MethodTables,
+    other_axes=dict[
+        Annotated[str, AfterValidator(lambda name: check_name("field with other values", name, OTHER_AXES))],
+        Annotated[tuple[OptionValue, ...], Field(min_length=1)],
+    ],
     extends=Annotated[str, AfterValidator(lambda name: check_name("preset", name, PRESETS))],
 )
 
@@ -100,32 +105,34 @@ def read_grid(path: str | Path, *, allow_imports: bool = False) -> GridFile:
     """
     table = check_content(path, read_toml(path), _Grid, {"allow_imports": allow_imports})
     found = [_blocks(given_fields(block), ("block", index)) for index, block in enumerate(table.block)]
-    if problems := [problem for problem in found if isinstance(problem, tuple)]:
+    if problems := [problem for _, problems in found for problem in problems]:
         raise TomlFileError(path, problems)
-    blocks = tuple(block for blocks in found for block in blocks if isinstance(block, Block))
+    blocks = tuple(block for blocks, _ in found for block in blocks)
     description = Path(path).stem if table.description is None else table.description
     return GridFile(Preset(description, blocks), table.only, table.priority)
 
 
-def _blocks(given: dict[str, Any], place: Place) -> list[Block] | Problem:
-    """Return the blocks of a table: one block, or the blocks of the preset that the table extends; or what is wrong."""
+def _blocks(given: dict[str, Any], place: Place) -> tuple[list[Block], list[Problem]]:
+    """Return the blocks of a table, and what is wrong: one block, or the blocks of the preset that it extends."""
     preset = given.pop("extends", None)
-    for key, value in given.items():
-        if key in AXES and not value:
-            return (*place, key), "must not be empty"
+    if empty := [key for key, value in given.items() if key in AXES and not value]:
+        return [], [((*place, key), "must not be empty") for key in empty]
     if given.get("recipe") is not None:
         changes = given_fields(given["recipe"])
         if problem := recipe_problem(Recipe(), changes):
-            return (*place, "recipe", *problem[0]), problem[1]
+            return [], [((*place, "recipe", *problem[0]), problem[1])]
         given["recipe"] = Recipe(**changes)
     if preset is not None:
         blocks = [replace(block, **_merged(block, given)) for block in PRESETS[preset].blocks]
     elif missing := [key for key in _REQUIRED if key not in given]:
-        return place, f"{' and '.join(missing)} must be given; or give extends = the name of a preset"
+        return [], [(place, f"{' and '.join(missing)} must be given; or give extends = the name of a preset")]
     else:
         blocks = [Block(**{**_defaults(given.get("patterns", ())), **given})]
-    problems = (*_unused_options(blocks, given, place), *(check_block(block, given, place) for block in blocks))
-    return next((problem for problem in problems if problem), blocks)
+    # The blocks of a preset have the same fields of the file, so the first block that is wrong says all.
+    problems = list(_unused_options(blocks, given, place)) or next(
+        (found for block in blocks if (found := check_block(block, given, place))), []
+    )
+    return blocks, problems
 
 
 _REQUIRED = [item.name for item in fields(Block) if item.default is MISSING and item.default_factory is MISSING]

@@ -22,7 +22,7 @@ class Block:
         datasets, patterns, noise_rates, workers, missing_rates, worker_models, assignments, methods, seeds: the axes.
             For real workers the data set is their crowd, the pattern is "real", the noise rate is None, and `workers`
             is None (all workers) or a number.
-        other_axes: field of a cell -> values, for the fields without a list in this class.
+        other_axes: field of a cell -> values, for the fields in OTHER_AXES.
         train: whether networks are trained on the data sets with images or features; else labels are only aggregated.
         network: name of the network; None takes the network of the data set in TRAINING.
         recipe: how the network is trained; None takes the recipe of the data set in TRAINING.
@@ -71,11 +71,12 @@ class Block:
         known = [*names(), *crowd_names()]
         if dataset not in known:
             raise CellError("dataset", dataset, must_be_one_of(dataset, known))
-        if dataset in names() and self.n_train is not None and self.n_train > n_train_items(dataset):
-            raise CellError("n_train", self.n_train, f"must be in [1, {n_train_items(dataset)}] for {dataset}")
         options = {name: getattr(self, name).get(values[axis], {}) for name, axis in OPTIONS.items()}
         single = {"n_train": self.n_train, "missing": self.missing}
-        return cell_of({**single, **self._training(dataset), **options, **values})
+        cell = cell_of({**single, **self._training(dataset), **options, **values})
+        if cell.n_train is not None and dataset in names() and cell.n_train > n_train_items(dataset):
+            raise CellError("n_train", cell.n_train, f"must be in [1, {n_train_items(dataset)}] for {dataset}")
+        return cell
 
     def _training(self, dataset: str) -> dict[str, Any]:
         has_inputs = has_images(dataset) if dataset in names() else dataset in crowd_names_with_inputs()
@@ -87,11 +88,15 @@ class Block:
             if self.epochs < 1:
                 raise CellError("epochs", self.epochs, "must be at least 1")
             recipe = shorten(recipe, self.epochs)
-        return {"network": self.network or own_network, "recipe": recipe}
+        return {"network": own_network if self.network is None else self.network, "recipe": recipe}
 
 
 AXES = {column.axis.plural: name for name, column in COLUMNS.items() if column.axis.plural}
 """Field of a block with the values of an axis -> field of a cell with one of these values."""
+OTHER_AXES = tuple(
+    name for name, column in COLUMNS.items() if name not in AXES.values() and not column.axis.kind.is_json
+)
+"""Fields of a cell without a list of their own in a block."""
 OPTIONS = {name: str(column.axis.follows) for name, column in COLUMNS.items() if name.endswith("_options")}
 """Field with options, in a block and in a cell -> field of a cell with the name to which the options belong."""
 

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from crowdml.experiment.axes import CellError, OptionError
 from crowdml.support.names import UnknownNameError, check_name
+from crowdml.support.printable import printable
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value: ("block", 1, "seeds", 0)."""
@@ -44,11 +45,14 @@ class TomlFileError(ValueError):
     """A TOML file that cannot be used.  The message has one line for each of the first ten problems."""
 
     def __init__(self, path: str | Path, problems: Sequence[Problem]) -> None:
+        super().__init__(path, problems)
         lines = [f"{path}: {_place_text(place)}{reason}" for place, reason in problems[:_N_SHOWN]]
         if len(problems) > _N_SHOWN:
             lines.append(f"{path}: {len(problems) - _N_SHOWN} more problems")
-        super().__init__("\n".join(lines))
         self.path, self.problems, self.lines = path, tuple(problems), tuple(lines)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 class TomlTable(BaseModel):
@@ -140,17 +144,24 @@ def shown(value: Any) -> str:
         text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python refuses to print a number of thousands of digits
         return "a number too long to show"
-    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+    return printable(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}...")
 
 
 def one_line(text: str) -> str:
-    """Return a text with every run of white space replaced by one space."""
-    return " ".join(text.split())
+    """Return a text with one space for every run of white space, and with control characters escaped."""
+    return printable(" ".join(text.split()))
 
 
 def _flat_options(table: Any) -> Any:
     """Replace the tables in a table of options: TOML reads the option `learner.hard = true` as a table `learner`."""
-    return dict(_flat(table)) if isinstance(table, dict) else table
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in _flat(table):
+        if name in flat:
+            raise ValueError(f"{name} is given twice, as a key and in a table")
+        flat[name] = value
+    return flat
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -174,8 +185,9 @@ def _check_option(value: Any) -> Any:
     return value
 
 
-_OptionValue = Annotated[Any, AfterValidator(_check_option)]
-Options = Annotated[dict[str, _OptionValue], BeforeValidator(_flat_options)]
+OptionValue = Annotated[Any, AfterValidator(_check_option)]
+"""The value of an option, in a model of a file."""
+Options = Annotated[dict[str, OptionValue], BeforeValidator(_flat_options)]
 """Option -> value, in a model of a file."""
 
 
@@ -190,7 +202,7 @@ def _toml_type(hint: Any) -> Any:
     if get_origin(hint) is Mapping:
         return Options if parts[1] is Any else dict[str, _toml_type(parts[1])]
     if hint is Any:
-        return _OptionValue
+        return OptionValue
     if hint is int:
         return Annotated[int, Field(ge=_FEWEST, le=_MOST)]
     return table_model(hint) if isinstance(hint, type) and is_dataclass(hint) else hint

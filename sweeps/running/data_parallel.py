@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any, cast
 
 from crowdml.learning.loop import TrainingDivergedError
 from crowdml.training.job import TrainingJob
+from crowdml.training.run_folder import FAILURE, RunFolder
 from sweeps.cluster import connect as ray_cluster
-
-_FAILURE = "failure.txt"
 
 
 class WorkersFailedError(ChildProcessError):
-    """A process of a training failed."""
+    """A worker process failed or was lost; the same command continues from the last checkpoint."""
 
 
 def run_in_processes(
@@ -34,7 +32,7 @@ def run_in_processes(
         WorkersFailedError: a worker failed for another reason; the run folder has the traceback.
     """
     job = job.with_absolute_paths()
-    (job.out / _FAILURE).unlink(missing_ok=True)
+    (job.out / FAILURE).unlink(missing_ok=True)
     with ray_cluster.join_or_start(address, data_bytes=_size(job)) as cluster:
         return _fit(cluster, job, n_processes, cpus, max_failures)
 
@@ -55,22 +53,22 @@ def _fit(
                 f"{n_processes} workers need {wanted:g} {kind} and the cluster has {there:g}; lower --workers or --cpus"
             )
     resources = {"CPU": float(cpus), **({"GPU": 1.0} if use_gpu else {})}
-    state = job.out / ".train"
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"job": [ray.put(job)]},
-        scaling_config=train.ScalingConfig(num_workers=n_processes, use_gpu=use_gpu, resources_per_worker=resources),
-        run_config=train.RunConfig(
-            name="training", storage_path=str(state), failure_config=train.FailureConfig(max_failures=max_failures)
-        ),
-    )
-    try:
-        return cast(dict[str, Any], fit_workers(trainer).return_value)
-    except train.TrainingFailedError as error:
-        raise _reason(error, job) from error
-    finally:
-        # A run goes on from the checkpoints of the training.  Ray's own state would only confuse the next run.
-        shutil.rmtree(state, ignore_errors=True)
+    # A run goes on from the checkpoints of the training.  Ray's own state would only confuse the next run.
+    with RunFolder(job.out).ray_state() as state:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"job": [ray.put(job)]},
+            scaling_config=train.ScalingConfig(
+                num_workers=n_processes, use_gpu=use_gpu, resources_per_worker=resources
+            ),
+            run_config=train.RunConfig(
+                name="training", storage_path=str(state), failure_config=train.FailureConfig(max_failures=max_failures)
+            ),
+        )
+        try:
+            return cast(dict[str, Any], fit_workers(trainer).return_value)
+        except train.TrainingFailedError as error:
+            raise _reason(error, job) from error
 
 
 def _work(config: dict[str, Any]) -> dict[str, Any]:
@@ -85,9 +83,9 @@ def _reason(error: Exception, job: TrainingJob) -> Exception:
     for cause in causes:
         if isinstance(cause, (ValueError, FileNotFoundError, TrainingDivergedError)):
             return cause
-    (job.out / _FAILURE).write_text(f"{error}\n")
+    (job.out / FAILURE).write_text(f"{error}\n")
     last = str(causes[0] if causes else error).strip().splitlines()[-1:]
-    return WorkersFailedError(f"a worker failed: {' '.join(last)}; see {job.out / _FAILURE}; the same command goes on")
+    return WorkersFailedError(f"a worker failed: {' '.join(last)}; see {job.out / FAILURE}; the same command goes on")
 
 
 def _size(job: TrainingJob) -> int:

@@ -22,7 +22,7 @@ class Compaction:
     Args:
         before, after: table -> number of files before and after the compaction.
         dropped: number of rows of superseded attempts that were left out, over all tables.
-        damaged: files that could not be read and stay as they are.
+        damaged: files that could not be read or have damaged rows, and stay as they are.
     """
 
     before: dict[str, int]
@@ -74,17 +74,19 @@ class _Group:
 
     def add(self, part: Part) -> None:
         """Add a file; write the group when it is full."""
-        rows = self._store.read_part(self._table, part)
+        rows, damaged = self._store.read_part(self._table, part)
+        if damaged:
+            raise DamagedPartError(part.path, f"row {damaged[0].number}: {damaged[0].reason}")
         kept = without(rows, self._superseded) if len(self._superseded) else rows
         n_dropped = rows.num_rows - kept.num_rows
-        if not n_dropped and _is_large(rows.num_rows, part.size):
+        if not n_dropped and _is_large(rows.num_rows, part.size or 0):
             return
         if self._parts and self._n_rows + kept.num_rows > FILE_ROWS:
             self.finish()
         self._parts.append(part)
         self._rows.append(kept)
         self._n_rows += kept.num_rows
-        self._n_bytes += part.size
+        self._n_bytes += part.size or 0
         self._n_dropped += n_dropped
         if _is_large(self._n_rows, self._n_bytes):
             self.finish()

@@ -13,7 +13,7 @@ from sweeps.store.result_store import ResultStore
 def merge(sources: Sequence[ResultStore], target: ResultStore) -> dict[str, int]:
     """Add every attempt of the sources to the target once, with its provenance.
 
-    A second merge, or a merge after an interruption, adds only what the target lacks.
+    A second merge, or a merge after an interruption, adds only what the target lacks.  Damaged rows are left out.
 
     Args:
         sources: the folders to read; the target may be one of them.
@@ -33,7 +33,8 @@ def merge(sources: Sequence[ResultStore], target: ResultStore) -> dict[str, int]
         added[table] = 0
         for source in sources:
             for part in source.parts(table):
-                rows = without(distinct(source.read_part(table, part)), present)
+                rows, _ = source.read_part(table, part)
+                rows = without(distinct(rows), present)
                 target.write_rows(table, rows)
                 added[table] += rows.num_rows
                 present = pa.concat_arrays([present, rows["attempt"].combine_chunks().unique()])

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from sweeps.store.damaged_rows import DamagedRow, row_faults
 from sweeps.store.locations import LocationError
 from sweeps.store.schema import ABSENT
 
@@ -34,14 +36,14 @@ class DamagedPartError(ResultsError):
     """A part differs from what was written; `path` is the path of the part in its file system."""
 
     def __init__(self, path: str, reason: str) -> None:
-        super().__init__(
-            f"cannot read {path}: {reason}; `crowdml results verify RESULTS --repair` moves damaged files aside, and "
-            "the next run of the sweep computes their cells again"
-        )
+        super().__init__(path, reason)
         self.path, self.reason = path, reason
 
-    def __reduce__(self) -> tuple[type[DamagedPartError], tuple[str, str]]:
-        return type(self), (self.path, self.reason)
+    def __str__(self) -> str:
+        return (
+            f"cannot read {self.path}: {self.reason}; `crowdml results verify RESULTS --repair` moves damaged files "
+            "aside, and the next run of the sweep computes their cells again"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Part:
     """A file of a table: its path in the file system, and its size in bytes."""
 
     path: str
-    size: int
+    size: int | None
 
     @property
     def name(self) -> str:
@@ -64,10 +66,16 @@ class Part:
 
 
 def list_parts(filesystem: fs.FileSystem, folder: str) -> list[Part]:
-    """Return the parts in a folder, sorted by name, which is roughly the order of writing."""
+    """Return the parts in a folder, sorted by name, which is roughly the order of writing.
+
+    The size of a part is None if it is a folder, a pipe or another thing that is no file.
+    """
     infos = filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True))
     parts = [info for info in infos if info.base_name.startswith("part-") and info.extension == "parquet"]
-    return [Part(info.path, info.size) for info in sorted(parts, key=lambda info: info.base_name)]
+    return [
+        Part(info.path, info.size if info.type == fs.FileType.File else None)
+        for info in sorted(parts, key=lambda info: info.base_name)
+    ]
 
 
 def encode(rows: pa.Table, writer: str | None = None) -> tuple[str, pa.Buffer]:
@@ -115,18 +123,20 @@ def read_parts(
     schema: pa.Schema,
     *,
     skip: Callable[[DamagedPartError], None] | None = None,
+    skip_rows: Callable[[Part, list[DamagedRow]], None],
 ) -> pa.Table:
-    """Read the columns of a schema from several parts into one table.
+    """Read the columns of a schema from several parts into one table, without damaged rows.
 
     Args:
         parts: the parts, in the order of their rows in the result.
         skip: called with the error of each damaged part, whose rows are left out; None raises the error instead.
+        skip_rows: called with each part that has damaged rows, and with these rows.
 
     Raises:
         FileNotFoundError, DamagedPartError, ResultsError: see `read_part`.
     """
 
-    def read(part: Part) -> pa.Table | DamagedPartError:
+    def read_one(part: Part) -> pa.Table | DamagedPartError:
         try:
             return read_part(filesystem, part.path, schema)
         except DamagedPartError as error:
@@ -135,15 +145,43 @@ def read_parts(
             return error
 
     if len(parts) < 2:
-        read_all = [read(part) for part in parts]
+        read_all = [read_one(part) for part in parts]
     else:
         with ThreadPoolExecutor(_N_READERS) as pool:
-            read_all = list(pool.map(read, parts))
-    tables = [table for table in read_all if isinstance(table, pa.Table)]
+            read_all = list(pool.map(read_one, parts))
     for damaged in read_all:
         if isinstance(damaged, DamagedPartError) and skip is not None:
             skip(damaged)
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+    read = [(part, table) for part, table in zip(parts, read_all, strict=True) if isinstance(table, pa.Table)]
+    if not read:
+        return schema.empty_table()
+    # One check of all rows is faster than one check per part.
+    rows, damaged_rows = sound_rows(pa.concat_tables([table for _, table in read]), [(p.path, len(t)) for p, t in read])
+    for part, _ in read:
+        if part.path in damaged_rows:
+            skip_rows(part, damaged_rows[part.path])
+    return rows
+
+
+def sound_rows(rows: pa.Table, sizes: Sequence[tuple[str, int]]) -> tuple[pa.Table, dict[str, list[DamagedRow]]]:
+    """Return the rows that are not damaged, and path of a part -> its damaged rows.
+
+    Args:
+        rows: the rows of several parts.
+        sizes: path and number of rows of each part, in the order of the rows.
+    """
+    faults = row_faults(rows)
+    if not faults:
+        return rows, {}
+    ends = np.cumsum([n_rows for _, n_rows in sizes])
+    damaged: dict[str, list[DamagedRow]] = {}
+    for index, reason in faults.items():
+        at = int(np.searchsorted(ends, index, side="right"))
+        path, n_rows = sizes[at]
+        damaged.setdefault(path, []).append(DamagedRow(path, index - int(ends[at]) + n_rows + 1, reason))
+    keep = np.ones(rows.num_rows, bool)
+    keep[list(faults)] = False
+    return rows.filter(pa.array(keep)), damaged
 
 
 def _decode(content: pa.Buffer, path: str, schema: pa.Schema, *, exactly: bool) -> pa.Table:

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -25,9 +26,20 @@ import pyarrow as pa
 from pyarrow import fs
 
 from crowdml.experiment.result import CellResult
-from sweeps.store.attempts import RANK_COLUMNS, best_attempts, distinct, only
+from crowdml.support.printable import printable
+from sweeps.store.attempts import best_attempts, distinct, only
+from sweeps.store.damaged_rows import DamagedRow
 from sweeps.store.locations import LocationError, locate, put
-from sweeps.store.parts import DamagedPartError, Part, ResultsError, encode, list_parts, read_part, read_parts
+from sweeps.store.parts import (
+    DamagedPartError,
+    Part,
+    ResultsError,
+    encode,
+    list_parts,
+    read_part,
+    read_parts,
+    sound_rows,
+)
 from sweeps.store.provenance import Provenance
 from sweeps.store.schema import SCHEMA_VERSION, TABLES, to_tables
 from sweeps.store.scrubbing import scrub
@@ -36,6 +48,7 @@ __all__ = ["MARKER", "DamagedPartError", "ResultStore", "ResultsError"]
 
 MARKER = "crowdml.json"
 _READ_TRIES = 10
+_NO_FILE = "it is not a file"
 
 
 class ResultStore:
@@ -45,13 +58,22 @@ class ResultStore:
         location: a local path, or a URI such as s3://bucket/folder or gs://bucket/folder.
         damaged: what happens when a damaged file is read.  "error" raises DamagedPartError.  "skip" leaves its rows
             out, for a run that computes them again, and adds the error to `damaged_parts`.
+        tell: gets a line about damaged rows and records, which are left out; the default warns.
 
     Raises:
         ResultsError: the folder has another schema version, is not a results folder, or cannot be reached.
     """
 
-    def __init__(self, location: str | Path, *, damaged: Literal["error", "skip"] = "error") -> None:
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        damaged: Literal["error", "skip"] = "error",
+        tell: Callable[[str], None] = lambda line: warnings.warn(line, stacklevel=3),
+    ) -> None:
         self.location = str(location)
+        self._tell = tell
+        self._named: set[str] = set()
         self._damaged: dict[str, DamagedPartError] | None = {} if damaged == "skip" else None
         try:
             self._filesystem, self._root = locate(self.location)
@@ -78,6 +100,12 @@ class ResultStore:
     def damaged_parts(self) -> list[DamagedPartError]:
         """The errors of the damaged files whose rows were left out so far."""
         return list((self._damaged or {}).values())
+
+    def name_damage(self, name: str, reason: str) -> None:
+        """Tell once that a file of the folder, or a row of a file, is damaged and left out."""
+        if name not in self._named:
+            self._named.add(name)
+            self._tell(printable(f"damaged and left out: {self.public_location}/{name}: {reason}"))
 
     def location_of(self, folder: str) -> str:
         """Return the location of a folder inside the results folder, for another process."""
@@ -128,7 +156,7 @@ class ResultStore:
 
     def status(self) -> dict[str, str]:
         """Return cell id -> "ok" or "failed", for the best attempt of each cell."""
-        best = best_attempts(self.read_rows("cells", RANK_COLUMNS))
+        best = best_attempts(self.read_rows("cells"))
         return _as_dict(best["cell_id"], best["status"])
 
     def attempts(self) -> dict[str, str]:
@@ -153,7 +181,8 @@ class ResultStore:
         """
         if table == "cells":
             return self.read_cells()
-        best = best_attempts(self.read_rows("cells", RANK_COLUMNS))["attempt"].combine_chunks()
+        # A damaged row counts for no table, so all columns are checked.
+        best = best_attempts(self.read_rows("cells"))["attempt"].combine_chunks()
         return distinct(only(self.read_rows(table), best)).to_pandas()
 
     def read_rows(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -185,7 +214,7 @@ class ResultStore:
                 new = [part for part in new if part.writer != skip_writer]
             # A compaction may delete a file that was just listed; then its rows are in a newer file.
             with suppress(FileNotFoundError):
-                rows = read_parts(self._filesystem, new, schema, skip=skip)
+                rows = read_parts(self._filesystem, new, schema, skip=skip, skip_rows=self._skip_rows)
                 known.update(part.name for part in new)
                 return rows
             time.sleep(0.01 * 2**attempt)
@@ -197,14 +226,27 @@ class ResultStore:
 
     def parts(self, table: str) -> list[Part]:
         """Return the files of a table, sorted by name."""
-        try:
-            return list_parts(self._filesystem, self._path(table))
-        except OSError as error:
-            raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
+        parts = self._list(table)
+        for part in parts:
+            if part.size is None:
+                self.name_damage(f"{table}/{part.name}", _NO_FILE)
+        return [part for part in parts if part.size is not None]
 
-    def read_part(self, table: str, part: Part) -> pa.Table:
-        """Return all rows of one file; for the errors see `sweeps.store.parts.read_part`."""
-        return read_part(self._filesystem, part.path, TABLES[table], exactly=True)
+    def strays(self, table: str) -> list[DamagedPartError]:
+        """Return an error for each thing that has the name of a part and is no file."""
+        return [DamagedPartError(part.path, _NO_FILE) for part in self._list(table) if part.size is None]
+
+    def read_part(self, table: str, part: Part) -> tuple[pa.Table, list[DamagedRow]]:
+        """Return the sound rows of one file, and its damaged rows.
+
+        Raises:
+            DamagedPartError, FileNotFoundError, ResultsError: see `sweeps.store.parts.read_part`.
+        """
+        rows = read_part(self._filesystem, part.path, TABLES[table], exactly=True)
+        sound, damaged = sound_rows(rows, [(part.path, rows.num_rows)])
+        if damaged:
+            self._skip_rows(part, damaged[part.path])
+        return sound, damaged.get(part.path, [])
 
     def write_rows(self, table: str, rows: pa.Table, *, writer: str | None = None) -> None:
         """Add one file with rows to a table; add nothing if there are no rows.
@@ -228,6 +270,15 @@ class ResultStore:
             pass
         except OSError as error:
             raise self._cannot_write(error) from error
+
+    def set_aside_rows(self, table: str, part: Part) -> str:
+        """Write the sound rows of a file as a new file, move the file to RESULTS/damaged/, and return its new path.
+
+        An interruption in between leaves the sound rows twice, which readers ignore.
+        """
+        rows, _ = self.read_part(table, part)
+        self.write_rows(table, rows)
+        return self.set_aside(part.path)
 
     def set_aside(self, path: str) -> str:
         """Move a file of the folder to RESULTS/damaged/, and return its new path."""
@@ -265,22 +316,44 @@ class ResultStore:
             "same command computes the rest"
         )
 
+    def _list(self, table: str) -> list[Part]:
+        try:
+            return list_parts(self._filesystem, self._path(table))
+        except OSError as error:
+            raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
+
+    def _skip_rows(self, part: Part, damaged: list[DamagedRow]) -> None:
+        number = "1 row" if len(damaged) == 1 else f"{len(damaged)} rows"
+        name = "/".join(part.path.split("/")[-2:])
+        self.name_damage(
+            name,
+            f"{number}, such as row {damaged[0].number}: {damaged[0].reason}; "
+            "`crowdml results verify RESULTS` lists damaged rows, and --repair moves them aside",
+        )
+
     def _skip(self, part: DamagedPartError) -> None:
         assert self._damaged is not None
         self._damaged.setdefault(part.path, part)
 
     def _read_marker(self) -> int | None:
+        path = self._path(MARKER)
         try:
-            with self._filesystem.open_input_stream(self._path(MARKER)) as stream:
-                return int(json.loads(stream.read())["schema_version"])
+            # A pipe would wait for a writer without end.
+            if self.is_local and self._filesystem.get_file_info(path).type == fs.FileType.Unknown:
+                raise ValueError(_NO_FILE)
+            with self._filesystem.open_input_stream(path) as stream:
+                version = json.loads(stream.read())["schema_version"]
+            if type(version) is not int:
+                raise ValueError("schema_version must be a whole number")
         except FileNotFoundError:
             return None
         except OSError as error:
             raise ResultsError(f"cannot read results folder {self.public_location}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ResultsError(
                 f"{self.public_location}/{MARKER} is not a marker of a results folder: {error}"
             ) from error
+        return version
 
     def _check_marker(self) -> None:
         try:

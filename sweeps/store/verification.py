@@ -17,6 +17,7 @@ from crowdml.methods import parts, version
 from crowdml.methods.registry import REGISTRY
 from crowdml.support.names import UnknownNameError
 from sweeps.store.attempts import RANK_COLUMNS, best_attempts, distinct
+from sweeps.store.damaged_rows import DamagedRow
 from sweeps.store.parts import DamagedPartError, Part, ResultsError
 from sweeps.store.result_store import ResultStore
 from sweeps.store.schema import AXES, TABLES
@@ -35,6 +36,7 @@ class Verification:
         n_cells: number of cells with a readable row.
         n_attempts: number of attempts with a readable row.
         damaged: files whose content differs from what was written.
+        damaged_rows: table -> rows with values that crowdml cannot have written; nothing else here counts them.
         conflicting: attempts that occur with different rows.
         wrong_ids: cell ids that differ from the hash of the axes in their row.
         missing: cells of the grid without a row.
@@ -49,6 +51,7 @@ class Verification:
     n_cells: int
     n_attempts: int
     damaged: list[DamagedPartError]
+    damaged_rows: dict[str, list[DamagedRow]]
     conflicting: list[str]
     wrong_ids: list[str]
     missing: list[Cell]
@@ -61,7 +64,14 @@ class Verification:
     @property
     def sound(self) -> bool:
         """Whether nothing is damaged, wrong, missing or failed.  The other findings do no harm."""
-        return not (self.damaged or self.conflicting or self.wrong_ids or self.missing or self.failed)
+        return not (
+            self.damaged
+            or any(self.damaged_rows.values())
+            or self.conflicting
+            or self.wrong_ids
+            or self.missing
+            or self.failed
+        )
 
 
 def verify(
@@ -91,6 +101,7 @@ def verify(
         n_cells=len(status),
         n_attempts=len(attempts),
         damaged=files.damaged,
+        damaged_rows=files.damaged_rows,
         conflicting=sorted(_twice([_texts(cells["attempt"])])),
         wrong_ids=wrong,
         missing=[cell for cell in grid or () if cell.id not in status],
@@ -110,9 +121,11 @@ class _Files:
     each: Callable[[], None]
     n: int = 0
     damaged: list[DamagedPartError] = field(default_factory=list)
+    damaged_rows: dict[str, list[DamagedRow]] = field(default_factory=dict)
 
     def rows(self, table: str) -> Iterator[pa.Table]:
-        """Yield the rows of each undamaged file of a table."""
+        """Yield the sound rows of each undamaged file of a table."""
+        self.damaged += self.store.strays(table)
         for part in self.store.parts(table):
             self.n += 1
             try:
@@ -127,8 +140,9 @@ class _Files:
 
     def _read(self, table: str, part: Part) -> pa.Table:
         try:
-            rows = self.store.read_part(table, part)
+            rows, damaged = self.store.read_part(table, part)
             rows.validate(full=True)
+            self.damaged_rows.setdefault(table, []).extend(damaged)
         except FileNotFoundError:
             raise ResultsError(
                 f"{part.path} vanished, because a compaction runs; verify again when the compaction has ended"

@@ -17,22 +17,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
 
 import psutil
 from pyarrow import fs
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from crowdml.support.heartbeat import heartbeat
 from sweeps.store.locations import join, locate, put
 from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.store.scrubbing import scrub
-from sweeps.watching.snapshot import Snapshot
+from sweeps.watching.snapshot import RECORD_CONFIG, Number, Snapshot, Text, first_error
 
 FOLDER = "runs"
 BEAT_SECONDS, REMOTE_BEAT_SECONDS = 5.0, 10.0
 SILENT_SECONDS = 60.0
 """A run on another machine counts as dead when its record is older than this."""
-_RUNNING, _DIED = "running", "died"
+State = Literal["running", "finished", "stopped", "failed", "died"]
+_RUNNING: State = "running"
+_DIED: State = "died"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +54,16 @@ class RunState:
         snapshot: the last `Snapshot.to_dict`; None before the first.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = RECORD_CONFIG
+
     run_id: str
-    host: str
-    pid: int
-    process_start: float
-    command: str
-    git_commit: str | None
-    started_at: str
-    state: str = _RUNNING
+    host: Text
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
+    process_start: Number
+    command: Text
+    git_commit: Text | None
+    started_at: Text
+    state: State = _RUNNING
     snapshot: dict[str, Any] | None = None
 
     @property
@@ -108,7 +114,7 @@ class RunRecord:
                     stacklevel=2,
                 )
 
-    def end(self, state: str) -> None:
+    def end(self, state: State) -> None:
         """Write how the run ended."""
         self._state = replace(self._state, state=state)
         self.beat()
@@ -137,7 +143,7 @@ def announce(store: ResultStore, run_id: str, command: str, *, git_commit: str |
         record.write()
     except OSError as error:
         raise ResultsError(f"cannot write results to {store.public_location}: {scrub(str(error))}") from error
-    ended = "failed"
+    ended: State = "failed"
     try:
         with heartbeat(record.beat, seconds=BEAT_SECONDS if store.is_local else REMOTE_BEAT_SECONDS, name="run-record"):
             yield record
@@ -152,8 +158,10 @@ def announce(store: ResultStore, run_id: str, command: str, *, git_commit: str |
 def all_runs(store: ResultStore) -> list[RunState]:
     """Return all runs of a results folder, sorted by id.
 
+    A damaged record is left out and named once, see `ResultStore.name_damage`.
+
     Raises:
-        ResultsError: a record cannot be read.
+        ResultsError: the folder cannot be read.
     """
     filesystem, folder = locate(store.location_of(FOLDER))
     try:
@@ -161,15 +169,19 @@ def all_runs(store: ResultStore) -> list[RunState]:
     except OSError as error:
         raise ResultsError(f"cannot read {store.public_location}/{FOLDER}: {scrub(str(error))}") from error
     names = [info.base_name for info in infos if info.extension == "json" and not info.base_name.startswith(".")]
-    return [read_run(store, name.removesuffix(".json")) for name in sorted(names)]
+    runs = []
+    for name in sorted(names):
+        try:
+            runs.append(read_run(store, name.removesuffix(".json")))
+        except _DamagedRecordError as error:
+            store.name_damage(f"{FOLDER}/{name}", error.reason)
+        except FileNotFoundError:
+            continue  # Somebody has deleted it just now.
+    return runs
 
 
 def live_runs(store: ResultStore) -> list[RunState]:
-    """Return the runs that are at work, sorted by id.
-
-    Raises:
-        ResultsError: a record cannot be read.
-    """
+    """Return the runs that are at work, sorted by id; see `all_runs`."""
     return [run for run in all_runs(store) if run.is_alive]
 
 
@@ -177,20 +189,43 @@ def read_run(store: ResultStore, run_id: str) -> RunState:
     """Return the record of a run; the state is "died" if the record says "running" and the driver is gone.
 
     Raises:
-        ResultsError: the record does not exist or cannot be read.
+        FileNotFoundError: there is no record of the run.
+        ResultsError: the record cannot be read.
     """
     filesystem, path = _file(store, run_id)
+    file = f"{store.public_location}/{FOLDER}/{run_id}.json"
     try:
+        if filesystem.get_file_info(path).type not in (fs.FileType.File, fs.FileType.NotFound):
+            raise _DamagedRecordError(file, "it is not a file")
         with filesystem.open_input_stream(path) as stream:
-            run = RunState(**json.loads(stream.read()))
-    except (OSError, ValueError, TypeError) as error:
-        raise ResultsError(
-            f"cannot read {store.public_location}/{FOLDER}/{run_id}.json: {scrub(str(error))}; delete the file if its "
-            "run is over"
-        ) from error
+            run = _reader().validate_json(stream.read())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _DamagedRecordError(file, scrub(str(error))) from error
+    except ValidationError as error:
+        raise _DamagedRecordError(file, f"it is no run record of this version ({first_error(error)})") from error
+    if run.run_id != run_id:
+        raise _DamagedRecordError(file, f"it is the record of another run, {run.run_id!r}")
     if run.is_alive and not (_runs_here(run) if run.host == socket.gethostname() else _is_fresh(store, run_id)):
         return replace(run, state=_DIED)
     return run
+
+
+class _DamagedRecordError(ResultsError):
+    """A run record that is not a file, or not what crowdml writes."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.reason = f"{reason}; delete the file if its run is over"
+
+    def __str__(self) -> str:
+        return f"cannot read {self.args[0]}: {self.reason}"
+
+
+@cache
+def _reader() -> TypeAdapter[RunState]:
+    return TypeAdapter(RunState)
 
 
 def _file(store: ResultStore, run_id: str) -> tuple[fs.FileSystem, str]:
@@ -207,7 +242,7 @@ def _runs_here(run: RunState) -> bool:
     try:
         process = psutil.Process(run.pid)
         return process.status() != psutil.STATUS_ZOMBIE and abs(_start(process) - run.process_start) < 2.0
-    except psutil.Error:
+    except (psutil.Error, ValueError, TypeError, OverflowError):
         return False
 
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from crowdml.support.printable import printable
+
+RECORD_CONFIG = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""How pydantic reads the dataclasses of a run record from JSON: without unknown fields and without conversion."""
+_MOST = 1e12  # more seconds do not fit into a duration of Python
+Text = Annotated[str, AfterValidator(printable)]
+Number = Annotated[float, Field(ge=-_MOST, le=_MOST)]
+Whole = Annotated[int, Field(ge=0, le=int(_MOST))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
     """The numbers of cells with one value of an axis: with a result, failed and not tried again, and in the grid."""
 
-    done: int
-    failed: int
-    total: int
+    __pydantic_config__: ClassVar[ConfigDict] = RECORD_CONFIG
+
+    done: Whole
+    failed: Whole
+    total: Whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,21 +44,25 @@ class Best:
         n_methods: number of methods with a result in the panel, at least two.
     """
 
-    panel: str
-    method: str
-    measure: str
-    value: float
-    n: int
-    n_methods: int
+    __pydantic_config__: ClassVar[ConfigDict] = RECORD_CONFIG
+
+    panel: Text
+    method: Text
+    measure: Text
+    value: Number
+    n: Whole
+    n_methods: Whole
 
 
 @dataclass(frozen=True, kw_only=True)
 class LastError:
     """A failed cell, and the last line of its traceback."""
 
-    cell_id: str
-    method: str
-    line: str
+    __pydantic_config__: ClassVar[ConfigDict] = RECORD_CONFIG
+
+    cell_id: Text
+    method: Text
+    line: Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,28 +89,30 @@ class Snapshot:
         last_errors: the last failures, the newest first.
     """
 
-    n_cells: int
-    n_done_before: int = 0
-    n_failed_before: int = 0
-    n_ok: int = 0
-    n_failed: int = 0
-    n_left: int = 0
-    elapsed: float = 0.0
-    eta_seconds: float | None = None
-    cells_per_minute: float = 0.0
-    seconds_in_cells: float = 0.0
-    slots: int = 0
-    share_in_cells: float | None = None
-    overhead_seconds_a_cell: float | None = None
-    running: int = 0
-    pending: int = 0
-    cpus_used: float = 0.0
-    cpus: float = 0.0
-    gpus_used: float = 0.0
-    gpus: float = 0.0
-    by_axis: Mapping[str, Mapping[str, Count]] = field(default_factory=dict)
+    __pydantic_config__: ClassVar[ConfigDict] = RECORD_CONFIG
+
+    n_cells: Whole
+    n_done_before: Whole = 0
+    n_failed_before: Whole = 0
+    n_ok: Whole = 0
+    n_failed: Whole = 0
+    n_left: Whole = 0
+    elapsed: Number = 0.0
+    eta_seconds: Number | None = None
+    cells_per_minute: Number = 0.0
+    seconds_in_cells: Number = 0.0
+    slots: Whole = 0
+    share_in_cells: Number | None = None
+    overhead_seconds_a_cell: Number | None = None
+    running: Whole = 0
+    pending: Whole = 0
+    cpus_used: Number = 0.0
+    cpus: Number = 0.0
+    gpus_used: Number = 0.0
+    gpus: Number = 0.0
+    by_axis: Mapping[Text, Mapping[Text, Count]] = field(default_factory=dict)
     best: tuple[Best, ...] = ()
-    n_panels: int = 0
+    n_panels: Whole = 0
     last_errors: tuple[LastError, ...] = ()
 
     @property
@@ -105,21 +126,26 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Snapshot:
-        """Return the snapshot that `to_dict` turned into `content`.
+        """Return the snapshot that `to_dict` turned into `content`, with control characters escaped in its texts.
 
         Raises:
-            ValueError: another version of crowdml wrote the content.
+            ValueError: another version of crowdml wrote the content, or a value has another type or is out of range.
         """
-        changed = {item.name for item in fields(cls)} ^ set(content)
-        if changed:
-            raise ValueError(f"not a snapshot of this version of crowdml: it differs in {', '.join(sorted(changed))}")
+        if missing := {item.name for item in fields(cls)} - set(content):
+            raise ValueError(f"not a snapshot of this version of crowdml: it lacks {', '.join(sorted(missing))}")
         try:
-            by_axis = {
-                axis: {value: Count(**count) for value, count in values.items()}
-                for axis, values in content["by_axis"].items()
-            }
-            best = tuple(Best(**entry) for entry in content["best"])
-            last_errors = tuple(LastError(**entry) for entry in content["last_errors"])
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"not a snapshot of this version of crowdml: {error}") from error
-        return cls(**{**content, "by_axis": by_axis, "best": best, "last_errors": last_errors})
+            return _reader().validate_json(json.dumps(content))
+        except ValidationError as error:
+            raise ValueError(f"not a snapshot of this version of crowdml: {first_error(error)}") from error
+
+
+@cache
+def _reader() -> TypeAdapter[Snapshot]:
+    return TypeAdapter(Snapshot)
+
+
+def first_error(error: ValidationError) -> str:
+    """Return the first error of pydantic on one line, with its place."""
+    found = error.errors(include_url=False)[0]
+    place = ".".join(map(str, found["loc"]))
+    return printable(f"{place}: {found['msg']}" if place else found["msg"])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from crowdml.experiment.cell import COLUMNS, Cell
+from crowdml.support.printable import printable
 from sweeps.watching.best_methods import BestMethods, text_of
 from sweeps.watching.eta import WorkLeft
 from sweeps.watching.snapshot import Count, LastError, Snapshot
@@ -201,6 +202,6 @@ def _count_axes(cells: Sequence[Cell]) -> dict[str, dict[object, list[int]]]:
 
 
 def last_line(error: str) -> str:
-    """Return the last line of a traceback."""
+    """Return the last line of a traceback, with control characters escaped."""
     lines = error.strip().splitlines()
-    return lines[-1].strip() if lines else "no traceback"
+    return printable(lines[-1].strip()) if lines else "no traceback"

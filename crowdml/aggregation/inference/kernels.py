@@ -20,6 +20,9 @@ from crowdml.labels import Array, CrowdLabels
 BLOCK_CELLS = 16_384
 """Posterior cells per block: 128 KiB, which fit in the second-level cache of a core, together with the table."""
 
+TIED = 1e-9
+"""Classes whose probabilities differ by at most this much are tied, because of rounding errors."""
+
 LARGEST_PRODUCT = 1e200
 """A larger product of normalisers is replaced by its logarithm."""
 
@@ -244,10 +247,12 @@ def _normalise(block, posterior, classes, first):
 
 @njit(cache=True, nogil=True)
 def _decide(block, posterior, classes, first):
-    """Do `_normalise` with the whole weight of a row on its largest entry."""
+    """Do `_normalise` with the whole weight of a row on its largest entry, which is 1; ties go to the lowest class."""
     evidence, moved = 0.0, 0.0
     for position in range(len(block)):
-        best = block[position].argmax()
+        best = 0
+        while block[position, best] < 1 - TIED:
+            best += 1
         evidence += np.log(block[position].sum())
         moved = max(moved, 1 - posterior[first + position, best])
         posterior[first + position] = 0.0

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crowdml.aggregation.inference.kernels import Expectation, Tables, by_answer
+from crowdml.aggregation.inference.kernels import TIED, Expectation, Tables, by_answer
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.torch_device import usable_device
 
 
 class OnDevice:
@@ -22,24 +23,25 @@ class OnDevice:
     """
 
     def __init__(self, crowd: CrowdLabels, posterior: Array, device: str, *, hard: bool = False) -> None:
+        place = usable_device(device)
         n_answers = crowd.n_workers * crowd.n_classes
         start, answers = (
-            torch.from_numpy(part).to(device, torch.int64) for part in (crowd.by_item.start, crowd.answers)
+            torch.from_numpy(part).to(place, torch.int64) for part in (crowd.by_item.start, crowd.answers)
         )
-        ones = torch.ones(crowd.n_annotations, dtype=torch.float64, device=device)
+        ones = torch.ones(crowd.n_annotations, dtype=torch.float64, device=place)
         self._given = sparse_tensor(start, answers, ones, (crowd.n_items, n_answers))
         # Keep a transposed copy: a product with a transposed view is slow, and atomic additions have no fixed order.
         order = torch.argsort(answers, stable=True)
-        item = torch.repeat_interleave(torch.arange(crowd.n_items, device=device), start.diff())[order]
-        received = torch.zeros(n_answers + 1, dtype=torch.int64, device=device)
+        item = torch.repeat_interleave(torch.arange(crowd.n_items, device=place), start.diff())[order]
+        received = torch.zeros(n_answers + 1, dtype=torch.int64, device=place)
         received[1:] = torch.bincount(answers, minlength=n_answers).cumsum(0)
         self._received = sparse_tensor(received, item, ones, (n_answers, crowd.n_items))
-        self._posterior = torch.from_numpy(posterior).to(device)
+        self._posterior = torch.from_numpy(posterior).to(place)
         self._shape = (crowd.n_workers, crowd.n_classes, crowd.n_classes)
         self._hard = hard
         gold = np.full(0, -1) if crowd.gold is None else crowd.gold
-        self._known = torch.from_numpy(np.flatnonzero(gold >= 0)).to(device)
-        self._gold = torch.from_numpy(gold[gold >= 0].astype(np.int64)).to(device)
+        self._known = torch.from_numpy(np.flatnonzero(gold >= 0)).to(place)
+        self._gold = torch.from_numpy(gold[gold >= 0].astype(np.int64)).to(place)
 
     def e_step(self, tables: Tables) -> Expectation:
         """Do `kernels.expectation`.  The posterior stays on the device."""
@@ -51,7 +53,7 @@ class OnDevice:
         log_evidence = torch.logsumexp(log_joint, dim=1)
         if self._hard:
             # In torch, argmax over a tie is undefined.  The first of the largest entries is the lowest class.
-            best = (log_joint == log_joint.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
+            best = (log_joint >= log_joint.max(dim=1, keepdim=True).values - TIED).to(torch.uint8).argmax(dim=1)
             updated = torch.nn.functional.one_hot(best, log_joint.shape[1]).to(log_joint.dtype)
         else:
             updated = torch.exp(log_joint - log_evidence[:, None])

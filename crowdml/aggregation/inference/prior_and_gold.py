@@ -1,4 +1,4 @@
-"""Check a given prior, and keep gold labels in a posterior."""
+"""Check a given prior, keep gold labels in a posterior, and count the answers to gold items."""
 
 from __future__ import annotations
 
@@ -38,3 +38,20 @@ def keep_gold(crowd: CrowdLabels, posterior: Array) -> Array:
         posterior[known] = 0.0
         posterior[known, crowd.gold[known]] = 1.0
     return posterior
+
+
+def gold_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
+    """Return (n_workers, n_classes) the right answers, and all answers, with each label to items of known class.
+
+    History is included.  Without gold labels and histories, both arrays hold zeros.
+    """
+    right, given = np.zeros((2, crowd.n_workers, crowd.n_classes))
+    if crowd.gold is not None:
+        known = crowd.gold[crowd.item] >= 0
+        is_right = crowd.gold[crowd.item] == crowd.label
+        np.add.at(given, (crowd.worker[known], crowd.label[known]), 1)
+        np.add.at(right, (crowd.worker[is_right], crowd.label[is_right]), 1)
+    if crowd.history is not None:
+        right += np.diagonal(crowd.history, axis1=1, axis2=2)
+        given += crowd.history.sum(axis=1)
+    return right, given

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crowdml.aggregation.aggregator import Sizes
 from crowdml.aggregation.minimax.minimax_em import FreeLogits, Minimax, Terms, item_terms_matter
 from crowdml.labels import CrowdLabels
 
@@ -32,6 +33,11 @@ class MinimaxConditional(Minimax):
         super().__post_init__()
         if not self.max_bytes > 0:
             raise ValueError(f"max_bytes must be positive, got {self.max_bytes}")
+
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        items = sizes.n_items * sizes.n_classes**2 if self.item_terms else 0
+        return super().peak_cells(sizes) + items
 
     def first_terms(self, crowd: CrowdLabels) -> Terms:
         """Return terms of zero: (n_workers, n_classes, n_classes) and (n_items, n_classes, n_classes)."""

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_least
+from crowdml.aggregation.aggregator import Aggregation, Sizes, TieRule, check_least, checked, dense_cells
 from crowdml.aggregation.minimax.minimax_conditional import MinimaxConditional
 from crowdml.aggregation.minimax.minimax_em import Minimax
 from crowdml.aggregation.minimax.minimax_entropy import MinimaxEntropy
@@ -52,6 +52,11 @@ class MinimaxCv(TieRule):
         check_least(self, 2, "n_folds")
         self._with_penalty(1.0)  # the form checks the options
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return self._with_penalty(1.0).peak_cells(sizes) + dense_cells(sizes, posteriors=4)
+
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Choose the penalty and fit the form to all annotations.  See `fit` of the form."""
         return self._with_penalty(self.choose(crowd, prior).lambda_worker).fit(crowd, prior)

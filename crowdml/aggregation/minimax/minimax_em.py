@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, first_posterior
+from crowdml.aggregation.aggregator import Aggregation, TieRule, check_choice, check_least, checked, first_posterior
 from crowdml.aggregation.inference.confusion import FLOOR, given_counts, infer_posterior, one_hot
 from crowdml.aggregation.inference.prior_and_gold import check_prior
 from crowdml.aggregation.minimax import minimax_steps as steps
@@ -102,6 +102,7 @@ class Minimax(TieRule, ABC):
                 raise ValueError(f"{name} must be positive and finite, or None, got {value}")
         check_least(self, 1, "max_iter", "inner_iter")
 
+    @checked
     def fit(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> Aggregation:
         """Run EM.
 

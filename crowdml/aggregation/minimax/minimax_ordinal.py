@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from crowdml.aggregation.aggregator import Sizes
 from crowdml.aggregation.minimax.minimax_em import Minimax, Terms, item_terms_matter
 from crowdml.aggregation.minimax.minimax_steps import safe_length
 from crowdml.labels import Array, CrowdLabels
@@ -28,8 +29,13 @@ class MinimaxOrdinal(Minimax):
     With two classes, this is `MinimaxConditional`.
     """
 
+    def peak_cells(self, sizes: Sizes) -> float:
+        """See TieRule."""
+        return super().peak_cells(sizes) + 2 * sizes.n_classes * sizes.n_items
+
     def first_terms(self, crowd: CrowdLabels) -> Terms:
         """Return terms of zero: (n_workers, 2 * (n_classes - 1)) and (n_items, 2 * (n_classes - 1))."""
+        crowd.warn_if_unordered("minimax_ordinal")
         penalty = self.penalties(crowd)
         thresholds = Thresholds(crowd.n_classes)
         # A logit is a sum over the thresholds, so it can be that many times larger than item_terms_matter assumes.

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crowdml.aggregation.aggregator import Aggregation, break_ties
+from crowdml.aggregation.aggregator import Aggregation, break_ties, named_classes
 from crowdml.aggregation.dawid_skene import DawidSkene
 from crowdml.aggregation.inference.confusion import Posterior, infer_from_logs
 from crowdml.aggregation.inference.em_loop import e_step_of, iterate
@@ -132,14 +132,14 @@ class OnlineDawidSkene:
         self._n_at_refine = self.n_annotations
 
     def predict(self, items: Sequence[int | str]) -> NDArray[np.object_]:
-        """Return the (n,) most probable class of each item.  `method.ties` says how ties are broken.
+        """Return the (n,) most probable class of each item; None for a tie if `method.ties` is "abstain".
 
         Raises:
             ValueError: an item has no annotations.
         """
         part, posterior, position = self._infer(items)
         chosen = break_ties(posterior, part.crowd, self.method.ties, self.method.seed)
-        return np.array(self.class_names, dtype=object)[chosen[position]]
+        return named_classes(np.array(self.class_names, dtype=object), chosen[position])
 
     def predict_proba(self, items: Sequence[int | str]) -> Posterior:
         """Return the (n, n_classes) posterior of each item, given all that is known about its workers.

@@ -18,24 +18,24 @@ import time
 from collections.abc import Callable
 
 import pandas as pd
-from rich.console import Console
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import speak, step, written
+from crowdml.cli.display import Console, speak, step, written
 from crowdml.cli.labels import aggregate_on_ray as on_ray
 from crowdml.cli.labels import compare
 from crowdml.cli.labels.summary import describe_crowd, describe_result
 from crowdml.cli.options import (
     add_input,
     add_method_options,
+    add_writing,
     check_outputs,
     columns_of,
     configured,
+    prior_of,
     read_input,
-    read_prior,
     read_truth,
 )
-from crowdml.files import write_tables
+from crowdml.files import renamed, write_tables
 from crowdml.files.frames import confusion_frame, consensus_frame, doubtful_labels_frame, workers_frame
 from crowdml.files.writing import STDOUT
 from crowdml.labels import CrowdLabels
@@ -63,6 +63,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     out.add_argument(
         "--compare", nargs="+", metavar="NAME", help="compare several methods, or all, instead of --method"
     )
+    add_writing(command)
     place = command.add_argument_group("where to run")
     place.add_argument(
         "--engine", choices=("local", "ray"), default="local",
@@ -88,14 +89,15 @@ def run(options: argparse.Namespace) -> None:
     method = configured(options.method, options)
     with step(f"reading {options.input}") as progress:
         crowd = read_input(options, progress)
-    prior = read_prior(options.prior, crowd, options.task_column)
+    prior = prior_of(options, crowd)
     truth = read_truth(options, crowd)
     started = time.perf_counter()
     with step(f"aggregating with {options.method}"):
         result = method.fit(crowd, prior)
     seconds = time.perf_counter() - started
     with step("writing"):
-        write_tables({path: _table(name, crowd, result, options) for name, path in outputs.items()})
+        tables = {path: _table(name, crowd, result, options) for name, path in outputs.items()}
+        write_tables(tables, formula_safe=options.formula_safe)
     describe_crowd(console, options.input, crowd)
     describe_result(console, options.method, crowd, result, seconds, truth)
     speak(console, written(list(outputs.values())))
@@ -107,4 +109,4 @@ def _table(name: str, crowd: CrowdLabels, result: Aggregation, options: argparse
     if name in ("workers", "confusion"):
         return frame
     columns = columns_of(options)
-    return frame.rename(columns={"task": columns.task, "worker": columns.worker, "label": columns.label})
+    return renamed(frame, {"task": columns.task, "worker": columns.worker, "label": columns.label})

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
+from crowdml.cli.display import Console, sizes, speak, written
+from crowdml.cli.options import columns_of, method_options
+from crowdml.support.value_text import typed
 
-from crowdml.cli.display import sizes, speak, written
-from crowdml.cli.options import columns_of, method_options, whole_numbers
-
-# These options need the whole crowd in the memory of one process.
-LOCAL_ONLY = ("gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare")
+# These options need the whole crowd in the memory of one process, or are for text files.
+LOCAL_ONLY = (
+    "gold", "history", "prior", "confusion", "doubtful_labels", "truth", "compare",
+    "answers_format", "worker_columns", "delimiter", "encoding", "formula_safe",
+    "skip_empty", "strip",
+)  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     result = aggregate_sharded(
         options.input, options.method, out=options.out, workers_out=options.workers,
         columns=columns_of(options),
-        class_names=None if options.classes is None else whole_numbers(options.classes),
+        class_names=None if options.classes is None else typed(options.classes).tolist(),
         repeats=options.repeats, options=method_options(options.method, options), n_shards=options.shards,
         address=options.address,
     )  # fmt: skip

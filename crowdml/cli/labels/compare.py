@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, speak, step, table
+from crowdml.cli.display import Console, show, speak, step, table
 from crowdml.cli.labels.summary import accuracy, describe_crowd
-from crowdml.cli.options import configured, read_input, read_prior, read_truth
+from crowdml.cli.options import configured, prior_of, read_input, read_truth
 from crowdml.files import write_tables
 from crowdml.methods.registry import REGISTRY
 
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
     methods = {name: configured(name, options) for name in chosen_methods(options.compare)}
     with step(f"reading {options.input}") as progress:
         crowd = read_input(options, progress)
-    prior = read_prior(options.prior, crowd, options.task_column)
+    prior = prior_of(options, crowd)
     truth = read_truth(options, crowd)
     outcomes: list[ComparedMethod] = []
     with step("comparing") as progress:
@@ -52,7 +51,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
                 outcomes.append(ComparedMethod(name, result, time.perf_counter() - started))
     frame = comparison(outcomes, truth)
     if options.out:
-        write_tables({options.out: frame})
+        write_tables({options.out: frame}, formula_safe=options.formula_safe)
     describe_crowd(console, options.input, crowd)
     _show(console, frame)
     if options.out:

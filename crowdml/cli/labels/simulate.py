@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from rich.console import Console
 
-from crowdml.cli.display import sizes, speak, step, written
+from crowdml.cli.display import Console, sizes, speak, step, written
 from crowdml.cli.options import check_outputs, named_values, plain_value
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from crowdml.aggregation.aggregator import Aggregation
-from crowdml.cli.display import show, sizes, speak, table
+from crowdml.cli.display import Console, show, sizes, speak, table
 from crowdml.files.gold_and_history import class_names, worker_names
 from crowdml.labels import CrowdLabels
-from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha
+from crowdml.quality.agreement import fleiss_kappa, krippendorff_alpha, why_no_alpha, why_no_kappa
 
 N_WORST, DOUBTFUL = 5, 0.5
 """Number of worst workers that are shown, and the doubt above which an item counts as doubtful."""
@@ -46,16 +45,25 @@ def describe_result(
     n_doubtful = int((result.doubt > DOUBTFUL).sum())
     doubt = f"mean {result.doubt.mean():.3f}; {n_doubtful:,} items above {DOUBTFUL} (1: no idea)"
     speak(console, f"doubt           {doubt}")
+    n_tied = int((result.labels < 0).sum())
+    if n_tied:
+        speak(console, f"no label        {n_tied:,} tied items")
     if truth is not None:
         share, error = accuracy(result.labels, truth)
-        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {(truth >= 0).sum():,} items")
+        n_scored = ((truth >= 0) & (result.labels >= 0)).sum()
+        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {n_scored:,} items")
     speak(console, "")
     show(console, _worst_workers(crowd, result))
 
 
 def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[float, float]:
-    """Return the share of right labels among items with known truth (not -1), and its standard error."""
-    known = truth >= 0
+    """Return the share of right labels and its standard error, among items with a label and a known truth (not -1).
+
+    Both are NaN if there is no such item.
+    """
+    known = (truth >= 0) & (labels >= 0)
+    if not known.any():
+        return np.nan, np.nan
     share = float((labels[known] == truth[known]).mean())
     return share, float(np.sqrt(share * (1 - share) / known.sum()))
 
@@ -69,7 +77,8 @@ def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:
 
 
 def _agreement(crowd: CrowdLabels) -> str:
-    kappa, alpha = fleiss_kappa(crowd), krippendorff_alpha(crowd)
-    if np.isnan(kappa):
-        return "not defined: no item has two labels, or all labels are of one class"
-    return f"Fleiss' kappa {kappa:.3f}, Krippendorff's alpha {alpha:.3f}"
+    no_kappa, no_alpha = why_no_kappa(crowd), why_no_alpha(crowd)
+    if no_kappa:
+        return f"not defined: {no_kappa}"
+    alpha = f"not defined: {no_alpha}" if no_alpha else f"{krippendorff_alpha(crowd):.3f}"
+    return f"Fleiss' kappa {fleiss_kappa(crowd):.3f}, Krippendorff's alpha {alpha}"

@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from crowdml import datasets
-from crowdml.cli.display import show, speak, table
+from crowdml.cli.display import Console, show, speak, table
 from crowdml.datasets import Description, images
 from crowdml.datasets.download import ROOT_VARIABLE, data_root
 from crowdml.support.names import check_name

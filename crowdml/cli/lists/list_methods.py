@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import show, speak, table
+from crowdml.cli.display import Console, show, speak, table
 from crowdml.methods.registry import ALIASES, REGISTRY
 from crowdml.support.names import check_name
 

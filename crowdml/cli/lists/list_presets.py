@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import show, table
+from crowdml.cli.display import Console, show, table
 from crowdml.support.names import check_name
 from sweeps.grid.presets import PRESETS
 

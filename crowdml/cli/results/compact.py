@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 
 
 def add_options(command: argparse.ArgumentParser) -> None:

@@ -14,11 +14,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 from crowdml.cli.parser import not_negative
 
 if TYPE_CHECKING:
@@ -85,5 +83,5 @@ def _print(console: Console, title: str, rows: pd.DataFrame) -> None:
 
 
 def _shown(value: Any) -> str:
-    return "-" if value is None or value != value else escape(str(value))
+    return "-" if value is None or value != value else str(value)
 

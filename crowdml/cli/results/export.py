@@ -12,9 +12,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 
 if TYPE_CHECKING:
     import pandas as pd

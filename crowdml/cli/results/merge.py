@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -25,9 +24,8 @@ def run(options: argparse.Namespace) -> None:
     """Merge the folders and print what was added."""
     from crowdml.cli.open_results import open_results
     from sweeps.store.merging import merge
-    from sweeps.store.result_store import ResultStore
 
-    target = ResultStore(options.out)
+    target = open_results(options.out, must_exist=False)
     added = merge([open_results(source) for source in options.sources], target)
     speak(
         Console(),

@@ -1,6 +1,6 @@
 """Check that a results folder is complete and correct.
 
-The report lists damaged or changed files, missing columns, attempts recorded twice, rows whose id is not the
+The report lists damaged or changed files, damaged rows, missing columns, attempts recorded twice, rows whose id is not the
 hash of their axes, curves without a cell, leftovers of interrupted writes, and failed cells.  With --preset or
 --grid, the report also lists the missing cells of that grid.
 
@@ -18,9 +18,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 
-from crowdml.cli.display import speak, step
+from crowdml.cli.display import Console, speak, step
 from crowdml.cli.sweeping.grid_options import OTHER_OPTIONS, add_grid_options
 from sweeps.grid.grids import axis_options
 
@@ -37,7 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("results", metavar="RESULTS", help="results folder, local or s3://... or gs://...")
     command.add_argument(
         "--repair", action="store_true",
-        help="move damaged files to RESULTS/damaged/ and delete leftovers of interrupted writes",
+        help="move damaged files and rows to RESULTS/damaged/ and delete leftovers of interrupted writes",
     )  # fmt: skip
     add_grid_options(command)
 
@@ -81,6 +80,7 @@ def _grid(options: argparse.Namespace, console: Console) -> list[Cell] | None:
 def _print(found: Verification, grid: list[Cell] | None, console: Console) -> None:
     speak(console, f"{found.n_files} files, {found.n_cells} cells, {found.n_attempts} attempts")
     _listed("damaged files", [f"{part.path}: {part.reason}" for part in found.damaged], console)
+    _listed("damaged rows", [str(row) for rows in found.damaged_rows.values() for row in rows], console)
     _listed("attempts recorded with different rows", found.conflicting, console)
     _listed("rows whose id is not the hash of their axes", found.wrong_ids, console)
     _listed("failed cells", found.failed, console)
@@ -116,10 +116,16 @@ def _by_kind(cells: list[Cell]) -> list[str]:
 
 
 def _repair(store: ResultStore, found: Verification, console: Console) -> None:
+    from sweeps.store.parts import Part
+
     for part in found.damaged:
         speak(console, f"moved to {store.set_aside(part.path)}")
+    for table, rows in found.damaged_rows.items():
+        for path in dict.fromkeys(row.path for row in rows):
+            moved = store.set_aside_rows(table, Part(path, size=None))
+            speak(console, f"moved to {moved}; its sound rows are in a new file")
     for path in found.stale:
         store.delete(path)
         speak(console, f"deleted {path}")
-    if found.damaged:
-        speak(console, "run the sweep again to compute the cells of the files moved aside")
+    if found.damaged or any(found.damaged_rows.values()):
+        speak(console, "run the sweep again to compute the cells that were moved aside")

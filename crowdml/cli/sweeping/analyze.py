@@ -10,10 +10,9 @@ examples:
 from __future__ import annotations
 
 import argparse
+import shlex
 
-from rich.console import Console
-
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -29,13 +28,16 @@ def run(options: argparse.Namespace) -> None:
     from analysis.load import load
     from analysis.published import aggregation_tables as published
     from analysis.report import describe, summary, write_report
+    from crowdml.cli.open_results import open_results
 
     console = Console()
-    cells = load(options.results)
+    store = open_results(options.results, must_exist=False)
+    cells = load(store)
     if cells.empty:
-        raise ValueError(f"{options.results} holds no cells; run crowdml sweep --results {options.results} first")
+        sweep = f"crowdml sweep --results {shlex.quote(options.results)}"
+        raise ValueError(f"{options.results} holds no cells; run {sweep} first")
     console.print(summary(cells))
-    report = write_report(options.results, options.out, cells=cells)
+    report = write_report(store, options.out, cells=cells)
     for measure in report.comparison["measure"].unique():
         console.print(published.to_rich(report.comparison, measure))
     n_failed = int((cells["status"] == "failed").sum())

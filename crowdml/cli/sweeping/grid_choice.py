@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from rich.console import Console
-
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
+from crowdml.cli.sweeping.grid_options import named_by_option
+from crowdml.experiment.axes import CellError
 from crowdml.experiment.cell import Cell
 from crowdml.noise import ASSIGNMENTS
 from crowdml.support.names import check_name
@@ -42,7 +43,10 @@ def choose_cells(options: argparse.Namespace, gpus: float, where: str, console: 
         ValueError: an unknown name, a value out of range, a bad file, or a selection without any cell.
     """
     grid = _grid(options, gpus, where, console)
-    cells = grid.cells(overrides(options))
+    try:
+        cells = grid.cells(overrides(options))
+    except CellError as error:
+        raise ValueError(named_by_option(error, options)) from error
     if options.method_options is not None:
         cells = with_options(cells, read_options(options.method_options))
     if options.only is not None:
@@ -71,7 +75,7 @@ def write_grid(path: str, options: argparse.Namespace, gpus: float, where: str, 
             temporary.write_text(text, "utf-8")
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
-    speak(console, f"wrote {path}; {options.program} --grid {path} runs it")
+    speak(console, f"wrote {path}; {options.program} --grid {shlex.quote(path)} runs it")
 
 
 def overrides(options: argparse.Namespace) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from crowdml.cli.parser import positive
-from crowdml.experiment.axes import Axis, Kind
-from sweeps.grid.grids import axis_options
+from crowdml.experiment.axes import Axis, CellError, Kind
+from sweeps.grid.grids import AXES, axis_options
 
 OTHER_OPTIONS = ("only", "method_options", "labels_per_item", "network", "epochs", "n_train")
 """Options that change a grid and are not axes."""
@@ -46,6 +46,14 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
         "--epochs", type=positive, metavar="N", help="epochs per training; the schedule shrinks in proportion"
     )
     training.add_argument("--n-train", type=positive, metavar="N", help="training items to use")
+
+
+def named_by_option(error: CellError, options: argparse.Namespace) -> str:
+    """Return the text of an error, after the option that the user gave for the field of the cell."""
+    axis = next((axis for axis, field in AXES.items() if field == error.field), error.field)
+    if getattr(options, axis, None) is None:
+        return str(error)
+    return f"--{axis.replace('_', '-')}: {error}"
 
 
 def _described(axis: Axis) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from crowdml import datasets
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
 from crowdml.experiment.cell import Cell
 from crowdml.support.processors import usable_processors
@@ -32,7 +32,6 @@ from sweeps.running.gained_cells import look_before
 from sweeps.running.runner import Run, run_inline, run_on_ray
 from sweeps.store import provenance
 from sweeps.store.result_store import ResultsError, ResultStore
-from sweeps.store.scrubbing import scrub
 from sweeps.watching.progress import Progress, Sink
 from sweeps.watching.run_record import announce, live_runs
 from sweeps.watching.snapshot import Snapshot
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             write_grid(options.write_grid, options, gpus, where, console)
             return EXIT_OK
         cells, priority = choose_cells(options, gpus, where, console)
-        store = ResultStore(options.results, damaged="skip")
+        store = ResultStore(options.results, damaged="skip", tell=partial(speak, console))
         before = look_before(store, again=options.retry_failed or options.recompute)
         known = store.read_cells()
         _warn_of_damage(store, console)
@@ -134,10 +133,9 @@ def _load(cells: Sequence[Cell]) -> dict[str, datasets.ImageData | datasets.Crow
 
 def _warn_of_damage(store: ResultStore, console: Console) -> None:
     for part in store.damaged_parts:
-        console.print(f"[yellow]damaged[/] {escape(str(part))}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("damaged", "yellow"), f" {part}"), soft_wrap=True)
     if store.damaged_parts:
-        where = shlex.quote(store.public_location)
-        repair = f"crowdml results verify {where} --repair"
+        repair = f"crowdml results verify {shlex.quote(store.location)} --repair"
         speak(console, f"the cells in damaged files are computed again; {repair} moves the files aside")
 
 
@@ -179,18 +177,15 @@ def _finish(
     console.print(summary(frame))
     report = None if unchanged is None else find_report(store.location)
     if report is None:
-        report = write_report(store.location, cells=with_names(every), damaged="skip").html
+        report = write_report(store, cells=with_names(every)).html
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
-    speak(console, f"tables    crowdml analyze {shlex.quote(store.public_location)}")
+    speak(console, f"tables    crowdml analyze {shlex.quote(store.location)}")
     if n_missing:
         speak(console, f"{n_missing} cells have no result yet; the same command computes them")
     if n_failed:
         words = [*(word for word in options.words if word != "--retry-failed"), "--retry-failed"]
         again = f"{options.program} {shlex.join(words)}"
-        console.print(
-            f"[red]{n_failed} of {len(plan.cells)} cells failed[/]; retry only those: {escape(scrub(again))}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        failures = (f"{n_failed} of {len(plan.cells)} cells failed", "red")
+        console.print(Text.assemble(failures, f"; retry only those: {again}"), soft_wrap=True)
     return EXIT_FAILED_CELLS if n_failed or n_missing else EXIT_OK

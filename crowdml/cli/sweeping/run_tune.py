@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from crowdml import datasets
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 from crowdml.cli.sweeping.search_choice import scheduler_of, search_of
 from crowdml.support.search_space import Value
 from sweeps.cluster import connect as ray_cluster
@@ -110,7 +108,7 @@ def _finish(
 def _print_space(console: Console, space: Mapping[str, object], defaults: Mapping[str, Value]) -> None:
     table = Table("option", "range", "default", box=None, pad_edge=False)
     for name, kind in space.items():
-        table.add_row(name, escape(str(kind)), escape(_value(defaults[name])))
+        table.add_row(name, str(kind), _value(defaults[name]))
     console.print(table)
 
 
@@ -120,7 +118,7 @@ def _best_table(
     table = Table("", "defaults", "best", box=None, pad_edge=False)
     defaults = study.search.defaults()
     for name in study.search.space:
-        table.add_row(escape(name), _value(defaults[name]), _value(point[name]))
+        table.add_row(name, _value(defaults[name]), _value(point[name]))
     of_defaults = study.value_of(defaults)
     objective = study.search.objective.replace("_", " ")
     table.add_row(objective, "-" if of_defaults is None else f"{of_defaults:.4f}", f"{value:.4f}")

@@ -15,16 +15,16 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from crowdml.cli.display import speak
+from crowdml.cli.display import Console, speak
 from crowdml.support.live_text import clock_time
 
 if TYPE_CHECKING:
     from sweeps.store.result_store import ResultStore
     from sweeps.watching.run_record import RunState
+    from sweeps.watching.snapshot import Snapshot
 
 _MOST_RUNS = 10
 
@@ -64,9 +64,9 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
     live = [run for run in runs if run.is_alive]
     for run in live:
         console.print()
-        snapshot = run.last_snapshot()
-        if snapshot is None:
-            speak(console, f"{run.run_id} has just begun")
+        snapshot = progress_of(run)
+        if isinstance(snapshot, str):
+            speak(console, f"{run.run_id}: {snapshot}")
         else:
             console.print(view(snapshot, title=title(run), width=console.width, height=None))
     if not live:
@@ -74,6 +74,14 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
         counts = f"{snapshot.n_cells} cells: {snapshot.n_done} ok, {snapshot.n_failed_before} failed"
         speak(console, f"no run is alive; the folder holds {counts}\n")
         console.print(body(snapshot, width=console.width, height=None))
+
+
+def progress_of(run: RunState) -> Snapshot | str:
+    """Return the last snapshot of a run, or in words why there is none."""
+    try:
+        return run.last_snapshot() or "no cell has ended yet"
+    except ValueError:
+        return "of another version"
 
 
 def title(run: RunState) -> str:
@@ -88,16 +96,13 @@ def _table(runs: list[RunState]) -> Table:
     styles = {"running": "green", "died": "bold red", "failed": "red"}
     for run in runs:
         started = run.started_at[5:16].replace("T", " ")
-        cells = [run.run_id, Text(run.state, style=styles.get(run.state, "")), run.host, started]
-        try:
-            snapshot = run.last_snapshot()
-        except ValueError:
-            # The run wrote its snapshot by another version of crowdml.
-            cells.append("of another version")
+        cells = [Text(run.run_id), Text(run.state, style=styles.get(run.state, "")), Text(run.host), Text(started)]
+        snapshot = progress_of(run)
+        if isinstance(snapshot, str):
+            cells.append(Text(snapshot))
         else:
-            if snapshot is not None:
-                eta = clock_time(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
-                done = f"{snapshot.n_done}/{snapshot.n_cells}"
-                cells += [done, str(snapshot.n_failed), clock_time(snapshot.elapsed), eta]
+            eta = clock_time(snapshot.eta_seconds) if run.is_alive and snapshot.eta_seconds is not None else ""
+            numbers = f"{snapshot.n_done}/{snapshot.n_cells}", str(snapshot.n_failed), clock_time(snapshot.elapsed), eta
+            cells += map(Text, numbers)
         table.add_row(*cells)
     return table

@@ -14,10 +14,11 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+from rich.text import Text
 
-from crowdml.cli.display import speak
-from crowdml.cli.sweeping.status import title
+from crowdml.cli.display import Console, speak
+from crowdml.cli.sweeping.status import progress_of, title
 from crowdml.support.live_text import LiveText
 
 if TYPE_CHECKING:
@@ -47,13 +48,13 @@ def run(options: argparse.Namespace) -> int:
     now = chosen
 
     def line() -> str:
-        snapshot = now.last_snapshot()
-        return f"run {now.run_id}: no cell has ended yet" if snapshot is None else plain_line(snapshot)
+        snapshot = progress_of(now)
+        return f"run {now.run_id}: {snapshot}" if isinstance(snapshot, str) else plain_line(snapshot)
 
     def screen() -> RenderableType:
-        snapshot = now.last_snapshot()
-        if snapshot is None:
-            return line()
+        snapshot = progress_of(now)
+        if isinstance(snapshot, str):
+            return Text(line())
         return view(snapshot, title=title(now), width=console.width, height=console.height - 1)
 
     with LiveText(console, line, screen=screen) as live:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
-from crowdml.cli.display import speak, step, written
-from crowdml.cli.options import check_outputs
+from crowdml.cli.display import Console, speak, step, written
+from crowdml.cli.options import add_writing, check_outputs
 from crowdml.files import write_tables
 from crowdml.files.writing import STDOUT
 
@@ -26,6 +24,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", metavar="FILE", required=True, help="file for task, label, p_<class>; - for standard output"
     )
+    add_writing(command)
     command.add_argument("--task-column", default="task", metavar="NAME", help="column of the tasks (default task)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
 
@@ -34,7 +33,6 @@ def run(options: argparse.Namespace) -> None:
     """Read the items, predict, and write the predictions."""
     # Imported here, because the help needs no torch.
     from crowdml.support.torch_device import usable_device
-    from crowdml.training.items import some
     from crowdml.training.results import predictions_frame
     from crowdml.training.trained_network import load_network
     from crowdml.training.user_data import ImageOptions, read_data
@@ -49,9 +47,9 @@ def run(options: argparse.Namespace) -> None:
         items = read_data(options.data, task_column=options.task_column, images=images).items
     with step("predicting"):
         probabilities = network.predict_proba(items, threads=images.threads)
-    write_tables({options.out: predictions_frame(items.ids, probabilities, network.classes, options.task_column)})
+    predictions = predictions_frame(items.ids, probabilities, network.classes, options.task_column)
+    write_tables({options.out: predictions}, formula_safe=options.formula_safe)
     console = Console(stderr=options.out == STDOUT)
-    if items.skipped:
-        named = [f"{file}: {reason}" for file, reason in items.skipped]
-        speak(console, f"note: images that cannot be read, left out: {some(named)}")
+    for note in items.notes():
+        speak(console, f"note: {note}")
     speak(console, f"{len(items):,} items; {written([options.out])}")

@@ -12,16 +12,18 @@ examples:
 
 If a training is stopped, the same command goes on from its last checkpoint.  FOLDER receives the tables consensus,
 workers, confusion, predictions, test_predictions and curves, the network (weights.pt, network.pt2, model.json),
-skipped.json (images that cannot be read) and report.json.
+skipped.json (files that are left out) and report.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 
 from crowdml.cli.options import add_reading
 from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
+from crowdml.support.field_values import check_seed
 from crowdml.support.processors import usable_processors
 from crowdml.training.defaults import METHOD, NETWORK
 
@@ -36,7 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "input", metavar="LABELS", nargs="?",
         help="one row per label: task, worker, label in .csv, .csv.gz, .jsonl or .parquet; the task of an image is its "
-        "path in the folder; not needed if the folder's layout gives the labels",
+        "path in the folder, with or without its ending; not needed if the folder's layout gives the labels",
     )  # fmt: skip
     command.add_argument("--out", metavar="FOLDER", required=True, help="folder for everything that is written")
     command.add_argument("--method", default=METHOD, metavar="NAME", help=f"see crowdml methods (default {METHOD})")
@@ -52,7 +54,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random draws (default 0)")
     command.add_argument("--device", default="auto", help="such as cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    command.add_argument("--overwrite", action="store_true", help="delete the files of an earlier run in --out")
+    command.add_argument(
+        "--overwrite", action="store_true", help="delete the files of an earlier run in --out, and no others"
+    )
     command.add_argument(
         "--format", choices=("csv", "parquet"), default="csv", help="format of the tables (default csv)"
     )
@@ -64,16 +68,22 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_recipe(command)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train, or continue a stopped training, or say that the training is done."""
+EXIT_LOST_WORKER = 1
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Train, or continue a stopped training, or say that the training is done.
+
+    Returns:
+        EXIT_LOST_WORKER if a worker process was lost; the same command then continues.
+    """
     # Imported here, because the help needs no torch.
     from crowdml.cli.training.train_run import train
     from crowdml.learning.loop import TrainingDivergedError
 
     if (options.test is None) != (options.test_labels is None):
         raise ValueError("--test and --test-labels go together")
-    if options.seed < 0:
-        raise ValueError(f"--seed must not be negative, got {options.seed}")
+    check_seed(options.seed, "--")
     if options.cpus is None:
         options.cpus = max(1, usable_processors() // options.workers)
     if options.workers > 1 and options.device not in ("auto", "cpu"):
@@ -82,18 +92,23 @@ def run(options: argparse.Namespace) -> None:
         train(options)
     except TrainingDivergedError as error:
         raise ValueError(str(error)) from error
+    except ChildProcessError as error:
+        # The input may be right, so that the code is not the code of bad input.
+        print(f"{options.program}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_LOST_WORKER
     except KeyboardInterrupt:
         # Checkpoints are written once per minute.
         raise KeyboardInterrupt(
             f"stopped; the same command continues from the last checkpoint in {options.out}, at most a minute old"
         ) from None
+    return None
 
 
 def _add_images(command: argparse.ArgumentParser) -> None:
     images = command.add_argument_group("images")
     images.add_argument(
         "--side", type=int, metavar="PIXELS",
-        help="resize images to squares (default: 224 with --stream, else unchanged)",
+        help="resize the square in the middle of each image (default: 224 with --stream, else images stay as they are)",
     )  # fmt: skip
     images.add_argument("--stream", action="store_true", help="decode images while training, not into memory")
     images.add_argument(

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
-from crowdml import networks
-from crowdml.cli.display import speak, step
+from crowdml import methods, networks
+from crowdml.cli.display import Console, speak, step
 from crowdml.cli.labels.summary import describe_crowd
 from crowdml.cli.options import named_values, plain_value, read_input
 from crowdml.cli.training.recipe_options import read_recipe
@@ -24,8 +23,7 @@ from crowdml.labels import CrowdLabels
 from crowdml.learning.recipe import TrainingSettings
 from crowdml.support.names import check_name
 from crowdml.support.torch_device import usable_device
-from crowdml.training.items import Items, some
-from crowdml.training.job import TestItems, TrainingJob, check_several_processes, configured_method
+from crowdml.training.job import TestItems, TrainingJob, check_several_processes
 from crowdml.training.matching import match_crowd, match_labels
 from crowdml.training.run_folder import RunFolder, State
 from crowdml.training.user_data import Data, ImageOptions, read_data
@@ -74,7 +72,7 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
     found before long work.
     """
     method_options = {name: plain_value(text) for name, text in named_values(options.method_options).items()}
-    method = configured_method(options.method, method_options)
+    method = methods.resolve(options.method, method_options)
     if options.workers > 1:
         check_several_processes(method, options.method)
     else:
@@ -102,12 +100,16 @@ def read_job(options: argparse.Namespace, folder: RunFolder) -> tuple[TrainingJo
         with step(f"reading {options.test}"):
             items = read_data(options.test, task_column=options.task_column, images=like, checked=checked).items
         data = replace(
-            data, test=items, test_labels=read_labels(options.test_labels, options.task_column, options.label_column)
+            data,
+            test=items,
+            test_labels=read_labels(
+                options.test_labels, options.task_column, options.label_column, strip=options.strip
+            ),
         )
     test, notes = _test_items(data, job.classes)
     job = replace(job, test=test)
     job.check()
-    return job, [*_unreadable(data.items), *matched.notes(), *notes]
+    return job, [*data.items.notes(), *matched.notes(), *job.preparation.notes(), *notes]
 
 
 def _labels(options: argparse.Namespace, data: Data) -> CrowdLabels:
@@ -125,14 +127,7 @@ def _test_items(data: Data, classes: NDArray[Any]) -> tuple[TestItems | None, li
         return None, []
     truth, notes = match_labels(data.test_labels, data.test, classes)
     known = np.flatnonzero(truth >= 0)
-    return TestItems(data.test.take(known), truth[known]), [*_unreadable(data.test), *notes]
-
-
-def _unreadable(items: Items) -> list[str]:
-    if not items.skipped:
-        return []
-    named = [f"{file}: {reason}" for file, reason in items.skipped]
-    return [f"images that cannot be read, left out: {some(named)}"]
+    return TestItems(data.test.take(known), truth[known]), [*data.test.notes(), *notes]
 
 
 def _run(job: TrainingJob, options: argparse.Namespace) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
+from crowdml.cli.display import Console
 from crowdml.support.heartbeat import heartbeat
 from crowdml.support.live_text import LiveText, clock_time
 from crowdml.training.run_folder import RunFolder

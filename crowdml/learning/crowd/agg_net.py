@@ -50,6 +50,7 @@ class AggNet(CrowdLearner):
     SPACE: ClassVar[Space] = {"smoothing": Float(1e-4, 1, log=True), "counted_by": Choice(*get_args(CountedBy))}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.smoothing > 0:
             raise ValueError(f"smoothing must be above 0, got {self.smoothing}")
         if self.counted_by not in get_args(CountedBy):

@@ -40,6 +40,7 @@ class Ccem(CrowdLearner):
     SPACE: ClassVar[Space] = {"init": Choice(*get_args(Init))}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.init not in get_args(Init):
             raise ValueError(f'init must be "identity" or "votes", got {self.init!r}')
 

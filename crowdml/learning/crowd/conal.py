@@ -50,6 +50,7 @@ class Conal(CrowdLearner, StagedLearner):
     SPACE: ClassVar[Space] = {"difference": Float(1e-7, 1e-2, log=True), "embedding": Whole(5, 100, log=True)}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.difference >= 0:
             raise ValueError(f"difference must not be negative, got {self.difference}")
         if self.embedding < 1:

@@ -39,6 +39,7 @@ class CrowdLayer(CrowdLearner):
     SPACE: ClassVar[Space] = {"form": Choice(*get_args(LayerForm))}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.form not in get_args(LayerForm):
             raise ValueError(f'form must be "MW", "VW" or "VW+B", got {self.form!r}')
 

@@ -46,6 +46,7 @@ class DoctorNet(CrowdLearner, StagedLearner):
     SPACE: ClassVar[Space] = {"averaging": Choice(*get_args(Averaging)), "averaging_epochs": Whole(5, 50)}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.averaging not in get_args(Averaging):
             raise ValueError(f'averaging must be "equal", "workers" or "items", got {self.averaging!r}')
         if self.averaging_epochs < 1:

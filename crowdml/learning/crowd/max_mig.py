@@ -47,6 +47,7 @@ class MaxMig(CrowdLearner):
     SPACE: ClassVar[Space] = {"class_prior": Choice(*get_args(ClassPrior))}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.class_prior not in get_args(ClassPrior):
             raise ValueError(f'class_prior must be "majority", "uniform" or "learned", got {self.class_prior!r}')
 

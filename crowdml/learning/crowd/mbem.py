@@ -47,6 +47,7 @@ class Mbem(CrowdLearner, StagedLearner):
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.rounds < 1:
             raise ValueError(f"rounds must be at least 1, got {self.rounds}")
         if not self.smoothing > 0:

@@ -37,6 +37,7 @@ class TraceReg(CrowdLearner):
     SPACE: ClassVar[Space] = {"weight": Float(1e-4, 1, log=True), "warm_up": Float(0, 0.5)}
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.weight >= 0:
             raise ValueError(f"weight must be at least 0, got {self.weight}")
         if not 0 <= self.warm_up < 1:

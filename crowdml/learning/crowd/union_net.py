@@ -56,6 +56,7 @@ class UnionNet(CrowdLearner):
     }
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, choices in (("variant", Variant), ("transition", Transition)):
             if getattr(self, name) not in get_args(choices):
                 listed = ", ".join(f'"{choice}"' for choice in get_args(choices))

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from crowdml.training.folders.decoding import convert, fault_of
+from crowdml.training.folders.decoding import Channels, Head, UnreadableImageError, read_centre, read_head, read_whole
 from crowdml.training.items import Items
 
 MOST_BYTES = 4 << 30
 """Images are not read into memory if they would take more bytes."""
 
-_GREY = ("1", "L", "LA", "I;16")
 _THREADS = 4
 
 
@@ -36,15 +34,15 @@ def read_images(
         source: where the images are, for messages.
         paths: the image files.
         ids: the id of each image.
-        side: resize the short side to this many pixels and cut a square from the middle.  None keeps the size of the
-            images, which must then be equal.
+        side: take the square in the middle with this side in pixels, as streamed images do, see `decoding.centre_box`.
+            None keeps the size of the images, which must then be equal.
         channels: 1 (grey) or 3 (RGB); None is 1 if every image is grey, else 3.
 
     Raises:
         ValueError: no image can be read, the images differ in size, or they do not fit into memory.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
-        heads = list(pool.map(_head, paths))
+        heads = list(pool.map(_head, paths, [side is None] * len(paths)))
         shape = _shape(source, heads, side, channels)
         n_bytes = len(paths) * int(np.prod(shape))
         if n_bytes > MOST_BYTES:
@@ -53,32 +51,27 @@ def read_images(
                 "choose a smaller --side, or --stream"
             )
         values = np.empty((len(paths), *shape), np.uint8)
-        faults = list(pool.map(_decode, paths, values, [side is not None] * len(paths)))
+        faults = list(pool.map(_decode, paths, values, [side] * len(paths)))
     faulty = {path: fault for path, fault in zip(paths, faults, strict=True) if fault is not None}
     return Items(source, np.asarray(ids), values, tuple(paths)).without(faulty)
 
 
-def _head(path: Path) -> tuple[tuple[int, int], str] | None:
-    """Return ((width, height) of the upright image, mode), or None if the file does not begin like an image."""
+def _head(path: Path, upright: bool) -> Head | None:
+    """Return the head of an image, or None if the image cannot be read."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5
-            return ((height, width) if turned else (width, height)), image.mode
-    except Exception:  # a damaged file makes decoders raise almost anything
+        return read_head(path, upright=upright)
+    except UnreadableImageError:
         return None
 
 
-def _shape(
-    source: str, heads: Sequence[tuple[tuple[int, int], str] | None], side: int | None, channels: int | None
-) -> tuple[int, int, int]:
+def _shape(source: str, heads: Sequence[Head | None], side: int | None, channels: int | None) -> tuple[int, int, int]:
     """Return the (channels, height, width) that every image has in memory."""
     readable = [head for head in heads if head is not None]
     if channels is None:
-        channels = 1 if readable and all(mode in _GREY for _, mode in readable) else 3
+        channels = 1 if readable and all(head.grey for head in readable) else 3
     if side is not None or not readable:
         return channels, side or 1, side or 1
-    sizes = Counter(size for size, _ in readable)
+    sizes = Counter((head.width, head.height) for head in readable)
     if len(sizes) > 1:
         common = ", ".join(f"{width} x {height} ({count:,})" for (width, height), count in sizes.most_common(3))
         raise ValueError(f"{source}: images have {len(sizes)} sizes, such as {common}; give --side PIXELS")
@@ -86,15 +79,12 @@ def _shape(
     return channels, height, width
 
 
-def _decode(path: Path, into: NDArray[np.uint8], resize: bool) -> str | None:
+def _decode(path: Path, into: NDArray[np.uint8], side: int | None) -> str | None:
     """Write an image into (channels, height, width) pixels, or return why the image cannot be read."""
-    channels, height, width = into.shape
+    channels: Channels = 1 if len(into) == 1 else 3
     try:
-        with Image.open(path) as opened:
-            image = convert(ImageOps.exif_transpose(opened), "L" if channels == 1 else "RGB")
-            if resize:
-                image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-            into[:] = np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
-    except Exception as error:  # a damaged file makes decoders raise almost anything
-        return fault_of(error)
+        pixels = read_whole(path, channels) if side is None else read_centre(path, side, channels)
+    except UnreadableImageError as error:
+        return error.reason
+    into[:] = pixels.transpose(2, 0, 1)
     return None

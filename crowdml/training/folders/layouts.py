@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crowdml.support.names import check_name
+from crowdml.training.folders.formats import SUFFIXES
+from crowdml.training.items import some
 
 Layout = Literal["auto", "flat", "imagenet", "clothing1m"]
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_SHOWN_SUFFIXES = ".bmp, .gif, .jpg, .png, .tif, .webp"
 
 # The classes 0 to 13 of Clothing1M (Xiao, Xia, Yang, Huang, Wang, CVPR 2015), as in its category_names_eng.txt.
 CLOTHING1M_CLASSES = (
@@ -33,12 +36,15 @@ class FolderItems:
 
     Args:
         train_paths: the training images.
-        train_ids: the id of each training image: its path inside the folder, with "/" and without the suffix.
+        train_ids: the id of each training image: its path inside the folder, with "/" and without the ending, but with
+            the ending if another image differs only in its ending.
         train_labels: (n_items,) int64 one noisy label per image; None if the layout has no labels.
         test_paths: the test images; empty if the layout has no test images.
         test_labels: (n_test,) int64 true classes of the test images, or None.
         class_names: the names of the classes, in order, or None.
         layout: "flat", "imagenet" or "clothing1m".
+        left_out: (file or folder, why it is left out) of everything in the folders of images that is no image; the
+            reason names the kind of such files in the plural.
     """
 
     train_paths: tuple[Path, ...]
@@ -48,6 +54,7 @@ class FolderItems:
     test_labels: NDArray[np.int64] | None
     class_names: tuple[str, ...] | None
     layout: str
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def read_layout(folder: str | Path, layout: Layout = "auto") -> FolderItems:
@@ -72,29 +79,34 @@ def read_layout(folder: str | Path, layout: Layout = "auto") -> FolderItems:
 def _recognise(root: Path) -> str:
     if any((root / place / name).is_file() for place in ("", "annotations") for name in _CLOTHING1M_FILES):
         return "clothing1m"
-    return "imagenet" if any(_class_folders(root / "train")) else "flat"
+    train = root / "train"
+    in_classes = (path for path, reason in _walk(train) if reason is None and path.parent != train)
+    return "imagenet" if train.is_dir() and next(in_classes, None) else "flat"
 
 
 def _read_flat(root: Path) -> FolderItems:
-    paths = tuple(_images_below(root))
+    paths, left_out = _sorted_out(root)
     if not paths:
-        raise ValueError(f"{root} holds no images; looked for {', '.join(sorted(SUFFIXES))} in it and its folders")
-    return FolderItems(paths, _ids(root, paths), None, (), None, None, "flat")
+        others = f"; other files there: {some([file for file, _ in left_out])}" if left_out else ""
+        wanted = f"looked for {_SHOWN_SUFFIXES} and others in it and its folders"
+        raise ValueError(f"{root} holds no images; {wanted}{others}")
+    return FolderItems(tuple(paths), _ids(root, paths), None, (), None, None, "flat", tuple(left_out))
 
 
 def _read_imagenet(root: Path) -> FolderItems:
-    folders = list(_class_folders(root / "train"))
-    if not folders:
+    paths, labels, names, left_out = _classes(root / "train")
+    if not paths:
         raise ValueError(f"{root} does not have the layout imagenet; looked for train/CLASS/ with images in it")
-    names = tuple(folder.name for folder in folders)
+    test_paths, test_labels, test_names, test_left_out = _classes(root / "val")
     place = {name: number for number, name in enumerate(names)}
-    unknown = [folder.name for folder in _class_folders(root / "val") if folder.name not in place]
+    unknown = [name for name in test_names if name not in place]
     if unknown:
         raise ValueError(f"{root / 'val'} has {len(unknown)} classes that train/ lacks, the first is {unknown[0]}")
-    train_paths, train_labels = _labelled(root / "train", place)
-    test_paths, test_labels = _labelled(root / "val", place)
-    test_labels = test_labels if test_paths else None
-    return FolderItems(train_paths, _ids(root, train_paths), train_labels, test_paths, test_labels, names, "imagenet")
+    truth = np.array([place[test_names[label]] for label in test_labels], np.int64) if test_paths else None
+    return FolderItems(
+        tuple(paths), _ids(root, paths), np.array(labels, np.int64), tuple(test_paths), truth, tuple(names), "imagenet",
+        (*left_out, *test_left_out),
+    )  # fmt: skip
 
 
 def _read_clothing1m(root: Path) -> FolderItems:
@@ -139,39 +151,109 @@ def _labels_of(keys: list[str], path: Path, n_classes: int) -> NDArray[np.int64]
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if line]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
+    return [line for line in map(str.strip, text.splitlines()) if line]
 
 
-def _class_folders(parent: Path) -> Iterator[Path]:
-    """Yield the subfolders that hold an image, sorted by name."""
-    if parent.is_dir():
-        for folder in sorted(parent.iterdir()):
-            if folder.is_dir() and not folder.name.startswith(".") and next(_images_below(folder), None):
-                yield folder
+def _classes(parent: Path) -> tuple[list[Path], list[int], list[str], list[tuple[str, str]]]:
+    """Return the images in the folders of classes, sorted by class, and what is left out.
+
+    Returns:
+        The images, the number of each image's class, the names of the classes that have an image, and (file or folder,
+        reason) of what is left out, where folders without an image come first.
+    """
+    if not parent.is_dir():
+        return [], [], [], []
+    images, left_out = _sorted_out(parent)
+    inside = [(path, path.relative_to(parent).parts) for path in images]
+    names = sorted({parts[0] for _, parts in inside if len(parts) > 1})
+    place = {name: number for number, name in enumerate(names)}
+    paths = [path for path, parts in inside if len(parts) > 1]
+    labels = [place[parts[0]] for _, parts in inside if len(parts) > 1]
+    known = {str(parent / name) for name in names} | {file for file, _ in left_out}
+    empty = sorted(_shown(path) for path in parent.iterdir() if path.is_dir() and _shown(path) not in known)
+    alone = [_shown(path) for path, parts in inside if len(parts) == 1]
+    reasons = {"class folders without an image": empty, "images in no class folder": alone}
+    named = [(file, reason) for reason, files in reasons.items() for file in files]
+    return paths, labels, names, [*named, *left_out]
 
 
-def _labelled(parent: Path, place: Mapping[str, int]) -> tuple[tuple[Path, ...], NDArray[np.int64]]:
-    """Return the images of all class folders, and (n,) the number of each image's class."""
-    by_class = [(place[folder.name], list(_images_below(folder))) for folder in _class_folders(parent)]
-    paths = tuple(path for _, images in by_class for path in images)
-    counts = [len(images) for _, images in by_class]
-    return paths, np.repeat(np.array([label for label, _ in by_class], np.int64), counts)
+def _sorted_out(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Return the images in a folder and its subfolders, and what is left out with the reasons."""
+    found = list(_walk(folder))
+    images = [path for path, reason in found if reason is None]
+    return images, [(_shown(path), reason) for path, reason in found if reason is not None]
 
 
-def _images_below(folder: Path) -> Iterator[Path]:
-    """Yield all images in a folder and its subfolders, in an order that does not depend on the file system."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                yield Path(parent, name)
+def _shown(path: Path) -> str:
+    """Return a path as text that can be printed, also if a name is not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _ids(root: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    first: dict[str, Path] = {}
-    for path in paths:
-        name = path.relative_to(root).with_suffix("").as_posix()
-        if name in first:
-            raise ValueError(f"{first[name]} and {path} have the same id {name!r}; rename one of them")
-        first[name] = path
-    return tuple(first)
+def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
+    """Yield (path, None) of each image in a folder and its subfolders, and (path, reason) of what is left out.
+
+    The order does not depend on the file system.  A link to a folder is followed unless it leads to a folder that is
+    read anyway, so that links in a circle end.
+    """
+    read = [Path(os.path.realpath(folder))]
+    todo = [folder]
+    while todo:
+        place = todo.pop()
+        try:
+            with os.scandir(place) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield place, "folders that cannot be read"
+            continue
+        inside = []
+        for entry in ordered:
+            path = Path(place, entry.name)
+            if entry.name.startswith("."):
+                yield path, "hidden files and folders"
+            elif not _is_utf8(entry.name):
+                yield path, "files and folders whose name is not UTF-8"
+            elif _is_kind(entry, folder=True):
+                target = Path(os.path.realpath(path)) if entry.is_symlink() else None
+                if target is None:
+                    inside.append(path)
+                elif any(target.is_relative_to(other) or other.is_relative_to(target) for other in read):
+                    yield path, "links to folders that are read anyway or lead in a circle"
+                else:
+                    read.append(target)
+                    inside.append(path)
+            elif os.path.splitext(entry.name)[1].lower() not in SUFFIXES:
+                yield path, "files without the ending of an image"
+            elif not _is_kind(entry, folder=False):
+                yield path, "pipes, devices and links to nothing"
+            else:
+                yield path, None
+        todo += reversed(inside)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_kind(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    """Return whether an entry, or what it links to, is a folder or a file; a link to itself is neither."""
+    try:
+        return entry.is_dir() if folder else entry.is_file()
+    except OSError:
+        return False
+
+
+def _ids(root: Path, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the path of each image in the folder, without the ending if no other image has this name."""
+    whole = [path.relative_to(root) for path in paths]
+    stems = [path.with_suffix("").as_posix() for path in whole]
+    names = [path.as_posix() for path in whole]
+    shared = {stem for stem, count in Counter(stems).items() if count > 1} | (set(stems) & set(names))
+    return tuple(name if stem in shared else stem for name, stem in zip(names, stems, strict=True))

@@ -43,7 +43,7 @@ def naive(crowd: CrowdLabels, n_iter: int) -> tuple[np.ndarray, np.ndarray, np.n
     return values, precisions, errors
 
 
-@given(crowds(), st.integers(1, 8))
+@given(crowds(shared=True), st.integers(1, 8))
 def test_agrees_with_the_equations_written_out(crowd: CrowdLabels, n_iter: int) -> None:
     values, _, _ = naive(crowd, n_iter)
     result = Bwa(max_iter=n_iter, tol=0).fit(crowd)

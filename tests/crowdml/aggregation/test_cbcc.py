@@ -100,7 +100,7 @@ def test_workers_with_few_answers_learn_from_their_community() -> None:
     assert np.abs(result.worker_quality - right).mean() < 0.5 * np.abs(alone.worker_quality - right).mean()
 
 
-@given(crowds(), st.integers(1, 4), st.sampled_from([1e-3, 1.0, 100.0]))
+@given(crowds(shared=True), st.integers(1, 4), st.sampled_from([1e-3, 1.0, 100.0]))
 def test_the_bound_never_falls(crowd: CrowdLabels, n_communities: int, default_strength: float) -> None:
     method = Cbcc(n_communities=n_communities, default_strength=default_strength, max_iter=30, tol=0)
     result = method.fit(crowd)

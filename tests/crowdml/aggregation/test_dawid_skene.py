@@ -221,7 +221,7 @@ def test_bad_options_are_refused() -> None:
         ({"smoothing": -1}, "smoothing must not be negative, got -1"),
         ({"worker_model": "two_coin"}, "worker_model must be one of"),
         ({"diagonal": -2}, "diagonal must not be negative, got -2"),
-        ({"ties": "highest"}, "ties must be one of lowest, first, random"),
+        ({"ties": "highest"}, 'ties must be one of "lowest", "first", "random"'),
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -202,7 +202,7 @@ def test_bad_options_are_refused() -> None:
         ({"n_groups": 0}, "n_groups must be at least 1, got 0"),
         ({"n_restarts": 0}, "n_restarts must be at least 1, got 0"),
         ({"group_pseudo_count": 0.0}, "group_pseudo_count must be positive and finite, got 0.0"),
-        ({"class_pseudo_count": "flat"}, 'class_pseudo_count must be "votes" or a number'),
+        ({"class_pseudo_count": "flat"}, 'class_pseudo_count must be a number in ±1e15 or "votes"'),
         ({"class_pseudo_count": -1.0}, "class_pseudo_count must be positive"),
     ]:
         with pytest.raises(ValueError, match=message):

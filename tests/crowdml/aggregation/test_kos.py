@@ -65,9 +65,9 @@ def test_swapping_the_classes_swaps_the_answer(crowd: CrowdLabels, seed: int) ->
 
 
 def test_what_nobody_confirms_has_score_zero() -> None:
-    one_each = CrowdLabels.from_dense(np.array([[0, -1], [-1, 1]]), n_classes=2)
-    assert Kos().fit(one_each).posterior == pytest.approx(np.full((2, 2), 0.5))
-    assert Kos().fit(one_each, [0.2, 0.8]).posterior == pytest.approx(np.tile([0.2, 0.8], (2, 1)))
+    disjoint = CrowdLabels.from_dense(np.array([[0, 1, -1, -1], [-1, -1, 1, -1]]), n_classes=2)
+    assert Kos().fit(disjoint).posterior == pytest.approx(np.full((2, 2), 0.5))
+    assert Kos().fit(disjoint, [0.2, 0.8]).posterior == pytest.approx(np.tile([0.2, 0.8], (2, 1)))
 
 
 def test_every_part_of_a_crowd_has_its_own_scale() -> None:

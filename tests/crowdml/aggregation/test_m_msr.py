@@ -101,13 +101,16 @@ def test_permuting_workers_items_and_classes_permutes_the_answer(crowd: CrowdLab
 
 
 def test_workers_without_fellows_are_half_way_to_right() -> None:
-    crowd = CrowdLabels.from_dense(np.where(np.eye(30, dtype=bool), 1, -1), n_classes=2)
-    result = MMsr().fit(crowd)
+    answers = np.where(np.eye(30, dtype=bool), 1, -1)
+    answers[:2, :2] = 1  # the only item with two labels
+    result = MMsr().fit(CrowdLabels.from_dense(answers, n_classes=2))
     # One answer each: skill 1 - 1 / sqrt(2) at most.
-    assert result.worker_quality == pytest.approx(np.full(30, 0.5 + (1 - 1 / np.sqrt(2)) / 2))
+    assert result.worker_quality[2:] == pytest.approx(np.full(28, 0.5 + (1 - 1 / np.sqrt(2)) / 2))
     assert (result.labels == 1).all()
-    long = CrowdLabels.from_dense(np.ones((30, 1), int), n_classes=2)
-    assert MMsr().fit(long).worker_quality == pytest.approx([0.75])
+    answers = np.full((32, 3), -1)
+    answers[:30, 0], answers[30:, 1:] = 1, 1
+    long = CrowdLabels.from_dense(answers, n_classes=2)
+    assert MMsr().fit(long).worker_quality[0] == pytest.approx(0.75)
 
 
 def test_priors_repeats_and_unlabelled_items_are_handled() -> None:

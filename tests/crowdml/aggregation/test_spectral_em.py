@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from crowdml.aggregation.spectral_em import (
     worker_confusion,
 )
 from crowdml.labels import CrowdLabels
+from crowdml.methods.from_frames import fit_predict
 from tests.crowds import check_em, check_permutations, crowds, real_crowd, simulated
 
 EIGHTHS = np.array([[[6, 2], [1, 7]], [[7, 1], [3, 5]], [[5, 3], [2, 6]]]) / 8
@@ -169,3 +172,19 @@ def test_simpler_matrices_reach_the_published_error_on_web(data_root) -> None:
     crowd, gold, known = real_crowd(data_root, "web")
     method = SpectralEm("class_one_coin", groups="index", smoothing=0, class_prior="uniform", max_iter=10)
     assert 100 * (method.fit(crowd).labels != gold)[known].mean() == pytest.approx(14.36, abs=0.05)
+
+
+def test_renamed_workers_get_the_same_labels_where_workers_tie() -> None:
+    data = Path(__file__).parents[2] / "data"
+    ours, theirs = (
+        fit_predict(pd.read_csv(data / name), "spectral_em") for name in ("spectral.csv", "spectral_renamed.csv")
+    )
+    assert (ours == theirs).all()
+
+
+def test_workers_who_differ_only_in_name_are_in_no_group() -> None:
+    # Workers 0 and 1 answer alike, on other items.  Workers 2 and 3 give equal answers to the same items.
+    dense = np.array([[0, -1, 0, 0, 0], [-1, 0, 0, 0, 0], [-1, -1, 1, 1, 0], [-1, -1, 1, 1, 1]])
+    group = group_workers(CrowdLabels.from_dense(dense, n_classes=2), "dealt")
+    assert (group[:2] == -1).all()
+    assert sorted(group[2:]) == [0, 1, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import pickle
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -137,6 +138,32 @@ def test_an_error_names_damaged_files(tmp_path: Path, content: str) -> None:
     (tmp_path / "crowds" / "tiny.csv").write_text(content)
     with pytest.raises(DatasetMissingError, match=r"the files of tiny in .*crowds are damaged .*; delete tiny.csv, "):
         load_crowd("tiny", tmp_path)
+
+
+class _Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.proof,)
+
+
+@pytest.mark.parametrize("kind", ["hostile", "empty", "words", "other labels"])
+def test_a_pickle_that_is_not_the_published_file_is_never_loaded(tmp_path: Path, kind: str) -> None:
+    proof = tmp_path / "unpickled"
+    hostile = pickle.dumps(_Hostile(proof))
+    content = {"empty": b"", "words": b"words", "other labels": pickle.dumps({b"labels": [0] * 10_000})}
+    answers, batch = (tmp_path / name for name in SOURCES["cifar10h"].files)
+    for path, written in ((answers, b"task,worker,label\n9500,0,3\n"), (batch, content.get(kind, hostile))):
+        path.parent.mkdir()
+        path.write_bytes(written)
+    with pytest.raises(DatasetMissingError, match=r"test_batch has the MD5 sum .*; delete .*test_batch and load again"):
+        load_crowd("cifar10h", tmp_path)
+    assert not proof.exists()
+    pickle.loads(hostile)
+    assert proof.exists()
 
 
 def test_an_error_says_which_files_are_missing_in_which_folder(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_csv_column_of_plain_whole_numbers_is_numbers_in_their_order(tmp_path:
     assert rows_of(crowd) == [(10, -3, 9), (9, 0, 10)]
 
 
-@pytest.mark.parametrize("id", ["007", "+7", "-0", "7.0", "1e3", " 7", "7_0", "9999999999999999999999", "٣"])
+@pytest.mark.parametrize("id", ["007", "+7", "-0", "7.10", "1e3", " 7", "7_0", "9999999999999999999999", "٣"])
 def test_what_a_number_would_change_stays_text(tmp_path: Path, id: str) -> None:
     crowd = read_crowd(text_file(tmp_path, HEADER + f"{id},w,x\n8,w,x\n".encode()))
     assert rows_of(crowd) == [(id, "w", "x"), ("8", "w", "x")]
@@ -171,13 +171,13 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
 def test_a_path_without_a_readable_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"nothing\.csv: no such file"):
         read_crowd(tmp_path / "nothing.csv")
-    with pytest.raises(FileError, match=r"the folder holds no \.parquet files"):
+    with pytest.raises(FileError, match=r"the folder holds no \.csv, .*\.parquet files"):
         read_crowd(tmp_path)
     with pytest.raises(FileError, match=r"answers\.xls: the ending must be one of \.csv, \.csv\.gz, "):
         read_crowd(text_file(tmp_path, b"", "answers.xls"))
     with pytest.raises(FileError, match=r"answers\.parquet: cannot be read: "):
         read_crowd(text_file(tmp_path, b"PAR1", "answers.parquet"))
-    with pytest.raises(FileError, match=r"answers\.csv\.gz: cannot be read: Not a gzipped file"):
+    with pytest.raises(FileError, match=r"answers\.csv\.gz: not gzip data"):
         read_crowd(text_file(tmp_path, HEADER, "answers.csv.gz"))
 
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crowdml.labels import CrowdLabels
-from crowdml.quality.agreement import Level, fleiss_kappa, krippendorff_alpha, pairwise_agreement
+from crowdml.quality.agreement import (
+    Level,
+    UndefinedAgreementWarning,
+    fleiss_kappa,
+    krippendorff_alpha,
+    pairwise_agreement,
+    why_no_alpha,
+    why_no_kappa,
+)
 from tests.crowds import crowds, real_crowd, simulated
 
 Array = np.ndarray
@@ -231,3 +239,21 @@ def test_on_full_designs_alpha_is_kappa_up_to_the_small_sample(data_root, name: 
     fleiss = fleiss_kappa(crowd)
     # With k annotations per item: 1 - alpha = (1 - kappa) (1 - 1 / n_annotations).
     assert 1 - krippendorff_alpha(crowd) == pytest.approx((1 - fleiss) * (1 - 1 / crowd.n_annotations))
+
+
+def test_a_nan_comes_with_its_reason() -> None:
+    nothing_shared = CrowdLabels.from_dense(np.array([[0, -1], [-1, 1]]))
+    one_class = CrowdLabels.from_dense(np.array([[1, 1], [1, 1], [0, -1]]))
+    for crowd, reason in ((nothing_shared, "no item has two labels"), (one_class, "all labels of the 2 items")):
+        with pytest.warns(UndefinedAgreementWarning, match=f"alpha is not defined: {reason}"):
+            assert np.isnan(krippendorff_alpha(crowd))
+        assert why_no_alpha(crowd).startswith(reason)
+    assert why_no_kappa(one_class) == ""
+    assert why_no_alpha(CrowdLabels.from_dense(np.array([[0, 1]])), "interval", values=[2, 2]).endswith("same value")
+
+
+def test_agreement_of_many_classes_needs_no_dense_table() -> None:
+    n = 1_000_000
+    crowd = CrowdLabels(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.array([5, 5, 7, n - 1]), n, 2, n)
+    assert krippendorff_alpha(crowd) == pytest.approx(0.4)
+    assert -1 <= fleiss_kappa(crowd) <= 1

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 from dataclasses import fields
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
@@ -35,6 +39,10 @@ def data(seed: int = 0) -> tuple[np.ndarray, CrowdLabels, np.ndarray]:
 
 def classifier(**options) -> CrowdClassifier:
     return CrowdClassifier(**{"epochs": 8, "lr": 0.02, "batch_size": 32, "device": "cpu", **options})
+
+
+def frame(features: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(features, columns=list("abcde"))
 
 
 def test_it_learns_the_truth_that_no_worker_knows() -> None:
@@ -168,10 +176,10 @@ def test_the_seed_decides() -> None:
         (np.zeros((4, 2)), np.zeros(4, int), "every label is 0"),
         (np.zeros((4, 2)), [0, 1, None, 1], "label 2 is empty"),
         (np.zeros((4, 2, 2)), np.arange(4), r"got float64 \(4, 2, 2\)"),
-        (np.array([["a"], ["b"]]), [0, 1], "items must be features"),
+        (np.array([["a"], ["b"]]), [0, 1], "not compatible with arrays of bytes/strings"),
         (np.array([[0.0], [np.nan]]), [0, 1], "feature 0 of item 1 is nan"),
-        (np.zeros((0, 2)), np.zeros(0, int), "no items"),
-        (np.zeros((4, 2)), CrowdLabels.from_dense(np.zeros((3, 2), int)), "3 items and X 4 rows"),
+        (np.zeros((0, 2)), np.zeros(0, int), r"0 sample\(s\)"),
+        (np.zeros((4, 2)), CrowdLabels.from_dense(np.zeros((3, 2), int)), "3 items and X has 4 rows"),
         (
             np.zeros((4, 2)),
             pd.DataFrame({"task": [0, 4], "worker": [0, 0], "label": [0, 1]}),
@@ -202,3 +210,129 @@ def test_wrong_options_are_said(options: dict, says: str) -> None:
     features, crowd, _ = data()
     with pytest.raises(ValueError, match=says):
         classifier(**options).fit(features, crowd)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"epochs": 2.0}, "recipe.epochs must be a whole number, got 2.0"),
+        ({"epochs": "3"}, "recipe.epochs must be a whole number, got '3'"),
+        ({"epochs": True}, "recipe.epochs must be a whole number, got True"),
+        ({"batch_size": np.float64(32)}, "recipe.batch_size must be a whole number"),
+        ({"batch_size": 1}, "at least 2 items per batch"),
+        ({"lr": "0.01"}, "recipe.lr must be a number in"),
+        ({"lr": np.float32("nan")}, "recipe.lr must be a number in"),
+        ({"weight_decay": float("inf")}, "recipe.weight_decay must be a number in"),
+        ({"momentum": 1.0}, r"recipe.momentum must be in \[0, 1\)"),
+        ({"milestones": 3}, "recipe.milestones must be a list of whole numbers"),
+        ({"milestones": (0,)}, "recipe.milestones must be at least 1, got 0"),
+        ({"late_momentum": "x"}, "recipe.late_momentum must be a number in ±1e15 or None"),
+        ({"optimizer": None}, "recipe.optimizer must be one of"),
+        ({"augment": "flip"}, 'recipe.augment "flip" is for images'),
+        ({"seed": -1}, r"seed must be a whole number in \[0, 2\^64\), got -1"),
+        ({"seed": 2**64}, "seed must be a whole number"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"seed": np.random.default_rng(0)}, "seed must be a whole number"),
+        ({"device": "meta"}, "device 'meta' cannot be used"),
+        ({"device": None}, "device None cannot be used"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
+        ({"method": None}, "the name of a method must be a text"),
+        ({"network": 128}, "the name of a network must be a text"),
+        ({"method_options": [3]}, "the options of method em must map"),
+        ({"method_options": {"tol": float("nan")}}, "method em: tol must be a number"),
+        ({"method_options": {"diagonal": 1e308}}, "method em: diagonal must be a number"),
+        ({"method_options": {"device": "cuda:99"}}, "device 'cuda:99' cannot be used"),
+        ({"method": "laa", "method_options": {"device": "no"}}, "device 'no' cannot be used"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named_before_the_training(options: dict, says: str, monkeypatch) -> None:
+    features, crowd, _ = data()
+    monkeypatch.setattr("torch.optim.Adam.step", lambda *_: pytest.fail("the training has begun"))
+    with pytest.raises(ValueError, match=says):
+        classifier(**options).fit(features, crowd)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": np.int64(2), "batch_size": np.int32(16), "seed": np.uint64(2**64 - 1)},
+        {"lr": np.float32(0.02), "validation": np.float64(0.2), "patience": np.int64(3), "milestones": np.array([1])},
+        {"method": "em", "method_options": {"max_iter": np.int64(5), "hard": np.bool_(True)}},
+        {"method": np.str_("gce"), "method_options": {"q": np.float32(0.7)}, "optimizer": np.str_("sgd")},
+        {"method": "forward", "method_options": {"transition": np.eye(3)}, "milestones": [1]},
+    ],
+)
+def test_numpy_scalars_are_parameters_too(options: dict, tmp_path: Path) -> None:
+    features, crowd, _ = data()
+    fitted = classifier(**{"epochs": 2, **options}).fit(features, crowd)
+    fitted.save(tmp_path)
+    assert CrowdClassifier.load(tmp_path, device="cpu").predict_proba(features) == pytest.approx(
+        fitted.predict_proba(features), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda x: x.astype(np.float32),
+        lambda x: np.round(x * 20).astype(np.int8),
+        lambda x: x.astype(object),
+        lambda x: x.astype(np.longdouble),
+        lambda x: x.tolist(),
+        lambda x: torch.tensor(x, requires_grad=True),
+        pd.DataFrame,
+        lambda x: frame(x).astype("Float64"),
+        lambda x: frame(x).astype(object),
+        lambda x: pd.DataFrame(x, columns=list("abcde"), index=np.arange(N_ITEMS)[::-1]),
+        lambda x: frame(x).assign(flag=np.arange(N_ITEMS) % 2 == 0),
+        lambda x: frame(x).assign(flag=pd.array(np.arange(N_ITEMS) % 2 == 0, "boolean")),
+        lambda x: np.round(x * 20 + 100).clip(0, 255).astype(np.uint8),
+    ],
+)
+def test_every_form_of_features_is_learned_from(form) -> None:
+    features, _, truth = data()
+    values = form(features)
+    fitted = classifier(method="mv").fit(values, truth)
+    assert (fitted.predict(values) == truth).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: sp.csr_array(x), "Sparse data was passed for X"),
+        (lambda x: frame(x).assign(g="x"), "column 'g' of X holds"),
+        (lambda x: frame(x).assign(g=pd.Timestamp("2024")), "column 'g' of X holds datetime64"),
+        (lambda x: frame(x).assign(g=pd.Categorical([1] * N_ITEMS)), "column 'g' of X holds category"),
+        (
+            lambda x: frame(x).assign(g=pd.array([None] + [1.0] * (N_ITEMS - 1), "Float64")),
+            "feature g of item 0",
+        ),
+        (lambda x: x.astype("timedelta64[s]"), "items must be features"),
+        (lambda x: x + 1j, "Complex data not supported"),
+        (lambda x: x * 1e305, "features must be in ±1e"),
+        (lambda x: x[:, 0], "Reshape your data"),
+        (lambda x: np.ones_like(x), "every feature is constant"),
+    ],
+)
+def test_what_are_no_features_is_refused(change, says: str) -> None:
+    features, _, truth = data()
+    with pytest.raises((ValueError, TypeError), match=says):
+        classifier(method="mv").fit(change(features), truth)
+
+
+def test_a_loaded_classifier_is_pickled_copied_and_sent_to_another_process(tmp_path: Path) -> None:
+    features, crowd, _ = data()
+    classifier(method="nnaqc", epochs=2).fit(features, crowd).save(tmp_path)
+    loaded = CrowdClassifier.load(tmp_path, device="cpu")
+    expected = loaded.predict_proba(features)
+    for other in (
+        pickle.loads(pickle.dumps(loaded)),
+        copy.deepcopy(loaded),
+        pickle.loads(pickle.dumps(copy.copy(loaded))),
+    ):
+        assert (other.predict_proba(features) == expected).all()
+        assert other.get_params() == loaded.get_params()
+    joblib.dump(loaded, tmp_path / "loaded.joblib")
+    assert (joblib.load(tmp_path / "loaded.joblib").predict_proba(features) == expected).all()
+    (elsewhere,) = joblib.Parallel(n_jobs=2)([joblib.delayed(loaded.predict_proba)(features)])
+    assert elsewhere == pytest.approx(expected, abs=1e-6)

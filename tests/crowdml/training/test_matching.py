@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from crowdml.labels import CrowdLabels
 from crowdml.training.items import Items
-from crowdml.training.matching import fingerprint, match_crowd, match_labels
+from crowdml.training.matching import find_items, fingerprint, match_crowd, match_labels
 
 
 def items(ids: list) -> Items:
@@ -58,6 +60,48 @@ def test_the_order_of_the_items_changes_only_the_order(seed: int) -> None:
     assert matched.crowd.item_ids is not None
     assert (matched.crowd.item_ids == ids[matched.places]).all()
     assert set(matched.without_label) == set(np.flatnonzero((dense < 0).all(axis=1)))
+
+
+def images(*names: str) -> Items:
+    """Images of a folder, with the ids that a layout gives them."""
+    stems = [name.rpartition(".")[0] for name in names]
+    ids = [name if stems.count(stem) > 1 else stem for name, stem in zip(names, stems, strict=True)]
+    return Items("here", np.array(ids), paths=tuple(Path("photos", name) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("files", "tasks", "found", "notes"),
+    [
+        (["a.png", "b.jpg"], ["b.jpg", "a", "b"], [1, 0, 1], []),
+        # Two images that differ in their ending are two tasks; without the ending a task means neither.
+        (["a.jpg", "a.png"], ["a.png", "a.jpg", "a"], [1, 0, -1], ["could mean several images, .*: 1 \\(a\\)"]),
+        # An image with another ending, if it is the only one and the task the only one.
+        (["a.png"], ["a.jpg"], [0], ["whose image has another ending: 1 \\(a.jpg is a.png\\)"]),
+        (["a.JPG"], ["a.jpg"], [0], ["another ending: 1 \\(a.jpg is a.JPG\\)"]),
+        (["a.png"], ["a.jpg", "a.png"], [-1, 0], ["an image of another task: 1 \\(a.jpg\\)"]),
+        (["a.png"], ["a.jpg", "a.gif"], [-1, -1], ["an image of another task: 2 \\(a.jpg, a.gif\\)"]),
+        (["a.v2.png", "d/a.png"], ["a.v2", "d/a.png", "a"], [0, 1, -1], []),
+        (["1.png", "2.png"], [2, 1, 3], [1, 0, -1], []),
+    ],
+)
+def test_an_image_is_found_by_its_whole_name_first(files, tasks, found: list[int], notes: list[str]) -> None:
+    at, said = find_items(images(*files), np.array(tasks))
+    assert at.tolist() == found
+    assert len(said) == len(notes)
+    for line, wanted in zip(said, notes, strict=True):
+        assert re.search(wanted, line)
+
+
+def test_labels_of_two_endings_stay_apart() -> None:
+    given = crowd([("a.jpg", "w", "no"), ("a.png", "w", "yes"), ("b.gif", "w", "no"), ("c.png", "w", "yes")])
+    matched = match_crowd(given, images("a.jpg", "a.png", "b.png"))
+    assert matched.crowd.to_frame()[["task", "label"]].to_numpy().tolist() == [
+        ["a.jpg", "no"], ["a.png", "yes"], ["b", "no"],
+    ]  # fmt: skip
+    assert matched.notes() == [
+        "tasks whose image has another ending: 1 (b.gif is b.png)",
+        "tasks with labels but no item, left out: 1 (c.png)",
+    ]
 
 
 def test_true_classes_of_test_items() -> None:

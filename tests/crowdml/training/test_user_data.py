@@ -71,3 +71,8 @@ def test_the_side_of_streamed_images_has_a_default() -> None:
 def test_a_crop_for_streamed_images_needs_streaming() -> None:
     with pytest.raises(ValueError, match='train_crop "area" is for streamed images; add --stream'):
         ImageOptions(train_crop="area")
+
+
+def test_an_image_has_one_channel_or_three() -> None:
+    with pytest.raises(ValueError, match=r"channels must be 1 \(grey\) or 3 \(RGB\), got 4"):
+        ImageOptions(channels=4)

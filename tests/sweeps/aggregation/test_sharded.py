@@ -21,6 +21,7 @@ from crowdml.aggregation import Aggregation, DawidSkene
 from crowdml.aggregation.inference.kernels import Expectation
 from crowdml.files import Columns
 from crowdml.labels import CrowdLabels
+from crowdml.support.memory import TooLargeError
 from crowdml.support.names import UnknownNameError
 from sweeps.aggregation import row_groups
 from sweeps.aggregation import sharded as aggregate
@@ -73,6 +74,9 @@ class InlinePool:
 
     def n_items(self) -> int:
         return sum(shard.n_items() for shard in self._shards)
+
+    def most_labels(self) -> int:
+        return max(shard.most_labels() for shard in self._shards)
 
     def write(self, folder: str) -> None:
         for shard in self._shards:
@@ -381,3 +385,25 @@ def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
         pid = parents[pid]
         found.add(pid)
     return found
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize("method", ["mv", "em", "em_hard", "ibcc"])
+def test_single_labels_stay_and_ties_can_have_no_label(tmp_path: Path, method: str) -> None:
+    single = pd.DataFrame({"task": range(40), "worker": "a", "label": ["x"] * 35 + ["y"] * 5})
+    tied = pd.DataFrame({"task": [1, 1, 2, 2], "worker": list("abab"), "label": list("xyyy")})
+    for name, frame, options, expected in (
+        ("single", single, {}, single["label"].tolist()),
+        ("tied", tied, {"ties": "abstain"}, [None, "y"]),
+    ):
+        if name == "tied" and method != "mv":
+            continue
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+        aggregate_sharded(tmp_path / f"{name}.parquet", method, out=tmp_path / f"{name}-out", options=options)
+        table = pd.read_parquet(tmp_path / f"{name}-out").sort_values("task")
+        assert table["label"].astype(object).where(table["label"].notna(), None).tolist() == expected
+
+
+def test_tables_that_cannot_fit_are_refused() -> None:
+    with pytest.raises(TooLargeError, match="1,000,000 workers x 1,000 x 1,000 classes"):
+        aggregate.check_tables(1_000_000, 1000)

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
+from crowdml.cli.main import main
 from crowdml.learning.loop import TrainingDivergedError
 from sweeps.running import data_parallel
 from sweeps.running.data_parallel import WorkersFailedError
@@ -85,6 +89,55 @@ def test_what_a_worker_finds_wrong_is_one_line(tmp_path: Path) -> None:
     many = run(tmp_path / "out", f"{small} --workers 64 --cpus 4 --address local")
     assert many.returncode == 2
     assert "64 workers need 256 CPUs and the cluster has" in many.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    imagenet(tmp_path / "items", n_train=10)
+    # Keep the state after every epoch, and be slow enough to be killed.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import time\n"
+        "from crowdml.learning.checkpoint import Checkpoint\n"
+        "write = Checkpoint.write\n"
+        "Checkpoint.is_due = True\n"
+        "Checkpoint.write = lambda self, state: (write(self, state), time.sleep(0.5))\n"
+    )
+    out = tmp_path / "out"
+    line = f"items --stream --side 16 --method mv --network lenet --epochs 20 --batch-size 10 {TWO}"
+    command = [sys.executable, "-m", "crowdml", "train", *line.split(), "--out", str(out), "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as driver:
+        state = out / "checkpoints" / "training-000.pt"
+        while not state.exists():
+            assert driver.poll() is None
+            time.sleep(0.1)
+        workers = [
+            child for child in psutil.Process(driver.pid).children(recursive=True)
+            if "RayTrainWorker" in " ".join(child.cmdline())
+        ]  # fmt: skip
+        workers[0].kill()
+        _, err = driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    assert re.search(r"^crowdml train: error: a worker failed: .*; the same command goes on$", err, re.MULTILINE), err
+    assert "Traceback" not in err
+    again = run(out, line)
+    assert again.returncode == 0, again.stderr
+    assert "continuing the run in" in again.stdout
+    assert sorted(place.name for place in out.iterdir() if place.name.startswith((".", "checkpoints"))) == []
+
+
+def test_a_lost_worker_is_no_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 3)))
+    simulated(20, 3, 2)[0].to_frame().to_csv(tmp_path / "answers.csv", index=False)
+
+    def lose(*_, **__):
+        raise WorkersFailedError("a worker failed: it was killed; the same command goes on")
+
+    monkeypatch.setattr(data_parallel, "run_in_processes", lose)
+    line = f"train {tmp_path / 'x.npy'} {tmp_path / 'answers.csv'} --method mv --out {tmp_path / 'out'} --workers 2"
+    assert main(line.split()) == 1
+    error = "crowdml train: error: a worker failed: it was killed; the same command goes on\n"
+    assert capsys.readouterr().err.endswith(error)
 
 
 def test_a_failure_of_a_worker_is_one_line_and_its_traceback_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +45,34 @@ def test_secrets_are_removed(text: str, scrubbed: str) -> None:
 )
 def test_the_rest_stays(text: str) -> None:
     assert scrub(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PWD", "/home/me/work dir"), ("OLDPWD", "/home/me/older"), ("HOME", "/home/me"), ("PATH", "/usr/bin:/bin"),
+     ("TMPDIR", "/scratch/me/temporary"), ("USE_TOKEN", "1"), ("TOKENIZERS_PARALLELISM", "false"),
+     ("MAX_TOKENS", "12345678"), ("DB_PASSWORD", "postgres"), ("LOGNAME", "somebody")],
+)  # fmt: skip
+def test_harmless_values_of_variables_stay(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    text = f"cd '{value}/results'; true 1 false; postgresql://host/db takes 9123456780 s; HOME=/home/me PWD=/home/me/x"
+    kept = text if value.startswith("/") or name not in ("MAX_TOKENS", "DB_PASSWORD") else text.replace(value, "***", 1)
+    assert scrub(text) == kept
+
+
+def test_a_variable_with_the_path_of_a_secret_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    assert scrub(f"crowdml status {tmp_path}/r") == f"crowdml status {tmp_path}/r"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MYSQL_PWD", "hushhush"), ("GITHUB_TOKEN", "hushhushhushhushhush"), ("DB_PASSWORD", "/hushhush")],
+)
+def test_secrets_of_variables_are_removed(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    assert scrub(f"connect --with {value}, x={value}") == "connect --with ***, x=***"
+    assert "hush" not in scrub(f"{name}={value} crowdml sweep; UID=sa;PWD=hush;pwd=/hush")
 
 
 @given(st.text())

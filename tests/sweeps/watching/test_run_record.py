@@ -18,7 +18,7 @@ import pytest
 
 from sweeps.store.result_store import ResultsError, ResultStore
 from sweeps.watching import run_record
-from sweeps.watching.run_record import RunState, all_runs, announce, live_runs
+from sweeps.watching.run_record import RunState, all_runs, announce, live_runs, read_run
 from sweeps.watching.snapshot import Snapshot
 
 
@@ -109,7 +109,8 @@ def test_a_killed_driver_is_dead_at_once_and_its_record_stays(store: ResultStore
 def test_another_process_with_the_same_id_is_not_the_driver(store: ResultStore) -> None:
     with announce(store, "a", "c"):
         content = content_of(store, "a")
-        file_of(store, "b").write_text(json.dumps({**content, "process_start": content["process_start"] - 60}))
+        older = {**content, "run_id": "b", "process_start": content["process_start"] - 60}
+        file_of(store, "b").write_text(json.dumps(older))
         assert [run.state for run in all_runs(store)] == ["running", "died"]
 
 
@@ -160,13 +161,62 @@ def test_in_a_folder_that_may_only_be_read_the_clock_of_this_machine_decides(
     assert {run.run_id: run.state for run in all_runs(store)} == {"far": "running", "gone": "died"}
 
 
-def test_a_damaged_record_says_what_to_do(store: ResultStore) -> None:
-    with announce(store, "a", "c"):
-        pass
-    for text in ("{", "{}", '{"host": {}}', "[1]"):
-        file_of(store, "a").write_text(text)
-        with pytest.raises(ResultsError, match=r"runs/a.json.*delete the file if its run is over"):
-            all_runs(store)
+SOUND = {
+    "run_id": "a", "host": socket.gethostname(), "pid": 1, "process_start": 1.0, "command": "c", "git_commit": None,
+    "started_at": "2026-01-01T00:00:00+00:00", "state": "running", "snapshot": None,
+}  # fmt: skip
+ODD = (None, "x", 1.5, -1, 2**70, True, [], [[1]], {}, float("nan"), float("inf"))
+
+
+def told(store: ResultStore) -> tuple[ResultStore, list[str]]:
+    """The same folder, and the lines that it tells."""
+    lines: list[str] = []
+    return ResultStore(store.location, tell=lines.append), lines
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"host": {}}', "[1]", "[" * 100_000, "\udcff", "null"])
+def test_a_damaged_record_is_named_once_and_left_out(store: ResultStore, text: str) -> None:
+    put_far_run(store, "sound")
+    file_of(store, "a").write_text(text, errors="surrogateescape")
+    again, lines = told(store)
+    assert [run.run_id for run in (*all_runs(again), *live_runs(again))] == ["sound", "sound"]
+    (line,) = lines
+    assert "/runs/a.json: it is no run record" in line
+    assert line.endswith("delete the file if its run is over")
+    with pytest.raises(ResultsError, match=r"cannot read .*/runs/a\.json: it is no run record"):
+        read_run(store, "a")
+
+
+@pytest.mark.parametrize("field", SOUND)
+def test_a_field_of_another_type_makes_a_record_damaged(store: ResultStore, field: str) -> None:
+    put_far_run(store, "a")
+    for value in ODD:
+        file_of(store, "a").write_text(json.dumps({**SOUND, field: value}))
+        again, lines = told(store)
+        runs = all_runs(again)
+        assert len(runs) + len(lines) == 1
+        if runs:  # the value is valid, or is a snapshot that views report as of another version
+            kinds = {
+                "pid": int,
+                "process_start": float,
+                "snapshot": (dict, type(None)),
+                "git_commit": (str, type(None)),
+            }
+            assert isinstance(getattr(runs[0], field), kinds.get(field, str))
+
+
+def test_the_record_of_another_run_and_what_is_no_file_are_left_out(store: ResultStore) -> None:
+    put_far_run(store, "sound")
+    file_of(store, "copy").write_text(file_of(store, "sound").read_text())
+    file_of(store, "folder").mkdir()
+    os.mkfifo(file_of(store, "fifo"))
+    again, lines = told(store)
+    assert [run.run_id for run in all_runs(again)] == ["sound"]
+    assert sorted(line.partition("/runs/")[2].partition(";")[0] for line in lines) == [
+        "copy.json: it is the record of another run, 'sound'",
+        "fifo.json: it is not a file",
+        "folder.json: it is not a file",
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_found_out_at_once(store: ResultStore) -> None:

@@ -141,7 +141,7 @@ def test_bad_options_are_refused() -> None:
     for options, message in [
         ({"init": "random"}, "init must be"),
         ({"lambda_worker": 0.0}, "lambda_worker must be positive and finite, or None, got 0.0"),
-        ({"lambda_item": float("nan")}, "lambda_item must be positive"),
+        ({"lambda_item": float("nan")}, "lambda_item must be"),
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
         ({"inner_iter": 0}, "inner_iter must be at least 1, got 0"),
     ]:

@@ -14,7 +14,9 @@ from crowdml.cli.labels.summary import accuracy
 from crowdml.cli.main import main
 from crowdml.files import read_crowd, write_tables
 from crowdml.labels import CrowdLabels
+from crowdml.methods.from_frames import fit_predict
 from crowdml.methods.registry import REGISTRY
+from crowdml.support.device_info import peak_memory_mb, reset_peak_memory
 from tests.crowds import simulated
 
 
@@ -155,7 +157,7 @@ BAD = [
     ("aggregate answers.csv --option max_iter=0", "max_iter must be at least 1, got 0"),
     ("aggregate answers.csv --prior 0.5 0.5", "--prior must be one number for each of the 3 classes 0, 1, 2"),
     ("aggregate answers.csv --prior short.csv", "short.csv: 119 tasks have no prior, the first is t1"),
-    ("aggregate answers.csv --prior twice.csv", "twice.csv: task t0 occurs more than once"),
+    ("aggregate answers.csv --prior twice.csv", "twice.csv, line 3: task t0 occurs more than once"),
     ("aggregate answers.csv --gold elsewhere.csv", "none of the 1 tasks with a known label is in the crowd"),
     ("aggregate answers.csv --gold truth.csv --truth truth.csv", "every task with a true label is among the gold"),
     ("aggregate answers.csv --out x.csv --workers x.csv", "each output needs its own file, got x.csv, x.csv"),
@@ -254,3 +256,46 @@ def test_real_crowd_from_its_file(data_root, capsys) -> None:
     crowds = data_root / "crowds"
     assert run(f"aggregate {crowds}/bluebird.csv --truth {crowds}/bluebird_truth.csv --method em") == 0
     assert "accuracy        0.8981 ± 0.0291 on 108 items" in capsys.readouterr().out
+
+
+def test_a_tied_task_gets_no_label_on_request(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pd.DataFrame({"task": [1, 1, 2, 2], "worker": list("abab"), "label": [4, 5, 5, 5]})
+    truth = pd.DataFrame({"task": [1, 2], "label": [4, 5]})
+    write_tables({"tied.csv": frame, "right.csv": truth})
+    assert run("aggregate tied.csv --method mv --ties abstain --out out.csv --truth right.csv") == 0
+    assert Path("out.csv").read_text().splitlines()[1:] == ["1,,0.5,0.5,1", "2,5,0,1,0"]
+    printed = capsys.readouterr().out
+    assert "no label        1 tied items" in printed
+    assert "accuracy        1.0000 ± 0.0000 on 1 items" in printed
+    assert fit_predict(frame, "mv", ties="abstain").isna().tolist() == [True, False]
+
+
+def test_an_agreement_that_is_not_defined_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    data = Path(__file__).parents[3] / "data" / "alpha_nan.csv"
+    assert main(["aggregate", str(data), "--method", "mv"]) == 0
+    reason = "all labels of the only item with two labels or more are 0, so agreement by chance is perfect"
+    assert f"Fleiss' kappa 1.000, Krippendorff's alpha not defined: {reason}" in capsys.readouterr().out
+
+
+def test_six_thousand_classes_need_little_memory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = np.arange(3000)
+    labels = [[f"text {i}", f"text {i}", f"text {i}!"] for i in task]
+    frame = pd.DataFrame({"task": np.repeat(task, 3), "worker": list("abc") * 3000, "label": np.concatenate(labels)})
+    write_tables({"texts.csv": frame})
+    reset_peak_memory()
+    before = peak_memory_mb()
+    assert run("aggregate texts.csv --method mv") == 0
+    assert peak_memory_mb() - before < 150
+    assert "6000 classes" in capsys.readouterr().out
+
+
+def test_what_cannot_fit_is_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n = 200_000
+    write_tables(
+        {"wide.csv": pd.DataFrame({"task": np.arange(n) % 100, "worker": np.arange(n), "label": np.arange(n)})}
+    )
+    assert run("aggregate wide.csv --method em") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "200,000 workers with 200,000 classes needs about" in lines[0]
+    assert "use method mv" in lines[0]

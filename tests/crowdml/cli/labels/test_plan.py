@@ -43,3 +43,15 @@ def test_the_figure_needs_no_table(answers: Path, capsys: pytest.CaptureFixture[
 def test_a_plan_without_output_is_refused(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(answers / "answers.csv")]) == 2
     assert "give --next FILE, --enough FILE or --figure FILE" in capsys.readouterr().err
+
+
+def test_a_pool_adds_tasks_without_any_answer(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool, wanted = answers / "pool.csv", answers / "next.csv"
+    pd.DataFrame({"task": [3, 500, 501, 500]}).to_csv(pool, index=False)
+    assert main(["plan", str(answers / "answers.csv"), "--next", str(wanted), "--pool", str(pool)]) == 0
+    rows = pd.read_csv(wanted)
+    assert len(rows) == 122
+    assert sorted(rows.task[:2]) == [500, 501]  # nothing is known about them
+    assert rows.n_labels[:2].tolist() == [0, 0]
+    assert main(["plan", str(answers / "answers.csv"), "--enough", str(wanted), "--pool", str(pool)]) == 2
+    assert "--pool belongs to --next" in capsys.readouterr().err

@@ -145,7 +145,7 @@ class TestVerify:
         self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = ResultStore(folder)
-        store.write_rows("cells", store.read_part("cells", store.parts("cells")[0]))
+        store.write_rows("cells", store.read_part("cells", store.parts("cells")[0])[0])
         curves = store.read_rows("curves").slice(0, 1).to_pylist()
         curves[0]["attempt"] = "orphan"
         store.write_rows("curves", TABLES["curves"].empty_table().from_pylist(curves, TABLES["curves"]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from crowdml.cli.display import Console
 from crowdml.cli.main import parse
 from crowdml.cli.sweeping.grid_choice import Chosen, choose_cells, with_options, write_grid
 from sweeps.grid.options_file import MethodOptions
@@ -30,6 +30,29 @@ def test_a_selection_of_the_cells() -> None:
     assert list(priority) == ["-n_workers"]
     with pytest.raises(ValueError, match="holds for none of the 135 cells of the grid"):
         choose(*LAPTOP, "--only", "n_workers > 100")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "3", "0"], r"--workers: n_workers must be at least 1, got 0"),
+        (
+            ["--seeds", "9223372036854775808"],
+            r"--seeds: seed must be at most 9223372036854775807",
+        ),
+        (["--noise-rates", "nan"], r"--noise-rates: noise_rate must be a number, got nan"),
+        (
+            ["--methods", "labnett"],
+            r"--methods: method: unknown method 'labnett'; did you mean labnet.*crowdml methods lists",
+        ),
+        (["--n-train", "9999"], r"--n-train: n_train must be in \[1, 1297\] for digits, got 9999"),
+        (["--network", ""], r"--network: network must be one of"),
+        (["--patterns", "[red]"], r"--patterns: pattern must be one of"),
+    ],
+)
+def test_an_error_names_the_option_that_was_given(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        choose(*LAPTOP, *words)
 
 
 def test_options_of_a_file_change_exactly_what_they_name(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def fill(store: ResultStore) -> None:
 def test_of_a_live_run_its_progress_is_shown(store: ResultStore) -> None:
     fill(store)
     with announce(store, "run-1", "python sweeps/full_grid.py") as record:
-        assert "run-1 has just begun" in call("status", store.location)[1]
+        assert "run-1: no cell has ended yet" in call("status", store.location)[1]
         record.update(SNAPSHOT)
         record.write()
         code, text = call("status", store.location)
@@ -87,6 +88,26 @@ def test_runs_of_other_versions_are_listed(store: ResultStore) -> None:
     content = json.loads(file.read_text())
     file.write_text(json.dumps({**content, "snapshot": {"n_cells": 3}}))
     assert "of another version" in call("status", store.location)[1]
+
+
+def test_texts_of_a_record_are_printed_as_they_are(store: ResultStore) -> None:
+    run_id = "[bold]x[red]"
+    with announce(store, run_id, "c [red] \x1b[2J") as record:
+        record.update(replace(SNAPSHOT, by_axis={"[/a]": {"\x1b]0;x\x07": Count(done=1, failed=0, total=2)}}))
+        record.write()
+        text = call("status", store.location)[1]
+    assert text.startswith("run ")
+    assert text.count(run_id) == 2
+    assert r"c [red] \x1b[2J" in text
+    assert "\x1b" not in text
+    assert json.loads(call("status", store.location, "--json")[1])["runs"][0]["run_id"] == run_id
+
+
+def test_a_live_run_of_another_version_is_shown(store: ResultStore) -> None:
+    with announce(store, "run-1", "c") as record:
+        record._state = replace(record._state, snapshot={"n_cells": "x"})
+        record.write()
+        assert "run-1: of another version" in call("status", store.location)[1]
 
 
 def test_json(store: ResultStore) -> None:

@@ -104,6 +104,10 @@ def test_a_run_that_is_done_is_not_computed_again(folder: Path, capsys) -> None:
     assert "labels was" in capsys.readouterr().err
     assert run(f"{line} --overwrite") == 0
     assert Path("run/predictions.csv").stat().st_mtime_ns > before
+    # Every file of a run is known as such.
+    run_folder = RunFolder(Path("run"))
+    run_folder.begin(run_folder.settings(), overwrite=True)
+    assert [path.name for path in Path("run").iterdir()] == ["settings.json"]
 
 
 def test_a_refused_run_leaves_its_folder_free(folder: Path, capsys) -> None:
@@ -137,6 +141,65 @@ def test_an_interrupted_run_ends_as_one_that_was_not(folder: Path, monkeypatch, 
     assert "continuing the run in run" in capsys.readouterr().out
     for table in ("predictions", "curves", "workers"):
         assert Path(f"run/{table}.csv").read_text() == Path(f"whole/{table}.csv").read_text()
+
+
+def damage(state: dict, kind: str) -> object:
+    """Return the state of a training without a part, or with a value of another type."""
+    if kind == "list":
+        return [1]
+    part, _, key = kind.partition(".")
+    if key:
+        return {**state, part: {name: value for name, value in state[part].items() if name != key}}
+    return {name: value for name, value in state.items() if name != part}
+
+
+@pytest.mark.parametrize("kind", ["cut", "list", "model", "optimizer", "best.loss", "done"])
+def test_a_damaged_checkpoint_is_one_line(folder: Path, monkeypatch, capsys, kind: str) -> None:
+    line = f"train x.npy answers.csv --method mv {QUICK} --out run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "is_due", True)
+        patch.setattr(RunFolder, "keep_point", raise_at(RunFolder.keep_point, step=3))
+        assert run(line) == 130
+    path = Path("run/checkpoints/training-000.pt")
+    if kind in ("cut", "empty"):
+        path.write_bytes(path.read_bytes()[: 1000 if kind == "cut" else 0])
+    else:
+        torch.save(damage(torch.load(path, weights_only=True), kind), path)
+    capsys.readouterr()
+    assert run(line) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "run/checkpoints/training-000.pt cannot be read as a checkpoint" in err
+    assert "delete it to train anew" in err
+    path.unlink()
+    assert run(line) == 0
+
+
+def raise_at(keep, step: int):
+    """Return `RunFolder.keep_point` with an interruption at the first point of an epoch."""
+
+    def stop(self: RunFolder, at: int, metric: str, value: float) -> None:
+        if at == step:
+            raise KeyboardInterrupt
+        keep(self, at, metric, value)
+
+    return stop
+
+
+@pytest.mark.parametrize("overwrite", ["", "--overwrite"])
+@pytest.mark.parametrize("content", ["[1]", "null", '{"files": []}'])
+def test_foreign_files_outlive_a_training(folder: Path, capsys, content: str, overwrite: str) -> None:
+    Path("mine/checkpoints").mkdir(parents=True)
+    for name in ("settings.json", "report.json", "checkpoints/best.pt"):
+        Path("mine", name).write_text(content)
+    assert run(f"train x.npy answers.csv {QUICK} --out mine {overwrite}") == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "its file settings.json would be replaced" in err
+    assert {path.read_text() for path in Path("mine").rglob("*") if path.is_file()} == {content}
+    assert run(f"train x.npy answers.csv {QUICK} --out x.npy {overwrite}") == 2
+    assert "x.npy is a file" in capsys.readouterr().err
+    np.load("x.npy")
 
 
 def make_images(place: Path, names: list[str], seed: int = 0) -> None:
@@ -187,6 +250,37 @@ def test_a_layout_that_holds_the_labels(folder: Path, stream: str) -> None:
     assert report["test"]["n_items"] == 30
     assert report["test"]["accuracy"] > 0.8
     assert len(pd.read_csv("run/predictions.csv")) == 60
+
+
+@pytest.mark.parametrize("stream", ["", "--stream"])
+def test_everything_in_a_folder_that_is_left_out_is_named(folder: Path, capsys, stream: str) -> None:
+    for part, n_items in (("train", 60), ("val", 9)):
+        make_images(folder / "set" / part, [f"{NAMES[n % 3]}/i{n}.png" for n in range(n_items)])
+    for number in range(3):
+        Path("set/train/cat", f"{number}.png").write_text("no image")
+    Path("set/train/cat/notes.txt").touch()
+    Path("set/train/fox").mkdir()
+    Path("set/train/fox/a.heic").touch()
+    assert run(f"train set --network cnn_digits --side 8 {stream} {QUICK} --out run") == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    reason = "not an image of a known format"
+    files = ", ".join(f"set/train/cat/{number}.png: {reason}" for number in range(3))
+    wanted = [
+        f"note: images that cannot be read, left out: 3 ({files})",
+        "note: class folders without an image, left out: 1 (set/train/fox)",
+        "note: files without the ending of an image, left out: 2 (set/train/cat/notes.txt, set/train/fox/a.heic)",
+    ]
+    assert notes == wanted
+    report = json.loads(Path("run/report.json").read_text())
+    assert (report["n_skipped"], report["n_left_out"]) == (3, 3)
+    assert [f"note: {note}" for note in report["notes"]] == wanted
+    listed = json.loads(Path("run/skipped.json").read_text())["images"][0]
+    assert listed["left_out"]["set/train/fox"] == "class folders without an image"
+    assert len(listed["skipped"]) == 3
+    assert run("predict run set --device cpu --out p.csv") == 0
+    out = capsys.readouterr().out
+    assert wanted[0] in out
+    assert wanted[2] in out
 
 
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "parquet"])
@@ -244,9 +338,9 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
         ("x.npy answers.csv --inputs whitened", "whitened"),
         ("x.npy answers.csv --device gpu", "device 'gpu' cannot be used"),
         ("x.npy answers.csv --test test.npy", "--test and --test-labels go together"),
-        ("x.npy answers.csv --seed -1", "--seed must not be negative"),
+        ("x.npy answers.csv --seed -1", "--seed must be a whole number in"),
         ("x.npy answers.csv --classes cat dog", "'eel', which is not among the classes cat, dog"),
-        ("x.npy answers.csv --lr 1e30 --optimizer sgd", "the training loss is"),
+        ("x.npy answers.csv --lr 1e14 --optimizer sgd", "the training loss is"),
         ("empty answers.csv", "empty holds no images"),
         ("photos answers.csv --train-crop area", "add --stream"),
         ("x.npy answers.csv --workers 0", "argument --workers: must be at least 1, got 0"),
@@ -268,7 +362,7 @@ def test_what_cannot_be_done_is_one_clear_line(folder: Path, capsys, line: str, 
     err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("crowdml train: ")]
     assert len(err) == 1
     assert says in err[0]
-    assert Path("run").exists() == ("1e30" in line)  # only a training that began leaves something
+    assert Path("run").exists() == ("1e14" in line)  # only a training that began leaves something
 
 
 def test_every_field_of_a_recipe_has_an_option(capsys) -> None:

@@ -120,5 +120,5 @@ def test_it_learns_where_the_majority_misleads(form: LayerForm) -> None:
 
 
 def test_an_unknown_form_is_refused() -> None:
-    with pytest.raises(ValueError, match='form must be "MW", "VW" or'):
+    with pytest.raises(ValueError, match='form must be one of "MW", "VW"'):
         CrowdLayer(form="SW")  # pyright: ignore[reportArgumentType]

@@ -116,5 +116,5 @@ def test_it_finds_the_labels_that_the_majority_misses() -> None:
 
 
 def test_bad_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match='class_prior must be "majority", "uniform" or "learned", got \'none\''):
+    with pytest.raises(ValueError, match='class_prior must be one of "majority", "uniform", "learned", got \'none\''):
         MaxMig(class_prior="none")  # pyright: ignore[reportArgumentType]

@@ -125,7 +125,7 @@ def test_it_finds_the_labels_that_the_majority_misses(variant: Variant) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"variant": "c"}, 'variant must be one of "a", "b", got \'c\''),
+        ({"variant": "c"}, 'variant must be "a" or "b", got \'c\''),
         ({"transition": "free"}, "transition must be one of"),
         ({"epsilon": 0.0}, r"epsilon must be in \(0, 1\), got 0.0"),
     ],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -117,8 +118,100 @@ def test_other_mistakes(tmp_path: Path) -> None:
         read_layout(tmp_path)
 
 
-def test_images_that_only_their_suffix_tells_apart(tmp_path: Path) -> None:
+def test_images_that_only_their_ending_tells_apart_keep_it_in_their_ids(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "b.png", "c.png", "c.png.jpg", "d/a.png"):
+        paint(tmp_path / name, 0)
+    assert read_layout(tmp_path).train_ids == ("a.jpg", "a.png", "b", "c", "c.png.jpg", "d/a")
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".Tif", ".dib", ".pbm", ".tga", ".JP2", ".apng"])
+def test_every_ending_that_pillow_decodes_is_of_an_image(tmp_path: Path, suffix: str) -> None:
+    """A class whose images all have a rare ending is a class like the others."""
+    imagenet(tmp_path, ("n01",), n_train=2, n_val=0)
+    paint(tmp_path / "train" / "n02" / f"a{suffix}", 1)
+    items = read_layout(tmp_path)
+    assert items.class_names == ("n01", "n02")
+    assert items.train_ids[-1] == "train/n02/a"
+    assert items.left_out == ()
+
+
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     paint(tmp_path / "a.png", 0)
-    paint(tmp_path / "a.jpg", 0)
-    with pytest.raises(ValueError, match="have the same id 'a'"):
+    paint(tmp_path / ".cache" / "b.png", 0)
+    for name in ("notes.txt", "photo.heic", "image", "._a.png", "folder.png/x.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).touch()
+    items = read_layout(tmp_path)
+    assert items.train_ids == ("a",)
+    kinds: dict[str, list[str]] = {}
+    for file, reason in items.left_out:
+        kinds.setdefault(reason, []).append(os.path.relpath(file, tmp_path))
+    assert kinds == {
+        "hidden files and folders": ["._a.png", ".cache"],
+        "files without the ending of an image": ["image", "notes.txt", "photo.heic", "folder.png/x.csv"],
+        "pipes, devices and links to nothing": ["lost.png", "pipe.png", "self.png"],
+        "files and folders whose name is not UTF-8": ["\\xff.png"],
+    }
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(ValueError, match=r"holds no images; .*; other files there: 10 \(.*\._a\.png, "):
         read_layout(tmp_path)
+
+
+def test_links_are_followed_but_not_in_a_circle(tmp_path: Path) -> None:
+    root = tmp_path / "items"
+    paint(root / "a" / "x.png", 0)
+    paint(tmp_path / "elsewhere" / "y.png", 0)
+    (tmp_path / "elsewhere" / "back").symlink_to(root)
+    (root / "a" / "up").symlink_to(root)
+    (root / "b").symlink_to(root / "a")
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    (root / "d").symlink_to(tmp_path / "elsewhere")
+    (root / "e").symlink_to(tmp_path)
+    (root / "z.png").symlink_to(root / "a" / "x.png")
+    items = read_layout(root)
+    assert items.train_ids == ("z", "a/x", "c/y")
+    assert [os.path.relpath(file, root) for file, _ in items.left_out] == ["b", "d", "e", "a/up", "c/back"]
+    assert {reason for _, reason in items.left_out} == {"links to folders that are read anyway or lead in a circle"}
+    paint(tmp_path / "elsewhere" / "deep" / "w.png", 0)
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    for name, place in (("cat", tmp_path / "elsewhere" / "deep"), ("dog", root / "a")):
+        (tmp_path / "set" / "train" / name).symlink_to(place)
+    assert read_layout(tmp_path / "set").train_ids == ("train/cat/w", "train/dog/x")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(tmp_path / "a.png", 0)
+    (tmp_path / "locked").mkdir()
+    scan = os.scandir
+
+    def refuse(place: Path):
+        if Path(place).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert read_layout(tmp_path).left_out == ((str(tmp_path / "locked"), "folders that cannot be read"),)
+
+
+def test_classes_without_an_image_are_named(tmp_path: Path) -> None:
+    imagenet(tmp_path, n_train=2, n_val=1)
+    for part in ("train", "val"):
+        (tmp_path / part / "n04").mkdir()
+        (tmp_path / part / "n05").mkdir()
+        (tmp_path / part / "n05" / "a.heic").touch()
+        paint(tmp_path / part / "alone.png", 0)
+    items = read_layout(tmp_path)
+    assert items.class_names == ("n01", "n02", "n03")
+    assert len(items.train_ids) == 6
+    named = [(os.path.relpath(file, tmp_path / "train"), reason) for file, reason in items.left_out[:4]]
+    assert named == [
+        ("n04", "class folders without an image"),
+        ("n05", "class folders without an image"),
+        ("alone.png", "images in no class folder"),
+        ("n05/a.heic", "files without the ending of an image"),
+    ]
+    assert len(items.left_out) == 8

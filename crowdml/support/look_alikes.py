@@ -1,0 +1,85 @@
+"""Find text values that a person takes for one value: they differ only by blanks, invisible characters or Unicode form.
+
+`cleaned` is what the option `--strip` does to ids and labels.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crowdml.support.value_text import NOT_A_VALUE
+
+_INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
+_N_SHOWN = 3
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_look_alikes(source: str, column: str, values: NDArray[np.object_]) -> None:
+    """Warn in the log of distinct texts that `cleaned` makes equal; `source` and `column` say where they are."""
+    if pairs := alike(values):
+        logger.warning(
+            "%s: values of column %r look alike but count as different: %s; --strip (in Python strip=True) merges them",
+            source, column, _some_pairs(pairs),
+        )  # fmt: skip
+
+
+def warn_of_case(source: str, column: str, values: NDArray[np.object_]) -> None:
+    """Warn in the log of distinct texts that differ only in case."""
+    if pairs := _alike_but_for_case(values):
+        logger.warning(
+            "%s: values of column %r differ only in case and count as different: %s; "
+            "write them alike if they mean the same",
+            source, column, _some_pairs(pairs),
+        )  # fmt: skip
+
+
+def cleaned(text: str) -> str:
+    """Return the text without invisible characters and outer blanks, with single blanks, in Unicode form NFC."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return " ".join(text.split())
+
+
+def is_plain(values: NDArray[np.object_]) -> bool:
+    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
+    joined = f"|{'|'.join(values.tolist())}|"
+    return (
+        joined.isprintable()  # the plain blank is the only blank that is printable
+        and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
+        and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
+        and unicodedata.is_normalized("NFC", joined)
+    )
+
+
+def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:
+    """Return the pairs of distinct texts that `cleaned` makes equal, each as (clean or first value, other value)."""
+    suspects = [(word, form) for word in values.tolist() if (form := cleaned(word)) != word]
+    if not suspects:
+        return []
+    there = {form for _, form in suspects}.intersection(values.tolist())
+    first: dict[str, str] = {form: form for form in there}
+    return [(first[form], word) for word, form in suspects if first.setdefault(form, word) != word]
+
+
+def _alike_but_for_case(values: NDArray[np.object_]) -> list[tuple[str, str]]:
+    """Return the pairs of distinct texts that differ only in case."""
+    first: dict[str, str] = {}
+    return [(first[form], word) for word in values.tolist() if first.setdefault(form := word.casefold(), word) != word]
+
+
+def _some_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the first pairs as text, with every invisible character visible, and the number of the other pairs."""
+    shown = [f"{_visible(one)} and {_visible(other)}" for one, other in pairs[:_N_SHOWN]]
+    more = f" and {len(pairs) - _N_SHOWN} more pairs" if len(pairs) > _N_SHOWN else ""
+    return ", ".join(shown) + more
+
+
+def _visible(text: str) -> str:
+    return repr(text) if text == unicodedata.normalize("NFC", text) and text.isprintable() else ascii(text)
