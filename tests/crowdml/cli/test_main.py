@@ -11,6 +11,7 @@ import pytest
 
 from crowdml.cli.labels import simulate
 from crowdml.cli.main import COMMANDS, main, parse
+from crowdml.support.stop_signals import SIGNALS
 
 SIMULATE = ["simulate", "--items", "4", "--workers", "2", "--classes", "2", "--rate", "0", "--out", "-"]
 
@@ -115,13 +116,22 @@ def test_termination_runs_clean_up_and_exits_with_143(monkeypatch) -> None:
         finally:
             cleaned.append(True)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     monkeypatch.setattr(simulate, "run", run)
-    with pytest.raises(SystemExit) as left:
-        main(SIMULATE)
-    assert left.value.code == 143
-    assert cleaned
-    assert signal.getsignal(signal.SIGTERM) == before
+    try:
+        assert main(SIMULATE) == 143
+        assert cleaned
+        # Another signal must not disturb the end of the process.
+        assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_without_a_signal_the_handlers_are_as_before() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    assert main(SIMULATE) == 0
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_exit_codes_of_commands_are_passed_on(monkeypatch) -> None:

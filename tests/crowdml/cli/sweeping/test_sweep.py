@@ -258,7 +258,7 @@ def test_interrupted_runs_keep_what_they_have(
 
     monkeypatch.setattr(run_sweep, "run_inline", interrupt)
     assert run(*QUICK, results=tmp_path / "r") == 130
-    assert "stopped; the same command computes the rest" in capsys.readouterr().err
+    assert "stopped; the same command goes on" in capsys.readouterr().err
     (record,) = (tmp_path / "r" / "runs").iterdir()
     assert json.loads(record.read_text())["state"] == "stopped"
 

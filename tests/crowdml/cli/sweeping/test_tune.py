@@ -205,7 +205,7 @@ def test_an_interrupt_frees_the_place_of_the_running_trial(
     with monkeypatch.context() as patched:
         patched.setattr("sweeps.tuning.search_inline.evaluate_point", interrupt)
         assert run(*LABELS, "--trials", "2", out=out) == 130
-    assert "run the same command again to continue" in capsys.readouterr().err
+    assert "stopped; the same command goes on" in capsys.readouterr().err
     start = time.monotonic()
     assert run(*LABELS, "--trials", "2", out=out) == 0
     assert time.monotonic() - start < 20  # it does not wait for a lost trial
