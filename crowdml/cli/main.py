@@ -8,8 +8,8 @@ Each sub-command is a module whose docstring is its help text and that has two f
 To add a command, write the module and add a line to COMMANDS.  Only the module of the called command is imported, so
 that `crowdml --help` needs no other library.
 
-`run` raises ValueError or OSError for bad input.  SIGINT and SIGTERM raise KeyboardInterrupt in it, which it lets pass, or
-raises again with a text that says how to continue.
+`run` raises ValueError or OSError for bad input.  SIGINT and SIGTERM raise KeyboardInterrupt in `run`.  It lets the
+exception pass, or raises it again with a text that says how to continue.
 `options.program` ("crowdml sweep") and `options.words` (the arguments) hold what the user typed.
 """
 
