@@ -20,6 +20,7 @@ from crowdml.support.value_text import (
     lookup,
     number_order,
     some_values,
+    sorted_texts,
     texts,
     typed,
 )
@@ -370,13 +371,16 @@ def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:
         return categories._replace(codes=categories.codes[codes])
     if column.dtype == object:
         column = _one_type(column)
-    if strip and pd.api.types.is_string_dtype(column.dtype):
+    if isinstance(column.iloc[0], str):
         codes, distinct = pd.factorize(column)
-        again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)), sort=True)
-        codes = again[codes]
+        if strip:
+            again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)))
+            codes = again[codes]
+        rank, values = sorted_texts(distinct)
+        codes = rank[codes]
     else:
         codes, distinct = pd.factorize(column, sort=True)
-    values = _without_objects(np.asarray(distinct))
+        values = _without_objects(np.asarray(distinct))
     is_numeric = values.dtype.kind in "biuf" or (by_number and are_numbers(values))
     if is_numeric and values.dtype == object:
         order = number_order(values)

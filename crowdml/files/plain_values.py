@@ -120,13 +120,15 @@ def numbered(chunks: list[pa.DictionaryArray], *, is_typed: bool, by_number: boo
         again = values.dictionary_encode()  # two texts can say one number
         if len(again.dictionary) < len(values):
             place, values = again.indices.to_numpy()[place], again.dictionary
-    names = values.to_numpy(zero_copy_only=False)
-    is_numeric = not pa.types.is_string(values.type) or (by_number and are_numbers(names))
+    is_text = pa.types.is_string(values.type)
+    is_numeric = not is_text or (by_number and are_numbers(values.to_numpy(zero_copy_only=False)))
     if not is_ordered:
-        order = number_order(names) if is_numeric and names.dtype == object else pc.sort_indices(values).to_numpy()
+        # Text is sorted before it becomes Python objects, so that neighbours lie side by side in memory.
+        order = number_order(values.to_numpy(False)) if is_text and is_numeric else pc.sort_indices(values).to_numpy()
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        place, names = rank[place], names[order]
+        place, values = rank[place], values.take(pa.array(order))
+    names = values.to_numpy(zero_copy_only=False)
     return Numbered(np.concatenate([place[part] for part in codes]), names, is_ordered or is_numeric)
 
 

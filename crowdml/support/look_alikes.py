@@ -50,8 +50,12 @@ def cleaned(text: str) -> str:
 def is_plain(values: NDArray[np.object_]) -> bool:
     """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
     joined = f"|{'|'.join(values.tolist())}|"
+    if joined.isascii():
+        data = np.frombuffer(joined.encode(), np.uint8)  # faster than to ask about each character
+        if data.min() < ord(" ") or data.max() > ord("~"):
+            return False
     return (
-        joined.isprintable()  # the plain blank is the only blank that is printable
+        (joined.isascii() or joined.isprintable())  # the plain blank is the only blank that is printable
         and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
         and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
         and unicodedata.is_normalized("NFC", joined)
