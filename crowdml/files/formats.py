@@ -206,7 +206,7 @@ def _json(part: Part, progress: Progress | None) -> Batches:
         _tell_guess(part, source)
         try:
             for block in line_blocks(source):
-                if not block.strip():
+                if block.isspace():
                     continue
                 # See _csv for the reason why the streaming reader of pyarrow is not used.
                 read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)

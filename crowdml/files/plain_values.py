@@ -10,20 +10,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from crowdml.support.distinct_texts import is_plain
 from crowdml.support.value_text import NUMBER, TRUTH, are_numbers, number_order, text_of, texts, typed
 
 _SHORT_WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
 
 
 class Numbered(NamedTuple):
-    """A column: the (n_rows,) int32 code of each row, the distinct values in order, and whether they have an order.
+    """A column of a file.
 
-    The values are sorted.  They have an order (`is_ordered`) if they are numbers, or if the file gives their order.
+    Attributes:
+        codes: (n_rows,) the code of each row.
+        values: the distinct values in order.
+        is_ordered: whether the values are numbers, or the file gives their order.
+        is_plain: whether surely no value looks like another value.
     """
 
     codes: NDArray[np.int32]
     values: NDArray[Any]
     is_ordered: bool
+    is_plain: bool
 
     @property
     def each(self) -> NDArray[Any]:
@@ -129,7 +135,8 @@ def numbered(chunks: list[pa.DictionaryArray], *, is_typed: bool, by_number: boo
         rank[order] = np.arange(len(order), dtype=np.int32)
         place, values = rank[place], values.take(pa.array(order))
     names = values.to_numpy(zero_copy_only=False)
-    return Numbered(np.concatenate([place[part] for part in codes]), names, is_ordered or is_numeric)
+    every = np.concatenate([place[part] for part in codes])
+    return Numbered(every, names, is_ordered or is_numeric, not is_text or is_plain(values))
 
 
 def _in_usual_type(values: pa.Array, *, is_typed: bool) -> pa.Array:

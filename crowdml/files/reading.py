@@ -29,7 +29,7 @@ from crowdml.files.gold_and_history import (
 from crowdml.files.plain_values import Numbered, go_together, numbered
 from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
+from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
 from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
 
 
@@ -93,7 +93,7 @@ def read_crowd(
     )  # fmt: skip
     for name in astuple(columns):
         values = table.columns[name].values
-        if values.dtype == object and not is_plain(values):
+        if not table.columns[name].is_plain:
             warn_of_look_alikes(str(path), name, values)
         if values.dtype == object and name == columns.label:
             warn_of_case(str(path), name, values)

@@ -49,6 +49,9 @@ _NO_WESTERN_TEXT = re.compile(
 )
 
 
+_CONTENT = re.compile(rb"\S")
+
+
 class TextFault(ValueError):
     """The text of a file cannot be read.  The message says what is wrong, but names no file."""
 
@@ -195,7 +198,7 @@ def line_blocks(stream: TextStream) -> Iterator[bytes]:
         yield rest
 
 
-def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
+def record_blocks(stream: TextStream, delimiter: str) -> Iterator[memoryview]:
     """Yield the bytes of a CSV stream in blocks that end at the end of a record; quoted values can have line ends.
 
     Raises:
@@ -222,9 +225,8 @@ def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
             raise TextFault(f"a quoted value is not closed, or a record is longer than {LINE_LIMIT:,} bytes")
         if not data:
             end = len(block)
-        whole = block[:end]
-        if whole and not whole.isspace():
-            yield whole
+        if _CONTENT.search(block, 0, end):
+            yield memoryview(block)[:end]
         rest = block[end:]
         if not data:
             return

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.support.value_text import NOT_A_VALUE
-
 _INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _N_SHOWN = 3
 
@@ -45,21 +43,6 @@ def cleaned(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(text.split())
-
-
-def is_plain(values: NDArray[np.object_]) -> bool:
-    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
-    joined = f"|{'|'.join(values.tolist())}|"
-    if joined.isascii():
-        data = np.frombuffer(joined.encode(), np.uint8)  # faster than to ask about each character
-        if data.min() < ord(" ") or data.max() > ord("~"):
-            return False
-    return (
-        (joined.isascii() or joined.isprintable())  # the plain blank is the only blank that is printable
-        and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
-        and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
-        and unicodedata.is_normalized("NFC", joined)
-    )
 
 
 def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:

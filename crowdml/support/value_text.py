@@ -115,27 +115,6 @@ def number_order(values: ArrayLike) -> NDArray[np.int64]:
     return np.array(sorted(range(len(exact)), key=exact.__getitem__), np.int64)
 
 
-def sorted_texts(values: Any) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """Return the (n_values,) rank of each of distinct texts, and the texts in order.
-
-    Arrow sorts UTF-8 several times as fast as pandas sorts Python objects, into the same order.
-    """
-    import pyarrow as pa  # imported here, because a grid needs no names of users
-    import pyarrow.compute as pc
-
-    try:
-        words: Any = pa.array(values)
-        order = pc.sort_indices(words).to_numpy()
-        in_order = words.take(pa.array(order)).to_numpy(zero_copy_only=False)
-    except (UnicodeEncodeError, pa.ArrowException):  # UTF-8 cannot hold every Python text
-        given = np.asarray(values, object)
-        order = np.array(sorted(range(len(given)), key=given.__getitem__), np.int64)
-        in_order = given[order]
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank, in_order
-
-
 def reduced(text: str) -> str:
     """Return the text form of the number, truth value or time that a text says, or the text itself."""
     start = text[:1]
