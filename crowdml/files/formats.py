@@ -158,11 +158,22 @@ def _columns(part: Part, progress: Progress | None) -> Batches:
 
 
 def _csv(part: Part, progress: Progress | None) -> Batches:
+    for table in csv_tables(part, _TEXT, progress):
+        for batch in table.to_batches():
+            yield [_encoded(part, name, values) for name, values in zip(part.columns, batch.columns, strict=True)]
+
+
+def csv_tables(part: Part, kind: pa.DataType, progress: Progress | None = None) -> Iterator[pa.Table]:
+    """Yield the wanted columns of a CSV file, block by block, with values of one type.
+
+    Raises:
+        FileError: a column is missing or occurs twice, the file is malformed, or a value is not of the type.
+    """
     header, form = _csv_form(part)
     columns = _found(part, header)
     mark = form.delimiter or ","
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=mark)
-    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, _TEXT), include_columns=columns)
+    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, kind), include_columns=columns)
     names = None  # the first block has the header
     with TextStream(part.path, form.encoding, progress) as source:
         _tell_guess(part, source)
@@ -171,15 +182,13 @@ def _csv(part: Part, progress: Progress | None) -> Batches:
                 # The streaming reader of pyarrow can wait for itself for ever, because its thread may drop the last
                 # reference to the reader.  A reader of one block in memory has no such thread.
                 read = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
-                table = pyarrow.csv.read_csv(
+                yield pyarrow.csv.read_csv(
                     cast("IO[bytes]", pa.BufferReader(block)),
                     read_options=read,
                     parse_options=parse,
                     convert_options=convert,
                 )
                 names = header
-                for batch in table.to_batches():
-                    yield [_encoded(part, name, batch.column(name)) for name in columns]
         except (pa.ArrowInvalid, TextFault) as error:
             raise _at(part, csv_fault(part.path, columns, form), error) from error
 
@@ -264,7 +273,7 @@ def _parquet(part: Part, progress: Progress | None) -> Batches:
 
 def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
     """Yield the annotations of a wide file, block by block; leave out blocks without any."""
-    names, form = _names(part)
+    names, form = column_names(part)
     workers = part.form.worker_columns or tuple(name for name in names if name.strip() != part.columns[0])
     if not workers:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
@@ -282,8 +291,8 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
         n_before += len(arrays[0])
 
 
-def _names(part: Part) -> tuple[list[str], FileForm]:
-    """Return the names of all columns of a file, and its form."""
+def column_names(part: Part) -> tuple[list[str], FileForm]:
+    """Return the names of all columns of a file, and its form with the delimiter."""
     form = ending(part.path)
     if form == ".csv":
         return _csv_form(part)

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FileError
-
-_NO_ANSWER = ("", "nan", "NaN")
+from crowdml.support.value_text import NOT_A_VALUE
 
 
 class WideBlock(NamedTuple):
@@ -65,7 +64,7 @@ def _is_given(array: pa.DictionaryArray) -> NDArray[np.bool_]:
     values = array.dictionary
     empty = pc.is_null(values, nan_is_null=True)
     if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NO_ANSWER)))
+        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
     # A null cell has the code -1.  As an index, -1 picks the last flag, which is False.
     flags = np.append(~empty.to_numpy(zero_copy_only=False).astype(bool), False)
     return flags[array.indices.fill_null(-1).to_numpy()]
