@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FOUND, FileError, FileForm
-from crowdml.files.formats import Part, batches, ending, parts, place
+from crowdml.files.formats import Part, batches, column_names, ending, parts, place
 from crowdml.files.gold_and_history import (
     HISTORY_COLUMNS,
     RowError,
     prior_of_items,
+    shares_of_labels,
     with_gold,
     with_history,
 )
@@ -140,13 +141,26 @@ def read_labels(path: str | Path, task: str = "task", label: str = "label", *, s
     return _labels(_read(Path(path), (task, label), strip=strip), task, label)
 
 
-def read_prior(path: str | Path, crowd: CrowdLabels, task: str = "task", *, strip: bool = False) -> NDArray[np.float64]:
-    """Return the (n_items, n_classes) prior in a file with the columns task and p_<class>, like a consensus table.
+def read_prior(
+    path: str | Path, crowd: CrowdLabels, task: str = "task", label: str = "label", *, strip: bool = False
+) -> NDArray[np.float64]:
+    """Return the (n_items, n_classes) prior in a consensus file: the columns task and p_<class>.
+
+    A consensus of very many classes has no columns p_<class>.  Then the columns label and probability are read, and the
+    other classes share the rest of the probability equally.
 
     Raises:
         FileError: see `read_crowd`; or a task is missing or occurs twice, or a row is negative, infinite or all zeros.
+        TooLargeError: the prior does not fit into memory.
     """
     shares = [f"p_{name}" for name in texts(class_names_of(crowd))]
+    there = {name.strip() for name in column_names(parts(Path(path), (task,), FOUND)[0])[0]}
+    if "probability" in there and there.isdisjoint(shares):
+        table = _read(Path(path), (task, label, "probability"), strip=strip, numbers=("probability",))
+        with _named_rows(table):
+            frame = _frame(table, numbers=("probability",))
+            chosen, probability = frame[label].to_numpy(), frame["probability"].to_numpy()
+            return prior_of_items(crowd, frame[task].to_numpy(), shares_of_labels(crowd, chosen, probability))
     table = _read(Path(path), (task, *shares), strip=strip, numbers=shares)
     with _named_rows(table):
         frame = _frame(table, numbers=shares)
