@@ -24,8 +24,11 @@ class RowError(ValueError):
     """A row of a table of known labels, earlier answers or priors does not fit the crowd; `row` counts from 0."""
 
     def __init__(self, row: int, message: str) -> None:
-        super().__init__(message)
-        self.row = row
+        super().__init__(row, message)
+        self.row, self.message = row, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def item_names(crowd: CrowdLabels) -> NDArray:
