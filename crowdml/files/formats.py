@@ -24,7 +24,6 @@ from crowdml.files.faults import (
     csv_header,
     csv_line,
     json_fault,
-    json_first,
     json_line,
     json_records,
 )
@@ -204,9 +203,7 @@ def _csv_form(part: Part) -> tuple[list[str], FileForm]:
 
 
 def _json(part: Part, progress: Progress | None) -> Batches:
-    first = json_first(part.path, part.form)
-    if not first:
-        raise FileError(f"{part}: the file is empty")
+    first = _first_record(part)
     columns = _found(part, list(first), layout_hint(first))
     schema = pa.schema([(name, _json_type(part, name, _first_value(part, name, first))) for name in columns])
     parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
@@ -249,11 +246,15 @@ def _rows(part: Part) -> list[Row]:
         raise FileError(f"{part}: a {part.form.layout} export is a .json or .jsonl file")
     columns: Sequence[str] = part.columns
     if part.form.layout == "long":
-        first = next(records(part.path, part.form), None)
-        if first is None:
-            raise FileError(f"{part}: the file is empty")
-        columns = _found(part, list(first[1]), layout_hint(first[1]))
+        first = _first_record(part)
+        columns = _found(part, list(first), layout_hint(first))
     return list(ROWS[part.form.layout](part.path, columns, part.form))
+
+
+def _first_record(part: Part) -> dict[str, Any]:
+    for _, record in records(part.path, part.form):
+        return record
+    raise FileError(f"{part}: the file is empty")
 
 
 def _parquet(part: Part, progress: Progress | None) -> Batches:

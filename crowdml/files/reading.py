@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FOUND, FileError, FileForm
@@ -27,11 +26,11 @@ from crowdml.files.gold_and_history import (
 from crowdml.files.gold_and_history import (
     class_names as class_names_of,
 )
-from crowdml.files.plain_values import Numbered, go_together, numbered
+from crowdml.files.plain_values import Numbered, empty_rows, go_together, numbered
 from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
 from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
-from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
+from crowdml.support.value_text import lookup, text_of, texts
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ def _read(
         n_before, n_kept, places = 0, 0, []
         for arrays in batches(part, progress):
             n_batch, kept = len(arrays[0]), None
-            empty = [_empty(array) for array in arrays]
+            empty = [empty_rows(array) for array in arrays]
             if skip_empty is not None and (skipped := empty[columns.index(skip_empty)]) is not None:
                 kept = np.flatnonzero(~skipped)
                 arrays = [array.take(pa.array(kept, pa.int64())) for array in arrays]
@@ -285,20 +284,6 @@ def _read(
         },
         sources,
     )
-
-
-def _empty(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
-    """Return whether each row of a batch is null, blank or NaN; None if no row is."""
-    values = array.dictionary
-    empty = pc.is_null(values, nan_is_null=True)
-    if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
-    if not array.indices.null_count and not pc.any(empty).as_py():
-        return None
-    # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
-    flags = np.append(empty.to_numpy(zero_copy_only=False), True).astype(bool)
-    rows = flags[array.indices.fill_null(-1).to_numpy()]
-    return rows if rows.any() else None
 
 
 def _empty_value(where: str, name: str, value: pa.Scalar) -> FileError:

@@ -69,7 +69,7 @@ def test_faults_are_named_with_their_line(tmp_path: Path, content: str, says: st
 
 
 def test_an_empty_value_in_parquet_is_named_with_its_row(tmp_path: Path) -> None:
-    FRAME.assign(y=[1.0, None, 3.0]).to_parquet(tmp_path / "f.parquet")
+    FRAME.assign(y=[1.0, np.nan, 3.0]).to_parquet(tmp_path / "f.parquet")
     with pytest.raises(FileError, match="row 2: column 'y' is empty"):
         read_table(tmp_path / "f.parquet", "task")
 
