@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
+from crowdml.support.distinct_texts import sorted_texts
+from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
 from crowdml.support.value_text import (
     NOT_A_VALUE,
     are_numbers,
@@ -247,13 +248,13 @@ class CrowdLabels:
         for name, column in ((task, item), (worker, who), (label, given)):
             if column.values.dtype != object or not isinstance(column.values[0], str):
                 continue
-            if not is_plain(column.values):
+            if not column.is_plain:
                 if _blank(column.values).any():
                     raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
                 warn_of_look_alikes("the frame", name, column.values)
             if name == label:
                 warn_of_case("the frame", name, column.values)
-        label_index, names, is_ordered = given
+        label_index, names, is_ordered = given.codes, given.values, given.is_ordered
         if class_names is not None:
             names, is_ordered = np.asarray(pd.Index(class_names)), True
             place = lookup(names, given.values)
@@ -323,11 +324,19 @@ def _warn_unordered(what: str, names: str) -> None:
 
 
 class _Column(NamedTuple):
-    """The (n_rows,) code of each row, the distinct values in order, and whether their order has a meaning."""
+    """A column of a frame.
+
+    Attributes:
+        codes: (n_rows,) the code of each row.
+        values: the distinct values in order.
+        is_ordered: whether the order of the values has a meaning.
+        is_plain: whether surely no value is blank or looks like another value.
+    """
 
     codes: NDArray[np.integer]
     values: NDArray[Any]
     is_ordered: bool
+    is_plain: bool
 
 
 def _column_name(frame: pd.DataFrame, name: str) -> Any:
@@ -366,24 +375,27 @@ def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:
         codes, used = pd.factorize(column.cat.codes, sort=True)
         categories = _numbered(pd.Series(column.cat.categories[used]), strip=strip, by_number=by_number)
         if column.cat.ordered and len(categories.values) == len(used):
-            return _Column(codes, categories.values[categories.codes], True)
+            return _Column(codes, categories.values[categories.codes], True, categories.is_plain)
         return categories._replace(codes=categories.codes[codes])
     if column.dtype == object:
         column = _one_type(column)
-    if strip and pd.api.types.is_string_dtype(column.dtype):
+    if isinstance(column.iloc[0], str):
         codes, distinct = pd.factorize(column)
-        again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)), sort=True)
-        codes = again[codes]
+        if strip:
+            again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)))
+            codes = again[codes]
+        rank, values, is_plain = sorted_texts(distinct)
+        codes = rank[codes]
     else:
         codes, distinct = pd.factorize(column, sort=True)
-    values = _without_objects(np.asarray(distinct))
+        values, is_plain = _without_objects(np.asarray(distinct)), True
     is_numeric = values.dtype.kind in "biuf" or (by_number and are_numbers(values))
     if is_numeric and values.dtype == object:
         order = number_order(values)
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         codes, values = rank[codes], values[order]
-    return _Column(codes, values, is_numeric)
+    return _Column(codes, values, is_numeric, is_plain)
 
 
 def _one_type(column: pd.Series) -> pd.Series:

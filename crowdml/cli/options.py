@@ -189,7 +189,8 @@ def prior_of(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.floa
         return None
     names = texts(class_names(crowd))
     if len(words) == 1 and not _is_number(words[0]):
-        return read_prior(words[0], crowd, options.task_column, strip=options.strip)
+        columns = columns_of(options)
+        return read_prior(words[0], crowd, columns.task, columns.label, strip=options.strip)
     if len(words) != len(names) or not all(map(_is_number, words)):
         raise ValueError(
             f"--prior must be one number for each of the {len(names)} classes {', '.join(names)}, "

@@ -98,19 +98,6 @@ def json_line(path: Path, row: int, form: FileForm) -> int:
         return next(itertools.islice(full, row, None), 1)
 
 
-def json_first(path: Path, form: FileForm) -> dict[str, Any]:
-    """Return the first record, or an empty dict if the file is empty.
-
-    Raises:
-        FileError: the first record is not a JSON object.
-    """
-    for number, record in json_records(path, form):
-        if isinstance(record, str):
-            raise FileError(f"{path}, line {number}: {record}")
-        return record
-    return {}
-
-
 def json_fault(path: Path, columns: Sequence[str], form: FileForm) -> Fault | None:
     """Return the first line that is no JSON object, or where the type of a column changes; else None."""
     kinds: dict[str, str] = {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.labels import CrowdLabels
+from crowdml.support.memory import check_memory
 from crowdml.support.value_text import lookup, some_values, text_of
 
 HISTORY_COLUMNS = ("worker", "truth", "label", "count")
@@ -161,6 +162,29 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
     here = worker >= 0
     np.add.at(history, (worker[here], cells[0][here], cells[1][here]), count[here])
     return replace(crowd, history=history, repeats="keep")
+
+
+def shares_of_labels(crowd: CrowdLabels, labels: NDArray[Any], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n_rows, n_classes) priors that give each label its probability, and the other classes equal shares.
+
+    Raises:
+        RowError: a label is not a class of the crowd, or a probability is not in [0, 1].
+        TooLargeError: the priors do not fit into memory.
+    """
+    what = f"the prior of {len(labels):,} tasks x {crowd.n_classes:,} classes"
+    check_memory(2 * 8 * len(labels) * crowd.n_classes, what, "leave out the prior")
+    found = lookup(class_names(crowd), labels)
+    if (found < 0).any():
+        row = int(found.argmin())
+        raise RowError(row, f"label {text_of(labels[row])} is not a class of the crowd")
+    is_bad = ~((probability >= 0) & (probability <= 1))
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise RowError(row, f"a probability must be in [0, 1], got {text_of(probability[row])}")
+    others = (1 - probability) / max(crowd.n_classes - 1, 1)
+    shares = np.repeat(others[:, None], crowd.n_classes, axis=1)
+    shares[np.arange(len(labels)), found] = probability
+    return shares
 
 
 def prior_of_items(crowd: CrowdLabels, tasks: ArrayLike, shares: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,26 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FOUND, FileError, FileForm
-from crowdml.files.formats import Part, batches, ending, parts, place
+from crowdml.files.formats import Part, batches, column_names, ending, parts, place
 from crowdml.files.gold_and_history import (
     HISTORY_COLUMNS,
     RowError,
     prior_of_items,
+    shares_of_labels,
     with_gold,
     with_history,
 )
 from crowdml.files.gold_and_history import (
     class_names as class_names_of,
 )
-from crowdml.files.plain_values import Numbered, go_together, numbered
+from crowdml.files.plain_values import Numbered, empty_rows, go_together, numbered
 from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
-from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
+from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
+from crowdml.support.value_text import lookup, text_of, texts
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_crowd(
     )  # fmt: skip
     for name in astuple(columns):
         values = table.columns[name].values
-        if values.dtype == object and not is_plain(values):
+        if not table.columns[name].is_plain:
             warn_of_look_alikes(str(path), name, values)
         if values.dtype == object and name == columns.label:
             warn_of_case(str(path), name, values)
@@ -140,13 +140,26 @@ def read_labels(path: str | Path, task: str = "task", label: str = "label", *, s
     return _labels(_read(Path(path), (task, label), strip=strip), task, label)
 
 
-def read_prior(path: str | Path, crowd: CrowdLabels, task: str = "task", *, strip: bool = False) -> NDArray[np.float64]:
-    """Return the (n_items, n_classes) prior in a file with the columns task and p_<class>, like a consensus table.
+def read_prior(
+    path: str | Path, crowd: CrowdLabels, task: str = "task", label: str = "label", *, strip: bool = False
+) -> NDArray[np.float64]:
+    """Return the (n_items, n_classes) prior in a consensus file: the columns task and p_<class>.
+
+    A consensus of very many classes has no columns p_<class>.  Then the columns label and probability are read, and the
+    other classes share the rest of the probability equally.
 
     Raises:
         FileError: see `read_crowd`; or a task is missing or occurs twice, or a row is negative, infinite or all zeros.
+        TooLargeError: the prior does not fit into memory.
     """
     shares = [f"p_{name}" for name in texts(class_names_of(crowd))]
+    there = {name.strip() for name in column_names(parts(Path(path), (task,), FOUND)[0])[0]}
+    if "probability" in there and there.isdisjoint(shares):
+        table = _read(Path(path), (task, label, "probability"), strip=strip, numbers=("probability",))
+        with _named_rows(table):
+            frame = _frame(table, numbers=("probability",))
+            chosen, probability = frame[label].to_numpy(), frame["probability"].to_numpy()
+            return prior_of_items(crowd, frame[task].to_numpy(), shares_of_labels(crowd, chosen, probability))
     table = _read(Path(path), (task, *shares), strip=strip, numbers=shares)
     with _named_rows(table):
         frame = _frame(table, numbers=shares)
@@ -242,7 +255,7 @@ def _read(
         n_before, n_kept, places = 0, 0, []
         for arrays in batches(part, progress):
             n_batch, kept = len(arrays[0]), None
-            empty = [_empty(array) for array in arrays]
+            empty = [empty_rows(array) for array in arrays]
             if skip_empty is not None and (skipped := empty[columns.index(skip_empty)]) is not None:
                 kept = np.flatnonzero(~skipped)
                 arrays = [array.take(pa.array(kept, pa.int64())) for array in arrays]
@@ -271,20 +284,6 @@ def _read(
         },
         sources,
     )
-
-
-def _empty(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
-    """Return whether each row of a batch is null, blank or NaN; None if no row is."""
-    values = array.dictionary
-    empty = pc.is_null(values, nan_is_null=True)
-    if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
-    if not array.indices.null_count and not pc.any(empty).as_py():
-        return None
-    # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
-    flags = np.append(empty.to_numpy(zero_copy_only=False), True).astype(bool)
-    rows = flags[array.indices.fill_null(-1).to_numpy()]
-    return rows if rows.any() else None
 
 
 def _empty_value(where: str, name: str, value: pa.Scalar) -> FileError:

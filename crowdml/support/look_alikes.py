@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from crowdml.support.value_text import NOT_A_VALUE
-
 _INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _N_SHOWN = 3
 
@@ -45,17 +43,6 @@ def cleaned(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(text.split())
-
-
-def is_plain(values: NDArray[np.object_]) -> bool:
-    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
-    joined = f"|{'|'.join(values.tolist())}|"
-    return (
-        joined.isprintable()  # the plain blank is the only blank that is printable
-        and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
-        and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
-        and unicodedata.is_normalized("NFC", joined)
-    )
 
 
 def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:

@@ -299,3 +299,12 @@ def test_what_cannot_fit_is_refused_in_one_line(folder: Path, capsys: pytest.Cap
     assert len(lines) == 1
     assert "200,000 workers with 200,000 classes needs about" in lines[0]
     assert "use method mv" in lines[0]
+
+
+def test_probabilities_of_very_many_classes_are_left_out_with_a_notice(folder: Path, capsys) -> None:
+    n = 1001
+    pd.DataFrame({"task": range(n), "worker": "a", "label": range(n)}).to_csv("many.csv", index=False)
+    assert run("aggregate many.csv --method mv --out out.csv") == 0
+    assert "out.csv has the probability of each label, but no columns p_<class>" in capsys.readouterr().out
+    assert list(pd.read_csv("out.csv")) == ["task", "label", "probability", "doubt"]
+    assert run("aggregate many.csv --method mv --prior out.csv --out again.csv") == 0
