@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     program, stopped = script or "crowdml", "stopped"
-    with catch_signals() as signals:
+    with catch_signals(process_ends=arguments is None) as signals:
         try:
             name = _command_name(words)
             program = script or f"crowdml {name}"

@@ -82,11 +82,14 @@ _active: StopSignals | None = None
 
 
 @contextmanager
-def catch_signals() -> Iterator[StopSignals]:
+def catch_signals(*, process_ends: bool) -> Iterator[StopSignals]:
     """Raise Stopped in the block at the first SIGINT or SIGTERM, and ignore the signals that follow.
 
-    After a signal the handlers stay, because another signal must not disturb the end of the process.  In a thread other
-    than the main thread this block does nothing.
+    In a thread other than the main thread this block does nothing.
+
+    Args:
+        process_ends: whether the process ends after the block.  Then the handlers stay after a signal, because another
+            signal must not disturb the end of the process.
     """
     global _active
     signals = StopSignals()
@@ -99,7 +102,7 @@ def catch_signals() -> Iterator[StopSignals]:
         yield signals
     finally:
         _active = None
-        if signals.first is None:
+        if signals.first is None or not process_ends:
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,33 @@ def test_keys_in_the_name_of_the_results_folder_are_not_printed() -> None:
     assert command.wait() == 2, command.output
     assert "s3://***@bucket/folder" in command.output
     assert MARK not in command.output
+
+
+@pytest.mark.slow
+def test_a_killed_raylet_is_one_line(tmp_path: Path) -> None:
+    results = tmp_path / "r"
+    command = Command([*GRID, "--methods", "tests.cells:Slow", "--seeds", *map(str, range(40))], results, "local")
+    wait_until(lambda: n_attempts(results) > 0, of=command)
+    (raylet,) = [pid for pid in below(command.process.pid) if "/raylet/raylet " in words(pid)]
+    os.kill(raylet, signal.SIGKILL)
+    assert command.wait(60) == 2, command.output
+    assert "raylet) was killed or ran out of memory" in command.output
+    assert "the same command" in command.output
+    assert "Traceback" not in command.output
+    assert set(ResultStore(results).read_cells()["status"]) == {"ok"}
+
+
+@pytest.mark.slow
+def test_the_next_driver_ends_the_ray_of_a_killed_driver(tmp_path: Path) -> None:
+    results = tmp_path / "r"
+    # A long name, so that this Ray must choose a short folder for its sockets.
+    temporary = tmp_path / (80 * "t")
+    temporary.mkdir()
+    grid = [*GRID, "--methods", "tests.cells:Slow", "--seeds", *map(str, range(12))]
+    command = Command(grid, results, "local", TMPDIR=str(temporary))
+    wait_until(lambda: n_attempts(results) > 0, of=command)
+    own = below(command.process.pid)
+    command.kill()
+    again = Command(grid, results, "local", TMPDIR=str(temporary))
+    assert again.wait() == 0, again.output
+    wait_until(lambda: not any(map(words, own)), seconds=10)
