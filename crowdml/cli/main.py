@@ -86,6 +86,9 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
         for line in getattr(error, "lines", [str(error)]):
             print(f"{program}: error: {' '.join(line.split())}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except MemoryError as error:
+        print(f"{program}: error: not enough memory for these sizes: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt as stop:
         print(f"{program}: {str(stop) or 'stopped'}", file=sys.stderr)
         return EXIT_INTERRUPTED

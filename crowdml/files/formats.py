@@ -40,6 +40,7 @@ from crowdml.files.text_stream import (
     record_blocks,
 )
 from crowdml.files.wide import WideBlock, melted
+from crowdml.support.look_alikes import cleaned
 
 logger = logging.getLogger(__name__)
 
@@ -298,6 +299,10 @@ def _encoded(part: Part, name: str, values: Any) -> pa.DictionaryArray:
     """Return the dictionary-encoded values, as numbers, truth values or text; the order of categories is kept."""
     if pa.types.is_nested(values.type):
         raise FileError(f"{part}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
+    if pa.types.is_decimal32(values.type) or pa.types.is_decimal64(values.type):
+        values = values.cast(
+            pa.decimal128(values.type.precision, values.type.scale)
+        )  # pyarrow cannot number the others
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
     distinct = plain(coded.dictionary)
@@ -348,16 +353,19 @@ def _number_array(part: Part, name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def _found(part: Part, there: Sequence[str], hint: str = "") -> list[str]:
-    """Return the wanted columns as the file writes them, possibly with blanks around their names.
+    """Return the wanted columns as the file writes them, possibly with other blanks or invisible characters.
 
     Raises:
         FileError: a column is missing or occurs twice.
     """
-    found = []
+    by_form: dict[str, list[str]] = {}
+    for name in there:
+        by_form.setdefault(cleaned(name), []).append(name)
+    wanted, found = set(part.columns), []
     for name in part.columns:
-        alike = [other for other in there if other == name] or [
-            other for other in there if other.strip() == name.strip()
-        ]
+        alike = by_form.get(cleaned(name), [])
+        if name in alike and wanted.issuperset(alike):
+            alike = [other for other in alike if other == name]
         if len(alike) > 1:
             raise FileError(f"{part}: column {name!r} occurs {len(alike)} times")
         if not alike:
