@@ -300,9 +300,8 @@ def _encoded(part: Part, name: str, values: Any) -> pa.DictionaryArray:
     if pa.types.is_nested(values.type):
         raise FileError(f"{part}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
     if pa.types.is_decimal32(values.type) or pa.types.is_decimal64(values.type):
-        values = values.cast(
-            pa.decimal128(values.type.precision, values.type.scale)
-        )  # pyarrow cannot number the others
+        # pyarrow cannot number these types.
+        values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
     distinct = plain(coded.dictionary)

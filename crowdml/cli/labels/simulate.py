@@ -97,12 +97,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_size(options: argparse.Namespace) -> None:
-    """Raise TooLargeError if the truth, one label per item and one confusion matrix do not fit in memory."""
+    """Raise TooLargeError if the truth, the labels and one confusion matrix surely do not fit in memory."""
     n_items, n_classes = options.items, options.classes
+    labels_each = options.labels_per_item or (options.workers if options.assignment in (None, "every_item") else 1)
+    n_labels = n_items * labels_each
     check_memory(
-        32.0 * n_items + 16.0 * n_classes**2,
-        f"a crowd of {n_items:,} items and {n_classes:,} classes",
-        "simulate fewer items or classes",
+        16.0 * n_items + 24.0 * n_labels * (1 - options.missing_rate) + 16.0 * n_classes**2,
+        f"a crowd of {n_items:,} items, {n_labels:,} labels and {n_classes:,} classes",
+        "simulate fewer items, labels or classes",
     )
 
 
