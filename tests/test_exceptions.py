@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SAMPLES: dict[str, Any] = {
     "str": "what [x]: is\nwrong", "str | Path": "a file", "Path": Path("a file"), "Any": [1.5, {"x": None}],
-    "int": 3, "Sequence[Problem]": [(("block", 0, "seeds", 1), "must be a number"), ((), "cannot be read")],
+    "int": 3, "float": 1.5,
+    "Sequence[Problem]": [(("block", 0, "seeds", 1), "must be a number"), ((), "cannot be read")],
     "SearchProgress": SimpleNamespace(n=1),
 }  # fmt: skip
 """Type hint of an argument -> a value."""

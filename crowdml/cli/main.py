@@ -8,7 +8,8 @@ Each sub-command is a module whose docstring is its help text and that has two f
 To add a command, write the module and add a line to COMMANDS.  Only the module of the called command is imported, so
 that `crowdml --help` needs no other library.
 
-`run` raises ValueError or OSError for bad input.  It raises KeyboardInterrupt with a text that says how to continue.
+`run` raises ValueError or OSError for bad input.  SIGINT and SIGTERM raise KeyboardInterrupt in it, which it lets pass, or
+raises again with a text that says how to continue.
 `options.program` ("crowdml sweep") and `options.words` (the arguments) hold what the user typed.
 """
 
@@ -16,38 +17,43 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
 from crowdml.cli.parser import Parser, UsageError
 from crowdml.support.names import check_name
+from crowdml.support.stop_signals import catch_signals
 
-EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 130, 143
+EXIT_OK, EXIT_BAD_INPUT = 0, 2
 
 EXIT_CODES = """exit codes: 0 done, 1 something differs or is damaged (results, watch), a worker was lost (train),
             2 bad input, 3 some cells failed (sweep, tune), 130 interrupted, 143 terminated"""
 
 
 class Command(NamedTuple):
-    """The module of a sub-command, and what the command does in one line."""
+    """A sub-command.
+
+    Args:
+        module: its module.
+        help: what the command does, in one line.
+        goes_on: whether the same command continues the work after it was stopped.
+    """
 
     module: str
     help: str
+    goes_on: bool = False
 
 
 COMMANDS = {
     "aggregate": Command("labels.aggregate", "find the true labels and the quality of the workers"),
     "plan": Command("labels.plan", "find where to buy the next labels, and how many labels are enough"),
     "simulate": Command("labels.simulate", "make a crowd whose true labels are known"),
-    "train": Command("training.train", "train a network on your own items and the labels of a crowd"),
+    "train": Command("training.train", "train a network on your own items and the labels of a crowd", True),
     "predict": Command("training.predict", "predict the classes of new items with a trained network"),
-    "sweep": Command("sweeping.sweep", "run a grid of experiments"),
-    "tune": Command("sweeping.tune", "search for the best options of a method"),
+    "sweep": Command("sweeping.sweep", "run a grid of experiments", True),
+    "tune": Command("sweeping.tune", "search for the best options of a method", True),
     "status": Command("sweeping.status", "show the runs of a results folder and their progress"),
     "watch": Command("sweeping.watch", "show the live screen of a run"),
     "analyze": Command("sweeping.analyze", "make tables, figures and a report from a results folder"),
@@ -70,28 +76,31 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
         script: the program name in help texts and messages; the default is `crowdml COMMAND`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    program = script or "crowdml"
-    try:
-        with _termination_is_an_exit():
-            options = parse(words, script=script)
-            program = options.program
+    program, stopped = script or "crowdml", "stopped"
+    with catch_signals() as signals:
+        try:
+            name = _command_name(words)
+            program = script or f"crowdml {name}"
+            # Known before the command is imported, because a signal may come during the import.
+            stopped += "; the same command goes on" if COMMANDS[name].goes_on else ""
+            options = _parse(name, words, script=script)
             return options.run(options) or EXIT_OK
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has enough.  Nothing may be written to it at exit.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return EXIT_OK
-    except (ValueError, OSError) as error:
-        # Bad input gives one clear line per problem.  Any other exception is a bug and shows its traceback.
-        program = error.program if isinstance(error, UsageError) else program
-        for line in getattr(error, "lines", [str(error)]):
-            print(f"{program}: error: {' '.join(line.split())}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except MemoryError as error:
-        print(f"{program}: error: not enough memory for these sizes: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except KeyboardInterrupt as stop:
-        print(f"{program}: {str(stop) or 'stopped'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            # The reader of the output, such as `head`, has enough.  Nothing may be written to it at exit.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+            return EXIT_OK
+        except (ValueError, OSError) as error:
+            # Bad input gives one clear line per problem.  Any other exception is a bug and shows its traceback.
+            program = error.program if isinstance(error, UsageError) else program
+            for line in getattr(error, "lines", [str(error)]):
+                print(f"{program}: error: {' '.join(line.split())}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        except MemoryError as error:
+            print(f"{program}: error: not enough memory for these sizes: {error}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        except KeyboardInterrupt as stop:
+            print(f"{program}: {str(stop) or stopped}", file=sys.stderr)
+            return signals.exit_code
 
 
 def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namespace:
@@ -104,7 +113,10 @@ def parse(words: Sequence[str], *, script: str | None = None) -> argparse.Namesp
         ValueError: an unknown command or option, or a bad value.
         SystemExit: the user asked for help, which has been printed.
     """
-    name = _command_name(words)
+    return _parse(_command_name(words), words, script=script)
+
+
+def _parse(name: str, words: Sequence[str], *, script: str | None) -> argparse.Namespace:
     module = import_module(f"crowdml.cli.{COMMANDS[name].module}")
     description, _, examples = (module.__doc__ or "").partition("\n\nexample")
     parser = Parser(prog=script or f"crowdml {name}", description=description, epilog=f"example{examples}")
@@ -136,20 +148,3 @@ def _command_name(words: Sequence[str]) -> str:
         overview.parse_args([rest[0]])
     valid = names if group else dict.fromkeys(name.split()[0] for name in names)
     return names[check_name("command", rest[0], valid)]
-
-
-@contextmanager
-def _termination_is_an_exit() -> Iterator[None]:
-    """Raise SystemExit in the block at a SIGTERM, so that a run can record its end."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(*_: object) -> None:
-        sys.exit(EXIT_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -24,8 +24,11 @@ class RowError(ValueError):
     """A row of a table of known labels, earlier answers or priors does not fit the crowd; `row` counts from 0."""
 
     def __init__(self, row: int, message: str) -> None:
-        super().__init__(message)
-        self.row = row
+        super().__init__(row, message)
+        self.row, self.message = row, message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def item_names(crowd: CrowdLabels) -> NDArray:
@@ -172,7 +175,7 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
         raise RowError(row, f"history must hold finite counts of at least 0, got {count[row]}")
     history = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
     here = worker >= 0
-    if near := near_misses(pd.unique(counts["worker"][~here]), worker_names(crowd)):
+    if near := near_misses(counts["worker"].to_numpy()[~here], worker_names(crowd)):
         logger.warning("history: some workers are not in the crowd: %s", near)
     np.add.at(history, (worker[here], cells[0][here], cells[1][here]), count[here])
     return replace(crowd, history=history, repeats="keep")

@@ -21,8 +21,12 @@ class TooLargeError(ValueError):
     """
 
     def __init__(self, what: str, needed: float, free: float, way_out: str) -> None:
-        self.needed, self.free = needed, free
-        super().__init__(f"{what} needs about {in_words(needed)} of memory, {in_words(free)} are free; {way_out}")
+        super().__init__(what, needed, free, way_out)
+        self.what, self.needed, self.free, self.way_out = what, needed, free, way_out
+
+    def __str__(self) -> str:
+        sizes = f"{in_words(self.needed)} of memory, {in_words(self.free)} are free"
+        return f"{self.what} needs about {sizes}; {self.way_out}"
 
 
 def check_memory(needed: float, what: str, way_out: str) -> None:

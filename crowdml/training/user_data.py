@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from crowdml.files import FileError
 from crowdml.labels import CrowdLabels
+from crowdml.support.processors import usable_processors
 from crowdml.training.feature_tables import read_table
 from crowdml.training.folders.decoding import Check, TrainCrop, unreadable_images
 from crowdml.training.folders.in_memory import read_images
@@ -65,7 +65,7 @@ class ImageOptions:
     layout: Layout = "auto"
     train_crop: TrainCrop = "shift"
     check: Check = "decode"
-    threads: int = os.cpu_count() or 1
+    threads: int = field(default_factory=usable_processors)
 
     def __post_init__(self) -> None:
         if self.side is not None and self.side < 1:

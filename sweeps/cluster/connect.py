@@ -10,7 +10,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from crowdml.support.processors import usable_processors
+from crowdml.support.stop_signals import call_guarded, hold_signals
 from sweeps.cluster.autoscaler import autoscaler_limits
+from sweeps.cluster.own_ray import ClusterError, end_left_over, loopback_only, own_processes, ray_folder, watched
 
 # These must be set before ray is imported: no usage reports, no second progress output, quiet loggers of Tune and
 # Train.
@@ -28,10 +31,6 @@ if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or 
 
 OBJECT_STORE_SPARE = 150_000_000
 CONNECT_SECONDS = 5.0
-
-
-class ClusterError(ValueError):
-    """A Ray cluster cannot be joined, or cannot run the cells."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,14 @@ def join(address: str | None) -> Iterator[Cluster | None]:
 
     _quiet()
     try:
-        context = ray.init(address=found, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"cannot join the Ray cluster at {found}: {error}") from error
-    try:
+        try:
+            with hold_signals():
+                context = ray.init(address=found, log_to_driver=False, logging_level=logging.CRITICAL)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ClusterError(f"cannot join the Ray cluster at {found}: {error}") from error
         yield _describe(context.dashboard_url, own=False)
     finally:
-        ray.shutdown()
+        call_guarded(ray.shutdown)
 
 
 @contextmanager
@@ -97,41 +97,23 @@ def start_local(*, data_bytes: int) -> Iterator[Cluster]:
     import ray
 
     _quiet()
-    with loopback_only():
-        context = ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            include_dashboard=True,  # without a dashboard, a Train run that Tune stops never frees its resources
-            object_store_memory=data_bytes + OBJECT_STORE_SPARE,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
+    end_left_over(ray_folder())
+    with loopback_only(), own_processes():
         try:
-            yield _describe(context.dashboard_url, own=True)
+            # A Ray that is half started cannot be stopped.
+            with hold_signals():
+                context = ray.init(
+                    address="local",
+                    num_cpus=usable_processors(),
+                    include_dashboard=True,  # without a dashboard, a Train run that Tune stops never frees its resources
+                    object_store_memory=data_bytes + OBJECT_STORE_SPARE,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+            with watched(Path(context.address_info["session_dir"])):
+                yield _describe(context.dashboard_url, own=True)
         finally:
-            ray.shutdown()
-
-
-@contextmanager
-def loopback_only() -> Iterator[None]:
-    """Make a Ray that the block starts listen only on 127.0.0.1, so that nobody on the network can reach Ray.
-
-    By default, Ray listens only there on macOS and Windows.  On Linux, Ray's servers listen on all interfaces, even
-    if the node gets the address 127.0.0.1, because Ray replaces this address.
-    """
-    # Ray reads the public environment variable in this process only once, when it is imported.
-    from ray._private import ray_constants
-
-    variable = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before, reachable = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
-    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = reachable
-        del os.environ[variable]
-        if before is not None:
-            os.environ[variable] = before
+            call_guarded(ray.shutdown)
 
 
 def local_gpus() -> int:
@@ -162,9 +144,8 @@ def _find(wanted: str | None) -> str | None:
 
 def _address_of_this_machine() -> str | None:
     """Return the address that `ray start` left in the file that Ray documents."""
-    system = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     try:
-        return Path(system, "ray", "ray_current_cluster").read_text().strip() or None
+        return Path(ray_folder(), "ray_current_cluster").read_text().strip() or None
     except OSError:
         return None
 

@@ -44,6 +44,8 @@ def _fit(
     from ray import train
     from ray.train.torch import TorchTrainer
 
+    from sweeps.cluster.fit import fit_workers
+
     use_gpu = cluster.gpus > 0 and job.device != "cpu"
     for kind, wanted, there in (("CPUs", cpus * n_processes, cluster.cpus), ("GPUs", n_processes, cluster.gpus)):
         if wanted > there and (kind == "CPUs" or use_gpu):
@@ -64,7 +66,7 @@ def _fit(
             ),
         )
         try:
-            return cast(dict[str, Any], trainer.fit().return_value)
+            return cast(dict[str, Any], fit_workers(trainer).return_value)
         except train.TrainingFailedError as error:
             raise _reason(error, job) from error
 

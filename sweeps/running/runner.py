@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -93,36 +92,35 @@ def run_on_ray(run: Run, placement: Placement, *, n_slots: int) -> None:
     errors: dict[str, Exception] = {}
     level = n_lost = 0
     gone = _gone_nodes()
-    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage:
-        tuning = _Tuning(run, placement, n_slots, storage)
-        try:
-            while left and level < LEVELS:
-                shards = pack(
-                    left,
-                    run.seconds,
-                    n_slots,
-                    ranks=[rank_of[cell.id] for cell in left],
-                    longest=(MAX_SECONDS, min(MAX_SECONDS / 100, sum(map(run.seconds, left)) / PIECES), 0.0)[level],
-                    mix=bool(placement.gpus),
-                    seed=run.provenance.run_id,
-                )
-                found = tuning.tune(shards, max_failures=int(level == LEVELS - 1))
-                errors |= found
-                gained.look()
-                run.progress.record(list(gained.outcomes.values()))
-                left = [cell for cell in left if cell.id not in gained.outcomes]
-                lost = _newly_gone(gone, wait=bool(left) and any(map(_is_unreachable, found.values())))
-                gone |= lost
-                n_lost += bool(lost)
-                if not lost or n_lost > MAX_NODES_LOST:
-                    level += 1
-            # Tune sometimes has no error for a trial that died.  Then the error of an earlier round is recorded.
-            _record_as_failed(run, left, errors)
-        finally:
-            run.progress.set_running(running=0)
-            # Don't let a failed clean-up hide the error of a write.
-            with suppress(OSError):
-                run.store.discard(TRAIN_FOLDER)
+    tuning = _Tuning(run, placement, n_slots)
+    try:
+        while left and level < LEVELS:
+            shards = pack(
+                left,
+                run.seconds,
+                n_slots,
+                ranks=[rank_of[cell.id] for cell in left],
+                longest=(MAX_SECONDS, min(MAX_SECONDS / 100, sum(map(run.seconds, left)) / PIECES), 0.0)[level],
+                mix=bool(placement.gpus),
+                seed=run.provenance.run_id,
+            )
+            found = tuning.tune(shards, max_failures=int(level == LEVELS - 1))
+            errors |= found
+            gained.look()
+            run.progress.record(list(gained.outcomes.values()))
+            left = [cell for cell in left if cell.id not in gained.outcomes]
+            lost = _newly_gone(gone, wait=bool(left) and any(map(_is_unreachable, found.values())))
+            gone |= lost
+            n_lost += bool(lost)
+            if not lost or n_lost > MAX_NODES_LOST:
+                level += 1
+        # Tune sometimes has no error for a trial that died.  Then the error of an earlier round is recorded.
+        _record_as_failed(run, left, errors)
+    finally:
+        run.progress.set_running(running=0)
+        # Don't let a failed clean-up hide the error of a write.
+        with suppress(OSError):
+            run.store.discard(TRAIN_FOLDER)
 
 
 def _gone_nodes() -> set[str]:
@@ -160,12 +158,11 @@ def _record_as_failed(run: Run, cells: Sequence[Cell], errors: Mapping[str, Exce
 class _Tuning:
     """Runs shards as Tune trials, one round after another."""
 
-    def __init__(self, run: Run, placement: Placement, n_slots: int, storage: str) -> None:
+    def __init__(self, run: Run, placement: Placement, n_slots: int) -> None:
         import ray
 
-        self._run, self._placement, self._n_slots, self._storage = run, placement, n_slots, storage
+        self._run, self._placement, self._n_slots = run, placement, n_slots
         self._data = {name: ray.put(data) for name, data in run.data.items()}
-        self._n_rounds = 0
 
     def tune(self, shards: Sequence[Shard], *, max_failures: int) -> dict[str, Exception]:
         """Run shards in the given order; return cell id -> error for the cells of trials that died.
@@ -175,10 +172,10 @@ class _Tuning:
         import ray
         from ray import tune
 
+        from sweeps.cluster.fit import fit_trials
         from sweeps.running.trainables import ShardTrainable, Shared
         from sweeps.running.trial_events import StopWhere, TrialEvents
 
-        self._n_rounds += 1
         shared = Shared(
             shards=[ray.put(shard) for shard in shards],
             data=self._data,
@@ -192,7 +189,7 @@ class _Tuning:
         trainable = tune.with_parameters(ShardTrainable, shared=shared)
         # Tune sends the variables of the lambda below to every trial, so the lambda holds only this small list.
         wanted = [_resources(shard, self._placement) for shard in shards]
-        tuner = tune.Tuner(
+        results = fit_trials(
             tune.with_resources(trainable, lambda config: wanted[config["shard"]]),
             param_space={"shard": tune.grid_search(list(range(len(shards))))},
             tune_config=tune.TuneConfig(
@@ -202,16 +199,13 @@ class _Tuning:
                 trial_name_creator=_short_name,
             ),
             run_config=tune.RunConfig(
-                name=f"round-{self._n_rounds}",
-                storage_path=self._storage,
-                verbose=0,
+                name="sweep",
                 callbacks=[events],
                 stop=StopWhere(events),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=max_failures),
             ),
         )
-        results = tuner.fit()
         if events.unwritable is not None:
             raise ResultsError(events.unwritable)
         return {

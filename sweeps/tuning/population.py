@@ -37,6 +37,7 @@ from crowdml.learning.trainer import StagedLearner
 from crowdml.methods.configure import Method
 from crowdml.methods.search_spaces import method_space
 from crowdml.support.search_space import Either, Float, Value
+from sweeps.cluster.fit import fit_trials
 from sweeps.tuning.objective import DataSet, split_for_validation, validation_task
 from sweeps.tuning.samplers import distribution
 from sweeps.tuning.search import RECIPE_PREFIX, Search
@@ -71,8 +72,8 @@ def run_population(study: SharedStudy, data: DataSet, progress: SearchProgress, 
     defaults = clipped(space, search.defaults())
     trainable = tune.with_parameters(Member, search=search, data=data, n_threads=int(resources["CPU"]))
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, progress:
-        results = tune.Tuner(
+    with progress:
+        results = fit_trials(
             tune.with_resources(trainable, dict(resources)),
             param_space=ranges,
             tune_config=tune.TuneConfig(
@@ -89,10 +90,8 @@ def run_population(study: SharedStudy, data: DataSet, progress: SearchProgress, 
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"member-{trial.trial_id}",
             ),
-            run_config=tune.RunConfig(
-                name="population", storage_path=storage, verbose=0, callbacks=[_CountSegments(progress)]
-            ),
-        ).fit()
+            run_config=tune.RunConfig(name="population", callbacks=[_CountSegments(progress)]),
+        )
         for result in results:
             _add_trial(study, space, result, time.monotonic() - start)
 

@@ -6,7 +6,6 @@ complete, count the trials of one driver only, and compute a point twice.
 
 from __future__ import annotations
 
-import tempfile
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweeps.cluster.fit import fit_trials
 from sweeps.tuning.objective import DataSet, Evaluation, evaluate_point
 from sweeps.tuning.search import Search
 from sweeps.tuning.search_inline import ASHA_REDUCTION, N_BEFORE_MEDIAN, Scheduler, grace_epochs
@@ -35,8 +35,8 @@ def run_search_on_ray(
     The scheduler decides which trials are stopped early.  Each trial gets the resources "CPU" and "GPU".
     """
     trainable = tune.with_parameters(_compute, search=study.search, data=data, n_threads=int(resources["CPU"]))
-    with tempfile.TemporaryDirectory(prefix="crowdml-tune-") as storage, study.keep_alive(), progress:
-        tune.Tuner(
+    with study.keep_alive(), progress:
+        fit_trials(
             tune.with_resources(trainable, dict(resources)),
             tune_config=tune.TuneConfig(
                 search_alg=StudySearch(study, progress),
@@ -45,8 +45,8 @@ def run_search_on_ray(
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
             ),
-            run_config=tune.RunConfig(name="search", storage_path=storage, verbose=0),
-        ).fit()
+            run_config=tune.RunConfig(name="search"),
+        )
 
 
 class StudySearch(Searcher):

@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from sweeps.cluster.connect import loopback_only
+from sweeps.cluster.own_ray import loopback_only
 from tests.cluster.processes import below, end, words
 
 ROOT = Path(__file__).parents[2]

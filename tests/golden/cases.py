@@ -61,7 +61,7 @@ LABEL_SETTINGS: dict[str, Values] = {
         "seed": 1,
     },
     "beta-4": {
-        **SIMULATED, "n_workers": 4, "worker_model": "beta_ability", "worker_options": {"concentration": 3.0},
+        **SIMULATED, "n_workers": 4, "worker_model": "beta_ability", "worker_options": {"concentration": 3},
     },
     "balanced-8": {
         **SIMULATED, "n_workers": 8, "assignment": "balanced", "assignment_options": {"labels_per_item": 3},

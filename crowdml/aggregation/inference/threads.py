@@ -13,6 +13,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from crowdml.support.processors import usable_processors
+
 Result = TypeVar("Result")
 
 MAX_PARTS = 8
@@ -25,11 +27,11 @@ SMALL = 200_000
 
 
 def n_threads() -> int:
-    """Return OMP_NUM_THREADS, which Ray sets to the CPUs of a task, or else the number of available cores."""
+    """Return OMP_NUM_THREADS, which Ray sets to the CPUs of a task, or else the number of usable processors."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_processors()
 
 
 def cut(start: NDArray[np.int64], work_per_annotation: int, result_size: int) -> list[tuple[int, int]]:

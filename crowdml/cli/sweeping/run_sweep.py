@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from crowdml import datasets
 from crowdml.cli.display import Console, speak
 from crowdml.cli.sweeping.grid_choice import choose_cells, write_grid
 from crowdml.experiment.cell import Cell
+from crowdml.support.processors import usable_processors
 from sweeps.cluster import connect as ray_cluster
 from sweeps.estimates.costs import learn_costs
 from sweeps.estimates.dry_run import print_forecast
@@ -47,20 +47,13 @@ def new_run_id() -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Run the sweep and return its exit code; the results of an interrupted run stay written."""
-    try:
-        return _run(options, Console())
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; the same command computes the rest") from None
-
-
-def _run(options: argparse.Namespace, console: Console) -> int:
-    run_id = new_run_id()
+    console, run_id = Console(), new_run_id()
     with ExitStack() as stack:
         cluster = None
         if options.backend == "ray":
             cluster = stack.enter_context(ray_cluster.join(options.address))
         gpus = cluster.gpus if cluster else ray_cluster.local_gpus()
-        cpus = cluster.cpus if cluster else os.cpu_count() or 1
+        cpus = cluster.cpus if cluster else usable_processors()
         where = "this Ray cluster" if cluster else "this machine"
         if options.write_grid is not None:
             write_grid(options.write_grid, options, gpus, where, console)

@@ -29,13 +29,7 @@ EXIT_OK, EXIT_NO_RESULT = 0, 3
 def run(options: argparse.Namespace) -> int:
     """Run the search and return its exit code; an interrupted search keeps its trials."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        return _search(options, Console())
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; run the same command again to continue") from None
-
-
-def _search(options: argparse.Namespace, console: Console) -> int:
+    console = Console()
     search = search_of(options)
     scheduler = scheduler_of(options, search)
     out = Path(options.out)

@@ -18,13 +18,13 @@ skipped.json (files that are left out) and report.json.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from crowdml.cli.options import add_reading
 from crowdml.cli.parser import positive
 from crowdml.cli.training.recipe_options import add_recipe
 from crowdml.support.field_values import check_seed
+from crowdml.support.processors import usable_processors
 from crowdml.training.defaults import METHOD, NETWORK
 
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int | None:
         raise ValueError("--test and --test-labels go together")
     check_seed(options.seed, "--")
     if options.cpus is None:
-        options.cpus = max(1, (os.cpu_count() or 1) // options.workers)
+        options.cpus = max(1, usable_processors() // options.workers)
     if options.workers > 1 and options.device not in ("auto", "cpu"):
         raise ValueError(f"--device {options.device} names one device for {options.workers} processes; leave it out")
     try:

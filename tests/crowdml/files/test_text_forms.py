@@ -446,9 +446,9 @@ EASY_TO_LOSE: dict[str, pd.Series] = {
     "above 64 bits": pd.Series([5, 2**70, 2**71], dtype=object),
     "timedelta64": pd.Series(pd.to_timedelta(["1h", "25h", "1ns"])),
     "timedelta": pd.Series([dt.timedelta(hours=hour) for hour in (1, 2, 30)], dtype=object),
-    "date and time": pd.Series([dt.date(2024, 1, 1), pd.Timestamp("2024-01-02 01:00"), dt.date(2024, 1, 3)], dtype=object),
+    "date and time": pd.Series([dt.date(2024, 1, 1), pd.Timestamp("2024-01-02 01:00"), dt.date(2024, 1, 3)]),
     "with and without time zone": pd.Series(
-        [dt.datetime(2024, 1, 1, 5), dt.datetime(2024, 1, 2, 5, tzinfo=dt.UTC), dt.datetime(2024, 1, 3, 5)], dtype=object
+        [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2, tzinfo=dt.UTC), dt.datetime(2024, 1, 3, 5)], dtype=object
     ),
 }  # fmt: skip
 

@@ -192,7 +192,7 @@ BLOCK = '[[block]]\ndatasets = ["digits"]\nmethods = ["mv", "em"]\nworkers = [3]
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("[block.method_options.em]\nmax_iter = [1, [2, [3]]]", "method_options.em.max_iter: must be a"),
+        ("[block.method_options.em]\nmax_iter = [1, [2, [3]]]", "method_options.em.max_iter: method em: max_iter"),
         ("[block.method_options.em]\na.b = 1\n'a.b' = 2", "method_options.em: a.b is given twice"),
         ("[block.other_axes]\ndataset = ['mnist']", "other_axes.dataset: unknown field with other values 'dataset'"),
         ("[block.other_axes]\nn_train = []", "other_axes.n_train: must not be empty"),

@@ -62,7 +62,7 @@ def test_aliases_and_long_names_are_shortened(tmp_path: Path) -> None:
         ("[nnaqc]\nalpha = = 1\n", "cannot be read as TOML: Invalid value (at line 2, column 9)"),
         ("\n[nnaqk]\nalpha = 1\n", "nnaqk: unknown method 'nnaqk'; did you mean nnaqc"),
         ("[nnaqc]\n\nalhpa = 1\n", "nnaqc.alhpa: unknown option of method nnaqc 'alhpa'; did you mean alpha"),
-        ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "nnaqc.alpha: alpha must be in [0, 1], got 1.5"),
+        ("[nnaqc]\nbeta = 0.5\nalpha = 1.5\n", "nnaqc.alpha: method nnaqc: alpha must be in [0, 1], got 1.5"),
         ("[nnaqc]\nalpha = 'x'\n", "nnaqc.alpha: "),
         ("[nnaqc]\nalpha = nan\n", "nnaqc.alpha: must be a finite number, got nan"),
         (
