@@ -269,13 +269,16 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
     workers = part.form.worker_columns or tuple(name for name in names if name.strip() != part.columns[0])
     if not workers:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
+    shown = [name.strip() for name in workers]
+    if twice := sorted({name for name in shown if shown.count(name) > 1}):
+        raise FileError(f"{part}: column {twice[0]!r} occurs {shown.count(twice[0])} times")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
     # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.
     arrays_of = _json_rows(source) if ending(part.path) == ".jsonl" else _columns(source, progress)
     for arrays in arrays_of:
         try:
-            block = melted(arrays, [name.strip() for name in workers], n_before)
+            block = melted(arrays, shown, n_before)
         except FileError as error:
             raise FileError(f"{part}: {error}") from error
         if len(block.rows):

@@ -20,7 +20,7 @@ from crowdml import fit_predict
 from crowdml.aggregation import MajorityVote, MinimaxOrdinal
 from crowdml.cli.labels.summary import accuracy
 from crowdml.cli.main import main
-from crowdml.files import FileError, read_crowd, read_labels, read_prior, write_tables
+from crowdml.files import FileError, FileForm, read_crowd, read_labels, read_prior, write_tables
 from crowdml.files.frames import confusion_frame, consensus_frame
 from crowdml.files.gold_and_history import true_classes, with_gold, with_history
 from crowdml.labels import CrowdLabels
@@ -548,3 +548,9 @@ def test_given_classes_are_stripped_too_and_never_empty(tmp_path: Path) -> None:
     assert crowd.class_names.tolist() == ["y", "x"]
     with pytest.raises(ValueError, match="a name of a class is empty"):
         read_crowd(tmp_path / "a.csv", class_names=["x", "y", " "])
+
+
+def test_a_wide_file_has_each_worker_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("task,ann,ann \n1,x,y\n")
+    with pytest.raises(FileError, match="column 'ann' occurs 2 times"):
+        read_crowd(tmp_path / "a.csv", form=FileForm("wide"))
