@@ -7,6 +7,7 @@ fit in this form.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -270,8 +271,9 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
     if not workers:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
     shown = [name.strip() for name in workers]
-    if twice := sorted({name for name in shown if shown.count(name) > 1}):
-        raise FileError(f"{part}: column {twice[0]!r} occurs {shown.count(twice[0])} times")
+    name, times = Counter(shown).most_common(1)[0]
+    if times > 1:
+        raise FileError(f"{part}: column {name!r} occurs {times} times")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
     # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.

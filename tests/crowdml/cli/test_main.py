@@ -122,7 +122,9 @@ def test_termination_runs_clean_up_and_exits_with_143(monkeypatch) -> None:
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(simulate, "run", run)
-    assert main(SIMULATE) == 143
+    with pytest.raises(SystemExit) as left:
+        main(SIMULATE)
+    assert left.value.code == 143
     assert cleaned
     assert signal.getsignal(signal.SIGTERM) == before
 
