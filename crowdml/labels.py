@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -256,6 +257,8 @@ class CrowdLabels:
                 warn_of_case("the frame", name, column.values)
         label_index, names, is_ordered = given.codes, given.values, given.is_ordered
         if class_names is not None:
+            if strip:
+                class_names = [cleaned(name) if isinstance(name, str) else name for name in class_names]
             names, is_ordered = np.asarray(pd.Index(class_names)), True
             place = lookup(names, given.values)
             if (place < 0).any():
@@ -377,6 +380,8 @@ def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:
         if column.cat.ordered and len(categories.values) == len(used):
             return _Column(codes, categories.values[categories.codes], True, categories.is_plain)
         return categories._replace(codes=categories.codes[codes])
+    if column.dtype == np.float16:  # pandas would number the values in single precision, where 0.1 is another number
+        column = pd.Series([float(str(value)) for value in column.to_numpy()], column.index)
     if column.dtype == object:
         column = _one_type(column)
     if isinstance(column.iloc[0], str):
@@ -407,9 +412,11 @@ def _one_type(column: pd.Series) -> pd.Series:
     import pandas as pd
 
     kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("string", "datetime", "date", "time", "bytes", "decimal", "floating", "integer", "boolean"):
-        return column
     given = column.to_numpy()
+    if kind in ("string", "bytes", "decimal", "floating", "integer", "boolean"):
+        return column
+    if kind in ("datetime", "date", "time") and len({_kind_of_time(value) for value in given}) == 1:
+        return column
     words = texts(given)
     first: dict[str, Any] = {}
     for value, word in zip(given, words, strict=True):
@@ -421,6 +428,11 @@ def _one_type(column: pd.Series) -> pd.Series:
     all_numbers = not any(isinstance(value, str | bytes) for value in first.values()) and are_numbers(given)
     words = typed(words.tolist()) if all_numbers else words
     return pd.Series(words, index=column.index, name=column.name)
+
+
+def _kind_of_time(value: Any) -> tuple[bool, bool]:
+    """Return what must be equal for two dates or times to be comparable: a time of a day, with a time zone."""
+    return isinstance(value, datetime), getattr(value, "tzinfo", None) is not None
 
 
 def _without_objects(values: NDArray[Any]) -> NDArray[Any]:

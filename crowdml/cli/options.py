@@ -150,13 +150,15 @@ def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def check_outputs(paths: Sequence[str]) -> None:
-    """Raise ValueError if an output cannot be written, before any work is done."""
+def check_outputs(paths: Sequence[str], answers: str | None = None) -> None:
+    """Raise ValueError if an output cannot be written or would replace the answers, before any work is done."""
     # Two names of one file, such as x.csv and ./x.csv, are one output.
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"each output needs its own file, got {', '.join(paths)}")
     for path in paths:
         check_writable(path)
+        if answers is not None and os.path.realpath(path) == os.path.realpath(answers):
+            raise ValueError(f"{path}: the output would replace the answers; choose another name")
 
 
 def named_values(words: Iterable[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from crowdml.files.form import FileError, FileForm
 from crowdml.files.text_stream import LINE_LIMIT, TextFault, one_line, text_lines
+from crowdml.support.look_alikes import cleaned
 
 DELIMITERS = ",;\t|"
 """Delimiters of CSV files, in the order in which they are tried."""
@@ -49,7 +50,7 @@ def csv_header(path: Path, form: FileForm, wanted: Sequence[str] = ()) -> tuple[
         for mark in marks:
             with text_lines(path, form.encoding) as lines:
                 headers[mark] = next(csv.reader(lines, delimiter=mark), [])
-            if {name.strip() for name in wanted} <= {name.strip() for name in headers[mark]}:
+            if set(map(cleaned, wanted)) <= set(map(cleaned, headers[mark])):
                 break
         else:
             # A column is missing.  The longest header tells most about the file.

@@ -7,6 +7,7 @@ fit in this form.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from crowdml.files.text_stream import (
     record_blocks,
 )
 from crowdml.files.wide import WideBlock, melted
+from crowdml.support.look_alikes import cleaned
 
 logger = logging.getLogger(__name__)
 
@@ -278,13 +280,17 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
     workers = part.form.worker_columns or tuple(name for name in names if name.strip() != part.columns[0])
     if not workers:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
+    shown = [name.strip() for name in workers]
+    name, times = Counter(shown).most_common(1)[0]
+    if times > 1:
+        raise FileError(f"{part}: column {name!r} occurs {times} times")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
     # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.
     arrays_of = _json_rows(source) if ending(part.path) == ".jsonl" else _columns(source, progress)
     for arrays in arrays_of:
         try:
-            block = melted(arrays, [name.strip() for name in workers], n_before)
+            block = melted(arrays, shown, n_before)
         except FileError as error:
             raise FileError(f"{part}: {error}") from error
         if len(block.rows):
@@ -308,6 +314,9 @@ def _encoded(part: Part, name: str, values: Any) -> pa.DictionaryArray:
     """Return the dictionary-encoded values, as numbers, truth values or text; the order of categories is kept."""
     if pa.types.is_nested(values.type):
         raise FileError(f"{part}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
+    if pa.types.is_decimal32(values.type) or pa.types.is_decimal64(values.type):
+        # pyarrow cannot number these types.
+        values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
     distinct = plain(coded.dictionary)
@@ -358,16 +367,19 @@ def _number_array(part: Part, name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def _found(part: Part, there: Sequence[str], hint: str = "") -> list[str]:
-    """Return the wanted columns as the file writes them, possibly with blanks around their names.
+    """Return the wanted columns as the file writes them, possibly with other blanks or invisible characters.
 
     Raises:
         FileError: a column is missing or occurs twice.
     """
-    found = []
+    by_form: dict[str, list[str]] = {}
+    for name in there:
+        by_form.setdefault(cleaned(name), []).append(name)
+    wanted, found = set(part.columns), []
     for name in part.columns:
-        alike = [other for other in there if other == name] or [
-            other for other in there if other.strip() == name.strip()
-        ]
+        alike = by_form.get(cleaned(name), [])
+        if name in alike and wanted.issuperset(alike):
+            alike = [other for other in alike if other == name]
         if len(alike) > 1:
             raise FileError(f"{part}: column {name!r} occurs {len(alike)} times")
         if not alike:

@@ -11,7 +11,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.support.distinct_texts import is_plain
-from crowdml.support.value_text import NOT_A_VALUE, NUMBER, TRUTH, are_numbers, number_order, text_of, texts, typed
+from crowdml.support.value_text import (
+    NOT_A_VALUE,
+    NUMBER,
+    TRUTH,
+    are_numbers,
+    as_whole,
+    number_order,
+    text_of,
+    texts,
+    typed,
+)
 
 _SHORT_WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
 
@@ -89,10 +99,15 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
         if isinstance(column.dtype, pd.CategoricalDtype):
             column = changed[name] = column.astype(column.cat.categories.dtype)
         if column.dtype == np.float32 or column.dtype == np.float16:
-            changed[name] = np.array([float(str(value)) for value in column.to_numpy()])
+            changed[name] = np.array([float(str(value)) for value in column.to_numpy()]) + 0.0
+            continue
+        if column.dtype == np.float64:
+            changed[name] = column + 0.0  # -0.0 becomes 0.0
             continue
         is_usual = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
-        is_usual |= pd.api.types.infer_dtype(column) in ("string", "empty", "boolean", "integer", "floating")
+        kind = pd.api.types.infer_dtype(column)
+        is_usual |= kind in ("string", "empty", "boolean", "floating")
+        is_usual |= kind == "integer" and as_whole(column.dropna().tolist()) is not None
         if not is_usual:
             is_null = column.isna().to_numpy()
             words = texts(column.astype(object).to_numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -31,6 +32,8 @@ from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
 from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
 from crowdml.support.value_text import lookup, text_of, texts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def read_crowd(
             label is not in `class_names`.  The message names the file, the column and the line.
     """
     columns = Columns(task, worker, label)
+    if strip and class_names is not None:
+        class_names = [cleaned(name) if isinstance(name, str) else name for name in class_names]
     table = _read(
         Path(path), astuple(columns), progress, form, strip=strip, skip_empty=columns.label if skip_empty else None,
         by_number=columns.label,
@@ -119,7 +124,7 @@ def read_crowd(
     if isinstance(gold, pd.Series):
         crowd = with_gold(crowd, gold)
     elif gold is not None:
-        known = _read(Path(gold), (task, label), strip=strip)
+        known = _read_known(Path(gold), task, label, strip=strip)
         with _named_rows(known):
             crowd = with_gold(crowd, _labels(known, task, label))
     if isinstance(history, pd.DataFrame):
@@ -134,10 +139,12 @@ def read_crowd(
 def read_labels(path: str | Path, task: str = "task", label: str = "label", *, strip: bool = False) -> pd.Series:
     """Return the label of each item, as a Series with the items as index.  See `read_crowd` for `strip`.
 
+    Items without a label are left out, because the consensus has such items if ties abstain.  A warning counts them.
+
     Raises:
-        FileError: see `read_crowd`; or an item occurs twice.
+        FileError: see `read_crowd`; or an item occurs twice, or no item has a label.
     """
-    return _labels(_read(Path(path), (task, label), strip=strip), task, label)
+    return _labels(_read_known(Path(path), task, label, strip=strip), task, label)
 
 
 def read_prior(
@@ -177,6 +184,15 @@ def read_columns(
     return _frame(_read(Path(path), columns, numbers=numbers, strip=strip), numbers)
 
 
+def _read_known(path: Path, task: str, label: str, *, strip: bool) -> _Table:
+    """Return the items with a label in a file of true or gold labels."""
+    table = _read(path, (task, label), strip=strip, skip_empty=label)
+    n_skipped = sum(source.n_skipped for source in table.sources)
+    if n_skipped:
+        logger.warning("%s: %s rows have no label and are left out", path, f"{n_skipped:,}")
+    return table
+
+
 def _labels(table: _Table, task: str, label: str) -> pd.Series:
     items = table.columns[task]
     if len(items.values) < len(items.codes):
@@ -212,11 +228,12 @@ def _named_rows(table: _Table) -> Iterator[None]:
 
 
 class _Source(NamedTuple):
-    """A file of a table, the number of its rows in the table, and their places in the file if rows are left out."""
+    """A file of a table, the number of its rows in the table and their places in the file if rows are left out."""
 
     part: Part
     n_rows: int
     places: NDArray[np.int64] | None
+    n_skipped: int
 
 
 class _Table(NamedTuple):
@@ -227,7 +244,7 @@ class _Table(NamedTuple):
 
     def place(self, row: int) -> str:
         """Return the text that names the file and the position of a row, counted from 0."""
-        for part, n_rows, places in self.sources:
+        for part, n_rows, places, _ in self.sources:
             if row < n_rows:
                 return place(part, row if places is None else int(places[row]))
             row -= n_rows
@@ -272,9 +289,11 @@ def _read(
                 chunks[name].append(_cleaned(array) if strip else array)
             n_before += n_batch
             n_kept += len(arrays[0])
-        sources.append(_Source(part, n_kept, np.concatenate(places) if places and n_kept < n_before else None))
+        n_skipped = n_before - n_kept
+        sources.append(_Source(part, n_kept, np.concatenate(places) if n_skipped else None, n_skipped))
     if not sum(source.n_rows for source in sources):
-        raise FileError(f"{path}: no rows")
+        n_skipped = sum(source.n_skipped for source in sources)
+        raise FileError(f"{path}: all {n_skipped:,} rows have no label" if n_skipped else f"{path}: no rows")
     is_typed = ending(sources[0].part.path) != ".csv"
     # Number one column at a time, so that the batches of a column are freed before the next column is built.
     return _Table(
@@ -317,6 +336,8 @@ def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tu
     if class_names is None:
         return given.values, given.codes
     names = np.asarray(class_names)
+    if any(not word.strip() for word in texts(names)):
+        raise ValueError("a name of a class is empty")
     if len(set(texts(names))) < len(names):
         raise ValueError(f"the classes must differ, got {', '.join(texts(names))}")
     index = lookup(names, given.values).astype(np.int32)[given.codes]

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
         on_ray.run(options)
         return
     outputs = {name: path for name in TABLES if (path := getattr(options, name)) is not None}
-    check_outputs(list(outputs.values()))
+    check_outputs(list(outputs.values()), options.input)
     console = Console(stderr=STDOUT in outputs.values())
     if options.compare:
         compare.run(options, console)

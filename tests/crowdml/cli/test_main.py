@@ -86,6 +86,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     [
         (ValueError("two\nlines"), 2, "crowdml simulate: error: two lines\n"),
         (FileNotFoundError("no file"), 2, "crowdml simulate: error: no file\n"),
+        (
+            MemoryError("Unable to allocate"),
+            2,
+            "crowdml simulate: error: not enough memory for these sizes: Unable to allocate\n",
+        ),
         (KeyboardInterrupt(), 130, "crowdml simulate: stopped\n"),
         (KeyboardInterrupt("go on"), 130, "crowdml simulate: go on\n"),
     ],
