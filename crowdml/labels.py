@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
@@ -12,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
+from crowdml.support.distinct_texts import sorted_texts
+from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
 from crowdml.support.value_text import (
     NOT_A_VALUE,
     are_numbers,
@@ -247,14 +249,16 @@ class CrowdLabels:
         for name, column in ((task, item), (worker, who), (label, given)):
             if column.values.dtype != object or not isinstance(column.values[0], str):
                 continue
-            if not is_plain(column.values):
+            if not column.is_plain:
                 if _blank(column.values).any():
                     raise _empty_values(name, int(_is_empty(frame[name]).sum()), is_label=name == label)
                 warn_of_look_alikes("the frame", name, column.values)
             if name == label:
                 warn_of_case("the frame", name, column.values)
-        label_index, names, is_ordered = given
+        label_index, names, is_ordered = given.codes, given.values, given.is_ordered
         if class_names is not None:
+            if strip:
+                class_names = [cleaned(name) if isinstance(name, str) else name for name in class_names]
             names, is_ordered = np.asarray(pd.Index(class_names)), True
             place = lookup(names, given.values)
             if (place < 0).any():
@@ -323,11 +327,19 @@ def _warn_unordered(what: str, names: str) -> None:
 
 
 class _Column(NamedTuple):
-    """The (n_rows,) code of each row, the distinct values in order, and whether their order has a meaning."""
+    """A column of a frame.
+
+    Attributes:
+        codes: (n_rows,) the code of each row.
+        values: the distinct values in order.
+        is_ordered: whether the order of the values has a meaning.
+        is_plain: whether surely no value is blank or looks like another value.
+    """
 
     codes: NDArray[np.integer]
     values: NDArray[Any]
     is_ordered: bool
+    is_plain: bool
 
 
 def _column_name(frame: pd.DataFrame, name: str) -> Any:
@@ -366,24 +378,29 @@ def _numbered(column: pd.Series, *, strip: bool, by_number: bool) -> _Column:
         codes, used = pd.factorize(column.cat.codes, sort=True)
         categories = _numbered(pd.Series(column.cat.categories[used]), strip=strip, by_number=by_number)
         if column.cat.ordered and len(categories.values) == len(used):
-            return _Column(codes, categories.values[categories.codes], True)
+            return _Column(codes, categories.values[categories.codes], True, categories.is_plain)
         return categories._replace(codes=categories.codes[codes])
+    if column.dtype == np.float16:  # pandas would number the values in single precision, where 0.1 is another number
+        column = pd.Series([float(str(value)) for value in column.to_numpy()], column.index)
     if column.dtype == object:
         column = _one_type(column)
-    if strip and pd.api.types.is_string_dtype(column.dtype):
+    if isinstance(column.iloc[0], str):
         codes, distinct = pd.factorize(column)
-        again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)), sort=True)
-        codes = again[codes]
+        if strip:
+            again, distinct = pd.factorize(np.fromiter(map(cleaned, distinct), object, len(distinct)))
+            codes = again[codes]
+        rank, values, is_plain = sorted_texts(distinct)
+        codes = rank[codes]
     else:
         codes, distinct = pd.factorize(column, sort=True)
-    values = _without_objects(np.asarray(distinct))
+        values, is_plain = _without_objects(np.asarray(distinct)), True
     is_numeric = values.dtype.kind in "biuf" or (by_number and are_numbers(values))
     if is_numeric and values.dtype == object:
         order = number_order(values)
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         codes, values = rank[codes], values[order]
-    return _Column(codes, values, is_numeric)
+    return _Column(codes, values, is_numeric, is_plain)
 
 
 def _one_type(column: pd.Series) -> pd.Series:
@@ -395,9 +412,11 @@ def _one_type(column: pd.Series) -> pd.Series:
     import pandas as pd
 
     kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("string", "datetime", "date", "time", "bytes", "decimal", "floating", "integer", "boolean"):
-        return column
     given = column.to_numpy()
+    if kind in ("string", "bytes", "decimal", "floating", "integer", "boolean"):
+        return column
+    if kind in ("datetime", "date", "time") and len({_kind_of_time(value) for value in given}) == 1:
+        return column
     words = texts(given)
     first: dict[str, Any] = {}
     for value, word in zip(given, words, strict=True):
@@ -409,6 +428,11 @@ def _one_type(column: pd.Series) -> pd.Series:
     all_numbers = not any(isinstance(value, str | bytes) for value in first.values()) and are_numbers(given)
     words = typed(words.tolist()) if all_numbers else words
     return pd.Series(words, index=column.index, name=column.name)
+
+
+def _kind_of_time(value: Any) -> tuple[bool, bool]:
+    """Return what must be equal for two dates or times to be comparable: a time of a day, with a time zone."""
+    return isinstance(value, datetime), getattr(value, "tzinfo", None) is not None
 
 
 def _without_objects(values: NDArray[Any]) -> NDArray[Any]:

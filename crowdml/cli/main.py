@@ -8,8 +8,8 @@ Each sub-command is a module whose docstring is its help text and that has two f
 To add a command, write the module and add a line to COMMANDS.  Only the module of the called command is imported, so
 that `crowdml --help` needs no other library.
 
-`run` raises ValueError or OSError for bad input.  SIGINT and SIGTERM raise KeyboardInterrupt in it, which it lets pass, or
-raises again with a text that says how to continue.
+`run` raises ValueError or OSError for bad input.  SIGINT and SIGTERM raise KeyboardInterrupt in `run`.  It lets the
+exception pass, or raises it again with a text that says how to continue.
 `options.program` ("crowdml sweep") and `options.words` (the arguments) hold what the user typed.
 """
 
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     program, stopped = script or "crowdml", "stopped"
-    with catch_signals() as signals:
+    with catch_signals(process_ends=arguments is None or script is not None) as signals:
         try:
             name = _command_name(words)
             program = script or f"crowdml {name}"
@@ -94,6 +94,9 @@ def main(arguments: Sequence[str] | None = None, *, script: str | None = None) -
             program = error.program if isinstance(error, UsageError) else program
             for line in getattr(error, "lines", [str(error)]):
                 print(f"{program}: error: {' '.join(line.split())}", file=sys.stderr)
+            return EXIT_BAD_INPUT
+        except MemoryError as error:
+            print(f"{program}: error: not enough memory for these sizes: {error}", file=sys.stderr)
             return EXIT_BAD_INPUT
         except KeyboardInterrupt as stop:
             print(f"{program}: {str(stop) or stopped}", file=sys.stderr)

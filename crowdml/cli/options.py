@@ -150,13 +150,15 @@ def method_options(method: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def check_outputs(paths: Sequence[str]) -> None:
-    """Raise ValueError if an output cannot be written, before any work is done."""
+def check_outputs(paths: Sequence[str], answers: str | None = None) -> None:
+    """Raise ValueError if an output cannot be written or would replace the answers, before any work is done."""
     # Two names of one file, such as x.csv and ./x.csv, are one output.
     if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise ValueError(f"each output needs its own file, got {', '.join(paths)}")
     for path in paths:
         check_writable(path)
+        if answers is not None and os.path.realpath(path) == os.path.realpath(answers):
+            raise ValueError(f"{path}: the output would replace the answers; choose another name")
 
 
 def named_values(words: Iterable[str]) -> dict[str, str]:
@@ -189,7 +191,8 @@ def prior_of(options: argparse.Namespace, crowd: CrowdLabels) -> NDArray[np.floa
         return None
     names = texts(class_names(crowd))
     if len(words) == 1 and not _is_number(words[0]):
-        return read_prior(words[0], crowd, options.task_column, strip=options.strip)
+        columns = columns_of(options)
+        return read_prior(words[0], crowd, columns.task, columns.label, strip=options.strip)
     if len(words) != len(names) or not all(map(_is_number, words)):
         raise ValueError(
             f"--prior must be one number for each of the {len(names)} classes {', '.join(names)}, "

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from crowdml.files.form import FileError, FileForm
 from crowdml.files.text_stream import LINE_LIMIT, TextFault, one_line, text_lines
+from crowdml.support.look_alikes import cleaned
 
 DELIMITERS = ",;\t|"
 """Delimiters of CSV files, in the order in which they are tried."""
@@ -49,7 +50,7 @@ def csv_header(path: Path, form: FileForm, wanted: Sequence[str] = ()) -> tuple[
         for mark in marks:
             with text_lines(path, form.encoding) as lines:
                 headers[mark] = next(csv.reader(lines, delimiter=mark), [])
-            if {name.strip() for name in wanted} <= {name.strip() for name in headers[mark]}:
+            if set(map(cleaned, wanted)) <= set(map(cleaned, headers[mark])):
                 break
         else:
             # A column is missing.  The longest header tells most about the file.
@@ -96,19 +97,6 @@ def json_line(path: Path, row: int, form: FileForm) -> int:
     with text_lines(path, form.encoding) as lines:
         full = (number for number, line in enumerate(lines, 1) if line.strip())
         return next(itertools.islice(full, row, None), 1)
-
-
-def json_first(path: Path, form: FileForm) -> dict[str, Any]:
-    """Return the first record, or an empty dict if the file is empty.
-
-    Raises:
-        FileError: the first record is not a JSON object.
-    """
-    for number, record in json_records(path, form):
-        if isinstance(record, str):
-            raise FileError(f"{path}, line {number}: {record}")
-        return record
-    return {}
 
 
 def json_fault(path: Path, columns: Sequence[str], form: FileForm) -> Fault | None:

@@ -7,6 +7,7 @@ fit in this form.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,6 @@ from crowdml.files.faults import (
     csv_header,
     csv_line,
     json_fault,
-    json_first,
     json_line,
     json_records,
 )
@@ -40,6 +40,7 @@ from crowdml.files.text_stream import (
     record_blocks,
 )
 from crowdml.files.wide import WideBlock, melted
+from crowdml.support.look_alikes import cleaned
 
 logger = logging.getLogger(__name__)
 
@@ -158,11 +159,22 @@ def _columns(part: Part, progress: Progress | None) -> Batches:
 
 
 def _csv(part: Part, progress: Progress | None) -> Batches:
+    for table in csv_tables(part, _TEXT, progress):
+        for batch in table.to_batches():
+            yield [_encoded(part, name, values) for name, values in zip(part.columns, batch.columns, strict=True)]
+
+
+def csv_tables(part: Part, kind: pa.DataType, progress: Progress | None = None) -> Iterator[pa.Table]:
+    """Yield the wanted columns of a CSV file, block by block, with values of one type.
+
+    Raises:
+        FileError: a column is missing or occurs twice, the file is malformed, or a value is not of the type.
+    """
     header, form = _csv_form(part)
     columns = _found(part, header)
     mark = form.delimiter or ","
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True, delimiter=mark)
-    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, _TEXT), include_columns=columns)
+    convert = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(columns, kind), include_columns=columns)
     names = None  # the first block has the header
     with TextStream(part.path, form.encoding, progress) as source:
         _tell_guess(part, source)
@@ -171,15 +183,13 @@ def _csv(part: Part, progress: Progress | None) -> Batches:
                 # The streaming reader of pyarrow can wait for itself for ever, because its thread may drop the last
                 # reference to the reader.  A reader of one block in memory has no such thread.
                 read = pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
-                table = pyarrow.csv.read_csv(
+                yield pyarrow.csv.read_csv(
                     cast("IO[bytes]", pa.BufferReader(block)),
                     read_options=read,
                     parse_options=parse,
                     convert_options=convert,
                 )
                 names = header
-                for batch in table.to_batches():
-                    yield [_encoded(part, name, batch.column(name)) for name in columns]
         except (pa.ArrowInvalid, TextFault) as error:
             raise _at(part, csv_fault(part.path, columns, form), error) from error
 
@@ -195,9 +205,7 @@ def _csv_form(part: Part) -> tuple[list[str], FileForm]:
 
 
 def _json(part: Part, progress: Progress | None) -> Batches:
-    first = json_first(part.path, part.form)
-    if not first:
-        raise FileError(f"{part}: the file is empty")
+    first = _first_record(part)
     columns = _found(part, list(first), layout_hint(first))
     schema = pa.schema([(name, _json_type(part, name, _first_value(part, name, first))) for name in columns])
     parse = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
@@ -206,7 +214,7 @@ def _json(part: Part, progress: Progress | None) -> Batches:
         _tell_guess(part, source)
         try:
             for block in line_blocks(source):
-                if not block.strip():
+                if block.isspace():
                     continue
                 # See _csv for the reason why the streaming reader of pyarrow is not used.
                 read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
@@ -240,11 +248,15 @@ def _rows(part: Part) -> list[Row]:
         raise FileError(f"{part}: a {part.form.layout} export is a .json or .jsonl file")
     columns: Sequence[str] = part.columns
     if part.form.layout == "long":
-        first = next(records(part.path, part.form), None)
-        if first is None:
-            raise FileError(f"{part}: the file is empty")
-        columns = _found(part, list(first[1]), layout_hint(first[1]))
+        first = _first_record(part)
+        columns = _found(part, list(first), layout_hint(first))
     return list(ROWS[part.form.layout](part.path, columns, part.form))
+
+
+def _first_record(part: Part) -> dict[str, Any]:
+    for _, record in records(part.path, part.form):
+        return record
+    raise FileError(f"{part}: the file is empty")
 
 
 def _parquet(part: Part, progress: Progress | None) -> Batches:
@@ -264,17 +276,21 @@ def _parquet(part: Part, progress: Progress | None) -> Batches:
 
 def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
     """Yield the annotations of a wide file, block by block; leave out blocks without any."""
-    names, form = _names(part)
+    names, form = column_names(part)
     workers = part.form.worker_columns or tuple(name for name in names if name.strip() != part.columns[0])
     if not workers:
         raise FileError(f"{part}: a wide file needs a column per worker; the file has only {some_names(names)}")
+    shown = [name.strip() for name in workers]
+    name, times = Counter(shown).most_common(1)[0]
+    if times > 1:
+        raise FileError(f"{part}: column {name!r} occurs {times} times")
     source = Part(part.path, (part.columns[0], *workers), replace(form, layout="long", worker_columns=()))
     n_before = 0
     # In JSON lines, the first record need not have a label of every worker, so the fast reader cannot know the types.
     arrays_of = _json_rows(source) if ending(part.path) == ".jsonl" else _columns(source, progress)
     for arrays in arrays_of:
         try:
-            block = melted(arrays, [name.strip() for name in workers], n_before)
+            block = melted(arrays, shown, n_before)
         except FileError as error:
             raise FileError(f"{part}: {error}") from error
         if len(block.rows):
@@ -282,8 +298,8 @@ def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
         n_before += len(arrays[0])
 
 
-def _names(part: Part) -> tuple[list[str], FileForm]:
-    """Return the names of all columns of a file, and its form."""
+def column_names(part: Part) -> tuple[list[str], FileForm]:
+    """Return the names of all columns of a file, and its form with the delimiter."""
     form = ending(part.path)
     if form == ".csv":
         return _csv_form(part)
@@ -298,6 +314,9 @@ def _encoded(part: Part, name: str, values: Any) -> pa.DictionaryArray:
     """Return the dictionary-encoded values, as numbers, truth values or text; the order of categories is kept."""
     if pa.types.is_nested(values.type):
         raise FileError(f"{part}: column {name!r} holds {values.type}; ids and labels must be text or numbers")
+    if pa.types.is_decimal32(values.type) or pa.types.is_decimal64(values.type):
+        # pyarrow cannot number these types.
+        values = values.cast(pa.decimal128(values.type.precision, values.type.scale))
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     coded.dictionary.validate(full=True)  # only the CSV reader checks that text is UTF-8
     distinct = plain(coded.dictionary)
@@ -348,16 +367,19 @@ def _number_array(part: Part, name: str, values: Sequence[Any]) -> pa.Array:
 
 
 def _found(part: Part, there: Sequence[str], hint: str = "") -> list[str]:
-    """Return the wanted columns as the file writes them, possibly with blanks around their names.
+    """Return the wanted columns as the file writes them, possibly with other blanks or invisible characters.
 
     Raises:
         FileError: a column is missing or occurs twice.
     """
-    found = []
+    by_form: dict[str, list[str]] = {}
+    for name in there:
+        by_form.setdefault(cleaned(name), []).append(name)
+    wanted, found = set(part.columns), []
     for name in part.columns:
-        alike = [other for other in there if other == name] or [
-            other for other in there if other.strip() == name.strip()
-        ]
+        alike = by_form.get(cleaned(name), [])
+        if name in alike and wanted.issuperset(alike):
+            alike = [other for other in alike if other == name]
         if len(alike) > 1:
             raise FileError(f"{part}: column {name!r} occurs {len(alike)} times")
         if not alike:

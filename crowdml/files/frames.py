@@ -6,21 +6,29 @@ import numpy as np
 import pandas as pd
 
 from crowdml.aggregation.aggregator import Aggregation, named_classes
+from crowdml.aggregation.inference import posteriors
 from crowdml.aggregation.inference.confusion import given_counts
 from crowdml.files.gold_and_history import class_names, item_names, worker_names
 from crowdml.labels import CrowdLabels
 from crowdml.support.value_text import texts
+
+MOST_CLASSES = 1_000
+"""The consensus has one column of probabilities per class up to this number of classes."""
 
 
 def consensus_frame(crowd: CrowdLabels, result: Aggregation) -> pd.DataFrame:
     """Return one row per item: task, label, p_<class> for each class (the posterior), doubt.
 
     <class> is the text form of the class (see `crowdml.support.value_text`): p_1 for 1.0, p_true for True.
+    Above MOST_CLASSES classes, one column `probability`, the largest of the posterior, replaces the columns p_<class>.
     The label is None for a tied item under ties="abstain".
     """
     names = class_names(crowd)
     columns = {"task": item_names(crowd), "label": named_classes(names, result.labels)}
-    columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(texts(names))}
+    if crowd.n_classes > MOST_CLASSES:
+        columns["probability"] = posteriors.largest(result.rows)
+    else:
+        columns |= {f"p_{name}": result.posterior[:, index] for index, name in enumerate(texts(names))}
     return pd.DataFrame(columns | {"doubt": result.doubt})
 
 

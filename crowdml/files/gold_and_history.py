@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from crowdml.labels import CrowdLabels
+from crowdml.support.look_alikes import near_misses
+from crowdml.support.memory import check_memory
 from crowdml.support.value_text import lookup, some_values, text_of
 
 HISTORY_COLUMNS = ("worker", "truth", "label", "count")
@@ -59,7 +61,7 @@ def with_gold(crowd: CrowdLabels, labels: pd.Series) -> CrowdLabels:
         row = int(known.row[is_foreign][0])
         raise RowError(
             row,
-            f"gold labels {some_values(labels.iloc[known.row[is_foreign]].unique())} are not among the classes "
+            f"gold labels {known.foreign} are not among the classes "
             f"{some_values(class_names(crowd), 12)}; "
             "pass the names of all classes if the crowd does not use every class",
         )
@@ -82,27 +84,30 @@ def true_classes(crowd: CrowdLabels, labels: pd.Series, source: str = "the true 
     """
     known = _matched(crowd, labels, source)
     is_foreign = known.label == crowd.n_classes
-    foreign = some_values(labels.iloc[known.row[is_foreign]].unique())
     if is_foreign.all():
         raise ValueError(
             f"{source}: none of the {len(known.row):,} true labels is a class of the crowd: "
-            f"the labels are {foreign}, the classes {some_values(class_names(crowd), 12)}"
+            f"the labels are {known.foreign}, the classes {some_values(class_names(crowd), 12)}"
         )
     if is_foreign.any():
         logger.warning(
             "%s: %s of %s true labels are no class of the crowd and count as wrong: %s; "
             "if they are classes that no worker gave, name all classes",
-            source, f"{is_foreign.sum():,}", f"{len(known.row):,}", foreign,
+            source, f"{is_foreign.sum():,}", f"{len(known.row):,}", known.foreign,
         )  # fmt: skip
     return known.of_items(crowd)
 
 
 class _Matched(NamedTuple):
-    """Known labels of items of the crowd: the row of each label, its item, and its class or n_classes."""
+    """Known labels of items of the crowd: the row of each label, its item, and its class or n_classes.
+
+    `foreign` names the labels that are no class.
+    """
 
     row: NDArray[np.int64]
     item: NDArray[np.int64]
     label: NDArray[np.int64]
+    foreign: str
 
     def of_items(self, crowd: CrowdLabels) -> NDArray[np.int64]:
         """Return the (n_items,) class of each item, -1 without a known label."""
@@ -121,14 +126,24 @@ def _matched(crowd: CrowdLabels, labels: pd.Series, source: str = "the known lab
     if is_twice.any() or not labels.index.is_unique:
         row = int(here[is_twice][0] if is_twice.any() else labels.index.duplicated().argmax())
         raise RowError(row, f"{source} have task {text_of(labels.index[row])} more than once")
+    near = near_misses(labels.index[at < 0], item_names(crowd))
     if not len(here):
         raise ValueError(
             f"{source}: none of the {len(labels)} tasks with a known label is in the crowd: "
             f"the labels have {text_of(labels.index[0]) if len(labels) else 'no task'}, "
-            f"the crowd has {text_of(item_names(crowd)[0])}"
+            f"the crowd has {text_of(item_names(crowd)[0])}{_in_brackets(near)}"
         )
-    found = lookup(class_names(crowd), labels.to_numpy()[here])
-    return _Matched(here, at[here], np.where(found < 0, crowd.n_classes, found))
+    if near:
+        logger.warning("%s: some tasks are not in the crowd: %s", source, near)
+    given = labels.to_numpy()[here]
+    found = lookup(class_names(crowd), given)
+    foreign = pd.unique(given[found < 0])
+    named = some_values(foreign) + _in_brackets(near_misses(foreign, class_names(crowd)))
+    return _Matched(here, at[here], np.where(found < 0, crowd.n_classes, found), named)
+
+
+def _in_brackets(hint: str) -> str:
+    return f" ({hint})" if hint else ""
 
 
 def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
@@ -151,7 +166,9 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
     for name, index in zip(("truth", "label"), cells, strict=True):
         if (index < 0).any():
             row = int(index.argmin())
-            raise RowError(row, f"history: {name} {text_of(counts[name].iloc[row])} is not a class of the crowd")
+            value = counts[name].iloc[row]
+            hint = _in_brackets(near_misses([value], class_names(crowd)))
+            raise RowError(row, f"history: {name} {text_of(value)} is not a class of the crowd{hint}")
     count = counts["count"].to_numpy(np.float64)
     is_bad = ~(np.isfinite(count) & (count >= 0))
     if is_bad.any():
@@ -159,8 +176,33 @@ def with_history(crowd: CrowdLabels, counts: pd.DataFrame) -> CrowdLabels:
         raise RowError(row, f"history must hold finite counts of at least 0, got {count[row]}")
     history = np.zeros((crowd.n_workers, crowd.n_classes, crowd.n_classes))
     here = worker >= 0
+    if near := near_misses(counts["worker"].to_numpy()[~here], worker_names(crowd)):
+        logger.warning("history: some workers are not in the crowd: %s", near)
     np.add.at(history, (worker[here], cells[0][here], cells[1][here]), count[here])
     return replace(crowd, history=history, repeats="keep")
+
+
+def shares_of_labels(crowd: CrowdLabels, labels: NDArray[Any], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n_rows, n_classes) priors that give each label its probability, and the other classes equal shares.
+
+    Raises:
+        RowError: a label is not a class of the crowd, or a probability is not in [0, 1].
+        TooLargeError: the priors do not fit into memory.
+    """
+    what = f"the prior of {len(labels):,} tasks x {crowd.n_classes:,} classes"
+    check_memory(2 * 8 * len(labels) * crowd.n_classes, what, "leave out the prior")
+    found = lookup(class_names(crowd), labels)
+    if (found < 0).any():
+        row = int(found.argmin())
+        raise RowError(row, f"label {text_of(labels[row])} is not a class of the crowd")
+    is_bad = ~((probability >= 0) & (probability <= 1))
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        raise RowError(row, f"a probability must be in [0, 1], got {text_of(probability[row])}")
+    others = (1 - probability) / max(crowd.n_classes - 1, 1)
+    shares = np.repeat(others[:, None], crowd.n_classes, axis=1)
+    shares[np.arange(len(labels)), found] = probability
+    return shares
 
 
 def prior_of_items(crowd: CrowdLabels, tasks: ArrayLike, shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -189,7 +231,8 @@ def prior_of_items(crowd: CrowdLabels, tasks: ArrayLike, shares: NDArray[np.floa
     is_there[at[here]] = True
     if not is_there.all():
         missing = text_of(item_names(crowd)[int(is_there.argmin())])
-        raise ValueError(f"{int((~is_there).sum())} tasks have no prior, the first is {missing}")
+        hint = _in_brackets(near_misses(names[at < 0], item_names(crowd)))
+        raise ValueError(f"{int((~is_there).sum())} tasks have no prior, the first is {missing}{hint}")
     prior = np.empty((crowd.n_items, crowd.n_classes))
     prior[at[here]] = shares[here]
     return prior

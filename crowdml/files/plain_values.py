@@ -10,20 +10,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from crowdml.support.value_text import NUMBER, TRUTH, are_numbers, number_order, text_of, texts, typed
+from crowdml.support.distinct_texts import is_plain
+from crowdml.support.value_text import (
+    NOT_A_VALUE,
+    NUMBER,
+    TRUTH,
+    are_numbers,
+    as_whole,
+    number_order,
+    text_of,
+    texts,
+    typed,
+)
 
 _SHORT_WHOLE = r"^(0|-?[1-9][0-9]{0,17})$"
 
 
 class Numbered(NamedTuple):
-    """A column: the (n_rows,) int32 code of each row, the distinct values in order, and whether they have an order.
+    """A column of a file.
 
-    The values are sorted.  They have an order (`is_ordered`) if they are numbers, or if the file gives their order.
+    Attributes:
+        codes: (n_rows,) the code of each row.
+        values: the distinct values in order.
+        is_ordered: whether the values are numbers, or the file gives their order.
+        is_plain: whether surely no value looks like another value.
     """
 
     codes: NDArray[np.int32]
     values: NDArray[Any]
     is_ordered: bool
+    is_plain: bool
 
     @property
     def each(self) -> NDArray[Any]:
@@ -59,6 +75,20 @@ def plain(values: pa.Array) -> pa.Array:
     return pa.array([None if value is None else next(found) for value in given], wanted)
 
 
+def empty_rows(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
+    """Return (n_rows,) whether each row is null, blank or NaN; None if no row is."""
+    values = array.dictionary
+    empty: Any = pc.is_null(values, nan_is_null=True)
+    if pa.types.is_string(values.type):
+        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
+    if not array.indices.null_count and not pc.any(empty).as_py():
+        return None
+    # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
+    flags = np.append(empty.to_numpy(zero_copy_only=False), True).astype(bool)
+    rows = flags[array.indices.fill_null(-1).to_numpy()]
+    return rows if rows.any() else None
+
+
 def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame for a file: times, bytes and other columns that are no numbers or text become text.
 
@@ -69,10 +99,15 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
         if isinstance(column.dtype, pd.CategoricalDtype):
             column = changed[name] = column.astype(column.cat.categories.dtype)
         if column.dtype == np.float32 or column.dtype == np.float16:
-            changed[name] = np.array([float(str(value)) for value in column.to_numpy()])
+            changed[name] = np.array([float(str(value)) for value in column.to_numpy()]) + 0.0
+            continue
+        if column.dtype == np.float64:
+            changed[name] = column + 0.0  # -0.0 becomes 0.0
             continue
         is_usual = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype)
-        is_usual |= pd.api.types.infer_dtype(column) in ("string", "empty", "boolean", "integer", "floating")
+        kind = pd.api.types.infer_dtype(column)
+        is_usual |= kind in ("string", "empty", "boolean", "floating")
+        is_usual |= kind == "integer" and as_whole(column.dropna().tolist()) is not None
         if not is_usual:
             is_null = column.isna().to_numpy()
             words = texts(column.astype(object).to_numpy())
@@ -120,14 +155,18 @@ def numbered(chunks: list[pa.DictionaryArray], *, is_typed: bool, by_number: boo
         again = values.dictionary_encode()  # two texts can say one number
         if len(again.dictionary) < len(values):
             place, values = again.indices.to_numpy()[place], again.dictionary
-    names = values.to_numpy(zero_copy_only=False)
-    is_numeric = not pa.types.is_string(values.type) or (by_number and are_numbers(names))
+    is_text = pa.types.is_string(values.type)
+    is_numeric = not is_text or (by_number and are_numbers(values.to_numpy(zero_copy_only=False)))
     if not is_ordered:
-        order = number_order(names) if is_numeric and names.dtype == object else pc.sort_indices(values).to_numpy()
+        # Text is sorted before it becomes Python objects, so that neighbours lie side by side in memory.
+        order = number_order(values.to_numpy(False)) if is_text and is_numeric else pc.sort_indices(values).to_numpy()
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        place, names = rank[place], names[order]
-    return Numbered(np.concatenate([place[part] for part in codes]), names, is_ordered or is_numeric)
+        in_order: Any = pa.array(order)
+        place, values = rank[place], values.take(in_order)
+    names = values.to_numpy(zero_copy_only=False)
+    every = np.concatenate([place[part] for part in codes])
+    return Numbered(every, names, is_ordered or is_numeric, not is_text or is_plain(values))
 
 
 def _in_usual_type(values: pa.Array, *, is_typed: bool) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -11,26 +12,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FOUND, FileError, FileForm
-from crowdml.files.formats import Part, batches, ending, parts, place
+from crowdml.files.formats import Part, batches, column_names, ending, parts, place
 from crowdml.files.gold_and_history import (
     HISTORY_COLUMNS,
     RowError,
     prior_of_items,
+    shares_of_labels,
     with_gold,
     with_history,
 )
 from crowdml.files.gold_and_history import (
     class_names as class_names_of,
 )
-from crowdml.files.plain_values import Numbered, go_together, numbered
+from crowdml.files.plain_values import Numbered, empty_rows, go_together, numbered
 from crowdml.files.text_stream import Progress
 from crowdml.labels import CrowdLabels, Repeats
-from crowdml.support.look_alikes import cleaned, is_plain, warn_of_case, warn_of_look_alikes
-from crowdml.support.value_text import NOT_A_VALUE, lookup, text_of, texts
+from crowdml.support.look_alikes import cleaned, warn_of_case, warn_of_look_alikes
+from crowdml.support.value_text import lookup, text_of, texts
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,15 @@ def read_crowd(
             label is not in `class_names`.  The message names the file, the column and the line.
     """
     columns = Columns(task, worker, label)
+    if strip and class_names is not None:
+        class_names = [cleaned(name) if isinstance(name, str) else name for name in class_names]
     table = _read(
         Path(path), astuple(columns), progress, form, strip=strip, skip_empty=columns.label if skip_empty else None,
         by_number=columns.label,
     )  # fmt: skip
     for name in astuple(columns):
         values = table.columns[name].values
-        if values.dtype == object and not is_plain(values):
+        if not table.columns[name].is_plain:
             warn_of_look_alikes(str(path), name, values)
         if values.dtype == object and name == columns.label:
             warn_of_case(str(path), name, values)
@@ -119,7 +124,7 @@ def read_crowd(
     if isinstance(gold, pd.Series):
         crowd = with_gold(crowd, gold)
     elif gold is not None:
-        known = _read(Path(gold), (task, label), strip=strip)
+        known = _read_known(Path(gold), task, label, strip=strip)
         with _named_rows(known):
             crowd = with_gold(crowd, _labels(known, task, label))
     if isinstance(history, pd.DataFrame):
@@ -134,19 +139,34 @@ def read_crowd(
 def read_labels(path: str | Path, task: str = "task", label: str = "label", *, strip: bool = False) -> pd.Series:
     """Return the label of each item, as a Series with the items as index.  See `read_crowd` for `strip`.
 
+    Items without a label are left out, because the consensus has such items if ties abstain.  A warning counts them.
+
     Raises:
-        FileError: see `read_crowd`; or an item occurs twice.
+        FileError: see `read_crowd`; or an item occurs twice, or no item has a label.
     """
-    return _labels(_read(Path(path), (task, label), strip=strip), task, label)
+    return _labels(_read_known(Path(path), task, label, strip=strip), task, label)
 
 
-def read_prior(path: str | Path, crowd: CrowdLabels, task: str = "task", *, strip: bool = False) -> NDArray[np.float64]:
-    """Return the (n_items, n_classes) prior in a file with the columns task and p_<class>, like a consensus table.
+def read_prior(
+    path: str | Path, crowd: CrowdLabels, task: str = "task", label: str = "label", *, strip: bool = False
+) -> NDArray[np.float64]:
+    """Return the (n_items, n_classes) prior in a consensus file: the columns task and p_<class>.
+
+    A consensus of very many classes has no columns p_<class>.  Then the columns label and probability are read, and the
+    other classes share the rest of the probability equally.
 
     Raises:
         FileError: see `read_crowd`; or a task is missing or occurs twice, or a row is negative, infinite or all zeros.
+        TooLargeError: the prior does not fit into memory.
     """
     shares = [f"p_{name}" for name in texts(class_names_of(crowd))]
+    there = {name.strip() for name in column_names(parts(Path(path), (task,), FOUND)[0])[0]}
+    if "probability" in there and there.isdisjoint(shares):
+        table = _read(Path(path), (task, label, "probability"), strip=strip, numbers=("probability",))
+        with _named_rows(table):
+            frame = _frame(table, numbers=("probability",))
+            chosen, probability = frame[label].to_numpy(), frame["probability"].to_numpy()
+            return prior_of_items(crowd, frame[task].to_numpy(), shares_of_labels(crowd, chosen, probability))
     table = _read(Path(path), (task, *shares), strip=strip, numbers=shares)
     with _named_rows(table):
         frame = _frame(table, numbers=shares)
@@ -162,6 +182,15 @@ def read_columns(
         FileError: see `read_crowd`; or a value in `numbers` is not a number.
     """
     return _frame(_read(Path(path), columns, numbers=numbers, strip=strip), numbers)
+
+
+def _read_known(path: Path, task: str, label: str, *, strip: bool) -> _Table:
+    """Return the items with a label in a file of true or gold labels."""
+    table = _read(path, (task, label), strip=strip, skip_empty=label)
+    n_skipped = sum(source.n_skipped for source in table.sources)
+    if n_skipped:
+        logger.warning("%s: %s rows have no label and are left out", path, f"{n_skipped:,}")
+    return table
 
 
 def _labels(table: _Table, task: str, label: str) -> pd.Series:
@@ -199,11 +228,12 @@ def _named_rows(table: _Table) -> Iterator[None]:
 
 
 class _Source(NamedTuple):
-    """A file of a table, the number of its rows in the table, and their places in the file if rows are left out."""
+    """A file of a table, the number of its rows in the table and their places in the file if rows are left out."""
 
     part: Part
     n_rows: int
     places: NDArray[np.int64] | None
+    n_skipped: int
 
 
 class _Table(NamedTuple):
@@ -214,7 +244,7 @@ class _Table(NamedTuple):
 
     def place(self, row: int) -> str:
         """Return the text that names the file and the position of a row, counted from 0."""
-        for part, n_rows, places in self.sources:
+        for part, n_rows, places, _ in self.sources:
             if row < n_rows:
                 return place(part, row if places is None else int(places[row]))
             row -= n_rows
@@ -242,7 +272,7 @@ def _read(
         n_before, n_kept, places = 0, 0, []
         for arrays in batches(part, progress):
             n_batch, kept = len(arrays[0]), None
-            empty = [_empty(array) for array in arrays]
+            empty = [empty_rows(array) for array in arrays]
             if skip_empty is not None and (skipped := empty[columns.index(skip_empty)]) is not None:
                 kept = np.flatnonzero(~skipped)
                 arrays = [array.take(pa.array(kept, pa.int64())) for array in arrays]
@@ -259,9 +289,11 @@ def _read(
                 chunks[name].append(_cleaned(array) if strip else array)
             n_before += n_batch
             n_kept += len(arrays[0])
-        sources.append(_Source(part, n_kept, np.concatenate(places) if places and n_kept < n_before else None))
+        n_skipped = n_before - n_kept
+        sources.append(_Source(part, n_kept, np.concatenate(places) if n_skipped else None, n_skipped))
     if not sum(source.n_rows for source in sources):
-        raise FileError(f"{path}: no rows")
+        n_skipped = sum(source.n_skipped for source in sources)
+        raise FileError(f"{path}: all {n_skipped:,} rows have no label" if n_skipped else f"{path}: no rows")
     is_typed = ending(sources[0].part.path) != ".csv"
     # Number one column at a time, so that the batches of a column are freed before the next column is built.
     return _Table(
@@ -271,20 +303,6 @@ def _read(
         },
         sources,
     )
-
-
-def _empty(array: pa.DictionaryArray) -> NDArray[np.bool_] | None:
-    """Return whether each row of a batch is null, blank or NaN; None if no row is."""
-    values = array.dictionary
-    empty = pc.is_null(values, nan_is_null=True)
-    if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(NOT_A_VALUE)))
-    if not array.indices.null_count and not pc.any(empty).as_py():
-        return None
-    # A null row has the code -1.  As an index, -1 picks the last flag, which is True.
-    flags = np.append(empty.to_numpy(zero_copy_only=False), True).astype(bool)
-    rows = flags[array.indices.fill_null(-1).to_numpy()]
-    return rows if rows.any() else None
 
 
 def _empty_value(where: str, name: str, value: pa.Scalar) -> FileError:
@@ -318,6 +336,8 @@ def _classes(table: _Table, label: str, class_names: Sequence[Any] | None) -> tu
     if class_names is None:
         return given.values, given.codes
     names = np.asarray(class_names)
+    if any(not word.strip() for word in texts(names)):
+        raise ValueError("a name of a class is empty")
     if len(set(texts(names))) < len(names):
         raise ValueError(f"the classes must differ, got {', '.join(texts(names))}")
     index = lookup(names, given.values).astype(np.int32)[given.codes]

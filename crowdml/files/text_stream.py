@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from crowdml.files.form import FileError
 
@@ -45,6 +47,9 @@ _NO_WESTERN_TEXT = re.compile(
     rb"[\x80-\xff]{3}|[\xc2-\xdf][\x80-\xbf]"
     rb"|[\x81\x8d\x8f\x90\x9d\xad\xd7\xf7\xff]|(?<![A-Za-z])[\x80-\xff]{2}(?![A-Za-z])"
 )
+
+
+_CONTENT = re.compile(rb"\S")
 
 
 class TextFault(ValueError):
@@ -193,7 +198,7 @@ def line_blocks(stream: TextStream) -> Iterator[bytes]:
         yield rest
 
 
-def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
+def record_blocks(stream: TextStream, delimiter: str) -> Iterator[memoryview]:
     """Yield the bytes of a CSV stream in blocks that end at the end of a record; quoted values can have line ends.
 
     Raises:
@@ -202,26 +207,53 @@ def record_blocks(stream: TextStream, delimiter: str) -> Iterator[bytes]:
     data = stream.read(BLOCK)
     line_end = b"\r" if b"\n" not in data and b"\r" in data else b"\n"
     records, last_record = _record_patterns(delimiter.encode(), line_end)
+    starts = np.isin(np.arange(256), list(delimiter.encode() + line_end + b'"'))
     rest = b""
     while True:
         block = rest + data
-        if b'"' in block:
+        quotes = np.flatnonzero(np.frombuffer(block, np.uint8) == ord('"')) if b'"' in block else np.empty(0, np.int64)
+        if _open_and_close(block, quotes, starts):
+            end = _last_end(block, quotes, line_end)
+            is_open = len(quotes) % 2 == 1
+        else:
             found = records.match(block)
             end = found.end() if found else 0
-            if not data and not last_record.match(block, end):
-                raise TextFault("a quoted value is not closed")
-        else:
-            end = block.rfind(line_end) + 1
+            is_open = not data and not last_record.match(block, end)
+        if is_open and not data:
+            raise TextFault("a quoted value is not closed")
         if len(block) - end > LINE_LIMIT:
             raise TextFault(f"a quoted value is not closed, or a record is longer than {LINE_LIMIT:,} bytes")
         if not data:
             end = len(block)
-        if block[:end].strip():
-            yield block[:end]
+        if _CONTENT.search(block, 0, end):
+            yield memoryview(block)[:end]
         rest = block[end:]
         if not data:
             return
         data = stream.read(BLOCK)
+
+
+def _open_and_close(block: bytes, quotes: NDArray[np.int64], starts: NDArray[np.bool_]) -> bool:
+    """Return whether quotes surely open and close values in turn: each opening quote is at the start of a value.
+
+    Args:
+        block: text that begins with a record.
+        quotes: the places of the quotes in the block.
+        starts: (256,) the bytes that stand before a value, and the quote, because two quotes in a value are one quote.
+    """
+    opening = quotes[2::2] if len(quotes) and quotes[0] == 0 else quotes[::2]
+    return bool(starts[np.frombuffer(block, np.uint8)[opening - 1]].all())
+
+
+def _last_end(block: bytes, quotes: NDArray[np.int64], line_end: bytes) -> int:
+    """Return the place after the last line end that is outside of the quotes, which open and close in turn."""
+    end = len(block)
+    while True:
+        end = block.rfind(line_end, 0, end)
+        n_before = int(np.searchsorted(quotes, end))
+        if end < 0 or n_before % 2 == 0:
+            return end + 1
+        end = int(quotes[n_before - 1])
 
 
 def _record_patterns(delimiter: bytes, line_end: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:

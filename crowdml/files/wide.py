@@ -7,12 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crowdml.files.form import FileError
-
-_NO_ANSWER = ("", "nan", "NaN")
+from crowdml.files.plain_values import empty_rows
 
 
 class WideBlock(NamedTuple):
@@ -62,13 +60,8 @@ def _of_used(codes: NDArray[np.int32], values: pa.Array) -> pa.DictionaryArray:
 
 
 def _is_given(array: pa.DictionaryArray) -> NDArray[np.bool_]:
-    values = array.dictionary
-    empty = pc.is_null(values, nan_is_null=True)
-    if pa.types.is_string(values.type):
-        empty = pc.or_(empty, pc.is_in(pc.utf8_trim_whitespace(values), pa.array(_NO_ANSWER)))
-    # A null cell has the code -1.  As an index, -1 picks the last flag, which is False.
-    flags = np.append(~empty.to_numpy(zero_copy_only=False).astype(bool), False)
-    return flags[array.indices.fill_null(-1).to_numpy()]
+    empty = empty_rows(array)
+    return np.ones(len(array), bool) if empty is None else ~empty
 
 
 def _common(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -15,9 +16,12 @@ from crowdml.aggregation.aggregator import Aggregation, Aggregator
 from crowdml.aggregation.inference.confusion import normalise_rows
 from crowdml.files.gold_and_history import item_names
 from crowdml.labels import Array, CrowdLabels
+from crowdml.support.look_alikes import near_misses
 from crowdml.support.value_text import lookup
 
 Gain = Literal["information", "error"]
+
+logger = logging.getLogger(__name__)
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100)
 """Numbers of labels per item that `enough_labels` tries by default."""
@@ -78,6 +82,8 @@ def with_items(crowd: CrowdLabels, names: NDArray[Any]) -> CrowdLabels:
     """
     known = item_names(crowd)
     new = pd.unique(np.asarray(names)[lookup(known, names) < 0])
+    if near := near_misses(new, known):
+        logger.warning("some tasks of the pool are not in the crowd: %s", near)
     ids = pd.Index(known).append(pd.Index(new)).to_numpy()
     gold = None if crowd.gold is None else np.append(crowd.gold, np.full(len(new), -1))
     return replace(crowd, n_items=len(ids), item_ids=ids, gold=gold, repeats="keep")
@@ -124,6 +130,8 @@ def enough_labels(
         raise ValueError(f"n_samples must be at least 1, got {n_samples}")
     right = method.fit(crowd).labels if truth is None else np.asarray(truth)
     if right.shape != (crowd.n_items,) or not (right >= 0).any():
+        if truth is None:
+            raise ValueError("every item is tied, so no label is left to compare with; choose other ties than abstain")
         raise ValueError(f"truth must have shape ({crowd.n_items},) and a known class, got {right.shape}")
     labelled = crowd.labels_per_item > 0
     scored = labelled & (right >= 0) & (True if crowd.gold is None else crowd.gold < 0)

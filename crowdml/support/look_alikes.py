@@ -11,9 +11,9 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from crowdml.support.value_text import NOT_A_VALUE
+from crowdml.support.value_text import texts
 
 _INVISIBLE = re.compile("[\u00ad\u200b\u200c\u200d\u2060\ufeff]")
 _N_SHOWN = 3
@@ -40,22 +40,27 @@ def warn_of_case(source: str, column: str, values: NDArray[np.object_]) -> None:
         )  # fmt: skip
 
 
+def near_misses(missing: ArrayLike, known: ArrayLike) -> str:
+    """Return a text that names the missing values which `cleaned` makes equal to a known value, or an empty text."""
+    strangers, names = texts(missing), texts(known)
+    if _is_plain(strangers) and _is_plain(names):
+        return ""
+    by_form = {cleaned(name): name for name in names.tolist()}
+    pairs = [(by_form[form], word) for word in dict.fromkeys(strangers) if (form := cleaned(word)) in by_form]
+    return f"{_some_pairs(pairs)} look alike; --strip (in Python strip=True) merges them" if pairs else ""
+
+
+def _is_plain(words: NDArray[np.object_]) -> bool:
+    """Return whether surely no text is changed by `cleaned`."""
+    content = "".join(words)
+    return content.isascii() and content.isprintable() and " " not in content
+
+
 def cleaned(text: str) -> str:
     """Return the text without invisible characters and outer blanks, with single blanks, in Unicode form NFC."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(text.split())
-
-
-def is_plain(values: NDArray[np.object_]) -> bool:
-    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts."""
-    joined = f"|{'|'.join(values.tolist())}|"
-    return (
-        joined.isprintable()  # the plain blank is the only blank that is printable
-        and (" " not in joined or not any(blank in joined for blank in ("  ", "| ", " |")))
-        and not any(f"|{word}|" in joined for word in NOT_A_VALUE)
-        and unicodedata.is_normalized("NFC", joined)
-    )
 
 
 def alike(values: NDArray[np.object_]) -> list[tuple[str, str]]:

@@ -83,11 +83,14 @@ _active: StopSignals | None = None
 
 
 @contextmanager
-def catch_signals() -> Iterator[StopSignals]:
+def catch_signals(*, process_ends: bool) -> Iterator[StopSignals]:
     """Raise Stopped in the block at the first SIGINT or SIGTERM, and ignore the signals that follow.
 
-    After a signal the process ignores further signals, because they must not disturb its end.  In a thread other
-    than the main thread this block does nothing.
+    In a thread other than the main thread this block does nothing.
+
+    Args:
+        process_ends: whether the process ends after the block.  Then, after a signal, the process ignores further
+            signals, because they must not disturb its end.
     """
     global _active
     signals = StopSignals()
@@ -102,7 +105,8 @@ def catch_signals() -> Iterator[StopSignals]:
         _active = None
         for number, handler in before.items():
             # Python itself resets other handlers than SIG_IGN at its end.
-            signal.signal(number, handler if signals.first is None else signal.SIG_IGN)
+            stays = signals.first is not None and process_ends
+            signal.signal(number, signal.SIG_IGN if stays else handler)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Values of different types are compared by this text, and names of columns are ma
 - Whole numbers are digits.  Other numbers are the shortest text that gives the number again.
 - Truth values are `true` and `false`.
 - Times are written like `2024-05-01 13:30:00.5`.  Midnight is the date alone.  Times with a time zone are in UTC.
+- Durations are written like `1 days 02:30:00`.
 - Bytes are the text that they encode in UTF-8, or hexadecimal digits after 0x.
 - Text is itself.  `typed` decides for a column of text as a whole whether the column holds numbers or truth values.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from numbers import Integral
 from typing import Any
@@ -29,7 +30,7 @@ NOT_A_VALUE = ("", "nan", "NaN")
 """Text that stands for a missing value."""
 
 WHOLE = r"0|-?[1-9][0-9]*"
-NUMBER = rf"^(({WHOLE})(\.0+)?|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[0-9](\.[0-9]*[1-9])?e[+-][0-9]{{2,3}})$"
+NUMBER = rf"^(({WHOLE})(\.0+)?|-0\.0+|-?(0|[1-9][0-9]*)\.[0-9]*[1-9]|-?[0-9](\.[0-9]*[1-9])?e[+-][0-9]{{1,3}})$"
 """Numbers in their usual form.  Not: 007, +7, -0, 1e3, 1.10, inf."""
 
 _NUMBER = re.compile(NUMBER)
@@ -46,6 +47,8 @@ def text_of(value: Any) -> str:
         return str(value)
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, timedelta | np.timedelta64):  # NumPy takes a duration for a whole number
+        return _text_of_duration(value)
     if isinstance(value, Integral):
         return str(int(value))
     if isinstance(value, float | np.floating | Decimal):
@@ -124,7 +127,7 @@ def reduced(text: str) -> str:
         return text_of(TRUTH[text])
     if _NUMBER.match(text):
         if _is_whole(text):
-            return text.partition(".")[0]
+            return str(int(text.partition(".")[0]))
         return text_of(float(text)) if _keeps_digits(text) else text
     return _text_of_time(text)
 
@@ -196,6 +199,13 @@ def _is_whole(word: str) -> bool:
 
 def _keeps_digits(word: str) -> bool:
     return Decimal(word) == Decimal(repr(float(word)))
+
+
+def _text_of_duration(value: timedelta | np.timedelta64) -> str:
+    """Return a duration as pandas writes it: `1 days 02:30:00`."""
+    import pandas as pd  # imported here, because a grid needs no durations
+
+    return str(pd.Timedelta(value))
 
 
 def _text_of_time(text: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.files import renamed
-from crowdml.files.frames import confusion_frame, consensus_frame, workers_frame
+from crowdml.files.frames import MOST_CLASSES, confusion_frame, consensus_frame, workers_frame
 from crowdml.labels import CrowdLabels
 
 MOST_CONFUSION_ROWS = 5_000_000
@@ -55,7 +55,7 @@ def curves_frame(points: Sequence[tuple[int, str, float]]) -> pd.DataFrame:
 def crowd_tables(crowd: CrowdLabels, aggregation: Aggregation) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Return the tables consensus, workers and confusion, and one line per part that is left out."""
     consensus, left_out = consensus_frame(crowd, aggregation), []
-    if crowd.n_items * crowd.n_classes > MOST_PROBABILITIES:
+    if crowd.n_classes > MOST_CLASSES or crowd.n_items * crowd.n_classes > MOST_PROBABILITIES:
         consensus = consensus.loc[:, ~consensus.columns.str.startswith("p_")]
         left_out.append(f"probabilities of {crowd.n_classes:,} classes not written for {crowd.n_items:,} items")
     tables = {"consensus": consensus, "workers": workers_frame(crowd, aggregation)}

@@ -88,7 +88,8 @@ def read_data(
     """Read the data at a path.
 
     Args:
-        path: .npy (rows are the tasks 0, 1, 2, ...), .csv, .csv.gz or .parquet of features, or a folder of images.
+        path: .npy (rows are the tasks 0, 1, 2, ...), a table of features (.csv, .jsonl, .json, .parquet; text may be
+            packed as .gz), or a folder of images.
         task_column: the column of a table that holds the tasks.
         images: how the images of a folder are read.
         checked: results of earlier checks of streamed images, which are not repeated: `Items.checked` -> (file ->

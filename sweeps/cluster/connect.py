@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crowdml.support.processors import usable_processors
 from crowdml.support.stop_signals import call_guarded, hold_signals
@@ -102,10 +103,11 @@ def start_local(*, data_bytes: int) -> Iterator[Cluster]:
         try:
             # A Ray that is half started cannot be stopped.
             with hold_signals():
-                context = ray.init(
+                context: Any = ray.init(
                     address="local",
                     num_cpus=usable_processors(),
-                    include_dashboard=True,  # without a dashboard, a Train run that Tune stops never frees its resources
+                    # Without a dashboard, a Train run that Tune stops never frees its resources.
+                    include_dashboard=True,
                     object_store_memory=data_bytes + OBJECT_STORE_SPARE,
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,

@@ -117,7 +117,7 @@ def end_left_over(folder: Path) -> int:
     """
     n_ended = 0
     for record in folder.glob(f"session_*/{RECORD}"):
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, OverflowError):
             # Another user could write a record that names our processes.
             if record.stat().st_uid != os.getuid() or record.is_symlink():
                 continue

@@ -125,7 +125,7 @@ class Command:
 
     Args:
         arguments: of the command.
-        results: its results folder.
+        results: its results folder; None if it has none.
         address: of the cluster; None is `--backend inline`.
         script: another one that does the same.
         more: environment variables.
@@ -134,7 +134,7 @@ class Command:
     def __init__(
         self,
         arguments: list[str],
-        results: Path | str,
+        results: Path | str | None,
         address: str | None,
         *,
         script: str = "sweeps/full_grid.py",
@@ -143,11 +143,12 @@ class Command:
         where = ["--backend", "inline"] if address is None else ["--address", address]
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            [sys.executable, script, *arguments, "--results", str(results), *where],
+            [sys.executable, script, *arguments, *([] if results is None else ["--results", str(results)]), *where],
             cwd=ROOT,
             env={**os.environ, **ENVIRONMENT, **more},
             stdout=self._output,
             stderr=subprocess.STDOUT,
+            process_group=0,
         )
 
     @property
@@ -163,6 +164,14 @@ class Command:
         except subprocess.TimeoutExpired:
             self.kill()
             pytest.fail(f"the command still ran after {seconds:g} s; it printed:\n{self.output}")
+
+    def signal(self, number: int, *, times: int = 1, group: bool = False) -> None:
+        """Send a signal once or several times, to the driver alone or, as a terminal does, to its process group."""
+        for _ in range(times):
+            (os.killpg if group else os.kill)(self.process.pid, number)
+            time.sleep(0.3)
+            if self.process.poll() is not None:
+                return
 
     def kill(self) -> None:
         """End it at once."""

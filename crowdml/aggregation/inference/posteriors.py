@@ -97,6 +97,11 @@ def mean_of(rows: Rows) -> Array:
     return rows.mean(axis=0)
 
 
+def largest(rows: Rows) -> Array:
+    """Return the (n_items,) largest probability of each item."""
+    return _over_rows(np.maximum, rows, rows.data) if isinstance(rows, sp.csr_array) else rows.max(axis=1)
+
+
 def entropies(rows: Rows) -> Array:
     """Return the (n_items,) entropy of each row in nats."""
     if isinstance(rows, sp.csr_array):

@@ -25,7 +25,10 @@ def check_prior(prior: ArrayLike | None, crowd: CrowdLabels) -> Array | None:
         )
     if not np.isfinite(values).all() or (values < 0).any():
         raise ValueError("prior must be finite and not negative")
-    total = values.sum(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        total = values.sum(axis=-1, keepdims=True)
+    if not np.isfinite(total).all():
+        raise ValueError("prior must have a finite sum")
     if (total <= 0).any():
         raise ValueError("prior must not sum to zero")
     return values / total

@@ -36,7 +36,7 @@ from crowdml.cli.options import (
     read_truth,
 )
 from crowdml.files import renamed, write_tables
-from crowdml.files.frames import confusion_frame, consensus_frame, doubtful_labels_frame, workers_frame
+from crowdml.files.frames import MOST_CLASSES, confusion_frame, consensus_frame, doubtful_labels_frame, workers_frame
 from crowdml.files.writing import STDOUT
 from crowdml.labels import CrowdLabels
 
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> None:
         on_ray.run(options)
         return
     outputs = {name: path for name in TABLES if (path := getattr(options, name)) is not None}
-    check_outputs(list(outputs.values()))
+    check_outputs(list(outputs.values()), options.input)
     console = Console(stderr=STDOUT in outputs.values())
     if options.compare:
         compare.run(options, console)
@@ -101,6 +101,12 @@ def run(options: argparse.Namespace) -> None:
     describe_crowd(console, options.input, crowd)
     describe_result(console, options.method, crowd, result, seconds, truth)
     speak(console, written(list(outputs.values())))
+    if options.out and crowd.n_classes > MOST_CLASSES:
+        speak(
+            console,
+            f"{options.out} has the probability of each label, but no columns p_<class>, "
+            f"because there are more than {MOST_CLASSES:,} classes",
+        )
 
 
 def _table(name: str, crowd: CrowdLabels, result: Aggregation, options: argparse.Namespace) -> pd.DataFrame:

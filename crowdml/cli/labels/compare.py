@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crowdml.aggregation.aggregator import Aggregation
 from crowdml.cli.display import Console, show, speak, step, table
-from crowdml.cli.labels.summary import accuracy, describe_crowd
+from crowdml.cli.labels.summary import accuracy, accuracy_text, describe_crowd
 from crowdml.cli.options import configured, prior_of, read_input, read_truth
 from crowdml.files import write_tables
 from crowdml.methods.registry import REGISTRY
@@ -94,7 +94,7 @@ def _show(console: Console, frame: pd.DataFrame) -> None:
     rows = []
     for number, row in enumerate(answered.to_dict("records"), 1):
         cells = [number, row["method"], f"{row['seconds']:.2f}", f"{row['n_iter']}{' ' if row['converged'] else '+'}"]
-        rows.append([*cells, f"{row['accuracy']:.4f} ± {row['accuracy_se']:.4f}"] if with_truth else cells)
+        rows.append([*cells, accuracy_text(row["accuracy"], row["accuracy_se"])] if with_truth else cells)
     speak(console, "")
     show(console, table(heads, rows, numbers=["", *heads[2:]], names=["method"]))
     if (~answered["converged"]).any():

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("crowdml plan does not use --prior; leave it out")
     if options.pool and not options.next:
         raise ValueError("--pool belongs to --next; add --next FILE")
-    check_outputs([path for path in outputs if path != options.figure])
+    check_outputs([path for path in outputs if path != options.figure], options.input)
     if options.figure:
         check_writable(options.figure, FIGURE_ENDINGS)
     console = Console(stderr=STDOUT in outputs)

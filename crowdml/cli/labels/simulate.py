@@ -38,6 +38,7 @@ from crowdml.noise import (
     simulate_crowd,
 )
 from crowdml.noise.spread import ItemDifficulty
+from crowdml.support.memory import check_memory
 
 OPTIONS: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE"}
 
@@ -85,6 +86,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(options, name)}")
     outputs = [path for path in (options.out, options.truth_out) if path]
     check_outputs(outputs)
+    _check_size(options)
     with step("simulating"):
         crowd, truth = _simulate(options)
     tables = [crowd.to_frame(), pd.DataFrame({"task": np.arange(len(truth)), "label": truth})]
@@ -92,6 +94,18 @@ def run(options: argparse.Namespace) -> None:
         write_tables(dict(zip(outputs, tables, strict=False)))
     share = float((crowd.label == truth[crowd.item]).mean())
     speak(Console(stderr=STDOUT in outputs), f"{sizes(crowd)}, {100 * share:.1f} % right; {written(outputs)}")
+
+
+def _check_size(options: argparse.Namespace) -> None:
+    """Raise TooLargeError if the truth, the labels and one confusion matrix surely do not fit in memory."""
+    n_items, n_classes = options.items, options.classes
+    labels_each = options.labels_per_item or (options.workers if options.assignment in (None, "every_item") else 1)
+    n_labels = n_items * labels_each
+    check_memory(
+        16.0 * n_items + 24.0 * n_labels * (1 - options.missing_rate) + 16.0 * n_classes**2,
+        f"a crowd of {n_items:,} items, {n_labels:,} labels and {n_classes:,} classes",
+        "simulate fewer items, labels or classes",
+    )
 
 
 def _simulate(options: argparse.Namespace) -> tuple[CrowdLabels, NDArray[np.int64]]:

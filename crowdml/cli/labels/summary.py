@@ -49,9 +49,8 @@ def describe_result(
     if n_tied:
         speak(console, f"no label        {n_tied:,} tied items")
     if truth is not None:
-        share, error = accuracy(result.labels, truth)
-        n_scored = ((truth >= 0) & (result.labels >= 0)).sum()
-        speak(console, f"accuracy        {share:.4f} ± {error:.4f} on {n_scored:,} items")
+        n_scored = int(((truth >= 0) & (result.labels >= 0)).sum())
+        speak(console, f"accuracy        {accuracy_text(*accuracy(result.labels, truth))} on {n_scored:,} items")
     speak(console, "")
     show(console, _worst_workers(crowd, result))
 
@@ -66,6 +65,11 @@ def accuracy(labels: NDArray[np.integer], truth: NDArray[np.integer]) -> tuple[f
         return np.nan, np.nan
     share = float((labels[known] == truth[known]).mean())
     return share, float(np.sqrt(share * (1 - share) / known.sum()))
+
+
+def accuracy_text(share: float, error: float) -> str:
+    """Return an accuracy with its standard error as text."""
+    return "not defined" if np.isnan(share) else f"{share:.4f} ± {error:.4f}"
 
 
 def _worst_workers(crowd: CrowdLabels, result: Aggregation) -> Table:

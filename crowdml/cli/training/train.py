@@ -33,7 +33,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.set_defaults(history=None)
     command.add_argument(
         "data", metavar="DATA",
-        help="features: .npy (row = task number), .csv, .csv.gz or .parquet with a column task; or a folder of images",
+        help="features: .npy (row = task number), or a table (.csv, .jsonl, .json, .parquet) with a column task; "
+        "or a folder of images",
     )  # fmt: skip
     command.add_argument(
         "input", metavar="LABELS", nargs="?",

@@ -11,7 +11,6 @@ import pytest
 
 from crowdml.cli.labels import simulate
 from crowdml.cli.main import COMMANDS, main, parse
-from crowdml.support.stop_signals import SIGNALS
 
 SIMULATE = ["simulate", "--items", "4", "--workers", "2", "--classes", "2", "--rate", "0", "--out", "-"]
 
@@ -87,6 +86,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     [
         (ValueError("two\nlines"), 2, "crowdml simulate: error: two lines\n"),
         (FileNotFoundError("no file"), 2, "crowdml simulate: error: no file\n"),
+        (
+            MemoryError("Unable to allocate"),
+            2,
+            "crowdml simulate: error: not enough memory for these sizes: Unable to allocate\n",
+        ),
         (KeyboardInterrupt(), 130, "crowdml simulate: stopped\n"),
         (KeyboardInterrupt("go on"), 130, "crowdml simulate: go on\n"),
     ],
@@ -116,22 +120,11 @@ def test_termination_runs_clean_up_and_exits_with_143(monkeypatch) -> None:
         finally:
             cleaned.append(True)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(simulate, "run", run)
-    try:
-        assert main(SIMULATE) == 143
-        assert cleaned
-        # Another signal must not disturb the end of the process.
-        assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def test_without_a_signal_the_handlers_are_as_before() -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
-    assert main(SIMULATE) == 0
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert main(SIMULATE) == 143
+    assert cleaned
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_exit_codes_of_commands_are_passed_on(monkeypatch) -> None:

@@ -167,11 +167,32 @@ def test_blocks_of_csv_end_where_records_end(tmp_path: Path, monkeypatch) -> Non
         csv.writer(text, lineterminator="\n").writerows(rows)
         path = text_file(tmp_path, text.getvalue().encode())
         with TextStream(path) as stream:
-            blocks = list(record_blocks(stream, ","))
+            blocks = list(map(bytes, record_blocks(stream, ",")))
         assert len(blocks) > 1
         assert b"".join(blocks).decode() == text.getvalue()
         parsed = [row for block in blocks for row in csv.reader(io.StringIO(block.decode(), newline=""))]
         assert parsed == rows
+
+
+def test_quotes_in_turn_end_records_where_the_pattern_ends_them(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(text_stream_module, "BLOCK", 64)
+    rng = np.random.default_rng(1)
+
+    def blocks(path: Path) -> list[bytes] | str:
+        try:
+            with TextStream(path) as stream:
+                return list(map(bytes, record_blocks(stream, ",")))
+        except text_stream_module.TextFault as error:
+            return str(error)
+
+    for number in range(300):
+        # Raw characters: quotes also stand inside values, and are not closed.
+        shares = [0.4, 0.3, 0.02, 0.28] if number % 2 else [0.25, 0.25, 0.25, 0.25]
+        path = text_file(tmp_path, "".join(rng.choice(list('a,"\n'), 400, p=shares)).encode())
+        fast = blocks(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(text_stream_module, "_open_and_close", lambda *_: False)
+            assert blocks(path) == fast
 
 
 # ---------------------------------------------------------------- folders

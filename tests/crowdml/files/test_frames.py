@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 from hypothesis import given
 
 from crowdml.aggregation import DawidSkene, MajorityVote
-from crowdml.files.frames import confusion_frame, consensus_frame, doubtful_labels_frame, workers_frame
+from crowdml.files import FileError, read_prior, write_tables
+from crowdml.files.frames import (
+    MOST_CLASSES,
+    confusion_frame,
+    consensus_frame,
+    doubtful_labels_frame,
+    workers_frame,
+)
 from crowdml.files.gold_and_history import with_gold, with_history
 from crowdml.labels import CrowdLabels
 from crowdml.methods.from_frames import fit_predict, fit_predict_proba
@@ -69,6 +77,40 @@ def test_unknown_names_are_refused() -> None:
         fit_predict(FRAME, "em", max_itr=3)
     with pytest.raises(UnknownNameError, match="'labnet' trains networks"):
         fit_predict(FRAME, "labnet")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_the_consensus_of_very_many_classes_has_the_probability_of_the_label(tmp_path: Path, name: str) -> None:
+    n = MOST_CLASSES + 1
+    answers = pd.DataFrame({"task": np.arange(n), "worker": "a", "label": np.arange(n)})
+    second = pd.DataFrame({"task": [0, 1], "worker": ["b", "b"], "label": [7, 1]})
+    crowd = CrowdLabels.from_frame(pd.concat([answers, second]))
+    result = MajorityVote().fit(crowd)
+    frame = consensus_frame(crowd, result)
+    assert list(frame) == ["task", "label", "probability", "doubt"]
+    assert frame["probability"].tolist() == [0.5] + [1.0] * (n - 1)
+    write_tables({str(tmp_path / name): frame})
+    prior = read_prior(tmp_path / name, crowd)
+    assert prior.shape == (n, n)
+    assert prior[0, 0] == 0.5
+    assert prior[0, 1:] == pytest.approx(0.5 / (n - 1))
+    assert (prior[1:] == np.eye(n)[1:]).all()
+
+
+def test_up_to_a_thousand_classes_each_class_has_a_column() -> None:
+    n = MOST_CLASSES
+    crowd = CrowdLabels.from_frame(pd.DataFrame({"task": np.arange(n), "worker": "a", "label": np.arange(n)}))
+    assert len(consensus_frame(crowd, MajorityVote().fit(crowd)).columns) == n + 3
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [("0,maybe,0.5", "line 2: label maybe is not a class"), ("0,no,1.5", r"line 2: a probability must be in \[0, 1\]")],
+)
+def test_a_prior_of_labels_that_does_not_fit_is_named(tmp_path: Path, row: str, says: str) -> None:
+    (tmp_path / "prior.csv").write_text(f"task,label,probability\n{row}\n")
+    with pytest.raises(FileError, match=says):
+        read_prior(tmp_path / "prior.csv", CROWD)
 
 
 def test_tables_by_hand() -> None:

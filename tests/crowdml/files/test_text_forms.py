@@ -20,7 +20,7 @@ from crowdml import fit_predict
 from crowdml.aggregation import MajorityVote, MinimaxOrdinal
 from crowdml.cli.labels.summary import accuracy
 from crowdml.cli.main import main
-from crowdml.files import FileError, read_crowd, read_labels, read_prior, write_tables
+from crowdml.files import FileError, FileForm, read_crowd, read_labels, read_prior, write_tables
 from crowdml.files.frames import confusion_frame, consensus_frame
 from crowdml.files.gold_and_history import true_classes, with_gold, with_history
 from crowdml.labels import CrowdLabels
@@ -434,3 +434,123 @@ def test_logging_is_quiet_about_clean_data(tmp_path: Path, caplog) -> None:
     read = CrowdLabels.from_frame(answers("text", "text"))
     assert read.n_items == 3
     assert not caplog.text
+
+
+# ---------------------------------------------------------------- values that are easy to lose on the way
+
+
+EASY_TO_LOSE: dict[str, pd.Series] = {
+    "small and large": pd.Series([1e-9, 2.5e-7, 1e22]),
+    "float16": pd.Series(np.array([0.1, 0.5, 2.0], np.float16)),
+    "negative zero": pd.Series([-0.0, 1.5, 2.5]),
+    "above 64 bits": pd.Series([5, 2**70, 2**71], dtype=object),
+    "timedelta64": pd.Series(pd.to_timedelta(["1h", "25h", "1ns"])),
+    "timedelta": pd.Series([dt.timedelta(hours=hour) for hour in (1, 2, 30)], dtype=object),
+    "date and time": pd.Series([dt.date(2024, 1, 1), pd.Timestamp("2024-01-02 01:00"), dt.date(2024, 1, 3)]),
+    "with and without time zone": pd.Series(
+        [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2, tzinfo=dt.UTC), dt.datetime(2024, 1, 3, 5)], dtype=object
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EASY_TO_LOSE)
+@pytest.mark.parametrize("ending", FORMATS)
+def test_own_output_keeps_values_that_are_easy_to_lose(tmp_path: Path, kind: str, ending: str) -> None:
+    values = EASY_TO_LOSE[kind]
+    at = [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    named = {"task": values.iloc[at], "worker": values.iloc[[0, 1, 2] * 3], "label": values.iloc[at]}
+    frame = pd.DataFrame({name: column.reset_index(drop=True) for name, column in named.items()})
+    crowd = CrowdLabels.from_frame(frame)
+    result = MajorityVote().fit(crowd)
+    write_tables({str(tmp_path / f"o{ending}"): consensus_frame(crowd, result), str(tmp_path / f"a{ending}"): frame})
+    labels = read_labels(tmp_path / f"o{ending}")
+    assert (true_classes(crowd, labels) == result.labels).all()
+    again = read_crowd(tmp_path / f"a{ending}", gold=tmp_path / f"o{ending}")
+    assert again.gold is not None
+    assert (again.gold == MajorityVote().fit(again).labels).all()
+    assert read_prior(tmp_path / f"o{ending}", again).argmax(axis=1).tolist() == again.gold.tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.decimal32(5, 2), pa.decimal64(12, 2)])
+def test_short_decimals_of_parquet_are_numbers(tmp_path: Path, kind: pa.DataType) -> None:
+    column = pa.array([Decimal("1.50"), Decimal("2.00")], kind)
+    pq.write_table(pa.table({"task": column, "worker": column, "label": column}), tmp_path / "a.parquet")
+    assert read_crowd(tmp_path / "a.parquet").to_frame().to_numpy().tolist() == [[1.5] * 3, [2.0] * 3]
+
+
+# ---------------------------------------------------------------- files that nearly fit each other
+
+
+NEARLY = "task,worker,label\nt0,a,x\nt0,b,x\nt1,a,y\nt1,b,y\n"
+
+
+@pytest.fixture
+def nearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text(NEARLY)
+    Path("truth.csv").write_text("task,label\nt0 ,x\nt1,y\n")
+    Path("history.csv").write_text("worker,truth,label,count\na ,x,x,5\nb,x,x,5\n")
+    Path("pool.csv").write_text("task\nt0 \nt9\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("aggregate a.csv --method mv --truth truth.csv", "'t0' and 't0 '"),
+        ("aggregate a.csv --method em --gold truth.csv", "'t0' and 't0 '"),
+        ("aggregate a.csv --method em --history history.csv", "'a' and 'a '"),
+        ("plan a.csv --next n.csv --pool pool.csv", "'t0' and 't0 '"),
+    ],
+)
+@pytest.mark.usefixtures("nearly")
+def test_an_id_that_is_only_nearly_in_the_crowd_is_named(line: str, pair: str, caplog) -> None:
+    assert main(line.split()) == 0
+    assert f"not in the crowd: {pair} look alike; --strip" in caplog.text
+    caplog.clear()
+    assert main([*line.split(), "--strip"]) == 0
+    assert "look alike" not in caplog.text
+
+
+@pytest.mark.usefixtures("nearly")
+def test_the_refusal_of_true_labels_names_look_alikes(capsys) -> None:
+    Path("a.csv").write_text(NEARLY.replace("x\n", "x\t\n").replace("y\n", "y\t\n"))
+    Path("truth.csv").write_text("task,label\nt0,x\nt1,y\n")
+    assert main(["aggregate", "a.csv", "--method", "mv", "--truth", "truth.csv"]) == 2
+    assert "'y\\t' and 'y' look alike; --strip" in capsys.readouterr().err
+    assert main(["aggregate", "a.csv", "--method", "mv", "--truth", "truth.csv", "--strip"]) == 0
+    assert "accuracy        1.0000" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("nearly")
+def test_two_columns_that_differ_only_by_blanks_are_refused(capsys) -> None:
+    Path("a.csv").write_text("task,worker,label, label\n1,a,x,y\n")
+    assert main(["aggregate", "a.csv"]) == 2
+    assert "column 'label' occurs 2 times" in capsys.readouterr().err
+    Path("a.csv").write_text("task,worker,label\nt0,a,x\nt0,b,x \n")
+    assert main(["aggregate", "a.csv", "--method", "mv", "--out", "o.csv"]) == 0
+    assert main(["aggregate", "a.csv", "--prior", "o.csv"]) == 0
+    assert main(["aggregate", "a.csv", "--prior", "o.csv", "--strip"]) == 2
+    assert "column 'p_x' occurs 2 times" in capsys.readouterr().err
+
+
+def test_a_class_with_a_line_end_finds_its_column_with_strip(tmp_path: Path) -> None:
+    pd.DataFrame({"task": [1, 1], "worker": [1, 2], "label": "two\nlines"}).to_csv(tmp_path / "a.csv", index=False)
+    crowd = read_crowd(tmp_path / "a.csv")
+    write_tables({str(tmp_path / "o.csv"): consensus_frame(crowd, MajorityVote().fit(crowd))})
+    stripped = read_crowd(tmp_path / "a.csv", strip=True)
+    assert read_prior(tmp_path / "o.csv", stripped, strip=True).tolist() == [[1.0]]
+
+
+def test_given_classes_are_stripped_too_and_never_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(NEARLY)
+    crowd = read_crowd(tmp_path / "a.csv", class_names=["y ", "x"], strip=True)
+    assert crowd.class_names is not None
+    assert crowd.class_names.tolist() == ["y", "x"]
+    with pytest.raises(ValueError, match="a name of a class is empty"):
+        read_crowd(tmp_path / "a.csv", class_names=["x", "y", " "])
+
+
+def test_a_wide_file_has_each_worker_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("task,ann,ann \n1,x,y\n")
+    with pytest.raises(FileError, match="column 'ann' occurs 2 times"):
+        read_crowd(tmp_path / "a.csv", form=FileForm("wide"))

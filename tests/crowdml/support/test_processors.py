@@ -1,5 +1,3 @@
-"""The processors that a process may use: its affinity, and the quotas of its control groups."""
-
 from __future__ import annotations
 
 import os
@@ -12,53 +10,53 @@ import pytest
 from crowdml.support.processors import cpu_quotas, usable_processors
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "quotas"),
-    [
-        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000", "a/cpu.max": "max 100000"}, [1.5]),
-        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000"}, [0.5]),
-        # The path is the path on the host, and the container sees only its own group.
-        ("0::/docker/abc\n", {"cpu.max": "200000 100000"}, [2.0]),
-        (
-            "4:memory:/a\n3:cpu,cpuacct:/a\n",
-            {"cpu,cpuacct/a/cpu.cfs_quota_us": "300000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"},
-            [3.0],
-        ),
-        ("3:cpu,cpuacct:/x\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, []),
-        ("0::/\n", {"cpu.max": "nonsense"}, []),
-    ],
-)
-def test_quotas_of_both_versions(groups: str, files: dict[str, str], quotas: list[float], tmp_path: Path) -> None:
-    write(tmp_path / "groups", groups)
+def quotas(folder: Path, groups: str, files: dict[str, str]) -> list[float]:
+    (folder / "groups").write_text(groups)
     for name, text in files.items():
-        write(tmp_path / "mount" / name, text)
-    assert list(cpu_quotas(tmp_path / "groups", tmp_path / "mount")) == quotas
+        (folder / "mount" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mount" / name).write_text(text)
+    return sorted(cpu_quotas(folder / "groups", folder / "mount"))
 
 
-def test_a_machine_without_control_groups_has_no_quota(tmp_path: Path) -> None:
-    assert list(cpu_quotas(tmp_path / "groups", tmp_path)) == []
+def test_every_group_of_version_2_may_have_a_quota(tmp_path: Path) -> None:
+    files = {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n", "cpu.max": "400000 100000\n"}
+    assert quotas(tmp_path, "0::/a/b\n", files) == [1.5, 4.0]
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
-def test_affinity_counts() -> None:
-    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-    code += "from crowdml.support.processors import usable_processors; print(usable_processors())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"
-    assert 1 <= usable_processors() <= (os.cpu_count() or 1)
+def test_a_path_of_the_host_still_finds_the_quota_of_the_container(tmp_path: Path) -> None:
+    assert quotas(tmp_path, "0::/host/docker/1\n", {"cpu.max": "50000 100000"}) == [0.5]
+
+
+def test_a_quota_of_version_1_is_found(tmp_path: Path) -> None:
+    files = {"cpu,cpuacct/a/cpu.cfs_quota_us": "300000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"}
+    files |= {"cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000"}
+    assert quotas(tmp_path, "5:memory:/a\n4:cpu,cpuacct:/a\n", files) == [3.0]
+
+
+def test_odd_files_give_no_quota(tmp_path: Path) -> None:
+    assert quotas(tmp_path, "0::/\n", {"cpu.max": "many\n"}) == []
+    assert quotas(tmp_path, "0::/\n", {"cpu.max": "100000 0\n"}) == []
+    assert list(cpu_quotas(tmp_path / "missing", tmp_path)) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no CPU affinity")
+def test_the_affinity_limits_the_number() -> None:
+    one = min(os.sched_getaffinity(0))
+    code = "from crowdml.support.processors import usable_processors; print(usable_processors())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {one}),
+    )
+    assert int(ran.stdout) == 1 <= usable_processors()
 
 
 def test_nothing_else_counts_processors() -> None:
     root = Path(__file__).parents[3]
-    users = [
-        str(file.relative_to(root))
-        for folder in ("crowdml", "sweeps", "analysis")
-        for file in (root / folder).rglob("*.py")
-        if "cpu_count" in file.read_text() or "sched_getaffinity" in file.read_text()
+    files = [file for folder in ("crowdml", "sweeps", "analysis") for file in (root / folder).rglob("*.py")]
+    counting = [
+        file.name for file in files if "cpu_count" in file.read_text() or "sched_getaffinity" in file.read_text()
     ]
-    assert users == ["crowdml/support/processors.py"]
+    assert counting == ["processors.py"]

@@ -114,6 +114,20 @@ def write_parts(frame: pd.DataFrame, folder: Path, n_parts: int = 4) -> Path:
     return folder
 
 
+def test_ids_of_64_bits_without_a_sign_are_kept(inline: None, tmp_path: Path) -> None:
+    frame = crowd_frame()
+    frame["task"] = frame["task"].str[4:].astype(np.uint64) + np.uint64(2**64 - 2000)
+    folder, out = write_parts(frame, tmp_path / "in"), tmp_path / "out"
+    aggregate_sharded(folder, "mv", out=out, console=quiet())
+    table = pd.concat(pd.read_parquet(part) for part in sorted(out.glob("*.parquet"))).sort_values("task")
+    result, crowd = on_one_machine(frame, "mv")
+    assert crowd.item_ids is not None
+    assert crowd.class_names is not None
+    assert table["task"].dtype == np.uint64
+    assert table["task"].tolist() == crowd.item_ids.tolist()
+    assert table["label"].tolist() == crowd.class_names[result.labels].tolist()
+
+
 def quiet() -> Console:
     return Console(file=open(os.devnull, "w"))
 

@@ -299,3 +299,53 @@ def test_what_cannot_fit_is_refused_in_one_line(folder: Path, capsys: pytest.Cap
     assert len(lines) == 1
     assert "200,000 workers with 200,000 classes needs about" in lines[0]
     assert "use method mv" in lines[0]
+
+
+def test_probabilities_of_very_many_classes_are_left_out_with_a_notice(folder: Path, capsys) -> None:
+    n = 1001
+    pd.DataFrame({"task": range(n), "worker": "a", "label": range(n)}).to_csv("many.csv", index=False)
+    assert run("aggregate many.csv --method mv --out out.csv") == 0
+    assert "out.csv has the probability of each label, but no columns p_<class>" in capsys.readouterr().out
+    assert list(pd.read_csv("out.csv")) == ["task", "label", "probability", "doubt"]
+    assert run("aggregate many.csv --method mv --prior out.csv --out again.csv") == 0
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_labels_of_which_some_are_tied_are_truth_and_gold(folder: Path, capsys, caplog, ending: str) -> None:
+    Path("tied.csv").write_text("task,worker,label\n1,a,x\n1,b,y\n2,a,x\n2,b,x\n")
+    assert run(f"aggregate tied.csv --method mv --ties abstain --out o.{ending}") == 0
+    assert run(f"aggregate tied.csv --method mv --truth o.{ending}") == 0
+    assert "accuracy        1.0000 ± 0.0000 on 1 items" in capsys.readouterr().out
+    assert f"o.{ending}: 1 rows have no label and are left out" in caplog.text
+    assert run(f"aggregate tied.csv --method em --gold o.{ending}") == 0
+    assert "gold labels     1 items" in capsys.readouterr().out
+
+
+def test_a_crowd_of_ties_says_so_everywhere(folder: Path, capsys) -> None:
+    Path("ties.csv").write_text("task,worker,label\n1,a,x\n1,b,y\n2,a,x\n2,b,y\n")
+    Path("ties_truth.csv").write_text("task,label\n1,x\n2,y\n")
+    assert run("aggregate ties.csv --method mv --ties abstain --truth ties_truth.csv --out o.csv") == 0
+    assert "accuracy        not defined on 0 items" in capsys.readouterr().out
+    assert run("aggregate ties.csv --compare mv em --ties abstain --truth ties_truth.csv") == 0
+    printed = capsys.readouterr().out
+    assert "not defined" in printed
+    assert "nan" not in printed
+    assert run("aggregate ties.csv --truth o.csv") == 2
+    assert "o.csv: all 2 rows have no label" in capsys.readouterr().err
+    assert run("plan ties.csv --method mv --ties abstain --enough e.csv") == 2
+    assert "every item is tied" in capsys.readouterr().err
+
+
+def test_an_output_never_replaces_the_answers(folder: Path, capsys) -> None:
+    text = "task,worker,label\n1,a,x\n"
+    Path("mine.csv").write_text(text)
+    for line in ("aggregate mine.csv --out ./mine.csv", "plan mine.csv --next mine.csv"):
+        assert run(line) == 2
+        assert "the output would replace the answers" in capsys.readouterr().err
+    assert Path("mine.csv").read_text() == text
+
+
+def test_a_prior_whose_sum_is_infinite_is_refused(folder: Path, capsys) -> None:
+    Path("two.csv").write_text("task,worker,label\n1,a,x\n2,a,y\n")
+    assert run("aggregate two.csv --prior 1e308 1e308") == 2
+    assert "prior must have a finite sum" in capsys.readouterr().err

@@ -94,3 +94,20 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, capsys, line: str, 
     assert captured.err.startswith("crowdml simulate: error: ")
     assert captured.err.count("\n") == 1
     assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "--items 99999999999 --workers 5 --classes 3",
+        "--items 10000000 --workers 1000000 --classes 3",
+        "--items 10 --workers 2 --classes 1000000",
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_before_any_work(capsys, sizes: str) -> None:
+    assert run(f"{sizes} --rate 0.3 --out s.csv") == 2
+    error = capsys.readouterr().err
+    assert "of memory" in error
+    assert "simulate fewer items, labels or classes" in error
+    assert error.count("\n") == 1
+    assert not Path("s.csv").exists()

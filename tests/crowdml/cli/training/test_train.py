@@ -324,9 +324,9 @@ def test_classes_on_one_side_only_are_said(folder: Path, capsys) -> None:
     [
         ("x.npy absent.csv", "absent.csv: no such file"),
         ("absent.npy answers.csv", "absent.npy: no such file or folder"),
-        ("answers.csv answers.csv", "answers.csv: features must be numbers"),
+        ("answers.csv answers.csv", "answers.csv, line 2: column 'label' must be a number, got 'eel'"),
         ("twice.csv answers.csv", "twice.csv: task 0 occurs 2 times"),
-        ("words.csv answers.csv", "words.csv: features must be numbers"),
+        ("words.csv answers.csv", "words.csv, line 3: column 'a' must be a number, got 'much'"),
         ("x.npy", "x.npy does not give the classes of its items; give a file of LABELS"),
         ("x.npy other.csv", "none of the 1 tasks with labels is among the 120 items of x.npy: t1 there, 0 here"),
         ("x.npy one.csv", "every label is cat"),
