@@ -61,6 +61,7 @@ class StopSignals:
             self.first, self._since = number, time.monotonic()
             self._error = Stopped()
         elif self.first is not None and time.monotonic() - self._since >= IMPATIENT_SECONDS:
+            os.write(2, b"stopped at once\n")
             os._exit(self.exit_code)
         if not self.held:
             self.raise_waiting()
@@ -88,8 +89,8 @@ def catch_signals(*, process_ends: bool) -> Iterator[StopSignals]:
     In a thread other than the main thread this block does nothing.
 
     Args:
-        process_ends: whether the process ends after the block.  Then the handlers stay after a signal, because another
-            signal must not disturb the end of the process.
+        process_ends: whether the process ends after the block.  Then, after a signal, the process ignores further
+            signals, because they must not disturb its end.
     """
     global _active
     signals = StopSignals()
@@ -102,9 +103,10 @@ def catch_signals(*, process_ends: bool) -> Iterator[StopSignals]:
         yield signals
     finally:
         _active = None
-        if signals.first is None or not process_ends:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            # Python itself resets other handlers than SIG_IGN at its end.
+            stays = signals.first is not None and process_ends
+            signal.signal(number, signal.SIG_IGN if stays else handler)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ CORE = ("gcs_server", "raylet")
 """Names of the processes without which a Ray cannot go on."""
 RECORD = "crowdml.json"
 LOOK_SECONDS = 0.2
+STUCK_SECONDS = 10.0
+"""Seconds that the main thread has to leave Ray after Ray ended."""
 # Unix sockets have short names.  Ray makes `ray/session_2026-01-31_23-59-59_123456_4194304/sockets/plasma_store`.
 _LONGEST_SOCKET = 107 if sys.platform.startswith("linux") else 103
 _SOCKET = len("/ray/session_2026-01-31_23-59-59_123456_4194304/sockets/plasma_store")
@@ -94,7 +96,7 @@ def watched(session: Path) -> Iterator[None]:
     with suppress(OSError):
         record.write_text(json.dumps({"driver": _identity(psutil.Process()), "processes": [*_identities(children)]}))
     over = threading.Event()
-    core = [child for child in children if child.name() in CORE]
+    core = {child: name for child in children if (name := child.name()) in CORE}
     watcher = threading.Thread(target=_watch, args=(core, over), name="ray-watcher", daemon=True)
     watcher.start()
     try:
@@ -136,17 +138,19 @@ def ray_folder() -> Path:
     return Path(_short_folder() or _system_folder(), "ray")
 
 
-def _watch(core: Iterable[psutil.Process], over: threading.Event) -> None:
-    names = {process: process.name() for process in core}
+def _watch(core: Mapping[psutil.Process, str], over: threading.Event) -> None:
+    """Stop the main thread when one of the processes (process -> name) ends."""
     while not over.wait(LOOK_SECONDS):
-        for process, name in names.items():
+        for process, name in core.items():
             if not _is_alive(process):
-                stop_with(
-                    ClusterError(
-                        f"Ray ended: its process {process.pid} ({name}) was killed or ran out of memory; "
-                        "what is written is safe, and the same command goes on"
-                    )
+                error = ClusterError(
+                    f"Ray ended: its process {process.pid} ({name}) was killed or ran out of memory; "
+                    "what is written is safe, and the same command goes on"
                 )
+                # Without its server, Ray blocks the main thread for a minute and then exits without a word.
+                if stop_with(error) and not over.wait(STUCK_SECONDS):
+                    print(f"error: {error}", file=sys.stderr, flush=True)
+                    os._exit(2)
                 return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import signal
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -123,8 +124,19 @@ def _probe(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: b
 
 def _in_own_process(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: bool) -> tuple[Probe, float]:
     """Probe in a process of its own, which frees the memory of the GPU when it ends."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_probe, cells, data, cpus, has_gpu).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _ignore_interrupt) as pool:
+        try:
+            return pool.submit(_probe, cells, data, cpus, has_gpu).result()
+        except KeyboardInterrupt:
+            # The pool waits for its process.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+
+
+def _ignore_interrupt() -> None:
+    """Leave the Ctrl-C of a terminal, which all processes receive, to the driver."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _on_ray(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, has_gpu: bool) -> tuple[Probe, float]:

@@ -20,6 +20,7 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import DBAPIError
 
 from crowdml.support.heartbeat import heartbeat
 from crowdml.support.search_space import Value
@@ -27,6 +28,8 @@ from sweeps.tuning.samplers import Sampler, make_sampler
 from sweeps.tuning.search import Search
 
 BEAT_SECONDS, LOST_SECONDS = 5.0, 30.0
+OPEN_AGAIN_SECONDS = (0.2, 0.5, 1.0)
+"""Seconds between the attempts to open a database."""
 
 # If another driver has given up a trial, the trial's place is taken, and its updates are ignored.
 _IGNORE_IF_GIVEN_UP = suppress(optuna.exceptions.UpdateFinishedTrialError)
@@ -261,11 +264,21 @@ def open_storage(storage: str) -> BaseStorage:
     """
     try:
         if "://" in storage:
-            return RDBStorage(storage)
+            return _open_database(storage)
         Path(storage).parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(storage))
     except Exception as error:  # each database driver raises errors of its own
         raise StudyError(f"cannot open the study {without_password(storage)}: {str(error).splitlines()[0]}") from error
+
+
+def _open_database(url: str) -> RDBStorage:
+    """Open a database; several drivers may create its tables at the same time, which fails in all but one of them."""
+    settings = {"connect_args": {"timeout": LOST_SECONDS}} if url.startswith("sqlite") else None
+    for wait in OPEN_AGAIN_SECONDS:
+        with suppress(DBAPIError):
+            return RDBStorage(url, engine_kwargs=settings)
+        time.sleep(wait)
+    return RDBStorage(url, engine_kwargs=settings)
 
 
 def without_password(storage: str) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.store.result_store import ResultStore
-from sweeps.tuning.study import ERROR
+from sweeps.tuning.study import ERROR, open_storage
 from sweeps.watching.run_record import all_runs
-from tests.cluster.nodes import Command, wait_until
+from tests.cluster.nodes import ENVIRONMENT, ROOT, Command, wait_until
 from tests.cluster.processes import below, words
 from tests.cluster.results import assert_complete, n_attempts
 
@@ -93,10 +97,59 @@ def test_a_search_stops_without_an_answer_and_goes_on(tmp_path: Path, number: in
     assert (tmp_path / "best.toml").exists()
 
 
+@pytest.mark.parametrize("seconds", [0.3, 1.2])
+def test_late_signals_do_not_disturb_the_end(tmp_path: Path, seconds: float) -> None:
+    command = Command(GRID, tmp_path / "r", "local")
+    time.sleep(seconds)
+    command.signal(signal.SIGINT, times=3, group=True)
+    assert_stopped(command, signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_a_population_stops_without_an_answer(tmp_path: Path) -> None:
+    options = [
+        "--method", "nnaqc", "--dataset", "digits", "--pattern", "uniform", "--noise-rate", "0.5", "--workers", "1",
+        "--epochs", "4000", "--trials", "2", "--scheduler", "pbt", "--recipe", "lr", "--out", str(tmp_path / "b.toml"),
+    ]  # fmt: skip
+    command = Command(options, None, "local", script="sweeps/tune_method.py")
+    wait_until(lambda: any("Member" in words(pid) for pid in below(command.process.pid)), of=command)
+    command.signal(signal.SIGINT)
+    assert_stopped(command, signal.SIGINT)
+    assert not (tmp_path / "b.toml").exists()
+    assert n_done(str(tmp_path / "b.journal")) == 0
+
+
+@pytest.mark.slow
+def test_a_training_in_several_processes_stops(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features, labels = tmp_path / "x.npy", tmp_path / "labels.csv"
+    np.save(features, rng.normal(size=(500, 20)))
+    rows = [f"{task},{worker},{rng.integers(3)}" for task in range(500) for worker in range(3)]
+    labels.write_text("\n".join(["task,worker,label", *rows]) + "\n")
+    options = [str(features), str(labels), "--workers", "2", "--cpus", "1", "--epochs", "100000"]
+    command = subprocess.Popen(
+        [sys.executable, "-m", "crowdml", "train", *options, "--address", "local", "--out", str(tmp_path / "model")],
+        cwd=ROOT, env={**os.environ, **ENVIRONMENT}, process_group=0,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not any("RayTrainWorker" in words(pid) for pid in below(command.pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(command.pid, signal.SIGINT)
+        printed, _ = command.communicate(timeout=STOPS_WITHIN)
+    finally:
+        command.kill()
+    assert command.returncode == 130, printed
+    assert "the same command continues" in printed
+    assert "Traceback" not in printed
+
+
 def n_done(storage: str) -> int:
     with suppress(ValueError, KeyError, SQLAlchemyError):
-        (name,) = optuna.get_all_study_names(storage)
-        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        opened = open_storage(storage)
+        (name,) = optuna.get_all_study_names(opened)
+        trials = optuna.load_study(study_name=name, storage=opened).get_trials(deepcopy=False)
         assert not any(ERROR in trial.user_attrs for trial in trials)  # a trial that was given back has no error
         return sum(trial.state is TrialState.COMPLETE for trial in trials)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -64,8 +65,14 @@ def run(options: argparse.Namespace) -> int:
         known = store.read_cells()
         _warn_of_damage(store, console)
         plan = make_plan(cells, known, "failed" if options.retry_failed else "all" if options.recompute else "missing")
+        found = gpus
+        if options.dry_run and (options.gpus_per_trial or 0) > found:
+            gpus = math.ceil(options.gpus_per_trial)
+            speak(console, f"{where} has {found:g} GPUs; the estimate assumes {gpus}, as --gpus-per-trial needs")
         costs = learn_costs(known, gpu=gpus > 0)
-        measured = measure(options, plan.todo, known, costs, gpus, console, on_cluster=cluster is not None)
+        # A GPU that is not here cannot be probed.
+        probed = plan.todo if gpus == found else []
+        measured = measure(options, probed, known, costs, found, console, on_cluster=cluster is not None)
         costs = replace(costs, probed=measured.speeds)
         placement = place(options, networks_of(plan.cells), gpus, measured, console)
         n_slots = 1 if options.backend == "inline" else count_slots(plan.cells, placement, cpus, gpus)
@@ -177,7 +184,13 @@ def _finish(
     console.print(summary(frame))
     report = None if unchanged is None else find_report(store.location)
     if report is None:
-        report = write_report(store, cells=with_names(every)).html
+        try:
+            report = write_report(store, cells=with_names(every)).html
+        except OSError as error:
+            raise ResultsError(
+                f"cannot write the report to {store.public_location}: {error.strerror or error}; all results are "
+                "written, and the same command goes on with the report"
+            ) from error
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
     speak(console, f"tables    crowdml analyze {shlex.quote(store.location)}")

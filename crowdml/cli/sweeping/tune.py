@@ -8,7 +8,7 @@ examples:
   crowdml tune --method em --dataset rte --backend inline --out em.toml
   crowdml sweep --methods em nnaqc --method-options best.toml
 
-exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted
+exit code: 0 done, 2 bad input, 3 no trial succeeded, 130 interrupted, 143 terminated
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -258,7 +259,7 @@ def test_interrupted_runs_keep_what_they_have(
 
     monkeypatch.setattr(run_sweep, "run_inline", interrupt)
     assert run(*QUICK, results=tmp_path / "r") == 130
-    assert "stopped; the same command computes the rest" in capsys.readouterr().err
+    assert "stopped; the same command goes on" in capsys.readouterr().err
     (record,) = (tmp_path / "r" / "runs").iterdir()
     assert json.loads(record.read_text())["state"] == "stopped"
 
@@ -300,3 +301,28 @@ def test_the_machine_is_left_as_it_was(tmp_path: Path) -> None:
     before = set(os.listdir())
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     assert set(os.listdir()) == before
+
+
+def test_a_dry_run_assumes_the_gpus_that_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--preset", "laptop", "--methods", "mv", "--gpus-per-trial", "0.25"]
+    assert run(*arguments, "--dry-run", results=tmp_path / "r") == 0
+    printed = capsys.readouterr().out
+    assert "this machine has 0 GPUs; the estimate assumes 1, as --gpus-per-trial needs" in printed
+    assert "GPU hours" in printed
+    assert run(*arguments, results=tmp_path / "r") == 2
+
+
+def test_a_report_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.Image.Image.save", full)
+        assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 2
+    error = capsys.readouterr().err
+    assert "No space left on device; all results are written, and the same command goes on with the report" in error
+    assert error.count("\n") == 1
+    assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
+    assert (tmp_path / "r" / "report" / "report.html").exists()

@@ -205,11 +205,28 @@ def test_an_interrupt_frees_the_place_of_the_running_trial(
     with monkeypatch.context() as patched:
         patched.setattr("sweeps.tuning.search_inline.evaluate_point", interrupt)
         assert run(*LABELS, "--trials", "2", out=out) == 130
-    assert "run the same command again to continue" in capsys.readouterr().err
+    assert "stopped; the same command goes on" in capsys.readouterr().err
     start = time.monotonic()
     assert run(*LABELS, "--trials", "2", out=out) == 0
     assert time.monotonic() - start < 20  # it does not wait for a lost trial
     assert trials(out)["status"].tolist() == ["ok", "ok"]
+
+
+def test_drivers_that_create_one_database_together_all_open_it(tmp_path: Path) -> None:
+    code = "import sys; from sweeps.tuning.study import open_storage; sys.stdin.readline(); open_storage(sys.argv[1])"
+    url = f"sqlite:///{tmp_path}/s.db"
+    drivers = [
+        subprocess.Popen([sys.executable, "-c", code, url], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    time.sleep(4)  # all have imported what they need
+    for driver in drivers:
+        assert driver.stdin is not None
+        driver.stdin.write(b"\n")
+        driver.stdin.flush()
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=60)
+        assert driver.returncode == 0, errors.decode()
 
 
 @pytest.mark.slow
