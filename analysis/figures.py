@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 
 from analysis.load import PATTERN_ORDER, ROW_AXES, method_order, panels, row_axes, summarise
 from analysis.tables import ACCURACY, ERROR, PARTIAL_PATTERNS, Measure
+from crowdml.support.whole_file import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,10 +56,14 @@ def figures(cells: pd.DataFrame, curves: pd.DataFrame | None = None) -> dict[str
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure to a file; its suffix is the format."""
+    drawn = BytesIO()
     with warnings.catch_warnings():
         # A figure with small plots, or with a box for a letter that the font lacks, is better than no figure.
         warnings.simplefilter("ignore")
-        figure.savefig(path, dpi=150)
+        # Draw in memory, because PIL hides the error of a full disk behind errors of its own.
+        figure.savefig(drawn, format=path.suffix[1:], dpi=150)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(drawn.getvalue())
 
 
 def draw_measure(panel: pd.DataFrame, measure: Measure, title: str) -> Figure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,8 +20,13 @@ from analysis.published import aggregation_tables as published
 from analysis.published import network_tables as published_networks
 from analysis.real_crowds import crowd_tables
 from analysis.tables import ACCURACY, ERROR, Table, tables, to_csv, to_html, to_latex, to_markdown, to_rich
+from crowdml.support.whole_file import whole_file
 
 PAGE = "report.html"
+
+
+class ReportError(ValueError):
+    """A file of the report cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,13 @@ def write_report(
         cells: the result of `load`, if it was called already.
 
     Raises:
+        ReportError: a file of the report cannot be written.
         sweeps.store.result_store.ResultsError: the folder is not a results folder, or cannot be read.
     """
     from analysis.figures import figures, save
 
     store = opened(results)
     folder = _folder(store.location) if out is None else Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     if cells is None:
         cells = load(store)
     all_tables = [*tables(cells), *crowd_tables(cells)]
@@ -81,24 +87,34 @@ def write_report(
     pairs = {measure.title: statistics.compare_all(cells, measure) for measure in (ACCURACY, ERROR)}
 
     files: list[Path] = []
-    for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
-        files.append(_write(folder / name, "\n".join(render(table) for table in all_tables)))
-    for number, table in enumerate(all_tables, 1):
-        short = table.measure.title.rpartition(" ")[2]
-        files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
-    for name, figure in all_figures.items():
-        for kind in ("png", "svg"):
-            files.append(folder / f"{name}.{kind}")
-            save(figure, files[-1])
-    if len(comparison):
-        files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
-        parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
-        files.append(_write(folder / "published.md", "\n".join(parts)))
-    if len(networks):
-        files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
-        files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
-    images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
-    page = _write(folder / PAGE, _page(store.public_location, cells, all_tables, images, comparison, networks, pairs))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for render, name in ((to_markdown, "tables.md"), (to_latex, "tables.tex")):
+            files.append(_write(folder / name, "\n".join(render(table) for table in all_tables)))
+        for number, table in enumerate(all_tables, 1):
+            short = table.measure.title.rpartition(" ")[2]
+            files.append(_write(folder / f"table-{number:02}-{short}.csv", to_csv(table)))
+        for name, figure in all_figures.items():
+            for kind in ("png", "svg"):
+                files.append(folder / f"{name}.{kind}")
+                save(figure, files[-1])
+        if len(comparison):
+            files.append(_write(folder / "published.csv", comparison.to_csv(index=False)))
+            parts = [published.to_markdown(comparison, measure) for measure in comparison["measure"].unique()]
+            files.append(_write(folder / "published.md", "\n".join(parts)))
+        if len(networks):
+            files.append(_write(folder / "published-networks.csv", networks.to_csv(index=False)))
+            files.append(_write(folder / "published-networks.md", published_networks.to_markdown(networks)))
+        images = {name: (folder / f"{name}.png").read_bytes() for name in all_figures}
+        page = _write(
+            folder / PAGE, _page(store.public_location, cells, all_tables, images, comparison, networks, pairs)
+        )
+    except OSError as error:
+        again = f"crowdml analyze {shlex.quote(store.location)}"
+        raise ReportError(
+            f"cannot write the report to {folder}: {error.strerror or error}; the results are safe, and `{again}` "
+            "makes the report when the folder can be written"
+        ) from error
     return WrittenReport(html=page, files=(page, *files), comparison=comparison, networks=networks)
 
 
@@ -173,7 +189,8 @@ def _html_failure(row: dict) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +105,11 @@ def write_figures(study: SharedStudy, out: Path) -> list[Path]:
         for form in ("svg", "png"):
             if figure is not None:
                 written.append(out.with_name(f"{out.stem}.{name}.{form}"))
+                # Draw in memory, because PIL hides the error of a full disk behind errors of its own.
+                drawn = BytesIO()
+                figure.savefig(drawn, format=form, dpi=120)
                 with whole_file(written[-1]) as temporary:
-                    figure.savefig(temporary, format=form, dpi=120)
+                    temporary.write_bytes(drawn.getvalue())
     return written
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from analysis.report import write_report
 from crowdml.cli.main import main
@@ -54,3 +57,29 @@ def test_analysis_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
         "sys.exit('ray' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("full", ["tables.md", "table-01", ".png", ".svg", "report.html"])
+def test_a_full_disk_during_the_report_is_one_line_that_says_how_to_go_on(
+    full: str, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    location = two_methods(tmp_path / "r")
+    write_bytes, write_text = Path.write_bytes, Path.write_text
+
+    def bytes_to_a_full_disk(path: Path, data: bytes) -> int:
+        if full not in path.name:
+            return write_bytes(path, data)
+        write_bytes(path, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def text_to_a_full_disk(path: Path, text: str, encoding: str | None = None) -> int:
+        return write_text(path, text, encoding) if full not in path.name else bytes_to_a_full_disk(path, text.encode())
+
+    monkeypatch.setattr(Path, "write_bytes", bytes_to_a_full_disk)
+    monkeypatch.setattr(Path, "write_text", text_to_a_full_disk)
+    assert main(["analyze", str(location)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "No space left on device; the results are safe" in error
+    assert f"crowdml analyze {location}" in error
+    assert not [path for path in (location / "report").iterdir() if full in path.name]

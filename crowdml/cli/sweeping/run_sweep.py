@@ -184,13 +184,7 @@ def _finish(
     console.print(summary(frame))
     report = None if unchanged is None else find_report(store.location)
     if report is None:
-        try:
-            report = write_report(store, cells=with_names(every)).html
-        except OSError as error:
-            raise ResultsError(
-                f"cannot write the report to {store.public_location}: {error.strerror or error}; all results are "
-                "written, and the same command goes on with the report"
-            ) from error
+        report = write_report(store, cells=with_names(every)).html
     speak(console, f"results   {store.public_location}  (Parquet: cells, curves, workers)")
     speak(console, f"report    {report}  (figures beside it)")
     speak(console, f"tables    crowdml analyze {shlex.quote(store.location)}")

@@ -322,7 +322,7 @@ def test_a_report_that_cannot_be_written_is_one_line(
         patched.setattr("PIL.Image.Image.save", full)
         assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 2
     error = capsys.readouterr().err
-    assert "No space left on device; all results are written, and the same command goes on with the report" in error
+    assert "No space left on device; the results are safe, and `crowdml analyze " in error
     assert error.count("\n") == 1
     assert run(*QUICK, "--methods", "mv", results=tmp_path / "r") == 0
     assert (tmp_path / "r" / "report" / "report.html").exists()
