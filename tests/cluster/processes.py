@@ -6,7 +6,7 @@ import ipaddress
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +35,11 @@ def words(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+def still_there(before: Mapping[int, str]) -> list[int]:
+    """Return the ids of processes that have the same command line as before; another process can get an old id."""
+    return [pid for pid, line in before.items() if line and words(pid) == line]
 
 
 def end(pids: Iterable[int], *, seconds: float = 10) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sweeps.store.result_store import ResultStore
 from tests.cluster.leaky import MARK, SECRETS
 from tests.cluster.nodes import Command, wait_until
-from tests.cluster.processes import below, is_loopback, listens_on, words
+from tests.cluster.processes import below, is_loopback, listens_on, still_there, words
 from tests.cluster.results import n_attempts
 
 GRID = ["--preset", "labels", "--datasets", "digits", "--patterns", "uniform", "--workers", "3", "--missing-rates", "0"]
@@ -83,8 +83,8 @@ def test_the_next_driver_ends_the_ray_of_a_killed_driver(tmp_path: Path) -> None
     grid = [*GRID, "--methods", "tests.cells:Slow", "--seeds", *map(str, range(12))]
     command = Command(grid, results, "local", TMPDIR=str(temporary))
     wait_until(lambda: n_attempts(results) > 0, of=command)
-    own = below(command.process.pid)
+    own = {pid: words(pid) for pid in below(command.process.pid)}
     command.kill()
     again = Command(grid, results, "local", TMPDIR=str(temporary))
     assert again.wait() == 0, again.output
-    wait_until(lambda: not any(map(words, own)), seconds=10)
+    wait_until(lambda: not still_there(own), seconds=30)

@@ -20,7 +20,7 @@ from sweeps.store.result_store import ResultStore
 from sweeps.tuning.study import ERROR, open_storage
 from sweeps.watching.run_record import all_runs
 from tests.cluster.nodes import ENVIRONMENT, ROOT, Command, wait_until
-from tests.cluster.processes import below, words
+from tests.cluster.processes import below, still_there, words
 from tests.cluster.results import assert_complete, n_attempts
 
 N_CELLS = 40
@@ -55,10 +55,10 @@ def test_a_sweep_stops_and_goes_on(tmp_path: Path, address: str | None, number: 
     results = tmp_path / "r"
     command = Command(GRID, results, address)
     wait_until(lambda: n_attempts(results) > 0, of=command)
-    rays = [pid for pid in below(command.process.pid) if words(pid)]
+    rays = {pid: words(pid) for pid in below(command.process.pid)}
     command.signal(number, times=times, group=group)
     assert_stopped(command, number)
-    wait_until(lambda: not any(map(words, rays)), seconds=10)
+    wait_until(lambda: not still_there(rays), seconds=30)
     rows = ResultStore(results).read_cells()
     assert 0 < len(rows) < N_CELLS
     assert set(rows["status"]) == {"ok"}
