@@ -148,7 +148,7 @@ def _folder(results: str | Path) -> Path:
 def _facts(cells: pd.DataFrame) -> str:
     ok = cells[cells["status"] == "ok"]
     versions = sorted(set(cells["versions"]))
-    # A tree without a repository has a commit and no word of changes.
+    # Without a repository, the commit can be known, but not whether the tree has changes.
     commits = cells[["git_commit", "git_dirty"]].drop_duplicates().dropna(subset="git_commit")
     facts = {
         "cells": f"{len(cells)}, {len(cells) - len(ok)} of them failed",

@@ -333,7 +333,7 @@ class _Column(NamedTuple):
         codes: (n_rows,) the code of each row.
         values: the distinct values in order.
         is_ordered: whether the order of the values has a meaning.
-        is_plain: whether surely no value is blank or looks like another value.
+        is_plain: True if it is certain that no value is blank or looks like another value.
     """
 
     codes: NDArray[np.integer]
@@ -431,7 +431,7 @@ def _one_type(column: pd.Series) -> pd.Series:
 
 
 def _kind_of_time(value: Any) -> tuple[bool, bool]:
-    """Return what must be equal for two dates or times to be comparable: a time of a day, with a time zone."""
+    """Return whether a value has a time of day, and a time zone.  Only values that agree in both are comparable."""
     return isinstance(value, datetime), getattr(value, "tzinfo", None) is not None
 
 

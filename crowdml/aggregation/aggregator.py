@@ -29,7 +29,7 @@ ABSTAINED = -1
 """The label of a tied item under ties="abstain"."""
 
 LEAST_CELLS = 1 << 20
-"""Cells that a fit may use however small the crowd is: blocks of a pass, buffers."""
+"""Cells that a fit may use even for a very small crowd: blocks of a pass, buffers."""
 
 LARGEST_DRAW, DRAW_CELLS = 1 << 28, 1 << 20
 """Cells of the largest table of random numbers that break ties, and cells of one block."""
@@ -42,7 +42,7 @@ SMOOTHING = 0.01
 class Aggregation:
     """The result of an aggregator for a crowd.
 
-    The large arrays `posterior` and `confusion`, and what only they determine, are made when they are first used.
+    The large arrays `posterior` and `confusion`, and values that need these arrays, are computed at the first use.
 
     Attributes:
         rows: the posterior as the method computed it: a dense array, or a sparse one with the cells that are not zero.
@@ -181,7 +181,7 @@ class TieRule:
         convert_fields(self)
 
     def check(self, crowd: CrowdLabels, prior: ArrayLike | None = None) -> None:
-        """Raise ValueError if the method cannot use this crowd or prior, whatever their size."""
+        """Raise ValueError if the method cannot use this crowd or prior.  Sizes are not checked here."""
 
     def peak_cells(self, sizes: Sizes) -> float:
         """Return an upper bound of the memory of `fit` beyond the crowd, in cells of 8 bytes.
@@ -250,7 +250,7 @@ Method = TypeVar("Method", bound=TieRule)
 
 
 def checked(fit: Callable[[Method, CrowdLabels, Any], Aggregation]) -> Callable[..., Aggregation]:
-    """Wrap the `fit` of an aggregator, so that every method treats two crowds alike.
+    """Wrap the `fit` of an aggregator, so that every method handles two kinds of crowds in the same way.
 
     A crowd for which the method needs more memory than is free is refused before any work.  A crowd in which no item
     has two labels, and nothing else is known, keeps its labels (`n_iter` 0): such labels say nothing about the workers,
@@ -419,7 +419,7 @@ def sparse_shares(crowd: CrowdLabels, prior: Array | None = None) -> sp.csr_arra
 
 
 def with_known_items(crowd: CrowdLabels, shares: sp.csr_array, prior: Array | None = None) -> sp.csr_array:
-    """Return the shares with certainty for gold items, and with the prior for items without votes.
+    """Return the shares, but probability 1 for the class of a gold item, and the prior for an item without votes.
 
     The prior is (n_classes,) or (n_items, n_classes).  None is uniform.
     """

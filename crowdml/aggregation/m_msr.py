@@ -189,7 +189,7 @@ def _signed(size: Array, agreement: sp.csr_array, shared: sp.csr_array) -> Array
     first, last, end = (np.sqrt(np.bincount(group, weights=part**2)) for part in (start, before, vector))
     growth = end / np.maximum(last, TINY)
     if (end <= NOISE * growth**SIGN_STEPS * first).any():
-        # The start of a group had no part of this vector, which grew from rounding errors.
+        # The start of a group had no share of the leading eigenvector; the result grew from rounding errors.
         _, colour, number = np.unique(graph_colours(evidence), return_inverse=True, return_counts=True)
         vector = start
         for _ in range(SIGN_STEPS):

@@ -27,7 +27,7 @@ class Console(rich.console.Console):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
 
     def render_str(self, text: str, **style: Any) -> Text:
-        """Return a text, of which rich would interpret the markup."""
+        """Return a text as it is.  Rich would interpret the markup in the text."""
         return super().render_str(printable(text, keep=_KEPT), **style)
 
 

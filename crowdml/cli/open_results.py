@@ -7,10 +7,10 @@ from sweeps.store.result_store import ResultsError, ResultStore
 
 
 def open_results(location: str, *, must_exist: bool = True) -> ResultStore:
-    """Return the results folder at a path or URI.  It names damaged rows on standard error.
+    """Open the results folder at a path or URI.  Damaged rows are named on standard error.
 
     Raises:
-        ResultsError: there is no results folder, and there must be one.
+        ResultsError: the results folder is missing, and `must_exist` is set.
     """
     store = ResultStore(location, tell=lambda line: speak(Console(stderr=True), line))
     if must_exist and not store.exists():

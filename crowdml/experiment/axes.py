@@ -28,7 +28,7 @@ _EXACT = 2**53  # whole floats below it are exact
 _DEEPEST = 8
 _WIDTH = 200
 _REFUSALS = (ValueError, TypeError, OverflowError, AttributeError)
-"""How code refuses options."""
+"""Exceptions by which code refuses options."""
 
 
 class CellError(ValueError):
@@ -254,6 +254,6 @@ def _freeze(name: str, value: Any, *, depth: int) -> Any:
 def _shown(value: Any) -> str:
     try:
         text = repr(value)
-    except Exception:  # Python refuses to print a number of thousands of digits, and classes of users can do anything
+    except Exception:  # Python does not print a number of thousands of digits; a class of a user may raise anything
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."

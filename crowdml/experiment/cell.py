@@ -187,7 +187,7 @@ def check_options(cell: Cell) -> None:
 
 
 def _check_crowd_options(crowd: Simulated, dataset: str) -> None:
-    """Check the options of the pattern and of the worker model; with options, also that they suit the classes."""
+    """Check the options of pattern and worker model, also against the number of classes of the data set."""
     n_found = n_classes(dataset) if dataset in names() else None
 
     def workers(pattern_options: dict[str, Any], model: str, options: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from crowdml.files.text_stream import TextFault, TextStream
 DOCUMENT_LIMIT = 1 << 27
 """The greatest size of a .json file, unpacked, in bytes.  Such a file is one value, which is read as a whole."""
 
-_TASK, _LABEL = "task", "label"  # the default names of columns, which no export has
+_TASK, _LABEL = "task", "label"  # the default names of columns; exports do not use these names
 
 Record = dict[str, Any]
 
@@ -154,7 +154,7 @@ def _document(path: Path, form: FileForm) -> str:
 
 
 def _annotations(path: Path, where: str, task: Record) -> Iterator[tuple[Any, list[Record]]]:
-    """Yield the worker and the results of each annotation of a Label Studio task that is not cancelled."""
+    """Yield worker and results of each annotation of a Label Studio task.  Leave out cancelled annotations."""
     annotations = task.get("annotations", task.get("completions"))
     if not isinstance(annotations, list) or not isinstance(task.get("data"), dict):
         raise FileError(
@@ -221,7 +221,7 @@ def _doccano_label(path: Path, where: str, given: Any) -> Any:
 
 
 def _single(path: Path, where: str, labels: Sequence[Any]) -> Any:
-    """Return the only label; None if there is none."""
+    """Return the only label, or None if the list is empty."""
     if len(labels) > 1:
         raise FileError(
             f"{path}, {where}: multi-label: {len(labels)} labels ({some_names([str(label) for label in labels])}); "

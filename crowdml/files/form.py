@@ -9,8 +9,8 @@ from typing import Literal, get_args
 Layout = Literal["long", "wide", "label-studio", "doccano"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
-_N_NAMES = 12  # in a message
-_N_LETTERS = 1000  # of a message
+_N_NAMES = 12  # the most names in a message
+_N_LETTERS = 1000  # the most characters of a message
 
 
 class FileError(ValueError):
@@ -67,7 +67,7 @@ FOUND = FileForm()
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return the first twelve names, and the number of the others."""
+    """Return the first twelve names, and the number of the other names."""
     more = f" and {len(names) - _N_NAMES} more" if len(names) > _N_NAMES else ""
     return ", ".join(names[:_N_NAMES]) + more
 

@@ -151,7 +151,7 @@ def place(part: Part, row: int) -> str:
 
 
 def _columns(part: Part, progress: Progress | None) -> Batches:
-    """Yield the columns of a file that has them as columns or keys, or of an export."""
+    """Yield the wanted columns of a file in long form, or of an export."""
     form = ending(part.path)
     if form == ".json" or part.form.layout in ("label-studio", "doccano"):
         return _json_rows(part)
@@ -216,7 +216,7 @@ def _json(part: Part, progress: Progress | None) -> Batches:
             for block in line_blocks(source):
                 if block.isspace():
                     continue
-                # See _csv for the reason why the streaming reader of pyarrow is not used.
+                # `csv_tables` says why the streaming reader of pyarrow is not used.
                 read = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
                 table = pyarrow.json.read_json(
                     cast("IO[bytes]", pa.BufferReader(block)), read_options=read, parse_options=parse
@@ -275,7 +275,7 @@ def _parquet(part: Part, progress: Progress | None) -> Batches:
 
 
 def _wide(part: Part, progress: Progress | None) -> Iterator[WideBlock]:
-    """Yield the annotations of a wide file, block by block; leave out blocks without any."""
+    """Yield the annotations of a wide file, block by block; leave out blocks without annotations."""
     names, form = column_names(part)
     workers = part.form.worker_columns or tuple(name for name in names if name.strip() != part.columns[0])
     if not workers:
@@ -391,7 +391,7 @@ def _found(part: Part, there: Sequence[str], hint: str = "") -> list[str]:
 
 
 def _wide_hint(part: Part, there: Sequence[str]) -> str:
-    """Return advice if a file has the column of items, but instead of workers and labels at least two others."""
+    """Return advice if a file seems wide: it has the items and two or more other columns, but no workers or labels."""
     named = {name.strip() for name in there}
     is_wide = (
         len(part.columns) == 3 and len(named) > 2 and [name in named for name in part.columns] == [True, False, False]

@@ -33,7 +33,7 @@ class Numbered(NamedTuple):
         codes: (n_rows,) the code of each row.
         values: the distinct values in order.
         is_ordered: whether the values are numbers, or the file gives their order.
-        is_plain: whether surely no value looks like another value.
+        is_plain: True if it is certain that no value looks like another value.
     """
 
     codes: NDArray[np.int32]
@@ -126,7 +126,7 @@ def numbered(chunks: list[pa.DictionaryArray], *, is_typed: bool, by_number: boo
 
     Args:
         chunks: the column in pieces, of types that go together; the list is emptied to free memory.
-        is_typed: the types are what the file says.  Otherwise a column of text can become numbers or truth values.
+        is_typed: whether the file gives the types.  Otherwise a column of text can become numbers or truth values.
         by_number: sort text that says only numbers by the numbers.
     """
     is_ordered = all(chunk.type.ordered and chunk.dictionary.equals(chunks[0].dictionary) for chunk in chunks)

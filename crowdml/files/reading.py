@@ -228,7 +228,7 @@ def _named_rows(table: _Table) -> Iterator[None]:
 
 
 class _Source(NamedTuple):
-    """A file of a table, the number of its rows in the table and their places in the file if rows are left out."""
+    """A file of a table, the number of its rows in the table, and the places of these rows if rows are left out."""
 
     part: Part
     n_rows: int

@@ -25,7 +25,7 @@ BLOCK = 1 << 22
 LINE_LIMIT = BLOCK
 """The greatest length of a line, in bytes.  It bounds the memory that a damaged or hostile file can take."""
 
-_SAMPLE = 1 << 18  # bytes that tell the encoding; few, because every look at the header of a file reads them
+_SAMPLE = 1 << 18  # bytes that show the encoding; few, because every look at a header reads them
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -257,7 +257,7 @@ def _last_end(block: bytes, quotes: NDArray[np.int64], line_end: bytes) -> int:
 
 
 def _record_patterns(delimiter: bytes, line_end: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return patterns of as many whole records as there are, and of a last record without a line end."""
+    """Return two patterns: for all whole records, and for a last record without a line end."""
     mark = re.escape(delimiter)
     # A quote opens a value only at the start of the value.
     value = rb'(?:"(?:[^"]++|"")*+"|(?!"))[^%s%s]*+' % (mark, line_end)

@@ -18,8 +18,8 @@ class WideBlock(NamedTuple):
 
     Attributes:
         columns: the items, workers and labels, each (n_annotations,).
-        rows: (n_annotations,) the row of the wide table that holds each annotation, counted from the first of the rows.
-        n_before: number of rows of the wide table before the first of the rows.
+        rows: (n_annotations,) the row of each annotation, counted from the first row of the block.
+        n_before: number of rows of the wide table before the first row of the block.
     """
 
     columns: list[pa.DictionaryArray]

@@ -49,8 +49,8 @@ def check_writable(path: str | Path, endings: Sequence[str] = OUTPUT_ENDINGS) ->
 def renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Return the frame with new names of columns.
 
-    A new name has the right of way: a column that has this name already gets an underscore, as `doubt_` does if the
-    labels are renamed to `doubt`.
+    If another column already has a new name, the other column gets an underscore.  For example, `doubt` becomes
+    `doubt_` if the labels are renamed to `doubt`.
     """
     names = {old: new for old, new in names.items() if old in frame}
     taken = set(names.values())
@@ -119,7 +119,7 @@ def _write_csv(out: IO[bytes] | pa.NativeFile, frame: pd.DataFrame, *, formula_s
     table = pa.table(plain, names=table.column_names)
     if formula_safe:
         table = _formula_safe(table)
-    # Not by the csv module, which leaves a carriage return without quotes.
+    # The csv module would leave a carriage return without quotes.
     header = [
         f'"{name.replace(chr(34), chr(34) * 2)}"' if re.search(_QUOTED, name) else name for name in table.column_names
     ]
@@ -156,7 +156,7 @@ def _write_json(out: pa.NativeFile, frame: pd.DataFrame) -> None:
 
 
 def _json_words(column: Any) -> Any:
-    """Return the JSON text of each value; null, NaN and infinity are null."""
+    """Return the JSON text of each value; NaN and infinity become null."""
     if pa.types.is_floating(column.type):
         words = pc.if_else(pc.is_finite(column), column.cast(pa.string()), None)
         # A reader takes the type of a column from its first value.

@@ -63,7 +63,7 @@ class Checkpoint:
         return state
 
     def damaged(self, error: Exception) -> CheckpointMismatchError:
-        """Return the error that says that the file, which raised `error`, holds no complete state."""
+        """Return the error for a file that holds no complete state.  Reading the file raised `error`."""
         return CheckpointMismatchError(
             f"{self.path} cannot be read as a checkpoint ({type(error).__name__}); delete it to train anew"
         )

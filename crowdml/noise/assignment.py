@@ -17,7 +17,7 @@ from crowdml.noise.options import make_with_options
 from crowdml.support.names import check_name
 
 MOST_DRAWS = 10_000
-"""About the most draws for one item of the design "power_law"; a rare worker would be drawn almost never."""
+"""Limit of the draws per item, roughly, of the design "power_law".  Above it, rare workers are almost never drawn."""
 Asked = NDArray[np.int32]
 """(n_items, labels per item) the workers asked about each item.  No row has a worker twice."""
 

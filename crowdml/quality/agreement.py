@@ -26,7 +26,7 @@ CERTAIN = 1e-12
 
 
 def fleiss_kappa(crowd: CrowdLabels) -> float:
-    """Return Fleiss's kappa, generalised to items with different numbers of annotations.
+    """Return Fleiss' kappa, generalised to items with different numbers of annotations.
 
     kappa = (P - E) / (1 - E) is at most 1, and 0 for agreement by chance.  P is the mean share of equal pairs, over the
     items with two annotations or more.  E = sum_l p_l**2, where p_l is the mean share of label l, over all labelled
@@ -87,7 +87,7 @@ def krippendorff_alpha(crowd: CrowdLabels, level: Level = "nominal", *, values: 
         within = size - np.bincount(paired.item, paired.votes**2, crowd.n_items) / np.maximum(size, 1)
         overall = n - float((total**2).sum()) / n
     else:
-        # For "ordinal", the rank of a class: all labels of lower classes, and half of its own.
+        # For "ordinal", the rank of a class: all labels of lower classes, and half of the labels of the class.
         place = np.cumsum(total) - total / 2 if level == "ordinal" else _class_values(crowd, values)
         place = place - (total @ place) / n
         mean = np.bincount(paired.item, paired.votes * place[paired.label], crowd.n_items) / np.maximum(size, 1)

@@ -76,7 +76,7 @@ def next_labels(
 
 
 def with_items(crowd: CrowdLabels, names: NDArray[Any]) -> CrowdLabels:
-    """Return the crowd with the named items added that it lacks.  They have no annotations yet.
+    """Add the named items that the crowd lacks.  The new items have no annotations.
 
     A name that occurs more than once is added once.
     """

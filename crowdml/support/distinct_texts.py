@@ -44,7 +44,7 @@ def sorted_texts(values: Any) -> SortedTexts:
 
 
 def is_plain(words: Any) -> bool:
-    """Return whether surely no text is changed by `cleaned` or stands for a missing value, by one look at all texts.
+    """Return True if it is certain that `cleaned` changes no text, and that no text stands for a missing value.
 
     Args:
         words: an Arrow array of strings without nulls.

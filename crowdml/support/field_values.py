@@ -77,7 +77,7 @@ def converted(value: object, hint: Any, name: str) -> Any:
 
 
 def as_json(value: object) -> Any:
-    """Return a value as plain values for JSON: NumPy scalars, arrays and tuples are converted, other objects shown."""
+    """Return a value as plain values for JSON: NumPy values and tuples are converted, other objects become text."""
     return json.loads(json.dumps(value, default=lambda odd: odd.tolist() if hasattr(odd, "tolist") else str(odd)))
 
 

@@ -51,7 +51,7 @@ def near_misses(missing: ArrayLike, known: ArrayLike) -> str:
 
 
 def _is_plain(words: NDArray[np.object_]) -> bool:
-    """Return whether surely no text is changed by `cleaned`."""
+    """Return True if it is certain that `cleaned` changes no text."""
     content = "".join(words)
     return content.isascii() and content.isprintable() and " " not in content
 

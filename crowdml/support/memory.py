@@ -1,4 +1,4 @@
-"""The memory that this process may use, and a refusal of work that needs more."""
+"""Find the memory that this process may use, and refuse work that needs more."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_memory(needed: float, what: str, way_out: str) -> None:
 
 
 def free_memory() -> int:
-    """Return the bytes that this process can still use: the machine's, less under a limit of a cgroup or of ulimit."""
+    """Return the bytes that this process can still use.  Limits of control groups and of ulimit count too."""
     free = [psutil.virtual_memory().available, *_left_in_cgroups()]
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
@@ -71,7 +71,7 @@ def _left_in_cgroups() -> Iterator[int]:
 
 
 def _left_in(root: Path, path: str, limit: str, usage: str, cache: str) -> Iterator[int]:
-    """Yield the bytes left in a control group and in every group around it."""
+    """Yield the bytes left in a control group and in each of its parents."""
     group = root / path.strip("/")
     for folder in (group, *group.parents):
         if not folder.is_relative_to(root):

@@ -27,7 +27,7 @@ class StopSignals:
     """The signals that this process received; `catch_signals` creates it.
 
     Attributes:
-        first: the first signal; None before it.
+        first: the first signal, or None if no signal came.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class StopSignals:
         return 128 + (self.first or signal.SIGINT)
 
     def install(self, set_handler: Callable[..., Any] = signal.signal) -> dict[int, Any]:
-        """Install the handlers; return signal -> the handler before.  A signal that is ignored stays ignored."""
+        """Install the handlers; return signal -> the earlier handler.  A signal that is ignored stays ignored."""
         wanted = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         return {number: set_handler(number, self.receive) for number in wanted}
 
@@ -131,7 +131,9 @@ def guard_signals() -> Iterator[None]:
 
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """Like `guard_signals`, and raise the exception of a signal only where `raise_if_stopped` is called, or at the end.
+    """Keep the handlers as `guard_signals` does, and let signals wait.
+
+    The exception of a signal is raised only by `raise_if_stopped`, or at the end of the block.
 
     Call `raise_if_stopped` again and again in a block that lasts longer than a few seconds.
     """

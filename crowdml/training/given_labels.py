@@ -1,4 +1,4 @@
-"""Read the labels that a user passes to `CrowdClassifier.fit` as a crowd.  Each form is read right, or refused."""
+"""Read the labels that a user passes to `CrowdClassifier.fit` as a crowd.  Unclear forms are refused."""
 
 from __future__ import annotations
 

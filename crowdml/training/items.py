@@ -26,7 +26,7 @@ class Items:
         paths: (n_items,) the files of the images of a folder; empty for other items.
         columns: the names of the features; empty if the features have no names.
         skipped: (file, reason) of each image that cannot be read.
-        left_out: (file or folder, why) of what is no image in a folder of images, see `folders.layouts.FolderItems`.
+        left_out: (file or folder, reason) of what is not an image in a folder, see `folders.layouts.FolderItems`.
         checked: key of the check that found `skipped`, see `crowdml.training.user_data.read_data`; empty without check.
 
     Raises:
@@ -89,7 +89,7 @@ class Items:
         return replace(self.take(np.flatnonzero(readable)), skipped=skipped)
 
     def notes(self) -> list[str]:
-        """Return what of a folder is not among the items, one line per kind of reason."""
+        """Return which files of a folder are not among the items, one line per kind of reason."""
         notes = []
         if self.skipped:
             named = [f"{file}: {reason}" for file, reason in self.skipped]

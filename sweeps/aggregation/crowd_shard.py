@@ -80,7 +80,7 @@ class CrowdShard:
         return sums
 
     def votes(self) -> Expectation:
-        """Return the sums if each item's majority label has probability 1.  An item without a label counts nothing."""
+        """Return the sums if each item's majority label has probability 1.  An item without a label adds nothing."""
         self._restore(0, None)
         labels = self._labels()
         certain = one_hot(labels, self._crowd.n_classes)

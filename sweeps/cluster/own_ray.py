@@ -1,4 +1,4 @@
-"""The Ray that a process starts for itself: what its processes may do, and that none of them outlives the process.
+"""Limit the Ray that a process starts for itself, and let no process of this Ray outlive the process.
 
 RAY_FOLDER/session_.../crowdml.json    the processes of one Ray and of its driver, for the next driver to end them
 """
@@ -37,7 +37,7 @@ class ClusterError(ValueError):
 
 @contextmanager
 def own_processes() -> Iterator[None]:
-    """Give a Ray that the block starts processes which signals of the terminal do not reach, and short socket names.
+    """Keep signals of the terminal from the processes of a Ray that the block starts, and keep socket names short.
 
     A terminal sends Ctrl-C to all processes of its group.  The driver alone must decide what happens to its Ray.
 

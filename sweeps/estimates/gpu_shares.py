@@ -135,7 +135,7 @@ def _in_own_process(cells: Sequence[Cell], data: Mapping[str, Any], cpus: int, h
 
 
 def _ignore_interrupt() -> None:
-    """Leave the Ctrl-C of a terminal, which all processes receive, to the driver."""
+    """Ignore Ctrl-C.  A terminal sends Ctrl-C to all processes, but only the driver handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -20,7 +20,7 @@ OPTION_AXES = {field: _AXIS_OF[named] for field, named in OPTIONS.items()}
 def check_block(block: Block, given: Mapping[str, Any], place: Place) -> list[Problem]:
     """Return the places of the values, options or field that make a cell impossible, and the reasons.
 
-    All wrong values of one axis are found, and then the values of the other axes are not checked.
+    If an axis has wrong values, all of them are returned, and the other axes are not checked.
 
     Args:
         given: the fields of the block that the file names, with their values.

@@ -1,6 +1,6 @@
 """Find rows that crowdml cannot have written, because a value is missing, is out of range, or is no valid text or JSON.
 
-All rows are checked where they are read, so that whatever uses rows can rely on their values.
+All rows are checked where they are read, so that all other code can rely on the values.
 """
 
 from __future__ import annotations
@@ -157,5 +157,5 @@ def _is_missing(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def _where(condition: Any) -> NDArray[np.bool_]:
-    """Return (n_rows,) where a condition, a column of bool, holds; it does not hold where it is null."""
+    """Return (n_rows,) whether a condition (a column of bool) is true.  Null counts as false."""
     return np.asarray(condition.fill_null(False), bool)

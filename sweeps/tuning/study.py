@@ -272,7 +272,7 @@ def open_storage(storage: str) -> BaseStorage:
 
 
 def _open_database(url: str) -> RDBStorage:
-    """Open a database; several drivers may create its tables at the same time, which fails in all but one of them."""
+    """Open a database.  Try again after a failure, because only one of several drivers can create its tables."""
     settings = {"connect_args": {"timeout": LOST_SECONDS}} if url.startswith("sqlite") else None
     for wait in OPEN_AGAIN_SECONDS:
         with suppress(DBAPIError):

@@ -213,7 +213,7 @@ def read_run(store: ResultStore, run_id: str) -> RunState:
 
 
 class _DamagedRecordError(ResultsError):
-    """A run record that is not a file, or not what crowdml writes."""
+    """A run record is not a file, or crowdml cannot have written its content."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)

@@ -21,10 +21,10 @@ Rows = Array | sp.csr_array
 """A posterior, dense or sparse."""
 
 MANY = 64
-"""Different labels of an item up to which insertion sort is fast."""
+"""Insertion sort is fast for items with at most this many different labels."""
 
 SMALL_TABLE = 1 << 22
-"""Cells of a table of workers and classes up to which a dense table is faster than a sparse one."""
+"""A dense table of workers and classes is faster than a sparse table up to this number of cells."""
 
 
 def count_votes(crowd: CrowdLabels) -> sp.csr_array:
@@ -122,7 +122,7 @@ def best_cells(rows: sp.csr_array, tolerance: float) -> tuple[NDArray[np.bool_],
     """Return the cells within the tolerance of the largest cell of their row.
 
     Returns:
-        (n_cells,) True for these cells, and for each row (n_rows,) the class of its first such cell and their number.
+        (n_cells,) True for these cells; (n_rows,) the class of the first of them in each row; (n_rows,) their number.
     """
     best = np.empty(len(rows.data), np.bool_)
     lowest, number = np.empty((2, rows.shape[0]), np.int64)
@@ -147,7 +147,7 @@ def agreement_with_best(crowd: CrowdLabels, rows: sp.csr_array, tolerance: float
 
 
 def right_and_total(crowd: CrowdLabels, rows: Rows) -> tuple[Rows, Rows]:
-    """Return two (n_workers, n_classes) tables of expected answers to items of each class: right ones and all.
+    """Return two (n_workers, n_classes) tables of expected answers to items of each class: right answers, all answers.
 
     History is included.  Both tables are sparse if they would be large and the posterior is sparse.
     """

@@ -44,7 +44,7 @@ def keep_gold(crowd: CrowdLabels, posterior: Array) -> Array:
 
 
 def gold_answers(crowd: CrowdLabels) -> tuple[Array, Array]:
-    """Return (n_workers, n_classes) the right answers, and all answers, with each label to items of known class.
+    """Return two (n_workers, n_classes) counts of the labels of gold items: right labels, and all labels.
 
     History is included.  Without gold labels and histories, both arrays hold zeros.
     """

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from crowdml.labels import CrowdLabels
 
 ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64)
-"""Factors that keep apart what a hash is made of."""
+"""Odd factors.  Each part of a hash has another factor, so the order of the parts changes the hash."""
 
 
 def worker_colours(crowd: CrowdLabels) -> NDArray[np.uint64]:
-    """Return a (n_workers,) number for each worker that depends on the annotations and not on any name or order.
+    """Return (n_workers,) numbers that depend on the annotations of each worker, and not on any name or order.
 
     This is colour refinement (B. Weisfeiler and A. Leman, 1968).  Items, workers, classes, and the pairs of an item and
-    a class, have colours.  A new colour is a hash of the old one and of the annotations, where an annotation is a hash
-    of the colours of its four parts.  The colours are refined until no more of them differ.
+    a class, have colours.  A new colour is a hash of the old colour and of the annotations.  An annotation is a hash of
+    the colours of its four parts.  The colours are refined until the number of different colours stays the same.
     """
     pair, pair_of = np.unique(crowd.item.astype(np.int64) * crowd.n_classes + crowd.label, return_inverse=True)
     parts = (crowd.item, crowd.n_items), (crowd.worker, crowd.n_workers), (crowd.label, crowd.n_classes)
@@ -39,7 +39,7 @@ def worker_colours(crowd: CrowdLabels) -> NDArray[np.uint64]:
 
 
 def graph_colours(weights: sp.csr_array) -> NDArray[np.uint64]:
-    """Return a (n,) number for each node of a graph with weighted edges, as `worker_colours` does for a crowd."""
+    """Return (n,) numbers for the nodes of a graph with weighted edges, as `worker_colours` does for a crowd."""
     node = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
     weight = _hash(np.rint(weights.data * 1e9).astype(np.int64).astype(np.uint64))  # without the rounding errors
     colour = np.zeros(weights.shape[0], np.uint64)
@@ -54,7 +54,7 @@ def graph_colours(weights: sp.csr_array) -> NDArray[np.uint64]:
 
 
 def answer_hashes(crowd: CrowdLabels) -> NDArray[np.uint64]:
-    """Return a (n_workers,) number for each worker; equal for workers with the same labels of the same items."""
+    """Return (n_workers,) numbers, equal for workers who gave the same labels to the same items."""
     answer = crowd.item.astype(np.uint64) * np.uint64(crowd.n_classes) + crowd.label.astype(np.uint64)
     total = np.zeros(crowd.n_workers, np.uint64)
     np.add.at(total, crowd.worker, _hash(answer + np.uint64(1)))

@@ -49,7 +49,7 @@ def add_grid_options(command: argparse.ArgumentParser) -> None:
 
 
 def named_by_option(error: CellError, options: argparse.Namespace) -> str:
-    """Return the text of an error, after the option that the user gave for the field of the cell."""
+    """Return the text of an error, with the option of the wrong field in front of it."""
     axis = next((axis for axis, field in AXES.items() if field == error.field), error.field)
     if getattr(options, axis, None) is None:
         return str(error)

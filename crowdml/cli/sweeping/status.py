@@ -77,7 +77,7 @@ def _print(console: Console, store: ResultStore, runs: list[RunState]) -> None:
 
 
 def progress_of(run: RunState) -> Snapshot | str:
-    """Return the last snapshot of a run, or in words why there is none."""
+    """Return the last snapshot of a run, or a text that says why it is missing."""
     try:
         return run.last_snapshot() or "no cell has ended yet"
     except ValueError:

@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int | None:
     except TrainingDivergedError as error:
         raise ValueError(str(error)) from error
     except ChildProcessError as error:
-        # The input may be right, so that the code is not the code of bad input.
+        # The input may be right, so the exit code is not the code of bad input.
         print(f"{options.program}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_LOST_WORKER
     except KeyboardInterrupt:

@@ -74,7 +74,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 # Pillow warns about images of more than 89 million pixels, which are large photos, and refuses twice as many.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# What Pillow says of damaged files lacks the file's name.  A file that cannot be read is named with the reason.
+# Pillow's warnings about damaged files do not name the file.  Our notes name each file that cannot be read.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -261,7 +261,7 @@ def _upright(image: Image.Image, channels: Channels) -> Image.Image:
     if image.mode.startswith("I"):
         pixels = _highest_bits(image)
     elif image.has_transparency_data:
-        # Pillow removes the factor alpha from these modes only by a mode of its own.
+        # Pillow converts these two modes only to the same mode without the factor alpha.
         plain = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
         pixels = Image.alpha_composite(Image.new("RGBA", plain.size, "white"), plain).convert("RGB")
     else:

@@ -43,8 +43,8 @@ class FolderItems:
         test_labels: (n_test,) int64 true classes of the test images, or None.
         class_names: the names of the classes, in order, or None.
         layout: "flat", "imagenet" or "clothing1m".
-        left_out: (file or folder, why it is left out) of everything in the folders of images that is no image; the
-            reason names the kind of such files in the plural.
+        left_out: (file or folder, reason) of everything in the folders of images that is not an image.  The reason is
+            a plural, such as the kind of the file.
     """
 
     train_paths: tuple[Path, ...]
