@@ -82,7 +82,7 @@ def test_two_workers_carry_out_a_joint_method_on_features_as_one(tmp_path: Path)
 @pytest.mark.slow
 def test_what_a_worker_finds_wrong_is_one_line(tmp_path: Path) -> None:
     imagenet(tmp_path / "items", n_train=4)
-    small = "items --stream --side 16 --method mv --network lenet --epochs 2 --optimizer sgd --lr 1e30"
+    small = "items --stream --side 16 --method mv --network lenet --epochs 2 --optimizer sgd --lr 1e14"
     done = run(tmp_path / "out", f"{small} {TWO}")
     assert done.returncode == 2
     assert "the training loss is" in done.stderr.splitlines()[-1]
